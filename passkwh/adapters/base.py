@@ -1,0 +1,65 @@
+"""What the runner needs of a model: an adapter is a model made callable in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from passkwh.records import ModelInfo
+
+
+@dataclass(frozen=True)
+class Request:
+    """One task as a model may be asked it; the adapter picks the form that fits its model."""
+
+    text: str
+    """What a base model continues."""
+    instruction: str
+    """What an instruct model is asked (the user's turn)."""
+    response_prefix: str = ""
+    """How the assistant's turn begins; it is not part of the completion."""
+    stop: tuple[str, ...] = ()
+    """A base model's completion is cut before the first of these."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How completions are drawn. ``temperature`` 0 is greedy."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model answered to one request."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: Literal["stop", "length"]
+    first_token_ns: int | None
+    """Monotonic time at which the batch's first token was there; None where the adapter cannot know."""
+
+
+class Adapter(Protocol):
+    """A model that answers batches of requests. Loading happens on construction (see ``passkwh.adapters.load``)."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The checkpoint and how it is run."""
+        ...
+
+    def render(self, request: Request) -> str:
+        """The prompt exactly as the model reads it (chat template applied where it has one)."""
+        ...
+
+    def generate(self, prompts: Sequence[str], decoding: Decoding, seeds: Sequence[int]) -> list[Completion]:
+        """Complete rendered prompts as one batch, one seed a row; returns when the device has finished."""
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        ...

@@ -1,0 +1,63 @@
+"""What the runner needs of a benchmark: tasks, how each becomes a request, and how completions are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from passkwh.adapters.base import Request
+from passkwh.records import BenchmarkInfo, Sample, Verdict
+
+
+@dataclass(frozen=True)
+class Task:
+    """One problem."""
+
+    task_id: str
+    request: Request
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A completion to be scored."""
+
+    key: str
+    task_id: str
+    text: str
+    continues: bool
+    """The text continues the request's ``text`` (base model); otherwise it is an answer to its ``instruction``."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The outcome of scoring one candidate, with when (monotonic ns) and at what cost it was found."""
+
+    key: str
+    start_ns: int
+    end_ns: int
+    cpu_s: float | None = None
+    verdict: Verdict | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+class Benchmark(Protocol):
+    """Tasks with a way of scoring. Construction loads and checks the data (see ``passkwh.benchmarks.open``)."""
+
+    @property
+    def info(self) -> BenchmarkInfo:
+        """Name, version, options and content hash."""
+        ...
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """The selected tasks, in order."""
+        ...
+
+    def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
+        """Score candidates; yields each as it is done, in any order, every key exactly once."""
+        ...
+
+    def summarise(self, samples: Sequence[Sample]) -> dict[str, float]:
+        """Corpus-level metrics beyond pass@k; empty where there are none."""
+        ...

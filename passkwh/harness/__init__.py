@@ -1,0 +1,1 @@
+"""The one metered runner: run folders, the runner, the host, the meter."""

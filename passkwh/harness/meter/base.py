@@ -1,0 +1,35 @@
+"""What a channel is to the recorder: something with a name that can be read in microseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from passkwh.records import ChannelInfo
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One value of one quantity at the moment of reading; ``value`` is None, with a reason, when reading failed."""
+
+    quantity: str
+    """``energy_j`` (cumulative), ``power_w``, ``power_1s_w``, or an auxiliary such as ``temperature_c``."""
+    value: float | None
+    reason: str | None = None
+
+
+class Channel(Protocol):
+    """One metered thing. ``read`` must be cheap (well under a millisecond), never raise and never block."""
+
+    @property
+    def info(self) -> ChannelInfo:
+        """Name, provenance and the quantity that energy is computed from."""
+        ...
+
+    def read(self) -> list[Reading]:
+        """Current readings: at least one of ``info.quantity``."""
+        ...
+
+    def close(self) -> None:
+        """Release the device."""
+        ...

@@ -1,0 +1,313 @@
+"""The data contract: what a run is asked, what it ran on, what each sample was and what it all came to.
+
+Every model is versioned (``schema_version``), frozen and refuses unknown fields, so that a file read back is exactly
+what was written. Units stand in the names: ``_j`` joules, ``_kwh`` kilowatt-hours, ``_w`` watts, ``_s`` seconds,
+``_ns`` nanoseconds of this boot's monotonic clock. Whatever could not be read is ``None`` and says why; it is never 0.
+Imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+
+Provenance = Literal["measured", "estimated", "simulated"]
+"""measured: read from a counter or sensor. estimated: computed from a model such as TDP x load. simulated: invented."""
+
+RunProvenance = Literal["measured", "estimated", "simulated", "mixed"]
+"""The provenance of a total: that of its channels, or ``mixed`` where they differ."""
+
+Option = str | int | float | bool
+"""A value of a benchmark's own options."""
+
+
+class Record(BaseModel):
+    """Base of every record: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+class Spec(Record):
+    """One run as it was asked for: together with the checkpoint's and the data's content it determines every sample."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: Annotated[str, Field(min_length=1, description="registry name, hub id or local folder")]
+    quant: Annotated[str, Field(description="adapter's quantization: none, gptq-int8, gptq-int4 or awq")] = "none"
+    benchmark: Annotated[str, Field(description="name in the benchmark registry")] = "bigcodebench"
+    benchmark_options: Annotated[
+        dict[str, Option], Field(description="the benchmark's own options, for example style, subset, data")
+    ] = {}
+    limit: Annotated[int | None, Field(ge=1, description="only the first so many tasks; all when None")] = None
+    samples: Annotated[int, Field(ge=1, description="completions per task (n of pass@k)")] = 1
+    batch_size: Annotated[int, Field(ge=1, description="prompts generated together")] = 1
+    max_new_tokens: Annotated[int, Field(ge=1, description="completion length limit, in tokens")] = 512
+    temperature: Annotated[float, Field(ge=0, description="0 is greedy decoding")] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1, description="nucleus mass when sampling")] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of sampling and of order")] = 0
+    repeat: Annotated[int, Field(ge=0, description="which repetition of the same configuration this is")] = 0
+    meter: Annotated[str, Field(description="auto, or a meter of the registry with its arguments")] = "auto"
+    idle_s: Annotated[float, Field(ge=0, description="length of the idle baseline before and after, in seconds")] = 10.0
+
+
+# ---------------------------------------------------------------- time and energy
+
+
+class Window(Record):
+    """Time between two marks on the trace of one session."""
+
+    kind: Literal["idle_before", "warmup", "generate", "score", "idle_after"]
+    session: Annotated[int, Field(ge=0, description="index into Manifest.sessions; the clock is only valid within it")]
+    start_ns: int
+    end_ns: int
+    batch_id: Annotated[int | None, Field(description="generation batch the window belongs to")] = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Window:
+        if self.end_ns < self.start_ns:
+            raise ValueError(f"window ends before it starts ({self.end_ns} < {self.start_ns})")
+        return self
+
+
+class Energy(Record):
+    """Energy of one channel over one window."""
+
+    gross_j: Annotated[float | None, Field(description="what the channel drew")]
+    net_j: Annotated[float | None, Field(description="gross minus idle power x duration; may be slightly negative")]
+    se_j: Annotated[float | None, Field(ge=0, description="standard error of gross_j; of net_j with se_idle_j")] = None
+    reason: Annotated[str | None, Field(description="why a value is missing")] = None
+
+    @model_validator(mode="after")
+    def _missing_says_why(self) -> Energy:
+        if (self.gross_j is None or self.net_j is None) and not self.reason:
+            raise ValueError("a missing energy needs a reason")
+        return self
+
+
+class ChannelInfo(Record):
+    """One thing that is metered."""
+
+    name: Annotated[str, Field(description="gpu:<uuid>, cpu:<package>, dram:<package>, soc, ...")]
+    provenance: Provenance
+    source: Annotated[str, Field(description="where readings come from, in words")]
+    quantity: Annotated[
+        Literal["energy_j", "power_w", "power_1s_w"],
+        Field(description="a cumulative counter, instantaneous power, or power averaged over the last second"),
+    ]
+    counted: Annotated[
+        bool, Field(description="part of the run's total; False for a channel that another one already contains")
+    ] = True
+    note: Annotated[str | None, Field(description="what a reader must know, for example assumed watts per core")] = None
+
+
+class IdleBaseline(Record):
+    """Idle power of one channel over one idle window, model loaded."""
+
+    channel: str
+    mean_w: float | None
+    se_w: Annotated[float | None, Field(ge=0, description="standard error of the mean")] = None
+    duration_s: float = 0.0
+    reason: str | None = None
+
+
+# ---------------------------------------------------------------- what it ran on
+
+
+class ModelInfo(Record):
+    """The checkpoint that was run and how it was made callable."""
+
+    name: Annotated[str, Field(description="as asked for")]
+    adapter: Annotated[str, Field(description="base, instruct, gptq-int8, gptq-int4, awq")]
+    chat: Annotated[bool, Field(description="prompts go through the model's chat template")]
+    checkpoint: Annotated[str, Field(description="hub id, or name of the local folder")]
+    revision: Annotated[str, Field(description="hub commit, or content hash of a local folder")]
+    quant: str = "none"
+    quantization: Annotated[
+        dict[str, Option], Field(description="bits, group size, method, tool version, kernel; empty when none")
+    ] = {}
+    dtype: str
+    device: str
+    parameters: Annotated[int, Field(ge=0, description="number of weights, before quantization packs them")]
+
+
+class BenchmarkInfo(Record):
+    """Which tasks were run."""
+
+    name: str
+    version: str
+    options: dict[str, Option] = {}
+    source: Annotated[str, Field(description="embedded, hub id and revision, or file name")]
+    sha256: Annotated[str, Field(description="hash over the content of the selected tasks")]
+    tasks: Annotated[int, Field(ge=1)]
+
+
+class GpuInfo(Record):
+    """One accelerator."""
+
+    uuid: str
+    name: str
+    memory_bytes: int | None = None
+    power_limit_w: float | None = None
+    driver: str | None = None
+
+
+class HostInfo(Record):
+    """The machine."""
+
+    os: str
+    kernel: str
+    python: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    gpus: tuple[GpuInfo, ...] = ()
+
+
+class MeterInfo(Record):
+    """What was metered, and how often it was read."""
+
+    name: Annotated[str, Field(description="as asked for")]
+    interval_s: float
+    channels: tuple[ChannelInfo, ...]
+
+
+class Session(Record):
+    """One process's share of a run: a run that was killed and resumed has several, each with a clock of its own."""
+
+    index: int
+    started_at: Annotated[str, Field(description="UTC, ISO 8601")]
+    windows: Annotated[tuple[Window, ...], Field(description="idle and warm-up; batches stand in the samples")] = ()
+
+
+class Manifest(Record):
+    """``manifest.json``: all that is known about a run apart from its samples."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: Annotated[str, Field(description="name of the run folder")]
+    status: Literal["running", "failed", "complete"]
+    failure: Annotated[str | None, Field(description="why status is failed")] = None
+    spec: Spec
+    model: ModelInfo
+    benchmark: BenchmarkInfo
+    host: HostInfo
+    meter: MeterInfo
+    versions: Annotated[dict[str, str], Field(description="packages that shape results, with versions")]
+    sessions: tuple[Session, ...] = ()
+
+
+# ---------------------------------------------------------------- what came out
+
+
+class Verdict(Record):
+    """Outcome of running a completion against its task's tests."""
+
+    status: Literal["pass", "fail", "timeout", "error", "not_evaluated"]
+    detail: Annotated[str, Field(description="first failing test and its message, or why there is no verdict")] = ""
+
+
+class Sample(Record):
+    """One line of ``samples.jsonl``: one completion of one task.
+
+    Written when generated, written again when scored (the later line of a key holds), and once more, with energies,
+    when the run is finished; from then on each key stands exactly once.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    key: Annotated[str, Field(description="sample_key(): hash of all that determines the completion")]
+    task_id: str
+    sample_index: Annotated[int, Field(ge=0, description="0 ... n-1 within the task")]
+    order: Annotated[int, Field(ge=0, description="place in time within the run")]
+    batch_id: int
+    batch_size: Annotated[int, Field(ge=1, description="rows that were generated together with this one, itself too")]
+    seed: int
+    prompt_tokens: Annotated[int, Field(ge=0)]
+    completion_tokens: Annotated[int, Field(ge=0)]
+    text: str
+    finish_reason: Literal["stop", "length"]
+    latency_s: Annotated[float, Field(ge=0, description="duration of the batch the sample was generated in")]
+    ttft_s: Annotated[float | None, Field(ge=0, description="time to first token, where known")] = None
+    generation: Window
+    generation_energy: Annotated[
+        dict[str, Energy], Field(description="this sample's share of its batch, per channel; filled at the end")
+    ] = {}
+    evaluation: Window | None = None
+    evaluation_cpu_s: Annotated[float | None, Field(ge=0, description="CPU time of scoring this sample")] = None
+    evaluation_energy: dict[str, Energy] = {}
+    verdict: Verdict | None = None
+    scores: Annotated[dict[str, float], Field(description="per-sample metrics of benchmarks without verdicts")] = {}
+
+
+class ChannelTotal(Record):
+    """A channel's share of the run's energy."""
+
+    channel: str
+    provenance: Provenance
+    counted: bool
+    generation: Energy
+    evaluation: Energy
+    idle_before: IdleBaseline
+    idle_after: IdleBaseline
+
+
+class Summary(Record):
+    """``summary.json``: written last; a run that has one is complete and never changes again."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    complete: bool = True
+    model: str
+    adapter: str
+    quant: str
+    benchmark: str
+    tasks: int
+    samples: int
+    solved: Annotated[float | None, Field(description="expected number of tasks solved by one sample")]
+    pass_at_k: Annotated[dict[str, float], Field(description="by k; empty for a benchmark without verdicts")]
+    metrics: Annotated[dict[str, float], Field(description="the benchmark's corpus-level metrics")] = {}
+    not_evaluated: Annotated[int, Field(ge=0, description="samples without a verdict; not counted as failed")] = 0
+    gross_energy_j: Annotated[float | None, Field(description="generation plus evaluation, counted channels")]
+    net_energy_j: float | None
+    energy_kwh: Annotated[float | None, Field(description="gross_energy_j in kilowatt-hours")]
+    generation_energy_j: float | None
+    evaluation_energy_j: float | None
+    energy_reason: Annotated[str | None, Field(description="why an energy is missing")] = None
+    pass_at_kwh: Annotated[float | None, Field(description="pass@1 / energy_kwh (thesis, eq. 3.37)")]
+    solved_per_kwh: Annotated[float | None, Field(description="solved / energy_kwh")]
+    generation_s: Annotated[float, Field(ge=0, description="total length of generation windows")]
+    evaluation_s: Annotated[float, Field(ge=0, description="time during which at least one sample was being scored")]
+    prompt_tokens: int
+    completion_tokens: int
+    tokens_per_s: Annotated[float | None, Field(description="generated tokens / generation_s")]
+    joules_per_token: Annotated[float | None, Field(description="gross generation energy / generated tokens")]
+    provenance: RunProvenance
+    channels: tuple[ChannelTotal, ...]
+    warnings: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- identity
+
+
+def content_hash(*parts: object) -> str:
+    """SHA-256 over the canonical JSON of ``parts`` (sorted keys, no spaces): equal content, equal hash."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def sample_key(spec: Spec, model: ModelInfo, task_id: str, prompt: str, sample_index: int) -> str:
+    """Key of a sample: hash of the checkpoint, the decoding, the prompt as the model reads it and the index.
+
+    ``batch_size`` is part of it because scores change with padding; the meter and the host are not, because they
+    change what a completion costs but not what it is.
+    """
+    return content_hash(
+        [model.checkpoint, model.revision, model.adapter, model.quantization, model.dtype, model.device.split(":")[0]],
+        [spec.batch_size, spec.max_new_tokens, spec.temperature, spec.top_p, spec.seed, spec.repeat],
+        [spec.benchmark, task_id, prompt, sample_index],
+    )[:32]
