@@ -21,6 +21,8 @@ class Request:
     """How the assistant's turn begins; it is not part of the completion."""
     stop: tuple[str, ...] = ()
     """A base model's completion is cut before the first of these."""
+    raw: bool = False
+    """Every model continues ``text`` as it is, an instruct model too: no chat template, ``instruction`` is not asked."""
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ class Benchmark(Protocol):
         """The selected tasks, in order."""
         ...
 
+    @property
+    def default_max_new_tokens(self) -> int:
+        """Completion length limit, in tokens, when the user gives none."""
+        ...
+
     def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
         """Score candidates; yields each as it is done, in any order, every key exactly once."""
         ...
