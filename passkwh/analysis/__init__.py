@@ -1,0 +1,1 @@
+"""Statistics over runs: pure functions on tables, from pass@k to intervals, tests, frontiers and estimates."""
