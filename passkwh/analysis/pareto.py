@@ -25,8 +25,8 @@ def _as_costs(points: ArrayLike, directions: Sequence[Direction]) -> NDArray[np.
         return array.reshape(*array.shape[:-1], len(directions)) if array.ndim > 1 else np.empty((0, len(directions)))
     if array.ndim < 2 or array.shape[-1] != len(directions):
         raise ValueError(f"points have shape {array.shape}, but {len(directions)} directions were stated")
-    signs = np.array([1.0 if d == "min" else -1.0 for d in directions])
-    return np.multiply(array, signs, dtype=np.float64)
+    costs: NDArray[np.float64] = array * np.array([1.0 if d == "min" else -1.0 for d in directions])
+    return costs
 
 
 def _undominated(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
