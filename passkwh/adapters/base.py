@@ -32,6 +32,8 @@ class Decoding:
     max_new_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    """Requests' ``stop``: a base model's completion ends before the first of these; a chat model ignores them."""
 
 
 @dataclass(frozen=True)
