@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passkwh.analysis.passk import (
+from passkwh.passk import (
     expected_solved,
     mean_pass_at_k,
     pass_at_k,
