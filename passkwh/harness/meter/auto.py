@@ -1,0 +1,67 @@
+"""``--meter auto``: every device that can be read here, and the estimated CPU channel where no CPU counter can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from passkwh.errors import UsageError
+from passkwh.harness.meter.base import Channel
+from passkwh.harness.meter.estimate import EstimatedCpu
+from passkwh.records import ChannelInfo
+
+
+@dataclass(frozen=True)
+class ChannelState:
+    """A channel that is possible on this machine, for ``bench doctor``."""
+
+    name: str
+    provenance: str
+    """measured or estimated."""
+    state: str
+    """``readable``, or why not, in words."""
+    advice: str | None = None
+    """The command that would give a better one."""
+    info: ChannelInfo | None = None
+
+
+Finder = Callable[[], tuple[list[Channel], list[ChannelState]]]
+"""Opens what one kind of device offers and says what it found; never raises."""
+
+
+def _finders() -> list[Finder]:
+    return []
+
+
+def find_channels() -> tuple[list[Channel], list[ChannelState]]:
+    """Open channels of ``auto`` and the state of everything that was looked for."""
+    channels: list[Channel] = []
+    states: list[ChannelState] = []
+    for finder in _finders():
+        found, said = finder()
+        channels += found
+        states += said
+    estimate = EstimatedCpu()
+    if any(channel.info.name.startswith(("cpu:", "soc")) for channel in channels):
+        states.append(
+            ChannelState(estimate.info.name, "estimated", "not used: the CPU is measured", None, estimate.info)
+        )
+    else:
+        channels.append(estimate)
+        states.append(ChannelState(estimate.info.name, "estimated", "readable", None, estimate.info))
+    return channels, states
+
+
+def open_auto(argument: str) -> list[Channel]:
+    """The registry's ``auto``; takes no argument."""
+    if argument:
+        raise UsageError(f"the meter 'auto' takes no argument, not {argument!r}: use --meter auto")
+    return find_channels()[0]
+
+
+def describe_channels() -> list[ChannelState]:
+    """Every channel possible here: measured or estimated, readable or why not, and the command for a better one."""
+    channels, states = find_channels()
+    for channel in channels:
+        channel.close()
+    return states
