@@ -1,0 +1,114 @@
+"""Is a difference small enough? Equivalence and non-inferiority against a margin stated beforehand.
+
+A test that finds no difference shows nothing; these put the burden of proof the other way round.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import Field
+from scipy import stats
+
+from passkwh.records import Record
+
+
+class EquivalenceResult(Record):
+    """Verdict on a mean paired difference a - b against a margin."""
+
+    method: Literal["paired t", "Tango score"]
+    margin: Annotated[float, Field(gt=0)]
+    n: int
+    difference: float | None
+    low: Annotated[float | None, Field(description="interval that decides equivalence: level 1 - 2 alpha")]
+    high: float | None
+    alpha: float
+    p_non_inferior: Annotated[float | None, Field(description="of a being worse than b by the margin or more")]
+    p_equivalent: Annotated[float | None, Field(description="of a differing from b by the margin or more (TOST)")]
+    reason: str | None = None
+
+    @property
+    def non_inferior(self) -> bool | None:
+        """Whether a is shown to be worse than b by less than the margin."""
+        return None if self.p_non_inferior is None else self.p_non_inferior < self.alpha
+
+    @property
+    def equivalent(self) -> bool | None:
+        """Whether a is shown to be within the margin of b, either way."""
+        return None if self.p_equivalent is None else self.p_equivalent < self.alpha
+
+
+def paired_t(a: ArrayLike, b: ArrayLike, margin: float, alpha: float = 0.05) -> EquivalenceResult:
+    """Two one-sided paired t tests (Schuirmann 1987) on the mean of a - b; more is better.
+
+    For rates of several samples a task. Missing where n < 2 or the differences do not vary.
+    """
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    n = len(difference)
+    mean = float(difference.mean()) if n else None
+    spread = float(difference.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    if mean is None or spread == 0.0 or np.isnan(mean):
+        why = "needs two matched tasks" if n < 2 else "the differences do not vary or some are missing"
+        return EquivalenceResult(
+            method="paired t", margin=margin, n=n, difference=None if mean is None or np.isnan(mean) else mean,
+            low=None, high=None, alpha=alpha, p_non_inferior=None, p_equivalent=None, reason=why,
+        )  # fmt: skip
+    lower = float(stats.t.sf((mean + margin) / spread, n - 1))
+    upper = float(stats.t.cdf((mean - margin) / spread, n - 1))
+    half = float(stats.t.ppf(1 - alpha, n - 1)) * spread
+    return EquivalenceResult(
+        method="paired t", margin=margin, n=n, difference=mean, low=mean - half, high=mean + half, alpha=alpha,
+        p_non_inferior=lower, p_equivalent=max(lower, upper),
+    )  # fmt: skip
+
+
+def tango_z(only_a: int, only_b: int, n: int, delta: float) -> float:
+    """Score statistic of H0: P(a) - P(b) = delta for matched verdicts (Tango 1998), standard normal under H0.
+
+    ``only_a`` and ``only_b`` count discordant tasks. Unlike Wald's it has a variance when no task is discordant.
+    """
+    quadratic = 2.0 * n
+    linear = -only_a - only_b + (2.0 * n - only_a + only_b) * delta
+    constant = -only_b * delta * (1.0 - delta)
+    q = (np.sqrt(max(linear**2 - 4.0 * quadratic * constant, 0.0)) - linear) / (2.0 * quadratic)
+    variance = n * (2.0 * q + delta * (1.0 - delta))
+    distance = only_a - only_b - n * delta
+    if variance <= 0.0:
+        return 0.0 if distance == 0 else float(np.copysign(np.inf, distance))
+    return float(distance / np.sqrt(variance))
+
+
+def tango(a: ArrayLike, b: ArrayLike, margin: float, alpha: float = 0.05) -> EquivalenceResult:
+    """Equivalence and non-inferiority of two matched sets of verdicts, one per task, by Tango's score test."""
+    first, second = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
+    n = len(first)
+    if n == 0:
+        return EquivalenceResult(
+            method="Tango score", margin=margin, n=0, difference=None, low=None, high=None, alpha=alpha,
+            p_non_inferior=None, p_equivalent=None, reason="no matched verdicts",
+        )  # fmt: skip
+    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
+    lower = float(stats.norm.sf(tango_z(only_a, only_b, n, -margin)))
+    upper = float(stats.norm.cdf(tango_z(only_a, only_b, n, margin)))
+    difference = (only_a - only_b) / n
+    bound = float(stats.norm.ppf(1 - alpha))
+    low = _score_bound(only_a, only_b, n, -1.0, difference, bound)
+    high = _score_bound(only_a, only_b, n, 1.0, difference, -bound)
+    return EquivalenceResult(
+        method="Tango score", margin=margin, n=n, difference=difference, low=low, high=high, alpha=alpha,
+        p_non_inferior=lower, p_equivalent=max(lower, upper),
+    )  # fmt: skip
+
+
+def _score_bound(only_a: int, only_b: int, n: int, far: float, near: float, target: float) -> float:
+    """Where the score statistic equals ``target`` between the estimate and an end of -1 ... 1, by bisection."""
+    inside, outside = near, far
+    for _ in range(60):
+        middle = 0.5 * (inside + outside)
+        if (tango_z(only_a, only_b, n, middle) - target) * (1.0 if target > 0 else -1.0) < 0:
+            inside = middle
+        else:
+            outside = middle
+    return 0.5 * (inside + outside)

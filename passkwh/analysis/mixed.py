@@ -1,0 +1,142 @@
+"""A mixed model of log energy: configurations as fixed effects, tasks as random ones, fitted by REML.
+
+y[task, i] = mean of its configuration + effect of its task + noise. Configurations are compared within tasks, and
+repeats of a task are not counted as new evidence about other tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+from scipy import optimize, stats
+
+from passkwh.records import Record
+
+
+class FixedEffect(Record):
+    """A configuration against the reference, in log energy; ``ratio`` is exp(estimate)."""
+
+    label: str
+    estimate: float
+    std_error: float
+    z: float
+    p_value: float
+    low: float
+    high: float
+    ratio: float
+
+
+class MixedResult(Record):
+    """A random-intercept model."""
+
+    reference: str
+    n: int
+    tasks: int
+    effects: tuple[FixedEffect, ...] = ()
+    intercept: float | None = None
+    task_variance: Annotated[float | None, Field(description="between tasks, of log energy")] = None
+    residual_variance: Annotated[float | None, Field(description="within tasks and configurations")] = None
+    icc: Annotated[float | None, Field(description="share of the variance that tasks account for, 0 ... 1")] = None
+    log_likelihood: Annotated[float | None, Field(description="restricted")] = None
+    reason: str | None = None
+
+
+def random_intercept(outcome: ArrayLike, labels: Sequence[str], tasks: Sequence[str]) -> MixedResult:
+    """Fit by REML. ``outcome``, ``labels`` and ``tasks`` have one entry per observation; the first label is reference.
+
+    The likelihood is profiled over one number, the ratio of the two variances, from sums per task, so its cost does
+    not grow with the size of tasks.
+    """
+    y = np.asarray(outcome, dtype=np.float64)
+    names = list(dict.fromkeys(labels))
+    label_of, task_of = _codes(labels, names), _codes(tasks, list(dict.fromkeys(tasks)))
+    n, groups, k = len(y), len(set(tasks)), len(names)
+    reason = None
+    if k < 2:
+        reason = "a comparison needs two configurations or more"
+    elif groups < 2:
+        reason = "a random effect of tasks needs two tasks or more"
+    elif n <= groups + k - 1:
+        reason = "tasks and configurations leave no residual variance to estimate"
+    elif not np.isfinite(y).all():
+        reason = "an energy is missing or not positive"
+    if reason:
+        return MixedResult(reference=names[0] if names else "", n=n, tasks=groups, reason=reason)
+    x = np.zeros((n, k))
+    x[np.arange(n), label_of] = 1.0
+    x[:, 0] = 1.0
+    sums = _Sums(y - y.mean(), x, task_of, groups)
+    if sums.within_residual() <= 1e-12 * max(float(((y - y.mean()) ** 2).sum()), 1e-300):
+        why = "configurations and tasks explain the energy exactly"
+        return MixedResult(reference=names[0], n=n, tasks=groups, reason=why)
+    # Search the intraclass correlation rather than the ratio: it is bounded, and 0 is a legitimate answer.
+    found = optimize.minimize_scalar(
+        lambda rho: -sums.restricted(rho / (1 - rho))[0], bounds=(0.0, 1 - 1e-9), method="bounded",
+        options={"xatol": 1e-13, "maxiter": 500},
+    )  # fmt: skip
+    best = found.x / (1 - found.x)
+    ratio = best if sums.restricted(best)[0] > sums.restricted(0.0)[0] else 0.0
+    log_likelihood, beta, covariance, sigma2 = sums.restricted(ratio)
+    se = np.sqrt(np.diag(covariance))
+    half = float(stats.norm.ppf(0.975))
+    effects = tuple(
+        FixedEffect(
+            label=names[i],
+            estimate=float(beta[i]),
+            std_error=float(se[i]),
+            z=float(beta[i] / se[i]),
+            p_value=float(2 * stats.norm.sf(abs(beta[i] / se[i]))),
+            low=float(beta[i] - half * se[i]),
+            high=float(beta[i] + half * se[i]),
+            ratio=float(np.exp(beta[i])),
+        )
+        for i in range(1, k)
+    )
+    return MixedResult(
+        reference=names[0], n=n, tasks=groups, effects=effects, intercept=float(beta[0] + y.mean()),
+        task_variance=float(ratio * sigma2), residual_variance=float(sigma2), icc=float(ratio / (1 + ratio)),
+        log_likelihood=float(log_likelihood),
+    )  # fmt: skip
+
+
+class _Sums:
+    """Sums per task from which the restricted likelihood of any variance ratio follows."""
+
+    def __init__(self, y: NDArray[np.float64], x: NDArray[np.float64], task: NDArray[np.intp], groups: int) -> None:
+        self.n, self.k = x.shape
+        self.size = np.bincount(task, minlength=groups).astype(np.float64)
+        self.x_sum = np.column_stack([np.bincount(task, x[:, j], minlength=groups) for j in range(self.k)])
+        self.y_sum = np.bincount(task, y, minlength=groups)
+        self.xx, self.xy, self.yy = x.T @ x, x.T @ y, float(y @ y)
+
+    def restricted(self, ratio: float) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float]:
+        """REML log-likelihood, fixed effects, their covariance and residual variance for task / residual variance.
+
+        The inverse covariance of a task's n observations is I - ratio / (1 + n ratio) J, up to the residual variance.
+        """
+        weight = ratio / (1.0 + self.size * ratio)
+        xx = self.xx - (self.x_sum * weight[:, None]).T @ self.x_sum
+        xy = self.xy - self.x_sum.T @ (weight * self.y_sum)
+        yy = self.yy - float(weight @ self.y_sum**2)
+        beta = np.linalg.solve(xx, xy)
+        free = self.n - self.k
+        sigma2 = max((yy - float(beta @ xy)) / free, 1e-300)
+        log_det = float(np.log1p(self.size * ratio).sum()) + float(np.linalg.slogdet(xx)[1])
+        log_likelihood = -0.5 * (free * (np.log(2 * np.pi * sigma2) + 1.0) + log_det)
+        return float(log_likelihood), beta, sigma2 * np.linalg.inv(xx), sigma2
+
+    def within_residual(self) -> float:
+        """Residual sum of squares with tasks as fixed effects: the limit of an infinite ratio."""
+        xx = self.xx - (self.x_sum / self.size[:, None]).T @ self.x_sum
+        xy = self.xy - self.x_sum.T @ (self.y_sum / self.size)
+        yy = self.yy - float((self.y_sum**2 / self.size).sum())
+        return yy - float(np.linalg.lstsq(xx, xy, rcond=None)[0] @ xy)
+
+
+def _codes(values: Sequence[str], names: list[str]) -> NDArray[np.intp]:
+    index = {name: i for i, name in enumerate(names)}
+    return np.array([index[v] for v in values], dtype=np.intp)
