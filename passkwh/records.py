@@ -48,7 +48,10 @@ class Spec(Record):
     limit: Annotated[int | None, Field(ge=1, description="only the first so many tasks; all when None")] = None
     samples: Annotated[int, Field(ge=1, description="completions per task (n of pass@k)")] = 1
     batch_size: Annotated[int, Field(ge=1, description="prompts generated together")] = 1
-    max_new_tokens: Annotated[int, Field(ge=1, description="completion length limit, in tokens")] = 512
+    max_new_tokens: Annotated[
+        int | None,
+        Field(ge=1, description="completion length limit; the benchmark's own when None, filled in by plan()"),
+    ] = None
     temperature: Annotated[float, Field(ge=0, description="0 is greedy decoding")] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1, description="nucleus mass when sampling")] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of sampling and of order")] = 0

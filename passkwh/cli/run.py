@@ -1,0 +1,172 @@
+"""``bench run``: one or more configurations through one benchmark, metered."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from passkwh.cli.output import note, number, print_json, print_table, table
+from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    from passkwh.harness.plan import Plan
+
+
+MODEL_HELP = "Registry name (see `bench list`), hub id or local folder; repeat to run several."
+QUANT_HELP = "none, gptq-int8, gptq-int4 or awq; repeat to run several."
+OPTION_HELP = "Another option of the benchmark, KEY=VALUE; repeat for several."
+
+
+def run(
+    model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
+    quant: Annotated[list[str] | None, typer.Option("--quant", "-q", help=QUANT_HELP)] = None,
+    benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="See `bench list`.")] = "bigcodebench",
+    style: Annotated[str | None, typer.Option(help="Prompt style of the benchmark: complete or instruct.")] = None,
+    subset: Annotated[str | None, typer.Option(help="Part of the benchmark, for example full, hard or sample.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task of a benchmark that has several, for example line.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Completions per task.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Prompts generated together.")] = 1,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Default: the benchmark's own.")] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy decoding.")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Nucleus mass when sampling.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of sampling, and of the order of repeats.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs per configuration, interleaved in random order.")] = 1,
+    meter: Annotated[str, typer.Option(help="auto, estimate, simulated[:PROFILE], replay:FILE, ...")] = "auto",
+    idle_s: Annotated[float, typer.Option(min=0.0, help="Idle baseline before and after, in seconds.")] = 10.0,
+    out: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what a kill interrupted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is missing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+) -> None:
+    """Run models through a benchmark under an energy meter and store each run in a folder."""
+    from pydantic import ValidationError
+
+    from passkwh.harness.plan import plan
+    from passkwh.records import Spec
+
+    options = _options(option, style=style, subset=subset, task=task, data=data)
+    try:
+        specs = [
+            Spec(
+                model=name, quant=quantization, benchmark=benchmark, benchmark_options=options, limit=limit,
+                samples=samples, batch_size=batch_size, max_new_tokens=max_new_tokens, temperature=temperature,
+                top_p=top_p, seed=seed, repeat=repeat, meter=meter, idle_s=idle_s,
+            )
+            for name in model
+            for quantization in quant or ["none"]
+            for repeat in range(repeats)
+        ]  # fmt: skip
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UsageError(f"--{problem['loc'][-1]}: {problem['msg']}".replace("_", "-")) from error
+    if repeats > 1:
+        random.Random(seed).shuffle(specs)  # so that drift of the machine does not fall on one configuration
+    plans = [plan(spec, out) for spec in specs]
+    if dry_run:
+        _show_plans(plans, as_json)
+        return
+    _carry_out(plans, resume, as_json)
+
+
+def _options(extra: list[str] | None, **named: object) -> dict[str, str | int | float | bool]:
+    options = {key: str(value) for key, value in named.items() if value is not None}
+    for text in extra or []:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise UsageError(f"--option {text}: write KEY=VALUE")
+        if key in options:
+            raise UsageError(f"--option {key} is given twice")
+        options[key] = value
+    return dict(options)
+
+
+def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
+    from passkwh.cli.live import LiveProgress
+    from passkwh.harness.runner import run as run_plan
+
+    results: list[dict[str, Any]] = []
+    todo = [entry for entry in plans if not (resume and len(plans) > 1 and (entry.folder / "summary.json").exists())]
+    if len(todo) < len(plans):
+        note(f"{len(plans) - len(todo)} of {len(plans)} runs are already complete")
+    for entry in todo:
+        with LiveProgress(entry.folder.name) as progress:
+            folder = run_plan(entry, resume=resume, progress=progress)
+        results.append({"run_dir": str(folder.path), **folder.summary().model_dump(mode="json")})
+        for warning in results[-1]["warnings"]:
+            note(f"warning: {warning}")
+    if as_json:
+        print_json(results[0] if len(plans) == 1 else {"runs": results})
+        return
+    print_table(
+        table(
+            None,
+            ["run", "tasks", "pass@1", "energy", "provenance", "pass@kWh", "solved/kWh", "J/token", "tokens/s"],
+            [
+                [
+                    r["run_dir"],
+                    str(r["tasks"]),
+                    number(r["pass_at_k"].get("1")),
+                    number(r["gross_energy_j"], 4, "J"),
+                    r["provenance"],
+                    number(r["pass_at_kwh"]),
+                    number(r["solved_per_kwh"]),
+                    number(r["joules_per_token"]),
+                    number(r["tokens_per_s"]),
+                ]
+                for r in results
+            ],
+            right=[1, 2, 3, 5, 6, 7, 8],
+        )
+    )
+    if results:
+        note("next: bench report " + " ".join(r["run_dir"] for r in results))
+
+
+def _show_plans(plans: list[Plan], as_json: bool) -> None:
+    """Print what would run: tasks, checkpoint, memory, meter, and what is missing."""
+    from passkwh.harness.meter.registry import open_meter
+
+    shown: list[dict[str, Any]] = []
+    for entry in plans:
+        channels = open_meter(entry.spec.meter)
+        for channel in channels:
+            channel.close()
+        missing = entry.missing()
+        shown.append(
+            {
+                "run_dir": str(entry.folder),
+                "model": entry.spec.model,
+                "quant": entry.spec.quant,
+                "checkpoint": entry.checkpoint.location,
+                "complete": (entry.folder / "summary.json").exists(),
+                "tasks": len(entry.benchmark.tasks),
+                "samples": len(entry.benchmark.tasks) * entry.spec.samples,
+                "max_new_tokens": entry.spec.max_new_tokens,
+                "memory_needed_bytes": entry.memory_needed_bytes,
+                "memory_free_bytes": entry.memory_free_bytes,
+                "channels": [{"name": c.info.name, "provenance": c.info.provenance} for c in channels],
+                "missing": missing,
+            }
+        )
+    if as_json:
+        print_json({"dry_run": True, "runs": shown})
+        return
+    rows = [
+        [
+            r["run_dir"], str(r["tasks"]), str(r["samples"]),
+            f"{_gib(r['memory_needed_bytes'])} of {_gib(r['memory_free_bytes'])} free",
+            ", ".join(f"{c['name']} ({c['provenance']})" for c in r["channels"]), "; ".join(r["missing"]) or "nothing",
+        ]
+        for r in shown
+    ]  # fmt: skip
+    print_table(table("would run", ["run", "tasks", "samples", "memory", "meter", "missing"], rows, right=[1, 2]))
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.2f} GiB"

@@ -1,0 +1,62 @@
+"""What a run would be, found out before anything heavy is done: tasks, checkpoint, memory, folder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from passkwh import adapters, benchmarks
+from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.benchmarks.base import Benchmark
+from passkwh.harness.meter import registry as meters
+from passkwh.records import Spec, content_hash
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can be started."""
+
+    spec: Spec
+    """As asked, with the benchmark's completion length filled in."""
+    benchmark: Benchmark
+    checkpoint: Checkpoint
+    folder: Path
+    memory_needed_bytes: int
+    memory_free_bytes: int
+
+    def missing(self) -> list[str]:
+        """What the run will have to get first, or cannot do without, in words."""
+        found = list(self.checkpoint.pending)
+        if self.memory_needed_bytes > self.memory_free_bytes:
+            found.append(f"{(self.memory_needed_bytes - self.memory_free_bytes) / 2**30:.1f} GiB of memory")
+        return found
+
+
+def plan(spec: Spec, out: Path) -> Plan:
+    """Check a spec against this machine and say what would run.
+
+    Raises:
+        UsageError: an unknown model, quantization, benchmark or meter, bad data, or a checkpoint that is not here.
+    """
+    checkpoint = adapters.resolve(spec.model, spec.quant)
+    benchmark = benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
+    meters.check_meter(spec.meter)
+    if spec.max_new_tokens is None:
+        spec = spec.model_copy(update={"max_new_tokens": benchmark.default_max_new_tokens})
+    assert spec.max_new_tokens is not None
+    return Plan(
+        spec=spec,
+        benchmark=benchmark,
+        checkpoint=checkpoint,
+        folder=out / run_name(spec),
+        memory_needed_bytes=adapters.memory_needed(checkpoint, spec.batch_size, spec.max_new_tokens),
+        memory_free_bytes=adapters.memory_free(),
+    )
+
+
+def run_name(spec: Spec) -> str:
+    """Name of the run folder: readable, and the same for the same spec, so that ``--resume`` finds it."""
+    identity = content_hash(spec.model_dump(exclude={"repeat"}))[:8]
+    model = re.sub(r"[^a-z0-9.]+", "-", Path(spec.model).name.lower()).strip("-.") or "model"
+    return f"{model}-{spec.quant}-{spec.benchmark}-{identity}-r{spec.repeat}"

@@ -1,0 +1,34 @@
+"""What a run tells while it goes on; the command line draws it, tests and scripts may ignore it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Status:
+    """A moment of a run. Joules and watts are live figures of the counted channels, for the eye only."""
+
+    stage: str
+    """idle, warm-up, generating, scoring, ..."""
+    done: int
+    total: int
+    passes: int | None = None
+    energy_j: float | None = None
+    power_w: float | None = None
+
+
+class Progress(Protocol):
+    """Receives the status of a run; must return quickly and never raise."""
+
+    def update(self, status: Status) -> None:
+        """Show ``status``."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def update(self, status: Status) -> None:
+        """Ignore ``status``."""

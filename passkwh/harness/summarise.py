@@ -1,0 +1,133 @@
+"""From marks and trace to joules and headlines: the end of a run, which can be redone from what is on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from passkwh.benchmarks.base import Benchmark
+from passkwh.harness.measure import add, batches, measure, merge, scored_by_session
+from passkwh.harness.meter.trace import Trace
+from passkwh.harness.store import RunFolder
+from passkwh.passk import expected_solved, mean_pass_at_k, pass_at_kwh, solved_per_kwh
+from passkwh.records import ChannelTotal, Energy, Manifest, RunProvenance, Sample, Summary
+from passkwh.units import joules_to_kwh, ns_to_s
+
+SHORT_WINDOW_S = 10.0
+"""Below so much metered time, a counter's steps and clock edges are a visible part of the result."""
+IDLE_DRIFT = 0.05
+"""Idle power that moves more than this between start and end makes net energy doubtful."""
+KS = (1, 5, 10, 25, 100)
+
+
+def finish(folder: RunFolder, manifest: Manifest, benchmark: Benchmark) -> Summary:
+    """Integrate the trace, give every sample its energy, summarise, and complete the run folder."""
+    table = folder.trace()
+    trace = Trace.from_table(table, manifest.meter.channels)
+    samples, totals = measure(manifest, folder.samples(), trace)
+    complete = manifest.model_copy(update={"status": "complete"})
+    summary = summarise(complete, samples, totals, benchmark.summarise(samples))
+    folder.finish(complete, samples, table, summary)
+    return summary
+
+
+def summarise(
+    manifest: Manifest, samples: Sequence[Sample], totals: tuple[ChannelTotal, ...], metrics: dict[str, float]
+) -> Summary:
+    """The summary of a run from its measured samples."""
+    counts = _counts(samples)
+    has_verdicts = any(sample.verdict is not None for sample in samples)
+    most = max((n for n, _ in counts), default=0)
+    pass_at = {str(k): mean_pass_at_k([c for c in counts if c[0] >= k], k) for k in KS if k <= most}
+    solved = expected_solved(counts) if has_verdicts and counts else None
+
+    counted = [total for total in totals if total.counted]
+    generation = add(total.generation for total in counted) if counted else _unmetered()
+    evaluation = add(total.evaluation for total in counted) if counted else _unmetered()
+    total = add([generation, evaluation])
+    generation_s = sum(ns_to_s(b[0].generation.end_ns - b[0].generation.start_ns) for b in batches(samples))
+    evaluation_s = sum(
+        ns_to_s(window.end_ns - window.start_ns)
+        for scored in scored_by_session(samples).values()
+        for window in merge([s.evaluation for s in scored if s.evaluation is not None])
+    )
+    tokens = sum(sample.completion_tokens for sample in samples)
+    provenances = {total.provenance for total in counted}
+    provenance: RunProvenance = provenances.pop() if len(provenances) == 1 else "mixed"
+    return Summary(
+        run_id=manifest.run_id,
+        model=manifest.model.name,
+        adapter=manifest.model.adapter,
+        quant=manifest.model.quant,
+        benchmark=manifest.benchmark.name,
+        tasks=manifest.benchmark.tasks,
+        samples=len(samples),
+        solved=solved,
+        pass_at_k={k: value for k, value in pass_at.items() if value is not None} if has_verdicts else {},
+        metrics=metrics,
+        not_evaluated=sum(s.verdict is not None and s.verdict.status == "not_evaluated" for s in samples),
+        gross_energy_j=total.gross_j,
+        net_energy_j=total.net_j,
+        energy_kwh=None if total.gross_j is None else joules_to_kwh(total.gross_j),
+        generation_energy_j=generation.gross_j,
+        evaluation_energy_j=evaluation.gross_j,
+        energy_reason=total.reason,
+        pass_at_kwh=pass_at_kwh(pass_at.get("1") if has_verdicts else None, total.gross_j),
+        solved_per_kwh=solved_per_kwh(solved, total.gross_j),
+        generation_s=generation_s,
+        evaluation_s=evaluation_s,
+        prompt_tokens=sum(sample.prompt_tokens for sample in samples),
+        completion_tokens=tokens,
+        tokens_per_s=tokens / generation_s if generation_s > 0 else None,
+        joules_per_token=generation.gross_j / tokens if generation.gross_j is not None and tokens else None,
+        provenance=provenance,
+        channels=totals,
+        warnings=tuple(_warnings(manifest, samples, totals, generation_s + evaluation_s, total)),
+    )
+
+
+def _unmetered() -> Energy:
+    return Energy(gross_j=None, net_j=None, reason="no channel was metered")
+
+
+def _counts(samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    """(evaluated samples, passes) of each task; what was not evaluated counts neither way."""
+    evaluated: Counter[str] = Counter()
+    passed: Counter[str] = Counter()
+    for sample in samples:
+        if sample.verdict is not None and sample.verdict.status != "not_evaluated":
+            evaluated[sample.task_id] += 1
+            passed[sample.task_id] += sample.verdict.status == "pass"
+    return [(n, passed[task_id]) for task_id, n in evaluated.items()]
+
+
+def _warnings(
+    manifest: Manifest, samples: Sequence[Sample], totals: Sequence[ChannelTotal], metered_s: float, total: Energy
+) -> Iterable[str]:
+    for channel in manifest.meter.channels:
+        if channel.counted and channel.provenance != "measured":
+            note = f" ({channel.note})" if channel.note else ""
+            yield (
+                f"{channel.name} is {channel.provenance}, not measured: {channel.source}{note}; "
+                "`bench doctor` says what would be measured here"
+            )
+    if metered_s < SHORT_WINDOW_S:
+        yield (
+            f"metered for {metered_s:.1f} s, less than {SHORT_WINDOW_S:.0f} s: the energy is uncertain; "
+            "run more tasks (--limit) or more samples (--samples)"
+        )
+    if total.reason:
+        yield f"an energy is missing: {total.reason}"
+    for entry in totals:
+        before, after = entry.idle_before.mean_w, entry.idle_after.mean_w
+        if entry.counted and before and after is not None and abs(after - before) > IDLE_DRIFT * before:
+            yield (
+                f"idle power of {entry.channel} moved from {before:.2f} W to {after:.2f} W, more than "
+                f"{IDLE_DRIFT:.0%}: net energy depends on which is meant; use a longer --idle-s on a quiet machine"
+            )
+    missing = sum(s.verdict is not None and s.verdict.status == "not_evaluated" for s in samples)
+    if missing:
+        reason = next(s.verdict.detail for s in samples if s.verdict and s.verdict.status == "not_evaluated")
+        yield f"{missing} of {len(samples)} samples were not evaluated and count neither way: {reason}"
+    if len(manifest.sessions) > 1:
+        yield f"the run was interrupted and resumed {len(manifest.sessions) - 1} time(s); each session has its own idle"

@@ -1,0 +1,74 @@
+"""The report as one self-contained HTML file: no network, readable without scripts, light and dark, printable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+import altair as alt
+import jinja2
+import vl_convert
+
+from passkwh import __version__
+from passkwh.analysis.pareto import frontier
+from passkwh.reports import charts
+from passkwh.reports.runs import RunView
+
+
+def render(runs: Sequence[RunView]) -> str:
+    """HTML of a report over ``runs`` (at least one). Text from runs is escaped and can never run in the page."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = resources.files("passkwh.reports").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
+    scatter = charts.energy_accuracy(runs)
+    return environment.from_string(template).render(
+        runs=runs,
+        efficient=_efficient(runs),
+        best=_best(runs),
+        scatter=None if scatter is None else _chart(scatter),
+        timelines=[(run, _chart(chart)) for run in runs if (chart := charts.power_timeline(run)) is not None],
+        vega=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_vega_lite()),
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=__version__,
+        num=number,
+    )
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure with significant ``digits`` and without an exponent where it can be read so; a dash where missing."""
+    if value is None:
+        return "—"
+    if value != 0 and not 1e-6 <= abs(value) < 1e9:
+        return f"{value:.{digits - 1}e}"
+    text = f"{float(f'{value:.{digits}g}'):.12f}".rstrip("0").rstrip(".")
+    return text if text not in ("-0", "") else "0"
+
+
+def _efficient(runs: Sequence[RunView]) -> dict[str, bool]:
+    points = {
+        run.label: (run.summary.gross_energy_j, run.summary.pass_at_k["1"])
+        for run in runs
+        if run.summary.gross_energy_j is not None and "1" in run.summary.pass_at_k
+    }
+    return dict(zip(points, frontier(list(points.values()), ["min", "max"]), strict=True)) if points else {}
+
+
+def _best(runs: Sequence[RunView]) -> RunView | None:
+    rated = [run for run in runs if run.summary.solved_per_kwh is not None]
+    return max(rated, key=lambda run: run.summary.solved_per_kwh or 0.0) if len(rated) > 1 else None
+
+
+def _chart(chart: alt.LayerChart) -> dict[str, Any]:
+    """A chart as an SVG to begin with and a specification that a script replaces it by."""
+    specification = json.loads(chart.to_json())
+    svg = vl_convert.vegalite_to_svg(specification, vl_version=_vega_lite())
+    # "<" never stands literally inside the script, so no text of a run can end it.
+    return {"svg": svg, "spec": json.dumps(specification).replace("<", "\\u003c")}
+
+
+def _vega_lite() -> str:
+    return ".".join(alt.SCHEMA_VERSION.split(".")[:2])
