@@ -1,0 +1,248 @@
+"""The completion benchmarks: what is asked of a model, and how its answers are scored."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+from random import Random
+from typing import ClassVar
+
+from passkwh.adapters.base import Request
+from passkwh.benchmarks.base import Candidate, Score, Task
+from passkwh.benchmarks.completion.cut import (
+    Cut,
+    TokenEnds,
+    cut_fraction,
+    cut_line,
+    first_words,
+    keep_last,
+    line_end,
+    word_ends,
+)
+from passkwh.benchmarks.completion.data import EOL, Files, Lines, open_data
+from passkwh.benchmarks.completion.pool import Pair, score_pairs
+from passkwh.errors import MissingExtra, UsageError
+from passkwh.records import BenchmarkInfo, Option, Sample, content_hash
+
+LIBRARIES = ("codebleu", "rapidfuzz", "rouge_score", "sacrebleu", "tree_sitter_java", "tree_sitter_python")
+FILES = 1000
+"""Files of the test split that are run when no limit is given (GREEN-CODE)."""
+WORD_TOKENS = 4
+"""Model tokens allowed for each word where words are counted: a word of code is rarely longer."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of a completion benchmark, with GREEN-CODE's values."""
+
+    task: str = "completion"
+    """``completion``: the next ``new_tokens`` tokens (GREEN-CODE). ``line``: to the end of the line (CodeXGLUE)."""
+    data: str = "hub"
+    """``hub``, ``embedded``, or a file or folder in CodeXGLUE's form."""
+    split: str = "test"
+    fraction: float = 0.2
+    """Share of a file's tokens that is context."""
+    max_context: int = 512
+    """Most tokens of context; a longer one loses its end (completion) or its beginning (line)."""
+    new_tokens: int = 15
+    """Tokens to predict, and length of the reference."""
+    seed: int = 0
+    """Where the line task cuts whole files."""
+
+    @classmethod
+    def of(cls, name: str, options: dict[str, Option]) -> Settings:
+        """Settings from a user's options.
+
+        Raises:
+            UsageError: an unknown option, or a value out of range, named.
+        """
+        known = {field.name: field for field in fields(cls)}
+        for key in options:
+            if key not in known:
+                raise UsageError(f"benchmark {name} has no option {key!r}: use one of {', '.join(known)}")
+        values = {key: _convert(name, key, value, type(known[key].default)) for key, value in options.items()}
+        if values.get("task") == "line":
+            values = {"max_context": LINE_CONTEXT} | values
+        settings = cls(**values)  # type: ignore[arg-type]
+        if settings.task not in ("completion", "line"):
+            raise UsageError(f"benchmark {name}: task is {settings.task!r}: use completion or line")
+        if not 0 < settings.fraction < 1:
+            raise UsageError(f"benchmark {name}: fraction is {settings.fraction}: use a number between 0 and 1")
+        for key in ("max_context", "new_tokens"):
+            if getattr(settings, key) < 1:
+                raise UsageError(f"benchmark {name}: {key} is {getattr(settings, key)}: use 1 or more")
+        return settings
+
+
+LINE_CONTEXT = 924
+"""CodeXGLUE's line-level task: the model's 1,024 positions less 100 for the answer, which is also its length limit."""
+LINE_TOKENS = 100
+
+
+class CompletionBenchmark:
+    """Completion of source files in one language; a subclass names the corpus.
+
+    Raises:
+        UsageError: bad options or data. MissingExtra: the metrics' libraries are not installed.
+    """
+
+    name: ClassVar[str]
+    language: ClassVar[str]
+    version: ClassVar[str] = "1"
+
+    def __init__(self, options: dict[str, Option], limit: int | None) -> None:
+        if any(importlib.util.find_spec(library) is None for library in LIBRARIES):
+            raise MissingExtra(f"benchmark {self.name}", "completion")
+        self._settings = Settings.of(self.name, options)
+        self._limit = limit or FILES
+        self._source = open_data(self._settings.data, self.language, self._settings.split)
+        self._counts = "words"
+        self._cut(word_ends)
+
+    def cut_by(self, token_ends: TokenEnds) -> CompletionBenchmark:
+        """The same benchmark with its tasks cut in a model's own tokens, as GREEN-CODE cuts them.
+
+        Args:
+            token_ends: end offset of each of the model's tokens of a text (see ``cut``).
+        """
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        bound._counts = "model"
+        bound._cut(token_ends)
+        return bound
+
+    def _cut(self, token_ends: TokenEnds) -> None:
+        self._skipped = 0
+        cuts = dict(islice(self._cuts(self._source, token_ends), self._limit))
+        if not cuts:
+            raise UsageError(
+                f"{self._source.description} has no file long enough for benchmark {self.name}: "
+                f"{self._skipped or 'no'} files are there; give other data, or a smaller new_tokens"
+            )
+        if self._skipped:
+            log.warning("%s: skipped %d files that are shorter than their context", self.name, self._skipped)
+        self._cuts_by_task = cuts
+        self._tasks = tuple(Task(task_id, self._request(cut)) for task_id, cut in cuts.items())
+
+    def _cuts(self, source: Files | Lines, token_ends: TokenEnds) -> Iterator[tuple[str, Cut]]:
+        settings = self._settings
+        if isinstance(source, Lines):
+            if settings.task != "line":
+                raise UsageError(f"{source.description} holds line-level samples: add the option task=line")
+            for example in source.read():
+                yield self._task_id(example.index), self._shortened(Cut(example.context, example.truth), token_ends)
+            return
+        for file in source.read():
+            if settings.task == "line":
+                cut = cut_line(file.text, self.language, Random(f"{settings.seed}/{file.index}"))
+                cut = self._shortened(cut, token_ends) if cut else None
+            else:
+                ends = token_ends(file.text)
+                cut = cut_fraction(file.text, ends, settings.fraction, settings.max_context, settings.new_tokens)
+            if cut is None:
+                self._skipped += 1
+            else:
+                yield self._task_id(file.index), cut
+
+    def _task_id(self, index: int) -> str:
+        return f"{self.name}/{self._settings.split}/{index}"
+
+    def _shortened(self, cut: Cut, token_ends: TokenEnds) -> Cut:
+        context = keep_last(cut.context, token_ends(cut.context), self._settings.max_context)
+        return replace(cut, context=context)
+
+    def _request(self, cut: Cut) -> Request:
+        # CodeXGLUE ends a Java line with a token that belongs to it, so generation cannot stop before it.
+        stop = (EOL, "\n") if self._settings.task == "line" and self.language == "python" else ()
+        return Request(text=cut.context, instruction=cut.context, stop=stop, raw=True)
+
+    @property
+    def info(self) -> BenchmarkInfo:
+        """Name, options with what tokens are counted in, source, and hash over contexts and references."""
+        settings = self._settings
+        options: dict[str, Option] = {"task": settings.task, "split": settings.split, "tokens": self._counts}
+        options |= {"max_context": settings.max_context}
+        if settings.task == "completion":
+            options |= {"fraction": settings.fraction, "new_tokens": settings.new_tokens}
+        elif isinstance(self._source, Files):
+            options |= {"seed": settings.seed}
+        contents = [[task_id, cut.context, cut.reference] for task_id, cut in self._cuts_by_task.items()]
+        return BenchmarkInfo(
+            name=self.name,
+            version=self.version,
+            options=options,
+            source=self._source.description,
+            sha256=content_hash(contents),
+            tasks=len(self._tasks),
+        )
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """The selected tasks, in the order of the data."""
+        return self._tasks
+
+    @property
+    def default_max_new_tokens(self) -> int:
+        """GREEN-CODE's 15, or CodeXGLUE's 100 for a line; more where words are counted, which a model splits."""
+        if self._settings.task == "line":
+            return LINE_TOKENS
+        return self._settings.new_tokens * (WORD_TOKENS if self._counts == "words" else 1)
+
+    def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
+        """Every metric of every candidate, on all cores, after generation."""
+        yield from score_pairs([self._pair(c.key, c.task_id, c.text) for c in candidates], self.language)
+
+    def summarise(self, samples: Sequence[Sample]) -> dict[str, float]:
+        """Corpus metrics over the scored samples, and how many files were passed over."""
+        from passkwh.benchmarks.completion.metrics import corpus_metrics
+
+        scored = [sample for sample in samples if sample.scores]
+        pairs = [self._pair(sample.key, sample.task_id, sample.text) for sample in scored]
+        metrics = corpus_metrics(
+            [pair.reference for pair in pairs],
+            [pair.prediction for pair in pairs],
+            [sample.scores for sample in scored],
+            self.language,
+        )
+        return metrics | {"files_skipped": float(self._skipped)}
+
+    def _pair(self, key: str, task_id: str, text: str) -> Pair:
+        """A completion as it is compared: cut to a line, or to the words that were asked for."""
+        if self._settings.task == "line":
+            text = line_end(text, self.language)
+        elif self._counts == "words":
+            text = first_words(text, self._settings.new_tokens)
+        return Pair(key, self._cuts_by_task[task_id].reference, text)
+
+
+class Py150(CompletionBenchmark):
+    """PY150 (Raychev et al., OOPSLA 2016) as CodeXGLUE prepares it: Python files from GitHub."""
+
+    name = "py150"
+    language = "python"
+
+
+class JavaCorpus(CompletionBenchmark):
+    """The GitHub Java Corpus (Allamanis and Sutton, MSR 2013) as CodeXGLUE prepares it."""
+
+    name = "javacorpus"
+    language = "java"
+
+
+def _convert(name: str, key: str, value: Option, kind: type) -> Option:
+    """An option's value in the type of its default; a command line gives texts, a file may give numbers."""
+    try:
+        if isinstance(value, bool) or (kind is str and not isinstance(value, str)):
+            raise ValueError
+        converted: Option = kind(value)
+        if kind is int and float(value) != converted:
+            raise ValueError
+    except ValueError:
+        wanted = {"str": "a text", "int": "a whole number", "float": "a number"}[kind.__name__]
+        raise UsageError(f"benchmark {name}: {key} is {value!r}: {wanted} is expected") from None
+    return converted

@@ -1,0 +1,123 @@
+"""Scores pairs in parallel, one process a core, each pair with its own window and CPU time.
+
+Plain subprocesses rather than ``multiprocessing``: a child re-imports nothing of the caller's program, inherits neither
+its threads nor its model, and starts with ``PYTHONHASHSEED=0``, on which CodeBLEU's data-flow part depends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from passkwh.benchmarks.base import Score
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A completion and what it is compared with."""
+
+    key: str
+    reference: str
+    prediction: str
+
+
+def score_pairs(pairs: Sequence[Pair], language: str, workers: int | None = None) -> Iterator[Score]:
+    """Score pairs on ``workers`` processes (default: one a core); yields each as it is done, in any order.
+
+    Raises:
+        RuntimeError: a scoring process ended early, with the pair it had and its last words.
+    """
+    todo: queue.SimpleQueue[Pair | None] = queue.SimpleQueue()
+    done: queue.Queue[Score | BaseException] = queue.Queue(maxsize=256)
+    for pair in pairs:
+        todo.put(pair)
+    count = max(1, min(workers or usable_cores(), len(pairs)))
+    for _ in range(count):
+        todo.put(None)
+    stop = threading.Event()
+    threads = [threading.Thread(target=_serve, args=(language, todo, done, stop), daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in pairs:
+            result = done.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:
+        stop.set()
+        while any(thread.is_alive() for thread in threads):
+            _drain(done)  # a thread may wait for room
+            for thread in threads:
+                thread.join(timeout=0.02)
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _drain(done: queue.Queue[Score | BaseException]) -> None:
+    while True:
+        try:
+            done.get_nowait()
+        except queue.Empty:
+            return
+
+
+def _serve(
+    language: str,
+    todo: queue.SimpleQueue[Pair | None],
+    done: queue.Queue[Score | BaseException],
+    stop: threading.Event,
+) -> None:
+    """One worker process and the conversation with it; whatever goes wrong is handed to the caller."""
+    try:
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+            with _start(language, errors.fileno()) as process:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                answer, pair = process.stdout.readline(), None
+                with contextlib.suppress(BrokenPipeError):  # it died between two pairs: its last answer is empty
+                    while answer and not stop.is_set() and (pair := todo.get()) is not None:
+                        answer = ""
+                        print(_question(pair), file=process.stdin, flush=True)
+                        if answer := process.stdout.readline():
+                            done.put(Score(key=pair.key, **json.loads(answer)))
+                    process.stdin.close()
+            if not answer:
+                errors.seek(0)
+                last = errors.read().strip().splitlines()[-1:] or ["nothing on stderr"]
+                where = f"on {pair.key!r}" if pair else "while starting"
+                raise RuntimeError(f"a scoring process ended {where} with code {process.returncode}: {last[0]}")
+    except BaseException as error:
+        done.put(error)
+
+
+def _start(language: str, stderr: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "passkwh.benchmarks.completion.worker", language],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"},
+    )
+
+
+def _question(pair: Pair) -> str:
+    return json.dumps({"reference": _printable(pair.reference), "prediction": _printable(pair.prediction)})
+
+
+def _printable(text: str) -> str:
+    """Lone surrogates, which no parser takes, become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
