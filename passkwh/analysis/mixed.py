@@ -122,12 +122,13 @@ class _Sums:
         xx = self.xx - (self.x_sum * weight[:, None]).T @ self.x_sum
         xy = self.xy - self.x_sum.T @ (weight * self.y_sum)
         yy = self.yy - float(weight @ self.y_sum**2)
-        beta = np.linalg.solve(xx, xy)
+        beta = np.linalg.solve(xx, xy).astype(np.float64)
         free = self.n - self.k
         sigma2 = max((yy - float(beta @ xy)) / free, 1e-300)
         log_det = float(np.log1p(self.size * ratio).sum()) + float(np.linalg.slogdet(xx)[1])
         log_likelihood = -0.5 * (free * (np.log(2 * np.pi * sigma2) + 1.0) + log_det)
-        return float(log_likelihood), beta, sigma2 * np.linalg.inv(xx), sigma2
+        covariance = (sigma2 * np.linalg.inv(xx)).astype(np.float64)
+        return float(log_likelihood), beta, covariance, sigma2
 
     def within_residual(self) -> float:
         """Residual sum of squares with tasks as fixed effects: the limit of an infinite ratio."""

@@ -71,15 +71,15 @@ class RegressionResult(Record):
 def design(samples: pd.DataFrame, *, lag: bool, intercept: bool) -> tuple[pd.Series[float], pd.DataFrame]:
     """Outcome and predictors of one configuration, in the order of time.
 
-    ``samples`` needs run_id, order, generation_gross_j, completion_tokens and a 0/1 column for each domain it has.
+    ``samples`` needs run, order, generation_gross_j, completion_tokens and a 0/1 column for each domain it has.
     The lag stays within a run; samples without an energy, or without one before them, are left out.
     """
-    ordered = samples.sort_values(["run_id", "order"], kind="stable")
+    ordered = samples.sort_values(["run", "order"], kind="stable")
     energy = ordered["generation_gross_j"].astype(float)
-    outcome = np.log(energy.where(energy > 0))
+    outcome = pd.Series(np.log(energy.where(energy > 0).to_numpy()), index=ordered.index)
     predictors = pd.DataFrame({"solution tokens": ordered["completion_tokens"].astype(float)}, index=ordered.index)
     if lag:
-        predictors["log_energy_lag1"] = outcome.groupby(ordered["run_id"]).shift(1)
+        predictors["log_energy_lag1"] = outcome.groupby(ordered["run"]).shift(1)
     for domain in REGRESSION_DOMAINS:
         if domain in ordered:
             predictors[domain] = ordered[domain].astype(float)

@@ -1,0 +1,162 @@
+"""Uncertainty of every headline: tasks are drawn again, with everything that was observed on them.
+
+A resample draws tasks with replacement, the same ones for every configuration, each with all its samples and repeats.
+So accuracy and energy vary together, as pass@kWh, a ratio of the two, needs; configurations stay matched; and samples
+of a task are not taken for independent evidence. On top, each configuration's energy is scaled by a normal error of
+its meter (or of its repeats, where these differ by more). Intervals are percentiles of the resampled values, expanded
+as a t interval is over a normal one (Hesterberg 2015), because plain percentiles are too narrow for few tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from passkwh.analysis.pareto import Direction
+from passkwh.analysis.results import Contrast, Interval, finite
+from passkwh.analysis.tasks import TaskTable
+from passkwh.units import JOULES_PER_KWH
+
+Floats = NDArray[np.float64]
+Measure = Literal["pass_at_1", "energy_kwh", "pass_at_kwh", "solved_per_kwh", "joules_per_token", "tokens_per_s"]
+
+DIRECTIONS: dict[Measure, Direction] = {
+    "pass_at_1": "max",
+    "energy_kwh": "min",
+    "pass_at_kwh": "max",
+    "solved_per_kwh": "max",
+    "joules_per_token": "min",
+    "tokens_per_s": "max",
+}
+"""The headline measures, and which way is better."""
+
+_CHUNK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Estimates of shape (configurations,) and resampled values of shape (resamples, configurations), by measure.
+
+    NaN where a configuration has no such value. ``pass_at_k`` beyond 1 are named ``pass_at_5`` and so on.
+    """
+
+    labels: tuple[str, ...]
+    tasks: int
+    estimates: dict[str, Floats]
+    resampled: dict[str, Floats]
+
+
+def draw(table: TaskTable, resamples: int = 10_000, seed: int = 0, ks: Sequence[int] = (1,)) -> Draws:
+    """Resample tasks jointly for all configurations. The same seed gives the same values.
+
+    Raises ValueError for a table without tasks.
+    """
+    tasks = len(table.task_ids)
+    if tasks == 0:
+        raise ValueError("there is no task to resample")
+    columns = [table.pass_rates(k) for k in ks]
+    columns += [table.energy_j, table.generation_j, table.tokens, table.generation_s]
+    values = np.concatenate(columns).T  # (tasks, columns x configurations)
+    rng = np.random.default_rng(seed)
+    scale = 1.0 + table.relative_se * rng.standard_normal((resamples, len(table.labels)))
+    sums = np.empty((resamples, values.shape[1]))
+    chunk = max(1, _CHUNK_BYTES // (8 * tasks))
+    for start in range(0, resamples, chunk):
+        stop = min(start + chunk, resamples)
+        sums[start:stop] = _weights(rng, stop - start, tasks) @ values
+    width = len(table.labels)
+    once = values.sum(axis=0, keepdims=True)
+    unscaled = np.ones((1, width))
+    return Draws(
+        table.labels,
+        tasks,
+        {name: found[0] for name, found in _measures(once, width, tasks, ks, unscaled).items()},
+        _measures(sums, width, tasks, ks, scale),
+    )
+
+
+def _weights(rng: np.random.Generator, resamples: int, tasks: int) -> Floats:
+    """How often each task is drawn, shape (resamples, tasks)."""
+    drawn = rng.integers(0, tasks, size=(resamples, tasks), dtype=np.int32)
+    flat = (drawn + (np.arange(resamples, dtype=np.int64) * tasks)[:, None]).ravel()
+    return np.bincount(flat, minlength=resamples * tasks).reshape(resamples, tasks).astype(np.float64)
+
+
+def _measures(sums: Floats, width: int, tasks: int, ks: Sequence[int], scale: Floats) -> dict[str, Floats]:
+    parts = [sums[:, i : i + width] for i in range(0, sums.shape[1], width)]
+    energy_j, generation_j, tokens, generation_s = parts[len(ks) :]
+    rates = {f"pass_at_{k}": part / tasks for k, part in zip(ks, parts[: len(ks)], strict=True)}
+    energy_kwh = energy_j * scale / JOULES_PER_KWH
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {
+            **rates,
+            "energy_kwh": energy_kwh,
+            "pass_at_kwh": rates["pass_at_1"] / energy_kwh,
+            "solved_per_kwh": parts[0] / energy_kwh,
+            "joules_per_token": generation_j * scale / tokens,
+            "tokens_per_s": tokens / generation_s,
+        }
+    return {name: np.where(np.isfinite(v), v, np.nan) for name, v in found.items()}
+
+
+def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
+    """Percentile interval of every measure of every configuration."""
+    result = []
+    for measure, estimate in draws.estimates.items():
+        low, high = _bounds(draws.resampled[measure], level, draws.tasks)
+        for i, label in enumerate(draws.labels):
+            result.append(_interval(measure, label, estimate[i], low[i], high[i], level))
+    return tuple(result)
+
+
+def contrasts(
+    draws: Draws, measures: Sequence[str], pairs: Sequence[tuple[int, int]], level: float = 0.95
+) -> tuple[Contrast, ...]:
+    """Difference and ratio of pairs of configurations (positions), on joint resamples."""
+    result = []
+    for measure in measures:
+        values, estimate = draws.resampled[measure], draws.estimates[measure]
+        a, b = np.array([i for i, _ in pairs], dtype=int), np.array([j for _, j in pairs], dtype=int)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            differences = _bounds(values[:, a] - values[:, b], level, draws.tasks)
+            ratios = _bounds(values[:, a] / values[:, b], level, draws.tasks)
+            ratio_estimates = estimate[a] / estimate[b]
+        for p, (i, j) in enumerate(pairs):
+            name = f"{draws.labels[i]} vs {draws.labels[j]}"
+            difference = _interval(
+                measure, name, estimate[i] - estimate[j], differences[0][p], differences[1][p], level
+            )
+            ratio = _interval(measure, name, ratio_estimates[p], ratios[0][p], ratios[1][p], level)
+            result.append(
+                Contrast(measure=measure, a=draws.labels[i], b=draws.labels[j], difference=difference, ratio=ratio)
+            )
+    return tuple(result)
+
+
+def _bounds(values: Floats, level: float, tasks: int) -> tuple[Floats, Floats]:
+    if tasks < 2:
+        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    student = stats.t.ppf((1.0 + level) / 2.0, tasks - 1)
+    tail = float(stats.norm.cdf(-np.sqrt(tasks / (tasks - 1)) * student))
+    with np.errstate(invalid="ignore"):
+        low, high = np.quantile(np.ascontiguousarray(values.T), [tail, 1.0 - tail], axis=1)
+    return low, high
+
+
+def _interval(measure: str, label: str, estimate: float, low: float, high: float, level: float) -> Interval:
+    reason = None
+    if not np.isfinite(estimate):
+        reason = "the measure is missing for a configuration, or would divide by zero"
+        low = high = np.nan
+    elif not (np.isfinite(low) and np.isfinite(high)):
+        reason = "it takes two tasks, and resamples in which nothing is divided by zero, to give an interval"
+        low = high = np.nan
+    return Interval(
+        measure=measure, label=label, estimate=finite(estimate), low=finite(low), high=finite(high), level=level,
+        reason=reason,
+    )  # fmt: skip

@@ -1,0 +1,131 @@
+"""Samples summed per task and configuration: the matched table that paired tests and the bootstrap work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from passkwh.analysis.pooling import Comparison
+from passkwh.passk import pass_at_k_by_task
+
+EnergyKind = Literal["gross", "net"]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """Arrays of shape (configurations, tasks), each over the same tasks in the same order.
+
+    Energies, tokens and times are of one run (the mean over repeats, summed over a task's samples); NaN where missing.
+    """
+
+    labels: tuple[str, ...]
+    task_ids: tuple[str, ...]
+    evaluated: NDArray[np.int64]
+    """Samples with a verdict, over all repeats."""
+    passed: NDArray[np.int64]
+    energy_j: Floats
+    generation_j: Floats
+    tokens: Floats
+    generation_s: Floats
+    relative_se: Floats
+    """Shape (configurations,): relative standard error of a configuration's energy that resampling tasks cannot see."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether every configuration has a verdict on every task."""
+        return bool((self.evaluated > 0).all())
+
+    def pass_rates(self, k: int = 1) -> Floats:
+        """pass@k of each task, shape (configurations, tasks); NaN throughout where samples were not evaluated."""
+        if not self.has_verdicts or int(self.evaluated.min()) < k:
+            return np.full(self.evaluated.shape, np.nan)
+        return pass_at_k_by_task(self.evaluated, self.passed, k)
+
+    def select(self, labels: list[str]) -> TaskTable:
+        """Only these configurations, in this order."""
+        rows = [self.labels.index(label) for label in labels]
+        return TaskTable(
+            tuple(labels), self.task_ids, self.evaluated[rows], self.passed[rows], self.energy_j[rows],
+            self.generation_j[rows], self.tokens[rows], self.generation_s[rows], self.relative_se[rows], self.notes,
+        )  # fmt: skip
+
+
+def task_table(comparison: Comparison, energy: EnergyKind = "gross") -> TaskTable:
+    """Sum a comparison's samples per task.
+
+    A task is left out, with a note, where some configuration has no verdict on it while others do, or where its energy
+    is missing in a configuration that has energies otherwise: every figure is over the same tasks.
+    """
+    samples = comparison.samples()
+    labels, tasks = comparison.labels(), list(comparison.task_ids)
+    shape = (len(labels), len(tasks))
+    row = pd.Categorical(samples["configuration"], labels).codes.astype(np.int64)
+    column = pd.Categorical(samples["task_id"], tasks).codes.astype(np.int64)
+    cell = row * len(tasks) + column
+
+    def per_task(values: pd.Series[float]) -> Floats:
+        sums = np.bincount(cell, values.to_numpy(dtype=np.float64), minlength=shape[0] * shape[1])
+        return sums.astype(np.float64).reshape(shape)
+
+    runs = np.array([len(c.runs) for c in comparison.configurations], dtype=np.float64)[:, None]
+    evaluated = per_task(samples["passed"].notna().astype(float)).astype(np.int64)
+    passed = per_task(samples["passed"].fillna(0.0)).astype(np.int64)
+    energy_j = per_task(samples[f"{energy}_j"]) / runs
+    generation_j = per_task(samples[f"generation_{energy}_j"]) / runs
+    tokens = per_task(samples["completion_tokens"]) / runs
+    generation_s = per_task(samples["generation_s"]) / runs
+
+    keep, notes = _usable(evaluated, energy_j, labels)
+    kept_tasks = tuple(t for t, k in zip(tasks, keep, strict=True) if k)
+    relative_se = _relative_se(comparison, samples[samples["task_id"].isin(kept_tasks)], energy)
+    return TaskTable(
+        tuple(labels), kept_tasks, evaluated[:, keep], passed[:, keep], energy_j[:, keep], generation_j[:, keep],
+        tokens[:, keep], generation_s[:, keep], relative_se, tuple(notes),
+    )  # fmt: skip
+
+
+def _usable(evaluated: NDArray[np.int64], energy_j: Floats, labels: list[str]) -> tuple[NDArray[np.bool_], list[str]]:
+    keep = np.ones(evaluated.shape[1], dtype=bool)
+    notes = []
+    judged = np.any(evaluated > 0, axis=1)
+    if judged.any():
+        notes += [f"{labels[i]} has no verdicts, so nothing is said about accuracy" for i in np.flatnonzero(~judged)]
+        silent = (evaluated[judged] == 0).any(axis=0)
+        if silent.any():
+            notes.append(f"{int(silent.sum())} tasks are left out because a configuration was not evaluated on them")
+        keep &= ~silent
+    missing = np.isnan(energy_j)
+    metered = ~np.all(missing, axis=1)
+    notes += [f"{labels[i]} has no energy, so its energy figures are missing" for i in np.flatnonzero(~metered)]
+    if metered.any():
+        unread = missing[metered].any(axis=0)
+        if (unread & keep).any():
+            notes.append(f"{int((unread & keep).sum())} tasks are left out because an energy is missing on them")
+        keep &= ~unread
+    return keep, notes
+
+
+def _relative_se(comparison: Comparison, samples: pd.DataFrame, energy: EnergyKind) -> Floats:
+    """Error of a configuration's mean run energy from its meter, or from how repeats differ where that is larger.
+
+    Repeats differ by the meter's error too, so the two are alternatives and not summed.
+    """
+    totals = samples.groupby("run")[f"{energy}_j"].sum(min_count=1)
+    result = []
+    for configuration in comparison.configurations:
+        energies = np.array([totals.get(run, np.nan) for run in configuration.runs], dtype=np.float64)
+        mean = float(energies.mean())
+        if not mean > 0:
+            result.append(0.0)
+            continue
+        meter = [comparison.frames.runs[run].energy_se_j or 0.0 for run in configuration.runs]
+        from_meter = float(np.sqrt(np.sum(np.square(meter)))) / len(meter)
+        from_repeats = float(energies.std(ddof=1) / np.sqrt(len(energies))) if len(energies) > 1 else 0.0
+        result.append(max(from_meter, from_repeats) / mean)
+    return np.array(result)
