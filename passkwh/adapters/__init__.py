@@ -1,0 +1,65 @@
+"""Models made callable: names -> checkpoints -> adapters. Importing this is cheap; torch comes with ``load``.
+
+A new family is one new file and one line in ``ADAPTERS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from passkwh.adapters.base import Adapter
+from passkwh.adapters.checkpoint import Checkpoint, content_revision, count_parameters
+from passkwh.adapters.hub import QUANTS, resolve
+from passkwh.adapters.memory import check_memory, memory_free, memory_needed
+
+__all__ = [
+    "ADAPTERS", "QUANTS", "Checkpoint", "check_memory", "load", "memory_free", "memory_needed", "prepare", "resolve",
+]  # fmt: skip
+
+ADAPTERS = {
+    "base": "passkwh.adapters.transformers:TransformersAdapter",
+    "instruct": "passkwh.adapters.transformers:TransformersAdapter",
+    "gptq-int4": "passkwh.adapters.gptq:GptqAdapter",
+    "gptq-int8": "passkwh.adapters.gptq:GptqAdapter",
+    "awq": "passkwh.adapters.awq:AwqAdapter",
+}
+"""Name of an adapter -> where its class is. It is called with a checkpoint and a device."""
+
+
+def prepare(checkpoint: Checkpoint, progress: Callable[[str], None] | None = None) -> Checkpoint:
+    """The checkpoint with its weights on this machine and its revision known: downloads, converts, quantizes.
+
+    Each of these happens once; the result is kept in a cache. ``progress`` is told what is being done, in words.
+    """
+    from passkwh.adapters import embedded, hub
+
+    tell = progress or (lambda _: None)
+    if checkpoint.path is None and checkpoint.source == "embedded":
+        tell(checkpoint.pending[0])
+        checkpoint = replace(checkpoint, path=embedded.convert(str(checkpoint.revision)))
+    elif checkpoint.path is None:
+        tell(checkpoint.pending[0])
+        folder = hub.download(checkpoint.location)
+        checkpoint = replace(checkpoint, path=folder, revision=folder.name)
+    if checkpoint.quant != "none" and not checkpoint.prequantized:
+        from passkwh.adapters import quantize
+
+        return quantize.ensure(checkpoint, progress=tell)
+    assert checkpoint.path is not None
+    return replace(
+        checkpoint,
+        pending=(),
+        revision=checkpoint.revision or content_revision(checkpoint.path),
+        parameters=checkpoint.parameters or count_parameters(checkpoint.path),
+    )
+
+
+def load(checkpoint: Checkpoint, device: str = "auto") -> Adapter:
+    """The model, in memory and ready to answer. ``checkpoint`` as ``prepare`` returned it."""
+    module, _, name = ADAPTERS[checkpoint.adapter].partition(":")
+    make: Callable[[Checkpoint, str], Any] = getattr(importlib.import_module(module), name)
+    adapter: Adapter = make(checkpoint, device)
+    return adapter

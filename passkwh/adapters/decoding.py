@@ -1,0 +1,84 @@
+"""What is hung into transformers' ``generate``: sampling with a seed per row, stop strings, the first token's moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor, StoppingCriteria
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished all that it was given; a CPU always has."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+class SeededSampling(LogitsProcessor):  # type: ignore[misc]
+    """Samples each row with its own seed, so that a row's tokens do not depend on who shares its batch.
+
+    ``generate`` draws all rows from one random stream. Here every row has a stream of one uniform number a step, drawn
+    ahead on the CPU (the same on every device); the token is where that number falls in the row's distribution
+    (inverse CDF, in float64). All other tokens are then ruled out, and ``generate`` decodes greedily.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], steps: int, temperature: float, top_p: float, device: torch.device
+    ) -> None:
+        rows = [torch.rand(steps, dtype=torch.float64, generator=torch.Generator().manual_seed(s)) for s in seeds]
+        self._uniform = torch.stack(rows).to(device if device.type != "mps" else "cpu")
+        self._temperature = temperature
+        self._top_p = top_p
+        self._step = 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        probabilities = torch.softmax(scores.to(self._uniform.device, torch.float64) / self._temperature, dim=-1)
+        order = None
+        if self._top_p < 1:
+            probabilities, order = probabilities.sort(dim=-1, descending=True, stable=True)
+            before = probabilities.cumsum(dim=-1) - probabilities
+            probabilities = probabilities.masked_fill(before >= self._top_p, 0.0)  # keeps the most likely one always
+        mass = probabilities.cumsum(dim=-1)
+        target = self._uniform[:, self._step, None] * mass[:, -1:]
+        chosen = torch.searchsorted(mass, target, right=True).clamp(max=mass.shape[-1] - 1)
+        if order is not None:
+            chosen = order.gather(1, chosen)
+        self._step += 1
+        return torch.full_like(scores, float("-inf")).scatter(1, chosen.to(scores.device), 0.0)
+
+
+class FirstToken(StoppingCriteria):  # type: ignore[misc]
+    """Stops nothing; notes the monotonic time at which the device had the batch's first token."""
+
+    def __init__(self) -> None:
+        self.ns: int | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        if self.ns is None:
+            synchronize(input_ids.device)
+            self.ns = time.monotonic_ns()
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+
+class StopStrings(StoppingCriteria):  # type: ignore[misc]
+    """Ends a row when its completion contains one of the strings; ``length`` is where each row was ended, or None."""
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str], prompt_length: int, rows: int) -> None:
+        self._tokenizer = tokenizer
+        self._stop = stop
+        self._prompt_length = prompt_length
+        # A token is at least one byte, so that many last tokens hold any stop string whole (and a cut character).
+        self._reach = max(len(text.encode()) for text in stop) + 4
+        self.length: list[int | None] = [None] * rows
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        tokens = input_ids.shape[1] - self._prompt_length
+        tails = input_ids[:, -min(self._reach, tokens) :].tolist()
+        for row, tail in enumerate(tails):
+            if self.length[row] is None:
+                text = self._tokenizer.decode(tail, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+                if any(stop in text for stop in self._stop):
+                    self.length[row] = tokens
+        return torch.tensor([length is not None for length in self.length], device=input_ids.device)

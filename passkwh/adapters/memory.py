@@ -1,0 +1,86 @@
+"""How much memory a run needs and how much there is, before any weight is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from passkwh.adapters import checkpoint as folders
+from passkwh.adapters import device as devices
+from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.errors import UsageError
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_LIBRARIES = 600 * 2**20
+"""What Python, torch, transformers and their work space take besides weights and cache."""
+_MARGIN = 1.1
+"""For activations, fragmentation and copies while loading."""
+
+
+def memory_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str = "auto") -> int:
+    """Bytes for weights, key-value cache and margin; ``max_tokens`` is prompt plus completion of one row.
+
+    From ``config.json`` and file headers only. A checkpoint that is not on this machine yet has neither: then it is
+    the registry's number of weights at 16 bits (UsageError where that is unknown too), without the cache.
+    """
+    device = devices.pick(device)
+    if checkpoint.path is None:
+        if checkpoint.parameters is None:
+            raise UsageError(f"{checkpoint.location} is not on this machine yet, so its size is unknown: get it first")
+        return int(checkpoint.parameters * 2 * _MARGIN) + _LIBRARIES
+    config = folders.config(checkpoint.path)
+    config = {**config, **(config.get("text_config") or {})}
+    width = _BYTES[devices.dtype_name(config, device)]
+    row = key_value_bytes(config, width) * max_tokens + int(config.get("vocab_size", 0)) * 3 * 4
+    return int((_weight_bytes(checkpoint, width) + batch_size * row) * _MARGIN) + _LIBRARIES
+
+
+def _weight_bytes(checkpoint: Checkpoint, width: int) -> int:
+    """Bytes of the weights as they lie in memory: converted to the run's format, or packed."""
+    assert checkpoint.path is not None
+    if checkpoint.prequantized or checkpoint.parameters is None:
+        return sum(file.stat().st_size for file in folders.weight_files(checkpoint.path))
+    return checkpoint.parameters * width
+
+
+def key_value_bytes(config: dict[str, Any], width: int) -> int:
+    """Bytes that one more token adds to the cache: layers x key-value heads x head width x 2 (keys and values).
+
+    The thesis's formulas 3.23-3.25 put the number of weights where the number of layers belongs.
+    """
+    layers = int(config["num_hidden_layers"])
+    heads = int(config["num_attention_heads"])
+    if "kv_lora_rank" in config:  # DeepSeek: transformers caches keys and values expanded, of two different widths
+        keys = int(config["qk_nope_head_dim"]) + int(config["qk_rope_head_dim"])
+        return layers * heads * (keys + int(config["v_head_dim"])) * width
+    head_width = int(config.get("head_dim") or config["hidden_size"] // heads)
+    return layers * int(config.get("num_key_value_heads") or heads) * head_width * 2 * width
+
+
+def memory_free(device: str = "auto") -> int:
+    """Bytes that can still be taken on the device; on a CPU within the limit of the process's control group."""
+    device = devices.pick(device)
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no control group, or "max": no limit
+        return free
+    return max(0, min(free, limit - used))
+
+
+def check_memory(checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str = "auto") -> None:
+    """UsageError, with what is needed and what is free, when the run would not fit."""
+    needed, free = memory_needed(checkpoint, batch_size, max_tokens, device), memory_free(device)
+    if needed > free:
+        where = devices.pick(device)
+        raise UsageError(
+            f"{checkpoint.name} needs about {needed / 2**30:.1f} GiB on {where} and {free / 2**30:.1f} GiB are free: "
+            "choose a smaller model, --quant gptq-int4, or lower --batch-size and --max-new-tokens"
+        )

@@ -1,0 +1,221 @@
+"""Dense models, base and instruct, on a GPU or a CPU: transformers' own ``generate`` with left-padded batches."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    LogitsProcessorList,
+    StoppingCriteriaList,
+)
+
+from passkwh.adapters import checkpoint as folders
+from passkwh.adapters import device as devices
+from passkwh.adapters import noise
+from passkwh.adapters.base import Completion, Decoding, Request
+from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.adapters.decoding import FirstToken, SeededSampling, StopStrings, synchronize
+from passkwh.errors import UsageError
+from passkwh.records import ModelInfo, Option
+
+
+class TransformersAdapter:
+    """A causal language model of transformers (``passkwh.adapters.base.Adapter``).
+
+    Greedy decoding means the most likely token and nothing else: a checkpoint's own sampling advice, such as a
+    repetition penalty, is not followed; only its end-of-sequence tokens are.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+        if checkpoint.path is None:
+            raise UsageError(f"{checkpoint.location} is not on this machine yet: {', '.join(checkpoint.pending)}")
+        self._checkpoint = checkpoint
+        self._folder = checkpoint.path
+        self._device = torch.device(devices.pick(device))
+        with noise.quiet():
+            self._tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True, padding_side="left")
+            self._model = self._load_model()
+        self._model.eval()
+        self._end_tokens = self._find_end_tokens()
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token_id = self._end_tokens[0] if self._end_tokens else 0
+        self._context = int(getattr(self._model.config, "max_position_embeddings", 0)) or None
+        self._info = ModelInfo(
+            name=checkpoint.name,
+            adapter=checkpoint.adapter,
+            chat=checkpoint.chat,
+            checkpoint=checkpoint.location,
+            revision=str(checkpoint.revision),
+            quant=checkpoint.quant,
+            quantization=self._quantization(),
+            dtype=str(self._model.dtype).removeprefix("torch."),
+            device=self._device_name(),
+            parameters=self._count_parameters(),
+        )
+
+    # ------------------------------------------------------------ what differs for quantized checkpoints
+
+    def _load_model(self) -> Any:
+        """The model on its device; UsageError when the folder lacks some of its weights."""
+        dtype = getattr(torch, devices.dtype_name(folders.config(self._folder), self._device.type))
+        place = {} if self._device.type == "cpu" else {"device_map": self._device}
+        model, report = AutoModelForCausalLM.from_pretrained(
+            self._folder, dtype=dtype, local_files_only=True, output_loading_info=True, **place
+        )
+        if missing := sorted(report["missing_keys"]):
+            raise UsageError(f"{self._folder} lacks weights of its model: {missing[0]} and {len(missing) - 1} more")
+        return model
+
+    def _quantization(self) -> dict[str, Option]:
+        """How weights are packed and computed with; empty for dense ones."""
+        return {}
+
+    # ------------------------------------------------------------ the adapter
+
+    @property
+    def info(self) -> ModelInfo:
+        """The checkpoint and how it is run."""
+        return self._info
+
+    def render(self, request: Request) -> str:
+        """A base model's prompt is the text to continue; a chat is the instruction in the model's own template."""
+        if not self._checkpoint.chat:
+            return request.text
+        turns = [{"role": "user", "content": request.instruction}]
+        chat = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return str(chat) + request.response_prefix
+
+    def generate(self, prompts: Sequence[str], decoding: Decoding, seeds: Sequence[int]) -> list[Completion]:
+        """Complete rendered prompts as one batch, one seed a row; returns when the device has finished.
+
+        Where prompt and completion would not fit the model's context, the completion is cut there and its
+        finish_reason is ``length``; UsageError for a prompt that leaves no room at all.
+        """
+        if len(seeds) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds")
+        batch = self._tokenizer(
+            list(prompts),
+            return_tensors="pt",
+            padding=True,
+            add_special_tokens=not self._checkpoint.chat,  # a chat template writes them itself
+            return_token_type_ids=False,
+        ).to(self._device)
+        rows, prompt_length = batch["input_ids"].shape
+        steps = self._room(prompt_length, decoding.max_new_tokens)
+        first = FirstToken()
+        criteria = [first]
+        stops = None
+        if decoding.stop and not self._checkpoint.chat:
+            stops = StopStrings(self._tokenizer, decoding.stop, prompt_length, rows)
+            criteria.append(stops)
+        processors = LogitsProcessorList()
+        if decoding.temperature > 0:
+            processors.append(SeededSampling(seeds, steps, decoding.temperature, decoding.top_p, self._device))
+        with torch.inference_mode(), noise.quiet():
+            output = self._model.generate(
+                **batch,
+                generation_config=self._generation_config(steps),
+                logits_processor=processors,
+                stopping_criteria=StoppingCriteriaList(criteria),
+            )
+        synchronize(self._device)
+        tokens = output[:, prompt_length:].tolist()
+        prompt_tokens = batch["attention_mask"].sum(dim=1).tolist()
+        lasts = batch["input_ids"][:, -1].tolist()
+        ended = stops.length if stops else [None] * rows
+        return [
+            self._completion(
+                tokens[row], lasts[row], ended[row], decoding.stop if stops else (), prompt_tokens[row], first
+            )
+            for row in range(rows)
+        ]
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        del self._model
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    # ------------------------------------------------------------ parts
+
+    def _generation_config(self, steps: int) -> GenerationConfig:
+        return GenerationConfig(
+            max_new_tokens=steps,
+            do_sample=False,
+            use_cache=True,
+            eos_token_id=self._end_tokens or None,
+            pad_token_id=self._tokenizer.pad_token_id,
+        )
+
+    def _room(self, prompt_length: int, max_new_tokens: int) -> int:
+        if self._context is None:
+            return max_new_tokens
+        if prompt_length >= self._context:
+            raise UsageError(
+                f"a prompt of {prompt_length} tokens leaves no room in {self._checkpoint.name}'s context of "
+                f"{self._context} tokens: choose a model with a longer context or leave the task out"
+            )
+        return min(max_new_tokens, self._context - prompt_length)
+
+    def _completion(
+        self,
+        tokens: list[int],
+        last: int,
+        ended: int | None,
+        stop: tuple[str, ...],
+        prompt_tokens: int,
+        first: FirstToken,
+    ) -> Completion:
+        """One row's completion: tokens up to and including the one that ended it, text without what ended it."""
+        end = next((place + 1 for place, token in enumerate(tokens) if token in self._end_tokens), None)
+        ends = [length for length in (end, ended) if length is not None]
+        length = min(ends, default=len(tokens))
+        text = self._decode(tokens[:length], last)
+        if cuts := [place for place in map(text.find, stop) if place >= 0]:
+            text = text[: min(cuts)]
+        return Completion(
+            text=text,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=length,
+            finish_reason="stop" if ends else "length",
+            first_token_ns=first.ns,
+        )
+
+    def _decode(self, tokens: list[int], last: int) -> str:
+        """The tokens' text as it continues the prompt: some tokenizers drop the first token's leading space."""
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        before = self._tokenizer.decode([last], **options)
+        return str(self._tokenizer.decode([last, *tokens], **options)[len(before) :])
+
+    def _find_end_tokens(self) -> list[int]:
+        """Every token that ends a sequence, as checkpoint and tokenizer name them."""
+        found: list[int] = []
+        for value in (
+            self._model.generation_config.eos_token_id,
+            self._model.config.eos_token_id,
+            self._tokenizer.eos_token_id,
+        ):
+            found += [value] if isinstance(value, int) else list(value or [])
+        return sorted(set(found))
+
+    def _device_name(self) -> str:
+        if self._device.type == "cuda":
+            return f"cuda:{torch.cuda.get_device_name(self._device)}"
+        return str(self._device)
+
+    def _count_parameters(self) -> int:
+        """Number of weights of the model that the configuration describes, built without memory: exact for packed ones."""
+        config = AutoConfig.from_pretrained(self._folder, local_files_only=True)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        with torch.device("meta"), noise.quiet():
+            shape = AutoModelForCausalLM.from_config(config)
+        return sum(weight.numel() for weight in shape.parameters())
