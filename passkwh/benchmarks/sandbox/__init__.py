@@ -1,0 +1,6 @@
+"""Runs generated code against tests: fast, because libraries are imported once, and kept away from the host."""
+
+from passkwh.benchmarks.sandbox.controller import default_limits, evaluate
+from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, Tier
+
+__all__ = ["STANDARD_LIBRARY", "Job", "Limits", "Outcome", "Tier", "default_limits", "evaluate"]

@@ -1,0 +1,189 @@
+"""Running many jobs on zygotes: longest first, as many at a time as there are workers, each outcome streamed."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from passkwh.benchmarks.sandbox import verdict
+from passkwh.benchmarks.sandbox.host import Host
+from passkwh.benchmarks.sandbox.imports import libraries, tier_of
+from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, Tier
+
+MAX_SLEEPERS = 6
+_LONG_S = 3.0
+_ATTEMPTS = 2
+_LATE_S = 15.0
+
+
+def evaluate(
+    jobs: Sequence[Job],
+    *,
+    workers: int | None = None,
+    python: Path | None = None,
+    tiers: Sequence[Tier] = (STANDARD_LIBRARY,),
+    limits: Limits | None = None,
+) -> Iterator[Outcome]:
+    """Judge ``jobs``, yielding each outcome as soon as it is known, every key exactly once, in any order.
+
+    ``python`` is the interpreter of the environment the jobs run in (this one when None), ``workers`` how many run at
+    a time (one per core when None). Closing the iterator ends all processes.
+    """
+    workers = workers or len(os.sched_getaffinity(0))
+    if len({job.key for job in jobs}) != len(jobs):
+        raise ValueError("keys of jobs must be unique")
+    work = []
+    python = python or Path(sys.executable)
+    for job in jobs:
+        broken = _syntax_error(job)
+        if broken is None:
+            work.append(job)
+        else:
+            yield broken
+    if work:
+        controller = _Controller(work, workers, python, tiers, limits or default_limits(workers))
+        try:
+            yield from controller.run()
+        finally:
+            controller.stop()
+
+
+def default_limits(workers: int) -> Limits:
+    """Three quarters of this machine's memory, shared by the workers, at most the official 30 GiB each."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Limits(memory_bytes=max(1 << 30, min(30 << 30, total * 3 // 4 // workers >> 28 << 28)))
+
+
+def _syntax_error(job: Job) -> Outcome | None:
+    """The outcome of a job that cannot be compiled, found without a process."""
+    start_ns, start_cpu = time.monotonic_ns(), time.thread_time()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(job.code + "\n" + job.test, "__test__.py", "exec")
+        return None
+    except (SyntaxError, ValueError) as error:
+        detail = f"ALL: {type(error).__name__}: {error}"
+    except (RecursionError, MemoryError, OverflowError):
+        return None  # the limits of this process, perhaps not those of the other
+    return Outcome(job.key, "fail", detail, start_ns, time.monotonic_ns(), time.thread_time() - start_cpu)
+
+
+class _Controller:
+    """State of one call of :func:`evaluate`."""
+
+    def __init__(self, jobs: Sequence[Job], workers: int, python: Path, tiers: Sequence[Tier], limits: Limits) -> None:
+        self._workers = workers
+        self._python = python
+        self._tiers = tiers
+        self._limits = limits
+        self._tier = {job.key: tier_of(libraries(job.code + "\n" + job.test), tiers) for job in jobs}
+        self._waiting = sorted(
+            jobs, key=lambda job: (-job.expected_s if job.expected_s > _LONG_S else 0.0, self._tier[job.key])
+        )
+        self._running: dict[str, tuple[Job, float]] = {}
+        self._attempts: dict[str, int] = {}
+        self._failed_starts: dict[int, int] = {}
+        self._ready: set[int] = set()
+        self._of_tier: dict[int, Host] = {}
+        self._hosts: list[Host] = []
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> Iterator[Outcome]:
+        self._start(set(self._tier.values()))
+        while self._waiting or self._running:
+            self._dispatch()
+            for key, _ in self._selector.select(timeout=1.0):
+                tier: int = key.data
+                messages = self._of_tier[tier].lines[tier].receive()
+                if messages is None:
+                    yield from self._lost(tier)
+                    continue
+                for message in messages:
+                    if message["event"] == "ready":
+                        self._ready.add(tier)
+                    else:
+                        job, _ = self._running.pop(message["key"])
+                        yield verdict.outcome(job, message)
+            self._end_stuck()
+
+    def stop(self) -> None:
+        for host in self._hosts:
+            host.stop()
+        self._selector.close()
+
+    def _start(self, serving: set[int]) -> None:
+        host = Host(self._python, self._tiers, serving, self._limits, {})
+        self._hosts.append(host)
+        for tier, lines in host.lines.items():
+            self._of_tier[tier] = host
+            self._selector.register(lines, selectors.EVENT_READ, tier)
+
+    def _dispatch(self) -> None:
+        """Give waiting jobs to ready zygotes while workers are free; sleepers need no worker."""
+        sleepers = sum(job.sleeps for job, _ in self._running.values())
+        busy = len(self._running) - sleepers
+        left = []
+        for job in self._waiting:
+            tier = self._tier[job.key]
+            free = sleepers < MAX_SLEEPERS if job.sleeps else busy < self._workers
+            if not free or tier not in self._ready or not self._send(job, tier):
+                left.append(job)
+            elif job.sleeps:
+                sleepers += 1
+            else:
+                busy += 1
+        self._waiting = left
+
+    def _send(self, job: Job, tier: int) -> bool:
+        message: dict[str, Any] = {
+            "key": job.key,
+            "code": job.code,
+            "test": job.test,
+            "kind": job.kind,
+            "timeout_s": job.timeout_s,
+            "strict": job.strict,
+        }
+        try:
+            self._of_tier[tier].lines[tier].send(message)
+        except OSError:  # the zygote is gone; its end of stream is noticed next
+            return False
+        self._running[job.key] = (job, time.monotonic() + job.timeout_s + _LATE_S)
+        return True
+
+    def _lost(self, tier: int) -> Iterator[Outcome]:
+        """A zygote has died: put its jobs back, or give up on those that were there twice, and start another."""
+        self._selector.unregister(self._of_tier[tier].lines[tier])
+        now = time.monotonic_ns()
+        if tier not in self._ready:
+            self._failed_starts[tier] = self._failed_starts.get(tier, 0) + 1
+            if self._failed_starts[tier] >= _ATTEMPTS:
+                hopeless = [job for job in self._waiting if self._tier[job.key] == tier]
+                self._waiting = [job for job in self._waiting if self._tier[job.key] != tier]
+                for job in hopeless:
+                    yield Outcome(job.key, "error", f"{self._python} could not be started as an evaluator", now, now, 0)
+        self._ready.discard(tier)
+        for job, _ in list(self._running.values()):
+            if self._tier[job.key] != tier:
+                continue
+            del self._running[job.key]
+            self._attempts[job.key] = self._attempts.get(job.key, 0) + 1
+            if self._attempts[job.key] < _ATTEMPTS:
+                self._waiting.insert(0, job)
+            else:
+                yield Outcome(job.key, "error", "the evaluator's process died twice while it ran", now, now, 0.0)
+        if any(self._tier[job.key] == tier for job in self._waiting):
+            self._start({tier})
+
+    def _end_stuck(self) -> None:
+        """Kill the zygote of a job that is long overdue; its end of stream starts the recovery."""
+        now = time.monotonic()
+        for job, overdue in self._running.values():
+            if now > overdue:
+                self._of_tier[self._tier[job.key]].stop()

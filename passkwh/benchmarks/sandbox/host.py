@@ -1,0 +1,88 @@
+"""The environment's process as the controller sees it: start it, talk to its zygotes, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from passkwh.benchmarks.sandbox.inside.lines import Lines
+from passkwh.benchmarks.sandbox.jobs import Limits, Tier
+
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from inside.main import main; del sys.path[0]; main(sys.argv[2])"
+_HERE = Path(__file__).parent
+
+
+class Host:
+    """One chain of zygotes, of which those in ``serving`` take jobs."""
+
+    def __init__(
+        self, python: Path, tiers: Sequence[Tier], serving: set[int], limits: Limits, isolation: dict[str, Any]
+    ) -> None:
+        self.lines: dict[int, Lines] = {}
+        theirs: dict[int, socket.socket] = {}
+        for index in sorted(serving):
+            ours, theirs[index] = socket.socketpair()
+            self.lines[index] = Lines(ours)
+        config = {
+            "tiers": [
+                {
+                    "name": tier.name,
+                    "preload": list(tier.preload),
+                    "warm": tier.warm,
+                    "descriptor": theirs[index].fileno() if index in theirs else None,
+                }
+                for index, tier in enumerate(tiers[: max(serving) + 1])
+            ],
+            "limits": asdict(limits),
+            "isolation": isolation,
+        }
+        try:
+            self.process = subprocess.Popen(
+                [str(python), "-I", "-B", "-c", _BOOT, str(_HERE), json.dumps(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[sock.fileno() for sock in theirs.values()],
+                env=clean_environment(python),
+                start_new_session=True,
+                cwd="/",
+            )
+        finally:
+            for sock in theirs.values():
+                sock.close()
+
+    def stop(self) -> None:
+        """End the zygotes and whatever they run; returns when they are gone."""
+        for lines in self.lines.values():
+            lines.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def clean_environment(python: Path) -> dict[str, str]:
+    """The only environment variables that judged code gets to see."""
+    return {
+        "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/tmp/home",
+        "USER": "sample",
+        "LOGNAME": "sample",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "MPLCONFIGDIR": str(python.parent.parent / "var" / "matplotlib"),
+        "MPLBACKEND": "agg",
+    }

@@ -1,0 +1,87 @@
+"""What goes into the evaluator and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["unittest", "script"]
+"""unittest: the test defines ``class TestCases``, judged by the official BigCodeBench rule. script: runs or raises."""
+
+Status = Literal["pass", "fail", "timeout", "error", "not_evaluated"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One program to be judged by one test."""
+
+    key: str
+    """Names the job in its outcome; unique among the jobs of one call."""
+    code: str
+    test: str
+    """Executed after ``code``, in the same module."""
+    kind: Kind
+    timeout_s: float
+    """Wall-clock limit; the process is killed from outside one second later."""
+    expected_s: float = 0.0
+    """How long it is known to take; the longest start first."""
+    sleeps: bool = False
+    """Known to spend most of its time asleep: it does not occupy a worker."""
+    expected_tests: int | None = None
+    """How many tests the reference solution runs; another number is suspicious."""
+    strict: bool = False
+    """Run with hardened assertions and comparisons (a second look at a suspicious pass)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job."""
+
+    key: str
+    status: Status
+    detail: str
+    start_ns: int
+    """Monotonic time at which its process was forked."""
+    end_ns: int
+    """Monotonic time at which its process and all its descendants were gone."""
+    cpu_s: float
+    """CPU time of the whole process tree."""
+    tests_run: int | None = None
+    """Tests that ran, by unittest's count; None where none were counted."""
+    tests_skipped: int = 0
+    peak_memory_bytes: int | None = None
+    suspect: tuple[str, ...] = ()
+    """Reasons to distrust a pass; empty when nothing was noticed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one job may use. Wall-clock time is the job's own ``timeout_s``."""
+
+    memory_bytes: int
+    """Resident memory of the process tree; and address space on top of what the preloaded libraries map."""
+    tmp_bytes: int = 1 << 30
+    """Size of the private /tmp."""
+    processes: int = 64
+    """Processes and threads at a time."""
+    open_files: int = 1024
+    file_bytes: int = 1 << 30
+    """Size of one file."""
+    cpu_factor: float = 4.0
+    """CPU seconds of one process, as a multiple of ``timeout_s``."""
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Libraries that are imported once and shared by all the jobs that need no others."""
+
+    name: str
+    libraries: frozenset[str]
+    """Top-level names of the libraries that come on top of the tiers before."""
+    preload: tuple[str, ...] = ()
+    """Modules imported ahead; those that are not installed are passed over."""
+    warm: bool = False
+    """Touch the lazily loaded parts of matplotlib, pandas and seaborn as well."""
+
+
+STANDARD_LIBRARY = Tier("standard library", frozenset())
