@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from passkwh.harness.meter.recorder import BURST_INTERVAL_S, BURST_S, DITHER, GOLDEN
 from passkwh.harness.meter.series import Series
 from passkwh.harness.meter.simulated import PROFILES, Profile, SimulatedSensor
 from passkwh.harness.meter.trace import Trace
@@ -22,12 +23,13 @@ def channel_info(kind: str = "energy_j", name: str = "lab") -> ChannelInfo:
 def polled(
     profile: Profile | str, duration_s: float, interval_s: float = 0.02, late_s: float = 0.002, seed: int = 1
 ) -> tuple[Trace, SimulatedSensor]:
-    """A trace of ``duration_s`` of a simulated device, read every ``interval_s``, each up to ``late_s`` late."""
+    """A trace of ``duration_s`` of a simulated device, read as the recorder does, each up to ``late_s`` late."""
     profile = PROFILES[profile] if isinstance(profile, str) else profile
     sensor = SimulatedSensor(profile)
     generator = np.random.default_rng(seed)
-    time_s = np.arange(0.0, duration_s, interval_s)
-    time_s += generator.uniform(0.0, late_s, len(time_s))
+    turns = np.arange(int(BURST_S / interval_s) + 1, int(duration_s / interval_s))
+    time_s = np.r_[np.arange(0.0, BURST_S, BURST_INTERVAL_S), (turns + turns * GOLDEN % 1.0 * DITHER) * interval_s]
+    time_s += generator.uniform(0.0, np.r_[np.zeros(np.argmax(time_s >= BURST_S)), np.full(len(turns), late_s)])
     time_ns = np.rint(time_s * 1e9).astype(np.int64)
     shown = sensor.values(time_ns / 1e9)
     if profile.kind == "energy_j":

@@ -20,6 +20,17 @@ from passkwh.harness.meter.base import Channel, Reading
 from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.units import s_to_ns
 
+BURST_S = 0.25
+"""A recording begins with readings as close as ``BURST_INTERVAL_S``: they show how fast each sensor is refreshed."""
+
+BURST_INTERVAL_S = 0.001
+
+DITHER = 0.5
+"""Each reading comes up to this share of the interval late, by a sequence that fills it evenly: a sensor that is
+refreshed in step with the polling would otherwise always be read at the same age."""
+
+GOLDEN = (5**0.5 - 1) / 2
+
 CHUNK_ROWS = 50_000
 """Rows that are handed to the sink even when nobody flushes."""
 
@@ -69,8 +80,11 @@ class Recorder:
         self.stop()
 
     def start(self) -> None:
-        """Begin to record; the first round is read before this returns."""
-        self._round()
+        """Begin to record; returns after the burst of close readings."""
+        end_ns = time.monotonic_ns() + s_to_ns(BURST_S)
+        while (now_ns := time.monotonic_ns()) < end_ns:
+            self._round()
+            time.sleep(max(now_ns + s_to_ns(BURST_INTERVAL_S) - time.monotonic_ns(), 0) / 1e9)
         self._thread = threading.Thread(target=self._record, name="passkwh-recorder", daemon=True)
         self._thread.start()
 
@@ -102,16 +116,15 @@ class Recorder:
         return {channel.info.name: live.state() for channel, live in zip(self.channels, self._live, strict=True)}
 
     def _record(self) -> None:
-        deadline_ns = time.monotonic_ns() + self._interval_ns
+        start_ns, turn = time.monotonic_ns(), 1
         while not self._stopping.is_set():
-            now_ns = time.monotonic_ns()
-            if now_ns < deadline_ns:
-                time.sleep((deadline_ns - now_ns) / 1e9)
-            else:
-                # Too late for this deadline: skip those that have passed, so that the grid stays where it was.
-                deadline_ns += (now_ns - deadline_ns) // self._interval_ns * self._interval_ns
+            late = turn * GOLDEN % 1.0 * DITHER
+            wait_ns = start_ns + int((turn + late) * self._interval_ns) - time.monotonic_ns()
+            if wait_ns > 0:
+                time.sleep(wait_ns / 1e9)
             self._round()
-            deadline_ns += self._interval_ns
+            # The grid stays where it is: what is already over is left out.
+            turn = max(turn + 1, (time.monotonic_ns() - start_ns) // self._interval_ns)
             if len(self._rows.time_ns) >= CHUNK_ROWS:
                 try:
                     self.flush()

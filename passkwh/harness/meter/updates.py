@@ -1,0 +1,153 @@
+"""When did a sensor refresh? Its period, and the moment of each change with its uncertainty, from the readings alone.
+
+A change seen at a reading happened at some moment since the previous reading. Devices refresh on a nearly regular
+beat, so the beat of the neighbours narrows that moment down: the more regular the device, the further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from passkwh.harness.meter.series import Floats, Ints
+
+NEIGHBOURS = 12
+"""The beat at a change is fitted to so many changes on either side."""
+
+LOCKABLE = 0.8
+"""The beat can be followed where the period is at least this share of the usual spacing of readings."""
+
+FOLLOW = 0.15
+"""How far a follower of the beat moves towards each change."""
+
+DENSE = 0.5
+"""Readings closer together than this share of the usual spacing belong to a burst."""
+
+
+@dataclass(frozen=True)
+class Updates:
+    """Moments at which the shown value changed, in order."""
+
+    reading: Ints
+    """Index of the first reading that showed the new value, shape (n,)."""
+    time_s: Floats
+    """Best estimate of the moment, shape (n,)."""
+    variance_s2: Floats
+    """Variance of that estimate, shape (n,)."""
+    period_s: float
+    """Update period; NaN where too few changes were seen. Never below the closest spacing of readings."""
+
+
+def find_updates(time_s: Floats, value: Floats) -> Updates:
+    """Changes of ``value`` read at ``time_s`` (both shape (n,), times rising)."""
+    changed = np.flatnonzero(np.diff(value) != 0) + 1
+    high_s = time_s[changed]
+    period_s = _period(time_s, changed)
+    low_s = time_s[changed - 1]
+    if np.isfinite(period_s):
+        # A value that is refreshed more often than it is read is no older than its period.
+        low_s = np.maximum(low_s, high_s - period_s)
+    if not len(changed):
+        return Updates(changed, high_s, np.zeros(0), period_s)
+    estimate_s, variance_s2 = _on_beat(low_s, high_s, period_s, float(np.median(np.diff(time_s))))
+    return Updates(changed, estimate_s, variance_s2, period_s)
+
+
+def _period(time_s: Floats, changed: Ints) -> float:
+    """Update period: from the bursts of close readings where they saw three changes, else from all changes.
+
+    A recording begins with a burst, because a counter that is faster than the usual polling looks as slow as that.
+    """
+    if len(changed) < 2:
+        return float("nan")
+    spacing_s = np.diff(time_s)
+    usual_s = float(np.median(spacing_s))
+    dense = np.r_[False, spacing_s < DENSE * usual_s]
+    # Gaps between two changes with only close readings in between.
+    sparse_before = np.cumsum(~dense)
+    inside = sparse_before[changed[1:]] == sparse_before[changed[:-1]]
+    gaps_s = np.diff(time_s[changed])
+    if np.count_nonzero(inside) >= 2:
+        return float(np.median(gaps_s[inside]))
+    return float(np.median(gaps_s))
+
+
+def _on_beat(low_s: Floats, high_s: Floats, period_s: float, spacing_s: float) -> tuple[Floats, Floats]:
+    """Mean and variance of each change in its interval, given the regular beat of its neighbours."""
+    middle_s, width_s = (low_s + high_s) / 2, high_s - low_s
+    flat = width_s**2 / 12
+    if len(middle_s) < 2 * NEIGHBOURS or period_s < LOCKABLE * spacing_s:
+        return middle_s, flat
+    fitted_s = _local_line(_count_beats(middle_s, period_s), middle_s)
+    # If the beat were perfectly regular it would pass through every interval: by so much it could still be moved.
+    early_s, late_s = _neighbours(low_s - fitted_s, np.max), _neighbours(high_s - fitted_s, np.min)
+    regular = late_s > early_s
+    centre_s = fitted_s + np.where(regular, (early_s + late_s) / 2, 0.0)
+    # Typical squares (medians), so that pauses and gaps do not count.
+    scatter = float(np.median((middle_s - fitted_s) ** 2)) / 0.4549
+    jitter = max(scatter - float(np.median(flat)), 0.0)
+    fit = np.where(regular, (late_s - early_s) ** 2 / 12, (float(np.median(flat)) + jitter) / (2 * NEIGHBOURS))
+    return _truncated(centre_s, np.sqrt(jitter + fit), low_s, high_s)
+
+
+def _count_beats(middle_s: Floats, period_s: float) -> Floats:
+    """How many periods each change comes after the first: a follower that learns the beat as it goes.
+
+    Several periods may pass between two changes: updates that were hidden by the resolution or not read in time.
+    """
+    beats = np.zeros(len(middle_s))
+    expected_s, step_s, beat = float(middle_s[0]), period_s, 0.0
+    for index, moment_s in enumerate(middle_s.tolist()):
+        passed = max(round((moment_s - expected_s) / step_s), 1 if index else 0)
+        beat += passed
+        expected_s += passed * step_s
+        off_s = moment_s - expected_s
+        expected_s += FOLLOW * off_s
+        if passed:
+            step_s += FOLLOW**2 / 2 * off_s / passed
+        beats[index] = beat
+    return beats
+
+
+def _neighbours(values: Floats, reduce: Callable[..., Floats]) -> Floats:
+    """``reduce`` over each value and its neighbours on both sides."""
+    padded = np.pad(values, NEIGHBOURS, mode="edge")
+    return np.asarray(reduce(np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1), axis=1), np.float64)
+
+
+def _local_line(x: Floats, y: Floats) -> Floats:
+    """At each point the least-squares line through it and its neighbours on both sides."""
+
+    def moving(values: Floats) -> Floats:
+        total = np.r_[0.0, np.cumsum(values)]
+        first = np.maximum(np.arange(len(values)) - NEIGHBOURS, 0)
+        last = np.minimum(np.arange(len(values)) + NEIGHBOURS + 1, len(values))
+        return np.asarray((total[last] - total[first]) / (last - first), dtype=np.float64)
+
+    # Deviations from the overall line keep the running sums exact over long traces.
+    slope = (y[-1] - y[0]) / (x[-1] - x[0])
+    off = y - y[0] - slope * (x - x[0])
+    mean_x, mean_off = moving(x), moving(off)
+    spread = moving(x * x) - mean_x**2
+    tilt = np.divide(moving(x * off) - mean_x * mean_off, spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.asarray(y[0] + slope * (x - x[0]) + mean_off + tilt * (x - mean_x), dtype=np.float64)
+
+
+def _truncated(centre: Floats, spread: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Mean and variance of a normal variable known to lie between ``low`` and ``high``."""
+    from scipy.special import ndtr
+
+    a, b = (low - centre) / spread, (high - centre) / spread
+    mass = ndtr(b) - ndtr(a)
+    density_a, density_b = (np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) for z in (a, b))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shift = (density_a - density_b) / mass
+        shrink = 1 + (a * density_a - b * density_b) / mass - shift**2
+    width = high - low
+    # Far off the beat (a pause, a gap) the normal has no mass there: then only the interval is known.
+    known = (mass > 1e-3) & np.isfinite(shift) & (shrink > 0)
+    mean = np.where(known, centre + spread * shift, (low + high) / 2)
+    variance = np.where(known, np.minimum(spread**2 * shrink, width**2 / 12), width**2 / 12)
+    return np.clip(mean, low, high), variance
