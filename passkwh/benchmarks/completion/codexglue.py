@@ -1,0 +1,176 @@
+"""Turns source trees into CodeXGLUE's token form: the layout and literals that PY150 and JavaCorpus have there.
+
+Python is split by ``tokenize``, Java by ``javalang``. Comments, indentation and blank lines go; a Python line ends in
+``<EOL>``; a string, number or character that is common in the training split keeps its value (``<STR_LIT:utf-8>``),
+any other loses it (``<STR_LIT>``). Two peculiarities of CodeXGLUE's own data are kept, since data is to be alike: an
+escaped Java character such as ``'\\n'`` counts as a string, and a Python prefix in capitals hides the quotes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from passkwh.benchmarks.completion.data import EOL
+from passkwh.errors import MissingExtra
+
+KEPT = {"STR": 200, "NUM": 30, "CHAR": 30}
+"""How many of the most common values of each kind keep their value, as in CodeXGLUE's ``literals.json``."""
+SUFFIXES = {"python": ".py", "java": ".java"}
+
+_QUOTES = ("'''", '"""', "'", '"')
+_PREFIX = re.compile(r"[a-z]*")
+_ESCAPES = {" ": "U+0020", ",": "U+002C"}
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A literal of a source file: what stands before its value, the value, and what stands after."""
+
+    kind: str
+    """STR, NUM or CHAR."""
+    opening: str
+    value: str
+    closing: str
+
+
+Token = str | Literal
+
+
+class NotSource(Exception):
+    """A file that its language's tokenizer does not take; the message says why."""
+
+
+def tokens_of(source: bytes, language: str) -> list[Token]:
+    """A file's tokens with its literals marked.
+
+    Raises:
+        NotSource: it cannot be decoded or tokenized, or holds no code. MissingExtra: javalang is not installed.
+    """
+    tokens = list(_python_tokens(source) if language == "python" else _java_tokens(source))
+    if not tokens:
+        raise NotSource("no code in it")
+    return tokens
+
+
+def common_literals(files: Iterable[list[Token]]) -> dict[str, frozenset[str]]:
+    """The most common values of each kind of literal, the empty string excepted (CodeXGLUE never keeps it)."""
+    counts: dict[str, Counter[str]] = {kind: Counter() for kind in KEPT}
+    for tokens in files:
+        for token in tokens:
+            if isinstance(token, Literal) and token.value:
+                counts[token.kind][token.value] += 1
+    # Equal counts are ordered by value, so that the same tree gives the same data everywhere.
+    ranked = {kind: sorted(counts[kind], key=lambda value: (-counts[kind][value], value)) for kind in KEPT}
+    return {kind: frozenset(ranked[kind][:most]) for kind, most in KEPT.items()}
+
+
+def render(tokens: Iterable[Token], kept: Mapping[str, frozenset[str]]) -> str:
+    """Tokens in CodeXGLUE's form, one space between two; literals in ``kept`` keep their value."""
+    return " ".join(token if isinstance(token, str) else _literal(token, kept) for token in tokens)
+
+
+def _literal(literal: Literal, kept: Mapping[str, frozenset[str]]) -> str:
+    keep = literal.value in kept[literal.kind] and not any(map(str.isspace, literal.value))
+    value = f":{literal.value}" if keep else ""  # white space would make two tokens of it
+    return f"{literal.opening}<{literal.kind}_LIT{value}>{literal.closing}"
+
+
+def _quoted(text: str, *, characters: bool) -> Literal:
+    """A quoted literal taken apart; with ``characters``, a single one between single quotes is a character."""
+    match = _PREFIX.match(text)
+    prefix = match[0] if match else ""
+    value = text[len(prefix) :]
+    quote = next((quote for quote in _QUOTES if value.startswith(quote)), "")
+    closing = quote if value.endswith(quote) else ""
+    value = value[len(quote) : len(value) - len(closing)]
+    kind = "CHAR" if characters and quote == "'" and len(value) == 1 else "STR"
+    for character, name in _ESCAPES.items():
+        value = value.replace(character, name)
+    return Literal(kind, prefix + quote, value, closing)
+
+
+# ---------------------------------------------------------------- Python
+
+_IGNORED = {tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER}
+_FORMATTED_STARTS = {getattr(tokenize, name, -1) for name in ("FSTRING_START", "TSTRING_START")}
+_FORMATTED_ENDS = {getattr(tokenize, name, -1) for name in ("FSTRING_END", "TSTRING_END")}
+
+
+def _python_tokens(source: bytes) -> Iterator[Token]:
+    try:
+        found = list(_whole_strings(source))
+    except (tokenize.TokenError, SyntaxError, UnicodeDecodeError) as error:
+        raise NotSource(f"not Python: {error.args[0] if error.args else error}") from None
+    tokens: list[Token] = []
+    for kind, raw in found:
+        text = " ".join(raw.split())
+        if kind in (tokenize.NEWLINE, tokenize.NL):
+            if tokens and tokens[-1] != EOL:
+                tokens.append(EOL)
+        elif kind in _IGNORED or not text:
+            continue
+        elif kind == tokenize.STRING:
+            tokens.append(_quoted(text, characters=False))
+        elif kind == tokenize.NUMBER:
+            tokens.append(Literal("NUM", "", text, ""))
+        else:
+            tokens.append(text)
+    return iter(tokens[:-1] if tokens and tokens[-1] == EOL else tokens)
+
+
+def _whole_strings(source: bytes) -> Iterator[tuple[int, str]]:
+    """Kind and text of each token. A formatted string, which Python 3.12 and later split into parts, is one string as
+    it was before, so that data does not depend on the Python that makes it.
+    """
+    lines: list[str] = []
+    depth, start = 0, (0, 0)
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+    for token in tokenize.tokenize(io.BytesIO(source).readline):
+        if token.type in _FORMATTED_STARTS:
+            if depth == 0:
+                start = token.start
+            depth += 1
+        elif token.type in _FORMATTED_ENDS:
+            depth -= 1
+            if depth == 0:
+                lines = lines or io.StringIO(source.decode(encoding), newline=None).readlines()
+                yield tokenize.STRING, _between(lines, start, token.end)
+        elif depth == 0:
+            yield token.type, token.string
+
+
+def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
+    """The text from one (line from 1, column) to another."""
+    if start[0] == end[0]:
+        return lines[start[0] - 1][start[1] : end[1]]
+    inner = lines[start[0] : end[0] - 1]
+    return "".join([lines[start[0] - 1][start[1] :], *inner, lines[end[0] - 1][: end[1]]])
+
+
+# ---------------------------------------------------------------- Java
+
+
+def _java_tokens(source: bytes) -> Iterator[Token]:
+    try:
+        from javalang import tokenizer
+    except ModuleNotFoundError:
+        raise MissingExtra("Java source", "completion") from None
+
+    try:
+        found = list(tokenizer.tokenize(source.decode("utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise NotSource(f"not UTF-8: {error.reason} at byte {error.start}") from None
+    except tokenizer.LexerError as error:
+        raise NotSource(f"not Java: {error}") from None
+    for token in found:
+        if isinstance(token, (tokenizer.String, tokenizer.Character)):
+            yield _quoted(token.value, characters=True)
+        elif type(token).__name__.endswith(("Integer", "FloatingPoint")):  # siblings such as DecimalInteger
+            yield Literal("NUM", "", token.value, "")
+        else:
+            yield token.value
