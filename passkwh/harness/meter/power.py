@@ -1,20 +1,27 @@
 """Energy from power readings: the integral, with the sensor's averaging taken back where it is known.
 
-An instantaneous sensor is integrated as straight lines between its readings. One that reports the mean of the last
-second shows every change half a second late, on average: its readings are moved forward by half a second first.
+A sensor that is refreshed less often than it is read shows a staircase: what counts are the moments of its updates,
+between which power runs straight. One that reports the mean of the last second is first turned back into the power
+that gives those means (:mod:`~passkwh.harness.meter.deconvolve`).
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
-from passkwh.harness.meter.series import Joules, Missing, Series, seconds
-
-AVERAGING_S = 1.0
-"""Length of the running average behind ``power_1s_w`` (NVML on Ampere and newer)."""
+from passkwh.harness.meter.series import Floats, Joules, Missing, Series, seconds
+from passkwh.harness.meter.updates import find_updates
 
 LONG_GAP_S = 0.5
 """A stretch without a reading longer than this (or five readings) leaves the integral unknown."""
+
+
+class Integral(Protocol):
+    """Energy between two moments of a continuous stretch of readings (seconds of the series)."""
+
+    def between(self, start_s: float, end_s: float) -> Joules: ...
 
 
 class PowerCurve:
@@ -22,46 +29,120 @@ class PowerCurve:
 
     def __init__(self, series: Series, averaged: bool) -> None:
         self._series = series
-        time_ns, self._power_w = series.valid()
+        time_ns, power_w = series.valid()
         self._zero_ns = int(time_ns[0]) if len(time_ns) else 0
-        self.lag_s = AVERAGING_S / 2 if averaged else 0.0
-        self._time_s = seconds(time_ns, self._zero_ns) - self.lag_s
+        self._time_s = seconds(time_ns, self._zero_ns)
+        updates = find_updates(self._time_s, power_w) if len(time_ns) else None
+        self.period_s = updates.period_s if updates is not None else float("nan")
         spacing_s = np.diff(self._time_s)
-        self._limit_s = max(LONG_GAP_S, 5 * float(np.median(spacing_s))) if len(spacing_s) else LONG_GAP_S
-        mean_w = (self._power_w[1:] + self._power_w[:-1]) / 2
-        self._energy_j = np.r_[0.0, np.cumsum(mean_w * spacing_s)]
-        # Between two readings the power may have changed at any moment.
-        self._variance = np.r_[0.0, np.cumsum((np.diff(self._power_w) * spacing_s) ** 2 / 12)]
+        usual_s = float(np.median(spacing_s)) if len(spacing_s) else 0.0
+        self._limit_s = max(LONG_GAP_S, 5 * usual_s)
+        self._starts = np.r_[0, np.flatnonzero(spacing_s > self._limit_s) + 1]
+        self._power_w, self._averaged = power_w, averaged
+        self._integrals: dict[int, Integral] = {}
 
     def between(self, start_ns: int, end_ns: int) -> Joules | Missing:
         """Energy drawn from ``start_ns`` to ``end_ns``, or why it cannot be known."""
         start_s, end_s = float(seconds(start_ns, self._zero_ns)), float(seconds(end_ns, self._zero_ns))
-        time_s = self._time_s
-        if len(time_s) < 2:
+        if len(self._time_s) < 2:
             return Missing(self._series.why_missing(start_ns, end_ns))
-        if start_s < time_s[0] - self._limit_s or end_s > time_s[-1] + self._limit_s:
-            return Missing("the window reaches beyond the readings")
-        first = max(int(np.searchsorted(time_s, start_s)) - 1, 0)
-        last = min(int(np.searchsorted(time_s, end_s)) + 1, len(time_s))
-        gaps_s = np.diff(time_s[first:last])
-        if len(gaps_s) and gaps_s.max() > self._limit_s:
-            at = first + int(gaps_s.argmax())
-            lag_ns = int(self.lag_s * 1e9)
-            gap_start_ns, gap_end_ns = (self._zero_ns + lag_ns + int(time_s[k] * 1e9) for k in (at, at + 1))
-            why = self._series.why_missing(gap_start_ns, gap_end_ns)
-            return Missing(f"no power reading for {gaps_s.max():.2f} s of the window: {why}")
+        # A moment just outside the readings (by less than counts as a gap) belongs to the nearest stretch.
+        part = max(int(np.searchsorted(self._time_s[self._starts], start_s + self._limit_s, side="right")) - 1, 0)
+        first, stop = self._part(part)
+        if start_s < self._time_s[first] - self._limit_s or end_s > self._time_s[stop - 1] + self._limit_s:
+            part = max(int(np.searchsorted(self._time_s[self._starts], start_s, side="right")) - 1, 0)
+            first, stop = self._part(part)
+        if start_s < self._time_s[first] - self._limit_s:
+            return Missing(f"no power reading yet: {self._series.why_missing(start_ns, end_ns)}")
+        if end_s > self._time_s[stop - 1] + self._limit_s:
+            gap_ns = self._zero_ns + int(self._time_s[stop - 1] * 1e9)
+            return Missing(f"power readings stop within the window: {self._series.why_missing(gap_ns, end_ns)}")
+        if stop - first < 2:
+            return Missing("a single power reading")
+        return self._integral(part).between(start_s, end_s)
+
+    def _part(self, part: int) -> tuple[int, int]:
+        """First and one past the last reading of a stretch without gaps."""
+        stop = int(self._starts[part + 1]) if part + 1 < len(self._starts) else len(self._time_s)
+        return int(self._starts[part]), stop
+
+    def _integral(self, part: int) -> Integral:
+        if part not in self._integrals:
+            first, stop = self._part(part)
+            time_s, power_w = self._time_s[first:stop], self._power_w[first:stop]
+            if self._averaged:
+                from passkwh.harness.meter.deconvolve import Deconvolved
+
+                self._integrals[part] = Deconvolved(time_s, power_w)
+            else:
+                self._integrals[part] = Staircase(time_s, power_w, self.period_s)
+        return self._integrals[part]
+
+
+class Staircase:
+    """Straight lines between the updates of a sensor that shows power as it is."""
+
+    def __init__(self, time_s: Floats, power_w: Floats, period_s: float) -> None:
+        self._time_s, self._power_w = _update_points(time_s, power_w, period_s)
+        width_s = np.diff(self._time_s)
+        self._energy_j = np.r_[0.0, np.cumsum((self._power_w[1:] + self._power_w[:-1]) / 2 * width_s)]
+        # Between two updates the power may have gone from one value to the next at any moment, all equally likely:
+        # the straight line is then the mean, and this the variance.
+        self._spread = (np.diff(self._power_w) * width_s) ** 2
+        self._variance = np.r_[0.0, np.cumsum(self._spread / 12)]
+
+    def between(self, start_s: float, end_s: float) -> Joules:
+        """Energy and its standard error between two moments; power beyond the ends stays as it was there."""
+        (left, start_share), (right, end_share) = self._place(start_s), self._place(end_s)
         energy_j = self._at(end_s) - self._at(start_s)
-        variance = float(np.interp(end_s, time_s, self._variance) - np.interp(start_s, time_s, self._variance))
-        return Joules(energy_j, max(variance, 0.0) ** 0.5)
+        if left == right:
+            width = end_share - start_share
+            variance = self._spread[left] * (width**2 / 12 if 0 <= width <= 1 else 0.0) if len(self._spread) else 0.0
+        else:
+            variance = self._variance[right] - self._variance[min(left + 1, len(self._variance) - 1)]
+            variance += self._spread[left] * _part_variance(1 - start_share)
+            variance += self._spread[min(right, len(self._spread) - 1)] * _part_variance(end_share)
+        return Joules(energy_j, float(max(variance, 0.0)) ** 0.5)
+
+    def _place(self, moment_s: float) -> tuple[int, float]:
+        """Interval of a moment and how far it is through it, 0 to 1."""
+        left = int(np.clip(np.searchsorted(self._time_s, moment_s, side="right") - 1, 0, len(self._time_s) - 2))
+        width_s = self._time_s[left + 1] - self._time_s[left]
+        return left, float(np.clip((moment_s - self._time_s[left]) / width_s, 0.0, 1.0)) if width_s > 0 else 0.0
 
     def _at(self, moment_s: float) -> float:
-        """Energy since the first reading at a moment, with constant power beyond the first and last reading."""
+        """Energy since the first update."""
         time_s = self._time_s
         if moment_s <= time_s[0]:
             return float((moment_s - time_s[0]) * self._power_w[0])
         if moment_s >= time_s[-1]:
             return float(self._energy_j[-1] + (moment_s - time_s[-1]) * self._power_w[-1])
-        left = int(np.searchsorted(time_s, moment_s, side="right")) - 1
+        left, share = self._place(moment_s)
         since_s = moment_s - time_s[left]
-        slope = (self._power_w[left + 1] - self._power_w[left]) / (time_s[left + 1] - time_s[left])
-        return float(self._energy_j[left] + self._power_w[left] * since_s + slope * since_s**2 / 2)
+        mean_w = self._power_w[left] + (self._power_w[left + 1] - self._power_w[left]) * share / 2
+        return float(self._energy_j[left] + mean_w * since_s)
+
+
+def _part_variance(share: float) -> float:
+    """Variance of the energy of the first ``share`` of an interval with one power step at a random moment in it.
+
+    In units of (step x width)^2: the energy is ``max(0, share - x)`` with x uniform on 0..1.
+    """
+    return share**3 / 3 - share**4 / 4
+
+
+def _update_points(time_s: Floats, power_w: Floats, period_s: float) -> tuple[Floats, Floats]:
+    """Moments and values of a sensor's updates: its changes, and the update before a change after a long hold."""
+    updates = find_updates(time_s, power_w)
+    at_s, value_w = np.maximum.accumulate(updates.time_s), power_w[updates.reading]
+    start_s = np.r_[time_s[0], at_s]
+    start_w = np.r_[power_w[0], value_w]
+    if np.isfinite(period_s) and len(at_s):
+        # The value was the same at all updates up to one period before the change.
+        hold_s = at_s - period_s
+        held = hold_s > start_s[:-1] + period_s / 2
+        start_s = np.r_[start_s, hold_s[held]]
+        start_w = np.r_[start_w, start_w[:-1][held]]
+    order = np.argsort(start_s, kind="stable")
+    end_s = max(float(time_s[-1]), float(start_s.max()))
+    return np.r_[start_s[order], end_s], np.r_[start_w[order], power_w[-1]]
