@@ -8,17 +8,17 @@ whatever the model explains, so the fit with intercept and centred R-squared sta
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import stats
-from statsmodels.regression.linear_model import GLSAR, OLS
-from statsmodels.stats.stattools import durbin_watson, jarque_bera, omni_normtest
 
 from passkwh.analysis.domains import REGRESSION_DOMAINS
+from passkwh.analysis.linear import LeastSquares, cochrane_orcutt, hc3, homoscedastic, least_squares, newey_west
 from passkwh.analysis.results import finite
 from passkwh.records import Record
 
@@ -68,25 +68,47 @@ class RegressionResult(Record):
     reason: str | None = None
 
 
-def design(samples: pd.DataFrame, *, lag: bool, intercept: bool) -> tuple[pd.Series[float], pd.DataFrame]:
-    """Outcome and predictors of one configuration, in the order of time.
+@dataclass(frozen=True)
+class Design:
+    """Outcome and predictors of one configuration, runs one after the other, each in the order of time."""
 
-    ``samples`` needs run, order, generation_gross_j, completion_tokens and a 0/1 column for each domain it has.
-    The lag stays within a run; samples without an energy, or without one before them, are left out.
+    outcome: NDArray[np.float64]
+    predictors: NDArray[np.float64]
+    names: tuple[str, ...]
+    dropped: tuple[str, ...]
+    series: NDArray[np.int64]
+    """The run of each row."""
+
+
+def design(samples: pd.DataFrame, *, lag: bool, intercept: bool) -> Design:
+    """Log energy and its predictors.
+
+    ``samples`` needs run, order, generation_gross_j, completion_tokens and a 0/1 column for each domain it has. The
+    lag stays within a run; samples without an energy, or without one before them, are left out. Predictors that are
+    zero everywhere or a combination of those before them are dropped.
     """
     ordered = samples.sort_values(["run", "order"], kind="stable")
-    energy = ordered["generation_gross_j"].astype(float)
-    outcome = pd.Series(np.log(energy.where(energy > 0).to_numpy()), index=ordered.index)
-    predictors = pd.DataFrame({"solution tokens": ordered["completion_tokens"].astype(float)}, index=ordered.index)
+    energy = ordered["generation_gross_j"].to_numpy(dtype=np.float64)
+    series = ordered["run"].to_numpy(dtype=np.int64)
+    outcome = np.log(np.where(energy > 0, energy, np.nan))
+    columns = {"intercept": np.ones(len(outcome))} if intercept else {}
+    columns["solution tokens"] = ordered["completion_tokens"].to_numpy(dtype=np.float64)
     if lag:
-        predictors["log_energy_lag1"] = outcome.groupby(ordered["run"]).shift(1)
-    for domain in REGRESSION_DOMAINS:
-        if domain in ordered:
-            predictors[domain] = ordered[domain].astype(float)
-    if intercept:
-        predictors.insert(0, "intercept", 1.0)
-    complete = outcome.notna() & predictors.notna().all(axis=1)
-    return outcome[complete].rename("log energy"), predictors[complete]
+        before = np.full(len(outcome), np.nan)
+        before[1:] = np.where(series[1:] == series[:-1], outcome[:-1], np.nan)
+        columns["log_energy_lag1"] = before
+    columns |= {d: ordered[d].to_numpy(dtype=np.float64) for d in REGRESSION_DOMAINS if d in ordered}
+    predictors = np.column_stack(list(columns.values()))
+    complete = np.isfinite(outcome) & np.isfinite(predictors).all(axis=1)
+    kept = _independent(predictors[complete])
+    names = list(columns)
+    return Design(
+        outcome[complete],
+        predictors[complete][:, kept],
+        tuple(names[i] for i in kept),
+        tuple(name for i, name in enumerate(names) if i not in kept),
+        series[complete],
+    )
 
 
 def fit(samples: pd.DataFrame, method: Method = "thesis") -> RegressionResult:
@@ -96,24 +118,22 @@ def fit(samples: pd.DataFrame, method: Method = "thesis") -> RegressionResult:
     errors that allow for autocorrelation (Bartlett kernel, 4 (n / 100)^(2/9) lags). GLSAR: intercept, no lag, errors
     modelled as AR(1) by Cochrane and Orcutt's iteration.
     """
-    outcome, predictors = design(samples, lag=method in ("thesis", "with intercept"), intercept=method != "thesis")
-    predictors, dropped = _independent(predictors)
-    n, k = predictors.shape
+    data = design(samples, lag=method in ("thesis", "with intercept"), intercept=method != "thesis")
+    n, k = data.predictors.shape
     errors = {"Newey-West": f"Newey-West, {newey_west_lags(n)} lags", "GLSAR": "AR(1), homoscedastic"}
     label = errors.get(method, "HC3, robust to unequal variance")
     if n <= k + 1 or k == 0:
         why = f"{n} samples with energy are too few for {k} predictors"
-        return RegressionResult(method=method, errors=label, n=n, dropped=dropped, reason=why)
-    y, x = outcome.to_numpy(), predictors.to_numpy()
+        return RegressionResult(method=method, errors=label, n=n, dropped=data.dropped, reason=why)
+    rho = None
     if method == "GLSAR":
-        model = GLSAR(y, x, rho=1)
-        fitted = model.iterative_fit(maxiter=50)
-        rho = float(np.atleast_1d(model.rho)[0])
-    elif method == "Newey-West":
-        fitted, rho = OLS(y, x).fit(cov_type="HAC", cov_kwds={"maxlags": newey_west_lags(n)}), None
+        fitted, rho = cochrane_orcutt(data.outcome, data.predictors, data.series)
+        covariance = homoscedastic(fitted)
     else:
-        fitted, rho = OLS(y, x).fit(cov_type="HC3"), None
-    return _result(method, label, list(predictors.columns), fitted, rho, dropped)
+        fitted = least_squares(data.outcome, data.predictors)
+        lags = newey_west_lags(n)
+        covariance = newey_west(fitted, lags, data.series) if method == "Newey-West" else hc3(fitted)
+    return _result(method, label, data, fitted, covariance, rho)
 
 
 def newey_west_lags(n: int) -> int:
@@ -127,76 +147,76 @@ def residuals_without_lag(samples: pd.DataFrame) -> NDArray[np.float64]:
     The thesis says only "the residuals of the energy consumption data"; the lag was added because of that test.
     Empty where there are too few samples.
     """
-    outcome, predictors = design(samples, lag=False, intercept=False)
-    predictors, _ = _independent(predictors)
-    if len(outcome) <= predictors.shape[1] or predictors.shape[1] == 0:
+    data = design(samples, lag=False, intercept=False)
+    if len(data.outcome) <= data.predictors.shape[1] or not data.names:
         return np.empty(0)
-    x, y = predictors.to_numpy(), outcome.to_numpy()
-    return np.asarray(y - x @ np.linalg.lstsq(x, y, rcond=None)[0], dtype=np.float64)
+    return least_squares(data.outcome, data.predictors).residuals
 
 
-def _independent(predictors: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Predictors without those that are zero everywhere or a combination of those before them."""
-    kept: list[str] = []
+def _independent(predictors: NDArray[np.float64]) -> list[int]:
+    """Columns that are neither zero nor a combination of those before them."""
+    kept: list[int] = []
     basis = np.empty((len(predictors), 0))
-    for name in predictors.columns:
-        column = predictors[name].to_numpy(dtype=np.float64)
+    for i, column in enumerate(predictors.T):
         rest = column - basis @ (basis.T @ column)
         rest -= basis @ (basis.T @ rest)
         norm = float(np.linalg.norm(rest))
         if norm > 1e-10 * max(float(np.linalg.norm(column)), 1e-300):
-            kept.append(name)
+            kept.append(i)
             basis = np.column_stack([basis, rest / norm])
-    return predictors[kept], tuple(c for c in predictors.columns if c not in kept)
+    return kept
 
 
 def _result(
-    method: Method, errors: str, names: list[str], fitted: Any, rho: float | None, dropped: tuple[str, ...]
+    method: Method, errors: str, data: Design, fitted: LeastSquares, covariance: NDArray[np.float64], rho: float | None
 ) -> RegressionResult:
-    residuals = np.asarray(fitted.wresid)
-    scale = float(np.abs(np.asarray(fitted.model.wendog)).max())
-    exact = bool(np.abs(residuals).max() <= 1e-12 * max(scale, 1e-300))
-    omnibus = omni_normtest(residuals) if len(residuals) >= OMNIBUS_MIN_N and not exact else (None, None)
-    moments = jarque_bera(residuals) if not exact else (None, None, None, None)
-    # The intercept tests nothing, so F leaves it out; the covariance is the method's own, hence a Wald test.
-    tested = np.eye(len(names))[[i for i, name in enumerate(names) if name != "intercept"]]
-    wald = fitted.f_test(tested) if len(tested) and not exact else None
-    z = np.asarray(fitted.params) / np.asarray(fitted.bse) if not exact else np.full(len(names), np.nan)
-    half = float(stats.norm.ppf(0.975)) * np.asarray(fitted.bse)
-    coefficients = tuple(
-        Coefficient(
-            name=name,
-            estimate=float(fitted.params[i]),
-            std_error=finite(fitted.bse[i]),
-            z=finite(z[i]),
-            p_value=finite(2 * stats.norm.sf(abs(z[i]))),
-            low=finite(fitted.params[i] - half[i]),
-            high=finite(fitted.params[i] + half[i]),
-        )
-        for i, name in enumerate(names)
+    n, k = fitted.x.shape
+    residuals, beta = fitted.residuals, fitted.coefficients
+    se = np.sqrt(np.diag(covariance))
+    centred = "intercept" in data.names
+    tss = float(((fitted.y - fitted.y.mean()) ** 2).sum()) if centred else float((fitted.y**2).sum())
+    base = RegressionResult(
+        method=method, errors=errors, n=n, centred=centred, rho=rho, dropped=data.dropped,
+        coefficients=tuple(
+            _coefficient(name, float(b), float(s)) for name, b, s in zip(data.names, beta, se, strict=True)
+        ),
+        condition_number=finite(np.sqrt(np.linalg.cond(fitted.x.T @ fitted.x))),
+    )  # fmt: skip
+    if np.abs(residuals).max() <= 1e-12 * max(float(np.abs(fitted.y).max()), 1e-300) or tss == 0:
+        return base.model_copy(update={"reason": "the predictors fit exactly; residual statistics do not exist"})
+    r_squared = 1.0 - fitted.rss / tss
+    log_likelihood = -0.5 * n * (np.log(2 * np.pi * fitted.rss / n) + 1.0)
+    # The intercept tests nothing, so F leaves it out; with a robust covariance it is a Wald test.
+    tested = [i for i, name in enumerate(data.names) if name != "intercept"]
+    f = float(beta[tested] @ np.linalg.solve(covariance[np.ix_(tested, tested)], beta[tested])) / len(tested)
+    skew, kurtosis = float(stats.skew(residuals)), float(stats.kurtosis(residuals, fisher=False))
+    jarque_bera = n / 6.0 * (skew**2 + (kurtosis - 3.0) ** 2 / 4.0)
+    omnibus = stats.normaltest(residuals) if n >= OMNIBUS_MIN_N else None
+    return base.model_copy(
+        update={
+            "r_squared": r_squared,
+            "adj_r_squared": 1.0 - (n - centred) / (n - k) * (1.0 - r_squared),
+            "f_statistic": finite(f),
+            "f_p_value": finite(stats.f.sf(f, len(tested), n - k)),
+            "log_likelihood": float(log_likelihood),
+            "aic": float(2 * k - 2 * log_likelihood),
+            "bic": float(np.log(n) * k - 2 * log_likelihood),
+            "durbin_watson": float((np.diff(residuals) ** 2).sum() / fitted.rss),
+            "omnibus": finite(omnibus.statistic) if omnibus else None,
+            "omnibus_p_value": finite(omnibus.pvalue) if omnibus else None,
+            "jarque_bera": jarque_bera,
+            "jarque_bera_p_value": float(stats.chi2.sf(jarque_bera, 2)),
+            "skew": skew,
+            "kurtosis": kurtosis,
+        }
     )
-    return RegressionResult(
-        method=method,
-        errors=errors,
-        n=int(fitted.nobs),
-        coefficients=coefficients,
-        centred="intercept" in names,
-        r_squared=finite(fitted.rsquared),
-        adj_r_squared=finite(fitted.rsquared_adj),
-        f_statistic=finite(float(np.squeeze(wald.fvalue))) if wald else None,
-        f_p_value=finite(float(np.squeeze(wald.pvalue))) if wald else None,
-        log_likelihood=finite(fitted.llf),
-        aic=finite(fitted.aic),
-        bic=finite(fitted.bic),
-        durbin_watson=finite(durbin_watson(residuals)) if not exact else None,
-        omnibus=finite(omnibus[0]),
-        omnibus_p_value=finite(omnibus[1]),
-        jarque_bera=finite(moments[0]),
-        jarque_bera_p_value=finite(moments[1]),
-        skew=finite(moments[2]),
-        kurtosis=finite(moments[3]),
-        condition_number=finite(fitted.condition_number),
-        rho=rho,
-        dropped=dropped,
-        reason="the predictors fit exactly; residual statistics do not exist" if exact else None,
-    )
+
+
+def _coefficient(name: str, estimate: float, se: float) -> Coefficient:
+    half = float(stats.norm.ppf(0.975)) * se
+    z = estimate / se if se > 0 else None
+    return Coefficient(
+        name=name, estimate=estimate, std_error=finite(se), z=z,
+        p_value=None if z is None else float(2 * stats.norm.sf(abs(z))),
+        low=finite(estimate - half), high=finite(estimate + half),
+    )  # fmt: skip

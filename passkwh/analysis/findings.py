@@ -1,0 +1,71 @@
+"""Each assumption that fails, said in a sentence with the test that still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from passkwh.analysis.results import Finding, TestResult
+
+ALPHA = 0.05
+AUTOCORRELATED = (1.5, 2.5)
+"""A Durbin-Watson statistic outside this range is commonly taken for autocorrelation."""
+
+
+def findings(
+    configurations: Sequence[tuple[str, TestResult, TestResult, TestResult]], levene: TestResult, friedman: TestResult
+) -> tuple[Finding, ...]:
+    """Sentences on each configuration (label, Durbin-Watson, Shapiro-Wilk, Levene over time) and on all together."""
+    found: list[Finding] = []
+    for label, serial, normal, stable in configurations:
+        if serial.statistic is not None and not AUTOCORRELATED[0] <= serial.statistic <= AUTOCORRELATED[1]:
+            sign = "follow" if serial.statistic < AUTOCORRELATED[0] else "alternate with"
+            found.append(
+                Finding(
+                    subject=label,
+                    text=f"residuals {sign} one another in time (Durbin-Watson {serial.statistic:.2f}, about 2 without "
+                    "autocorrelation): ordinary standard errors are wrong; read the Newey-West or GLSAR fit",
+                )
+            )
+        if _rejected(normal):
+            found.append(
+                Finding(
+                    subject=label,
+                    text=f"energies are not normal (Shapiro-Wilk W = {normal.statistic:.2f}, {_p(normal)}): do not use "
+                    "t tests or ANOVA on joules; rank tests and the bootstrap hold",
+                )
+            )
+        if _rejected(stable):
+            found.append(
+                Finding(
+                    subject=label,
+                    text=f"the residuals' variance changes over the run (Levene F = {stable.statistic:.2f}, "
+                    f"{_p(stable)}): read robust (HC3) or Newey-West errors; the bootstrap over tasks holds",
+                )
+            )
+    if _rejected(levene):
+        found.append(
+            Finding(
+                subject="all",
+                text=f"configurations differ in spread (Levene F = {levene.statistic:.2f}, {_p(levene)}): "
+                "Kruskal-Wallis then asks about more than the middle; Friedman's ranks within tasks hold",
+            )
+        )
+    if friedman.p_value is not None:
+        found.append(
+            Finding(
+                subject="all",
+                text="every configuration solved the same tasks: Kruskal-Wallis and Dunn, the thesis's tests, take "
+                "them for independent and lose power; read Friedman with Conover, Wilcoxon and McNemar",
+            )
+        )
+    elif friedman.reason:
+        found.append(Finding(subject="all", text=f"configurations were not compared: {friedman.reason}"))
+    return tuple(found)
+
+
+def _rejected(result: TestResult) -> bool:
+    return result.p_value is not None and result.p_value < ALPHA
+
+
+def _p(result: TestResult) -> str:
+    return "p < 0.001" if result.p_value is not None and result.p_value < 0.001 else f"p = {result.p_value:.3f}"
