@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from passkwh.benchmarks.base import Benchmark
 from passkwh.errors import UsageError
-from passkwh.records import Option
+
+if TYPE_CHECKING:
+    from passkwh.benchmarks.base import Benchmark
+    from passkwh.records import Option
 
 _REGISTRY = {
     "bigcodebench": "passkwh.benchmarks.bigcodebench.benchmark:BigCodeBench",

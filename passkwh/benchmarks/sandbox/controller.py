@@ -15,6 +15,7 @@ from passkwh.benchmarks.sandbox import verdict
 from passkwh.benchmarks.sandbox.host import Host
 from passkwh.benchmarks.sandbox.imports import libraries, tier_of
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, Tier
+from passkwh.errors import UsageError
 
 MAX_SLEEPERS = 6
 _LONG_S = 3.0
@@ -29,11 +30,14 @@ def evaluate(
     python: Path | None = None,
     tiers: Sequence[Tier] = (STANDARD_LIBRARY,),
     limits: Limits | None = None,
+    unsafe: bool = False,
 ) -> Iterator[Outcome]:
     """Judge ``jobs``, yielding each outcome as soon as it is known, every key exactly once, in any order.
 
     ``python`` is the interpreter of the environment the jobs run in (this one when None), ``workers`` how many run at
     a time (one per core when None). Closing the iterator ends all processes.
+
+    Raises UsageError where the kernel refuses a layer of the isolation, unless ``unsafe`` accepts that.
     """
     workers = workers or len(os.sched_getaffinity(0))
     if len({job.key for job in jobs}) != len(jobs):
@@ -47,7 +51,7 @@ def evaluate(
         else:
             yield broken
     if work:
-        controller = _Controller(work, workers, python, tiers, limits or default_limits(workers))
+        controller = _Controller(work, workers, python, tiers, limits or default_limits(workers), unsafe)
         try:
             yield from controller.run()
         finally:
@@ -78,7 +82,16 @@ def _syntax_error(job: Job) -> Outcome | None:
 class _Controller:
     """State of one call of :func:`evaluate`."""
 
-    def __init__(self, jobs: Sequence[Job], workers: int, python: Path, tiers: Sequence[Tier], limits: Limits) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        workers: int,
+        python: Path,
+        tiers: Sequence[Tier],
+        limits: Limits,
+        unsafe: bool,
+    ) -> None:
+        self._unsafe = unsafe
         self._workers = workers
         self._python = python
         self._tiers = tiers
@@ -107,6 +120,7 @@ class _Controller:
                     continue
                 for message in messages:
                     if message["event"] == "ready":
+                        self._check_layers(message["layers"])
                         self._ready.add(tier)
                     else:
                         job, _ = self._running.pop(message["key"])
@@ -119,11 +133,19 @@ class _Controller:
         self._selector.close()
 
     def _start(self, serving: set[int]) -> None:
-        host = Host(self._python, self._tiers, serving, self._limits, {})
+        host = Host(self._python, self._tiers, serving, self._limits)
         self._hosts.append(host)
         for tier, lines in host.lines.items():
             self._of_tier[tier] = host
             self._selector.register(lines, selectors.EVENT_READ, tier)
+
+    def _check_layers(self, missing: dict[str, str]) -> None:
+        if missing and not self._unsafe:
+            what = "; ".join(f"{layer} ({reason})" for layer, reason in missing.items())
+            raise UsageError(
+                f"generated code cannot be isolated here, the kernel refuses: {what}. In a container, allow user "
+                "namespaces; or accept the risk with --unsafe-evaluation"
+            )
 
     def _dispatch(self) -> None:
         """Give waiting jobs to ready zygotes while workers are free; sleepers need no worker."""
@@ -148,6 +170,7 @@ class _Controller:
             "test": job.test,
             "kind": job.kind,
             "timeout_s": job.timeout_s,
+            "network": job.network,
             "strict": job.strict,
         }
         try:

@@ -10,11 +10,12 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from passkwh.benchmarks.sandbox.inside.lines import Lines
 from passkwh.benchmarks.sandbox.jobs import Limits, Tier
+from passkwh.errors import UsageError
 
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from inside.main import main; del sys.path[0]; main(sys.argv[2])"
 _HERE = Path(__file__).parent
@@ -23,9 +24,7 @@ _HERE = Path(__file__).parent
 class Host:
     """One chain of zygotes, of which those in ``serving`` take jobs."""
 
-    def __init__(
-        self, python: Path, tiers: Sequence[Tier], serving: set[int], limits: Limits, isolation: dict[str, Any]
-    ) -> None:
+    def __init__(self, python: Path, tiers: Sequence[Tier], serving: set[int], limits: Limits) -> None:
         self.lines: dict[int, Lines] = {}
         theirs: dict[int, socket.socket] = {}
         for index in sorted(serving):
@@ -42,7 +41,7 @@ class Host:
                 for index, tier in enumerate(tiers[: max(serving) + 1])
             ],
             "limits": asdict(limits),
-            "isolation": isolation,
+            "isolation": {"visible": list(folders(python))},
         }
         try:
             self.process = subprocess.Popen(
@@ -68,6 +67,22 @@ class Host:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+@lru_cache
+def folders(python: Path) -> tuple[str, ...]:
+    """The folders that hold an interpreter, its standard library and its packages.
+
+    Raises UsageError when it does not run.
+    """
+    code = "import json, sys; print(json.dumps([sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]))"
+    try:
+        answer = subprocess.run([str(python), "-I", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UsageError(f"{python} does not run as a Python interpreter: {error}") from error
+    prefixes = [Path(prefix) for prefix in json.loads(answer.stdout)]
+    found = {str(path) for prefix in prefixes for path in (prefix, prefix.resolve())}
+    return tuple(sorted(found - {"/", "/usr"}))
 
 
 def clean_environment(python: Path) -> dict[str, str]:

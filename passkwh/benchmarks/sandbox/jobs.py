@@ -29,6 +29,8 @@ class Job:
     """Known to spend most of its time asleep: it does not occupy a worker."""
     expected_tests: int | None = None
     """How many tests the reference solution runs; another number is suspicious."""
+    network: bool = False
+    """Let it reach the network; otherwise it has a loopback device of its own and nothing else."""
     strict: bool = False
     """Run with hardened assertions and comparisons (a second look at a suspicious pass)."""
 

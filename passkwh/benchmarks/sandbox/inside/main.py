@@ -7,9 +7,10 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-from . import preload, zygote
+from . import preload, tree, zygote
 from .isolate import Isolation
 from .lines import Lines
 
@@ -23,13 +24,22 @@ def main(argument: str) -> None:
     sys.argv = ["evaluate"]
     isolation = Isolation(config["isolation"])
     isolation.enter_host()
-    if os.fork() == 0:
+    init = os.fork()
+    if init == 0:
         with contextlib.suppress(BrokenPipeError, ConnectionError):
-            _chain(config, isolation)
+            _init(config, isolation)
         os._exit(0)
-    for tier in config["tiers"]:
-        if tier["descriptor"] is not None:
-            os.close(tier["descriptor"])
+    _close(tier["descriptor"] for tier in config["tiers"])
+    os.waitpid(init, 0)
+
+
+def _init(config: dict[str, Any], isolation: Isolation) -> None:
+    """Process 1 of the namespace: when it ends, the kernel ends all that is left in there."""
+    isolation.enter_init()
+    if os.fork() == 0:
+        _chain(config, isolation)
+        os._exit(0)
+    _close(tier["descriptor"] for tier in config["tiers"])
     with contextlib.suppress(ChildProcessError):
         while True:
             os.wait()
@@ -38,21 +48,25 @@ def main(argument: str) -> None:
 def _chain(config: dict[str, Any], isolation: Isolation) -> None:
     """Preload tier after tier; each tier's zygote forks the next one before it starts to serve."""
     tiers = config["tiers"]
+    isolation.try_out({**config["limits"], "base_bytes": tree.address_space()})
     missing: list[str] = []
     for index, tier in enumerate(tiers):
         missing += preload.preload(tier["preload"])
         if tier["warm"]:
             preload.warm()
         if index + 1 < len(tiers) and os.fork() == 0:
-            if tier["descriptor"] is not None:
-                os.close(tier["descriptor"])
+            _close([tier["descriptor"]])
             continue
         if tier["descriptor"] is None:
             return
-        for later in tiers[index + 1 :]:
-            if later["descriptor"] is not None:
-                os.close(later["descriptor"])
+        _close(later["descriptor"] for later in tiers[index + 1 :])
         lines = Lines(socket.socket(fileno=tier["descriptor"]))
         isolation.enter_zygote()
-        zygote.Zygote(lines, isolation, config["limits"]).serve({"tier": tier["name"], "missing": missing})
+        zygote.Zygote(lines, isolation, config["limits"]).serve({"layers": isolation.missing, "missing": missing})
         return
+
+
+def _close(descriptors: Iterable[int | None]) -> None:
+    for descriptor in descriptors:
+        if descriptor is not None:
+            os.close(descriptor)
