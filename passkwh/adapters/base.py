@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from passkwh.records import ModelInfo
 
@@ -66,4 +66,13 @@ class Adapter(Protocol):
 
     def close(self) -> None:
         """Free the model's memory."""
+        ...
+
+
+@runtime_checkable
+class TellsTokens(Protocol):
+    """An adapter that can say where a text's tokens end, without running the model."""
+
+    def token_ends(self, text: str) -> list[int]:
+        """End offset, in characters, of each token of ``text`` as the model reads it; a start token ends at 0."""
         ...

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from passkwh.adapters.base import Request
 from passkwh.records import BenchmarkInfo, Sample, Verdict
@@ -65,4 +65,13 @@ class Benchmark(Protocol):
 
     def summarise(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Corpus-level metrics beyond pass@k; empty where there are none."""
+        ...
+
+
+@runtime_checkable
+class CutByTokens(Protocol):
+    """A benchmark whose tasks depend on how the model splits text (see ``passkwh.adapters.base.TellsTokens``)."""
+
+    def cut_by(self, token_ends: Callable[[str], list[int]]) -> Benchmark:
+        """The same benchmark with its tasks cut in those tokens."""
         ...

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from passkwh import adapters
-from passkwh.adapters.base import Adapter, Completion, Decoding
+from passkwh.adapters.base import Adapter, Completion, Decoding, TellsTokens
 from passkwh.adapters.checkpoint import Checkpoint
-from passkwh.benchmarks.base import Candidate, Task
+from passkwh.benchmarks.base import Candidate, CutByTokens, Task
 from passkwh.errors import UsageError
 from passkwh.harness.host import host_info, package_versions
 from passkwh.harness.meter.recorder import Recorder
@@ -126,6 +126,8 @@ def _run_metered(plan: Plan, checkpoint: Checkpoint, existing: RunFolder | None,
         progress.update(Status("loading the model", 0, 0))
         adapter = adapters.load(checkpoint)
         try:
+            if isinstance(plan.benchmark, CutByTokens) and isinstance(adapter, TellsTokens):
+                plan = replace(plan, benchmark=plan.benchmark.cut_by(adapter.token_ends))
             manifest = _manifest(plan, adapter.info, [channel.info for channel in channels])
             folder = existing or RunFolder.create(plan.folder, manifest)
             try:

@@ -31,7 +31,7 @@ LIBRARIES = ("codebleu", "rapidfuzz", "rouge_score", "sacrebleu", "tree_sitter_j
 FILES = 1000
 """Files of the test split that are run when no limit is given (GREEN-CODE)."""
 WORD_TOKENS = 4
-"""Model tokens allowed for each word where words are counted: a word of code is rarely longer."""
+"""Model tokens allowed for each word where words are counted: a word of code seldom has more."""
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,9 @@ class Settings:
     data: str = "hub"
     """``hub``, ``embedded``, or a file or folder in CodeXGLUE's form."""
     split: str = "test"
+    tokens: str = "model"
+    """``model``: contexts and references are counted in the model's own tokens (GREEN-CODE). ``words``: in the words of
+    CodeXGLUE's form, so that every model gets the same texts."""
     fraction: float = 0.2
     """Share of a file's tokens that is context."""
     max_context: int = 512
@@ -71,6 +74,8 @@ class Settings:
         settings = cls(**values)  # type: ignore[arg-type]
         if settings.task not in ("completion", "line"):
             raise UsageError(f"benchmark {name}: task is {settings.task!r}: use completion or line")
+        if settings.tokens not in ("model", "words"):
+            raise UsageError(f"benchmark {name}: tokens is {settings.tokens!r}: use model or words")
         if not 0 < settings.fraction < 1:
             raise UsageError(f"benchmark {name}: fraction is {settings.fraction}: use a number between 0 and 1")
         for key in ("max_context", "new_tokens"):
@@ -105,11 +110,12 @@ class CompletionBenchmark:
         self._cut(word_ends)
 
     def cut_by(self, token_ends: TokenEnds) -> CompletionBenchmark:
-        """The same benchmark with its tasks cut in a model's own tokens, as GREEN-CODE cuts them.
-
-        Args:
-            token_ends: end offset of each of the model's tokens of a text (see ``cut``).
+        """The same benchmark with its tasks cut in a model's own tokens, as GREEN-CODE cuts them; unchanged where words
+        are wanted. Until this is called, and for an endpoint that tells no tokens, tasks are cut by words, and ``info``
+        says so.
         """
+        if self._settings.tokens == "words":
+            return self
         bound = object.__new__(type(self))
         bound.__dict__.update(self.__dict__)
         bound._counts = "model"
@@ -188,10 +194,10 @@ class CompletionBenchmark:
 
     @property
     def default_max_new_tokens(self) -> int:
-        """GREEN-CODE's 15, or CodeXGLUE's 100 for a line; more where words are counted, which a model splits."""
+        """GREEN-CODE's 15, or CodeXGLUE's 100 for a line; more where words are wanted, which a model splits."""
         if self._settings.task == "line":
             return LINE_TOKENS
-        return self._settings.new_tokens * (WORD_TOKENS if self._counts == "words" else 1)
+        return self._settings.new_tokens * (WORD_TOKENS if self._settings.tokens == "words" else 1)
 
     def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
         """Every metric of every candidate, on all cores, after generation."""
