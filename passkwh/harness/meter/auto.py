@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.base import Channel
 from passkwh.harness.meter.estimate import EstimatedCpu
-from passkwh.records import ChannelInfo
-
-
-@dataclass(frozen=True)
-class ChannelState:
-    """A channel that is possible on this machine, for ``bench doctor``."""
-
-    name: str
-    provenance: str
-    """measured or estimated."""
-    state: str
-    """``readable``, or why not, in words."""
-    advice: str | None = None
-    """The command that would give a better one."""
-    info: ChannelInfo | None = None
-
+from passkwh.harness.meter.nvidia import find_nvidia
+from passkwh.harness.meter.state import ChannelState
 
 Finder = Callable[[], tuple[list[Channel], list[ChannelState]]]
-"""Opens what one kind of device offers and says what it found; never raises."""
 
-
-def _finders() -> list[Finder]:
-    return []
+FINDERS: tuple[Finder, ...] = (find_nvidia,)
+"""Each opens what one kind of device offers and says what it found; none raises for what the machine lacks."""
 
 
 def find_channels() -> tuple[list[Channel], list[ChannelState]]:
     """Open channels of ``auto`` and the state of everything that was looked for."""
     channels: list[Channel] = []
     states: list[ChannelState] = []
-    for finder in _finders():
+    for finder in FINDERS:
         found, said = finder()
         channels += found
         states += said

@@ -51,7 +51,7 @@ class Deconvolved:
         slope = np.gradient(shown_w, at_s) if np.all(np.diff(at_s) > 0) else np.zeros(len(at_s))
         noise_w2 = (ripple_w / 3) ** 2 + slope**2 * late_s2
         self._data, target = self._normal_equations(at_s, shown_w - self._mean_w, noise_w2)
-        penalty = np.full(self._cells - 1, 1 / max(float(np.std(shown_w)), ripple_w) ** 2)
+        penalty: Floats = np.full(self._cells - 1, 1 / max(float(np.std(shown_w)), ripple_w) ** 2)
         for _ in range(ROUNDS):
             self._system = _with_penalty(self._data, penalty)
             sought_w = solveh_banded(self._system, target)

@@ -75,15 +75,15 @@ class PowerCurve:
 
                 self._integrals[part] = Deconvolved(time_s, power_w)
             else:
-                self._integrals[part] = Staircase(time_s, power_w, self.period_s)
+                self._integrals[part] = Staircase(time_s, power_w)
         return self._integrals[part]
 
 
 class Staircase:
     """Straight lines between the updates of a sensor that shows power as it is."""
 
-    def __init__(self, time_s: Floats, power_w: Floats, period_s: float) -> None:
-        self._time_s, self._power_w = _update_points(time_s, power_w, period_s)
+    def __init__(self, time_s: Floats, power_w: Floats) -> None:
+        self._time_s, self._power_w = _update_points(time_s, power_w)
         width_s = np.diff(self._time_s)
         self._energy_j = np.r_[0.0, np.cumsum((self._power_w[1:] + self._power_w[:-1]) / 2 * width_s)]
         # Between two updates the power may have gone from one value to the next at any moment, all equally likely:
@@ -131,18 +131,22 @@ def _part_variance(share: float) -> float:
     return share**3 / 3 - share**4 / 4
 
 
-def _update_points(time_s: Floats, power_w: Floats, period_s: float) -> tuple[Floats, Floats]:
-    """Moments and values of a sensor's updates: its changes, and the update before a change after a long hold."""
+def _update_points(time_s: Floats, power_w: Floats) -> tuple[Floats, Floats]:
+    """Moments of a sensor's updates and the power at each, from readings that repeat it until the next."""
     updates = find_updates(time_s, power_w)
-    at_s, value_w = np.maximum.accumulate(updates.time_s), power_w[updates.reading]
-    start_s = np.r_[time_s[0], at_s]
-    start_w = np.r_[power_w[0], value_w]
-    if np.isfinite(period_s) and len(at_s):
-        # The value was the same at all updates up to one period before the change.
-        hold_s = at_s - period_s
-        held = hold_s > start_s[:-1] + period_s / 2
-        start_s = np.r_[start_s, hold_s[held]]
-        start_w = np.r_[start_w, start_w[:-1][held]]
-    order = np.argsort(start_s, kind="stable")
-    end_s = max(float(time_s[-1]), float(start_s.max()))
-    return np.r_[start_s[order], end_s], np.r_[start_w[order], power_w[-1]]
+    changed = updates.reading
+    if len(np.unique(power_w[changed])) > len(changed) / 2:
+        # Hardly a value comes twice: then every update changes the value, and the beat is known.
+        at_s = np.maximum.accumulate(updates.time_s)
+        hold_s = at_s - updates.period_s
+    else:
+        # A few values come again and again: most updates repeat them, and only the readings themselves are certain.
+        at_s, hold_s = time_s[changed], time_s[changed - 1]
+    before_s, before_w = np.r_[time_s[0], at_s], np.r_[power_w[0], power_w[changed]]
+    # The value was still the old one at the update before the change, where that was not itself a change.
+    held = hold_s > before_s[:-1] + (at_s - hold_s) / 2
+    points_s = np.r_[before_s, hold_s[held]]
+    points_w = np.r_[before_w, before_w[:-1][held]]
+    order = np.argsort(points_s, kind="stable")
+    end_s = max(float(time_s[-1]), float(points_s.max()))
+    return np.r_[points_s[order], end_s], np.r_[points_w[order], power_w[-1]]

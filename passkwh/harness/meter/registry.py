@@ -31,6 +31,9 @@ METERS = {
     "estimate": MeterEntry(
         "passkwh.harness.meter.estimate:open_estimate", "estimate", "CPU seconds x watts per core, estimated"
     ),
+    "nvidia": MeterEntry(
+        "passkwh.harness.meter.nvidia:open_nvidia", "nvidia[:INDEX or UUID,...]", "only these NVIDIA GPUs"
+    ),
     "simulated": MeterEntry(
         "passkwh.harness.meter.simulated:open_simulated",
         "simulated[:PROFILE]",

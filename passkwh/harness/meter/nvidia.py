@@ -1,0 +1,216 @@
+"""NVIDIA GPUs: the total-energy counter and the power fields, through Zeus and NVML.
+
+GPUs are addressed by UUID and only those that CUDA may use are opened (``CUDA_VISIBLE_DEVICES``, by index or UUID).
+The counter is read in every round; power every tenth of a second, for the cross-check; temperature, clocks, throttle
+reasons and the power limit every second.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from passkwh.errors import UsageError
+from passkwh.harness.meter.base import Channel, Reading
+from passkwh.harness.meter.state import ChannelState
+from passkwh.records import ChannelInfo
+
+POWER_EVERY_NS = 100_000_000
+CONDITION_EVERY_NS = 1_000_000_000
+
+
+class NvidiaGpu:
+    """One GPU. ``gpu`` is Zeus's device, ``nvml`` the bindings; both talk to the same driver."""
+
+    def __init__(self, gpu: Any, nvml: Any, uuid: str, notes: Sequence[str] = ()) -> None:
+        self._gpu, self._nvml = gpu, nvml
+        self._power = self._power_source()
+        counter = _works(gpu.get_total_energy_consumption)
+        if not counter and self._power is None:
+            raise RuntimeError("neither an energy counter nor a power sensor can be read")
+        quantity = "energy_j" if counter else self._power[0] if self._power else "energy_j"
+        self._counter = counter
+        notes = [*notes] if counter else [*notes, "no energy counter (before Volta, or the driver hides it)"]
+        name = gpu.get_name()
+        self.info = ChannelInfo(
+            name=f"gpu:{uuid}",
+            provenance="measured",
+            source=f"{name}, " + ("NVML total energy counter" if counter else "NVML power sensor, integrated"),
+            quantity=quantity,
+            note="; ".join(notes) or None,
+        )
+        self._next_power_ns = self._next_condition_ns = 0
+
+    def _power_source(self) -> tuple[Any, Callable[[], int]] | None:
+        """The quantity and the call of the best power reading: instantaneous, else what the driver averages."""
+        if _works(self._gpu.get_instant_power_usage):
+            return "power_w", self._gpu.get_instant_power_usage
+        nvml, handle = self._nvml, self._gpu.handle
+
+        def usage() -> int:
+            return int(nvml.nvmlDeviceGetPowerUsage(handle))
+
+        if not _works(usage):
+            return None
+        architecture = _or_none(lambda: nvml.nvmlDeviceGetArchitecture(handle))
+        averaged = architecture is not None and architecture >= nvml.NVML_DEVICE_ARCH_AMPERE
+        # Up to Turing, and on GA100, power usage is instantaneous; from Ampere on it is the mean of the last second.
+        if averaged and "A100" not in self._gpu.get_name() and "A30" not in self._gpu.get_name():
+            return "power_1s_w", usage
+        return "power_w", usage
+
+    def read(self) -> list[Reading]:
+        """The counter; power and condition when they are due."""
+        now_ns = time.monotonic_ns()
+        readings = []
+        if self._counter:
+            readings.append(_reading("energy_j", self._gpu.get_total_energy_consumption, 1e-3))
+        if self._power is not None and (not self._counter or now_ns >= self._next_power_ns):
+            self._next_power_ns = now_ns + POWER_EVERY_NS
+            readings.append(_reading(self._power[0], self._power[1], 1e-3))
+        if now_ns >= self._next_condition_ns:
+            self._next_condition_ns = now_ns + CONDITION_EVERY_NS
+            readings += self._condition()
+        return readings
+
+    def _condition(self) -> list[Reading]:
+        nvml, handle = self._nvml, self._gpu.handle
+        readings = [
+            _reading("temperature_c", self._gpu.get_gpu_temperature),
+            _reading("clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+            _reading("throttle_reasons", lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
+            _reading("power_limit_w", self._gpu.get_power_management_limit, 1e-3),
+        ]
+        if self._power is not None and self._power[0] != "power_1s_w":
+            readings.append(_reading("power_1s_w", self._gpu.get_average_power_usage, 1e-3))
+        return readings
+
+    def close(self) -> None:
+        """NVML stays loaded: others in this process may use it."""
+
+
+def open_nvidia(argument: str) -> list[Channel]:
+    """The registry's ``nvidia[:INDEX or UUID,...]``: those GPUs, or all that CUDA may use."""
+    channels, states = find_nvidia(argument or None)
+    if not channels:
+        raise UsageError("no NVIDIA GPU can be metered: " + "; ".join(state.state for state in states))
+    return channels
+
+
+def find_nvidia(visible: str | None = None) -> tuple[list[Channel], list[ChannelState]]:
+    """Channels of the GPUs that CUDA may use and the state of each; never raises for what the machine lacks."""
+    try:
+        import pynvml as nvml
+
+        nvml.nvmlInit()
+    except Exception as error:
+        return [], [ChannelState("gpu:nvidia", "measured", f"no NVIDIA driver ({_words(error)})")]
+    from zeus.device.gpu.nvidia import NVIDIAGPU
+
+    channels: list[Channel] = []
+    states: list[ChannelState] = []
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible
+    for what, found in _visible_devices(nvml, wanted):
+        if isinstance(found, str):
+            states.append(ChannelState(f"gpu:{what}", "measured", found))
+            continue
+        index, uuid, notes = found
+        try:
+            channel = NvidiaGpu(NVIDIAGPU(index), nvml, uuid, notes)
+        except Exception as error:
+            states.append(ChannelState(f"gpu:{uuid}", "measured", _words(error), _advice(error)))
+            continue
+        channels.append(channel)
+        states.append(ChannelState(channel.info.name, "measured", "readable", None, channel.info))
+    if len(channels) > 1:
+        only = "export CUDA_VISIBLE_DEVICES=0 counts only the GPU that the run uses"
+        states = [
+            ChannelState(state.name, state.provenance, state.state, state.advice or only, state.info)
+            for state in states
+        ]
+    return channels, states
+
+
+def _visible_devices(nvml: Any, wanted: str | None) -> list[tuple[str, tuple[int, str, list[str]] | str]]:
+    """For each GPU that CUDA may use its NVML index, UUID and notes, or why it cannot be metered."""
+    count = nvml.nvmlDeviceGetCount()
+    if wanted is None:
+        names = [str(index) for index in range(count)]
+    else:
+        names = [name.strip() for name in wanted.split(",") if name.strip()]
+        if not names:
+            return [("nvidia", "CUDA_VISIBLE_DEVICES is empty: CUDA may use no GPU")]
+    found: list[tuple[str, tuple[int, str, list[str]] | str]] = []
+    seen: set[str] = set()
+    for name in names:
+        try:
+            index, notes = _resolve(nvml, name, count)
+            uuid = str(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
+        except Exception as error:
+            found.append((name, f"no such GPU ({_words(error)})"))
+            continue
+        if uuid in seen:
+            continue
+        seen.add(uuid)
+        found.append((name, (index, uuid, notes + _notes(nvml, index))))
+    return found
+
+
+def _resolve(nvml: Any, name: str, count: int) -> tuple[int, list[str]]:
+    """NVML index of a GPU named as in CUDA_VISIBLE_DEVICES: an index, a UUID or its beginning, or a MIG instance."""
+    if name.isdigit():
+        if int(name) >= count:
+            raise ValueError(f"index {name} of {count} GPUs")
+        return int(name), []
+    if name.startswith("MIG-"):
+        instance = nvml.nvmlDeviceGetHandleByUUID(name)
+        parent = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(instance)
+        return int(nvml.nvmlDeviceGetIndex(parent)), []
+    for index in range(count):
+        if str(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index))).startswith(name):
+            return index, []
+    raise ValueError(f"no UUID begins with {name}")
+
+
+def _notes(nvml: Any, index: int) -> list[str]:
+    """What a reader must know of a GPU's figures."""
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    notes = []
+    mig = _or_none(lambda: nvml.nvmlDeviceGetMigMode(handle)[0])
+    if mig:
+        notes.append("MIG is on: this is the whole GPU with all its instances, which cannot be told apart")
+    linked = _or_none(lambda: nvml.nvmlDeviceGetC2cModeInfoV(handle).isC2cEnabled)
+    if linked:
+        notes.append("a Grace Hopper module: CPU and memory of the module are included")
+    return notes
+
+
+def _reading(quantity: str, call: Callable[[], float], scale: float = 1.0) -> Reading:
+    try:
+        return Reading(quantity, call() * scale)
+    except Exception as error:  # whatever the driver does, the recording goes on
+        return Reading(quantity, None, _words(error))
+
+
+def _works(call: Callable[[], float]) -> bool:
+    """Whether a reading succeeds and is not the 0 that some drivers give for "not supported"."""
+    return bool(_or_none(call))
+
+
+def _or_none(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Exception:
+        return None
+
+
+def _words(error: Exception) -> str:
+    return f"{error}" or type(error).__name__
+
+
+def _advice(error: Exception) -> str | None:
+    if "permission" in str(error).lower():
+        return "ask the administrator for access to NVML, or run as root"
+    return None
