@@ -213,6 +213,7 @@ class Verdict(Record):
 
     status: Literal["pass", "fail", "timeout", "error", "not_evaluated"]
     detail: Annotated[str, Field(description="first failing test and its message, or why there is no verdict")] = ""
+    suspect: Annotated[tuple[str, ...], Field(description="reasons to distrust a pass; empty when none was seen")] = ()
 
 
 class Sample(Record):

@@ -122,7 +122,7 @@ class BigCodeBench:
                 start_ns=outcome.start_ns,
                 end_ns=outcome.end_ns,
                 cpu_s=outcome.cpu_s,
-                verdict=Verdict(status=outcome.status, detail=outcome.detail),
+                verdict=Verdict(status=outcome.status, detail=outcome.detail, suspect=outcome.suspect),
             )
 
     def _job(self, key: str, task_id: str, program: str) -> Job:

@@ -8,10 +8,11 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from passkwh.benchmarks.sandbox import verdict
+from passkwh.benchmarks.sandbox import suspicion, verdict
 from passkwh.benchmarks.sandbox.host import Host
 from passkwh.benchmarks.sandbox.imports import libraries, tier_of
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, Tier
@@ -103,6 +104,7 @@ class _Controller:
         self._running: dict[str, tuple[Job, float]] = {}
         self._attempts: dict[str, int] = {}
         self._failed_starts: dict[int, int] = {}
+        self._first: dict[str, Outcome] = {}
         self._ready: set[int] = set()
         self._of_tier: dict[int, Host] = {}
         self._hosts: list[Host] = []
@@ -124,7 +126,7 @@ class _Controller:
                         self._ready.add(tier)
                     else:
                         job, _ = self._running.pop(message["key"])
-                        yield verdict.outcome(job, message)
+                        yield from self._judged(job, verdict.outcome(job, message))
             self._end_stuck()
 
     def stop(self) -> None:
@@ -203,6 +205,17 @@ class _Controller:
                 yield Outcome(job.key, "error", "the evaluator's process died twice while it ran", now, now, 0.0)
         if any(self._tier[job.key] == tier for job in self._waiting):
             self._start({tier})
+
+    def _judged(self, job: Job, outcome: Outcome) -> Iterator[Outcome]:
+        """Yield the outcome, or have an unusual program that passed looked at again first."""
+        first = self._first.pop(job.key, None)
+        if first is not None:
+            yield verdict.after_second_look(first, outcome)
+        elif outcome.status == "pass" and not outcome.suspect and suspicion.unusual(job.code):
+            self._first[job.key] = outcome
+            self._waiting.insert(0, replace(job, strict=True))
+        else:
+            yield outcome
 
     def _end_stuck(self) -> None:
         """Kill the zygote of a job that is long overdue; its end of stream starts the recovery."""

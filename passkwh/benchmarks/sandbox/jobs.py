@@ -28,7 +28,9 @@ class Job:
     sleeps: bool = False
     """Known to spend most of its time asleep: it does not occupy a worker."""
     expected_tests: int | None = None
-    """How many tests the reference solution runs; another number is suspicious."""
+    """How many tests the reference solution runs, where known; another number is suspicious."""
+    usual: frozenset[str] = frozenset()
+    """Suspicions that the reference solution raises as well: they say nothing here."""
     network: bool = False
     """Let it reach the network; otherwise it has a loopback device of its own and nothing else."""
     strict: bool = False

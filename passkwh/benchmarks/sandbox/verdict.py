@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+from dataclasses import replace
 from typing import Any
 
+from passkwh.benchmarks.sandbox import suspicion
+from passkwh.benchmarks.sandbox.imports import parse
 from passkwh.benchmarks.sandbox.jobs import Job, Outcome, Status
 
 
@@ -30,10 +34,13 @@ def outcome(job: Job, done: dict[str, Any]) -> Outcome:
     if not done["whole"]:
         suspect += ("report channel written to",)
     if status == "pass":
-        if job.expected_tests is not None and tests_run != job.expected_tests:
-            suspect += (f"{tests_run} tests ran, {job.expected_tests} with the reference solution",)
+        expected = job.expected_tests if job.expected_tests is not None else _defined_tests(job)
+        if job.kind == "unittest" and tests_run != expected:
+            suspect += (f"{tests_run} tests ran, not {expected}",)
         if skipped:
             suspect += (f"{skipped} tests skipped or expected to fail",)
+        suspect += suspicion.reasons(job.code)
+        suspect = tuple(reason for reason in dict.fromkeys(suspect) if reason not in job.usual)
     return Outcome(
         key=job.key,
         status=status,
@@ -46,6 +53,27 @@ def outcome(job: Job, done: dict[str, Any]) -> Outcome:
         peak_memory_bytes=done["peak_bytes"] or None,
         suspect=suspect,
     )
+
+
+def after_second_look(first: Outcome, second: Outcome) -> Outcome:
+    """A pass and what running it again with protected tests has shown; the CPU time of both counts."""
+    suspect = second.suspect
+    if second.status != "pass":
+        suspect += (f"does not pass when its tests are protected: {second.detail}"[:300],)
+    return replace(first, suspect=suspect, cpu_s=first.cpu_s + second.cpu_s)
+
+
+def _defined_tests(job: Job) -> int | None:
+    """Number of test methods that the test's source defines in ``class TestCases``."""
+    for node in getattr(parse(job.test), "body", []):
+        if isinstance(node, ast.ClassDef) and node.name == "TestCases":
+            names = {
+                item.name
+                for item in node.body
+                if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name.startswith("test")
+            }
+            return len(names)
+    return None
 
 
 def _why_no_status(job: Job, done: dict[str, Any]) -> str:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
+import secrets
 import sys
 import types
 import unittest
+import unittest.case
+import unittest.loader
+import unittest.result
+import unittest.suite
 from collections.abc import Callable
 from typing import Any
 
-from . import official
+from . import official, strict, watch
 
 # The judged code may patch builtins; this module's functions keep their own.
 globals()["__builtins__"] = dict(vars(builtins))
 
 MODULE = "__test__"
+FILE = MODULE + ".py"
 DETAIL_CHARS = 2000
 Send = Callable[[str, str], bool]
+Failures = list[tuple[str, str]]
 
 
 def judge(job: dict[str, Any], send: Send) -> None:
@@ -29,13 +37,11 @@ def judge(job: dict[str, Any], send: Send) -> None:
     official.install_process_functions()
     official.disable_exits()
     official.close_figures()
-    run = _unittest if job["kind"] == "unittest" else _script
-    source = job["code"] + "\n" + job["test"]
     module = types.ModuleType(MODULE)
     module.__dict__.update(
         {
             "__builtins__": builtins,
-            "__file__": MODULE + ".py",
+            "__file__": FILE,
             "__package__": None,
             "__doc__": None,
             "sys": sys,
@@ -43,12 +49,11 @@ def judge(job: dict[str, Any], send: Send) -> None:
             "environ": os.environ,
         }
     )
-    modules = sys.modules
+    run = _prepare(job, module, send)
+    _forget_judge()
     try:
         with official.swallowed_io():
-            exec(compile(source, MODULE + ".py", "exec"), module.__dict__)
-            modules[MODULE] = module
-            failures = run(module, job["timeout_s"], send)
+            failures = run()
     except BaseException as error:  # the official evaluator's rule: whatever is raised is a failure
         failures = [("ALL", f"{type(error).__name__}: {_text(error)}")]
     if failures:
@@ -58,25 +63,90 @@ def judge(job: dict[str, Any], send: Send) -> None:
     send("status", "fail" if failures else "pass")
 
 
-def _unittest(module: types.ModuleType, timeout_s: float, send: Send) -> list[tuple[str, str]]:
-    cases: Any = module.TestCases
-    suite = unittest.TestLoader().loadTestsFromTestCase(cases)
-    result = unittest.TestResult()
-    with official.time_limit(timeout_s):
-        suite.run(result)
-    send("tests", str(result.testsRun))
-    send("skipped", str(len(result.skipped) + len(result.expectedFailures)))
-    return [(case.id().split(".")[-1], _last_line(trace)) for case, trace in result.failures + result.errors]
+def _prepare(job: dict[str, Any], module: types.ModuleType, send: Send) -> Callable[[], Failures]:
+    """Everything that the verdict needs, bound before any judged code runs."""
+    code, test, timeout_s = job["code"], job["test"], job["timeout_s"]
+    code_lines = code.count("\n") + 1
+    modules = sys.modules
+    time_limit = official.time_limit
+    cases_name, profile = "TestCases", None
+    loader, result = unittest.loader.TestLoader(), _result_class(unittest.result.TestResult, send)()
+    program: Any = code + "\n" + test
+    if job["strict"]:
+        copies = strict.private_unittest()
+        suffix = "_" + secrets.token_hex(8)
+        program, base = strict.protected(code, test, FILE, suffix)
+        module.__dict__[base] = copies["case"].TestCase
+        cases_name += suffix if job["kind"] == "unittest" else ""
+        loader, result = copies["loader"].TestLoader(), copies["result"].TestResult()
+        profile = strict.watch_comparisons(FILE, code_lines, "ANY" in test, send)
+    watch.install_hook(FILE, code_lines, send)
+    setprofile = sys.setprofile
+
+    def run() -> Failures:
+        setprofile(profile)
+        exec(compile(program, FILE, "exec"), module.__dict__)
+        setprofile(None)
+        modules[MODULE] = module
+        if job["kind"] != "unittest":
+            return []
+        cases = getattr(module, cases_name)
+        if hasattr(result, "watch_from_now"):
+            result.watch_from_now(cases)
+        suite = loader.loadTestsFromTestCase(cases)
+        with time_limit(timeout_s):
+            setprofile(profile)
+            try:
+                suite.run(result)
+            finally:
+                setprofile(None)
+        send("tests", str(result.testsRun))
+        send("skipped", str(len(result.skipped) + len(result.expectedFailures)))
+        return [(case.id().split(".")[-1], _exception(trace)) for case, trace in result.failures + result.errors]
+
+    return run
 
 
-def _script(_module: types.ModuleType, _timeout_s: float, _send: Send) -> list[tuple[str, str]]:
-    return []
+def _result_class(base: type[unittest.TestResult], send: Send) -> Any:
+    """A test result that looks, after each test, whether unittest and the test class are as they were."""
+    before = watch.snapshot()
+    own = [before]
+    take, compare = watch.snapshot, watch.changes
+    cases_type: list[type | None] = [None]
+    told: set[str] = set()
+
+    def tell(changed: list[str]) -> None:
+        for name in changed[:5]:
+            if name not in told:
+                told.add(name)
+                send("suspect", f"{name} patched")
+
+    class Result(base):  # type: ignore[valid-type,misc]
+        def watch_from_now(self, cases: type) -> None:
+            tell(compare(before, take()))
+            cases_type[0] = cases
+            own[0] = take(cases)
+
+        def stopTest(self, test: unittest.TestCase) -> None:
+            super().stopTest(test)
+            tell(compare(own[0], take(cases_type[0])))
+
+    return Result
 
 
-def _last_line(trace: str) -> str:
+def _forget_judge() -> None:
+    """Take the evaluator's own modules out of the program's reach."""
+    package = __name__.rpartition(".")[0]
+    for name in [name for name in sys.modules if name == package or name.startswith(package + ".")]:
+        with contextlib.suppress(KeyError):
+            del sys.modules[name]
+
+
+def _exception(trace: str) -> str:
+    """The exception of a formatted traceback, without the stack."""
     lines = [line for line in trace.strip().splitlines() if line.strip()]
     for index, line in enumerate(lines):
-        if line[:1] not in (" ", "T"):  # the first unindented line after the traceback is the exception
+        if line[:1] not in (" ", "T"):  # the first unindented line after the traceback
             return "\n".join(lines[index:])[:DETAIL_CHARS]
     return lines[-1] if lines else ""
 

@@ -1,0 +1,142 @@
+"""Noticing a program that reaches for its judge: an audit hook and snapshots of what the verdict depends on.
+
+Both run in the program's own process, so a determined program can fight them; but what the hook sees is reported
+before the program can do anything about it, and a report cannot be taken back.
+"""
+
+from __future__ import annotations
+
+import _thread
+import builtins
+import signal
+import sys
+import unittest
+import unittest.case
+import unittest.loader
+import unittest.result
+import unittest.suite
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any
+
+# The judged code may patch builtins; this module's functions keep their own.
+globals()["__builtins__"] = dict(vars(builtins))
+
+_BUILTINS = (
+    "__build_class__", "__import__", "AssertionError", "abs", "all", "any", "compile", "dict", "exec", "float",
+    "getattr", "hasattr", "int", "isinstance", "issubclass", "len", "list", "object", "round", "set", "sorted", "str",
+    "sum", "tuple", "type",
+)  # fmt: skip
+_SIGNALS = ("setitimer", "signal", "alarm")
+_CLASSES = (
+    unittest.case.TestCase,
+    unittest.case._Outcome,  # type: ignore[attr-defined]
+    unittest.case._AssertRaisesContext,
+    unittest.result.TestResult,
+    unittest.suite.BaseTestSuite,
+    unittest.suite.TestSuite,
+    unittest.loader.TestLoader,
+)
+_TRANSPARENT = ("inspect.py", "traceback.py", "dis.py", "linecache.py", "types.py")
+_FRAMES = ("tb_frame", "gi_frame", "cr_frame", "ag_frame", "f_back", "f_locals", "f_globals")
+_EVENTS = {
+    "sys._getframe": "looks at the stack",
+    "sys._current_frames": "looks at the stack",
+    "sys._current_exceptions": "looks at the stack",
+    "gc.get_objects": "searches the memory of its judge",
+    "gc.get_referrers": "searches the memory of its judge",
+    "gc.get_referents": "searches the memory of its judge",
+    "sys.settrace": "traces its judge",
+    "sys.setprofile": "traces its judge",
+    "sys.addaudithook": "listens to its judge",
+    "code.__new__": "makes code objects",
+}
+
+Snapshot = dict[str, tuple[Any, Any]]
+Send = Callable[[str, str], bool]
+
+
+def snapshot(extra: type | None = None) -> Snapshot:
+    """What the verdict depends on: attribute by attribute, with the code of functions."""
+    state: Snapshot = {}
+    for owner in (*_CLASSES, *([extra] if extra is not None else [])):
+        for name, value in vars(owner).items():
+            if callable(value) or isinstance(value, (staticmethod, classmethod, property)):
+                state[f"{owner.__name__}.{name}"] = (value, _code(value))
+    for name in _BUILTINS:
+        state[f"builtins.{name}"] = (vars(builtins).get(name), None)
+    for name in _SIGNALS:
+        state[f"signal.{name}"] = (vars(signal).get(name), None)
+    state["TestLoader.testMethodPrefix"] = (unittest.loader.TestLoader.testMethodPrefix, None)
+    return state
+
+
+def changes(before: Snapshot, after: Snapshot) -> list[str]:
+    """Names of what differs, sorted."""
+    missing = (None, None)
+    return sorted(
+        name
+        for name in before.keys() | after.keys()
+        if before.get(name, missing)[0] is not after.get(name, missing)[0]
+        or before.get(name, missing)[1] is not after.get(name, missing)[1]
+    )
+
+
+def _code(value: Any) -> Any:
+    try:
+        return value.__code__
+    except AttributeError:
+        return None
+
+
+def install_hook(own_file: str, code_lines: int, send: Send) -> None:
+    """Report what the program's own lines (the first ``code_lines`` of ``own_file``) do to look at their judge."""
+    getframe, told, local = sys._getframe, set[str](), _thread._local()
+
+    def report(reason: str) -> None:
+        if reason not in told:
+            told.add(reason)
+            send("suspect", reason)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        watched = event in _EVENTS or event in ("object.__getattr__", "object.__setattr__", "open", "compile")
+        if not (watched or event.startswith("ctypes.")) or getattr(local, "busy", False):
+            return
+        local.busy = True
+        try:
+            frame = _responsible(getframe(1))
+            if frame is None or not _is_own(frame.f_code, frame.f_lineno):
+                return
+            reason = _EVENTS.get(event) or _reason(event, arguments)
+            if reason:
+                report(reason)
+        finally:
+            local.busy = False
+
+    def _is_own(code: CodeType, line: int) -> bool:
+        name = code.co_filename
+        return (name == own_file and line <= code_lines) or (name.startswith("<") and not name.startswith("<frozen"))
+
+    sys.addaudithook(hook)
+
+
+def _responsible(frame: FrameType | None) -> FrameType | None:
+    """The frame on whose behalf introspection modules act."""
+    while frame is not None and frame.f_code.co_filename.endswith(_TRANSPARENT):
+        frame = frame.f_back
+    return frame
+
+
+def _reason(event: str, arguments: tuple[Any, ...]) -> str | None:
+    if event.startswith("ctypes."):
+        return "uses ctypes"
+    if event == "object.__getattr__":
+        name = arguments[1]
+        return "looks at the stack" if name in _FRAMES else "reads code of functions" if name == "__code__" else None
+    if event == "object.__setattr__":
+        return f"changes {arguments[1]} of a function" if arguments[1] in ("__code__", "__defaults__") else None
+    if event == "compile":
+        name = arguments[1]
+        return None if name is None or str(name).startswith("<") else "compiles code under the name of a file"
+    path = str(arguments[0])
+    return "opens its own memory" if path.startswith("/proc/") and path.endswith(("/mem", "/maps")) else None

@@ -1,0 +1,105 @@
+"""What the text of a program says about whether its pass can be trusted.
+
+``reasons`` names what no honest solution writes. ``unusual`` is broader: it only asks for a second look, a run with
+protected tests, whose outcome decides.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from passkwh.benchmarks.sandbox.imports import parse
+
+_COMPARISONS = {
+    "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__contains__", "__instancecheck__",
+    "__subclasscheck__", "__class__",
+}  # fmt: skip
+_ORDINARY_DUNDERS = {
+    "__init__", "__name__", "__main__", "__doc__", "__file__", "__repr__", "__str__", "__len__", "__iter__",
+    "__next__", "__enter__", "__exit__", "__call__", "__getitem__", "__setitem__", "__version__", "__all__",
+    "__future__", "__post_init__", "__new__", "__del__", "__hash__",
+}  # fmt: skip
+_JUDGE_MODULES = {
+    "unittest", "inspect", "gc", "ctypes", "_ctypes", "builtins", "importlib", "atexit", "faulthandler", "traceback",
+    "tracemalloc", "dis", "marshal", "code", "codeop", "trace", "bdb", "pdb", "doctest", "pytest", "imp", "pkgutil",
+    "_thread", "_testcapi", "weakref",
+}  # fmt: skip
+_DYNAMIC = {"exec", "eval", "compile", "__import__", "globals", "locals", "vars", "setattr", "delattr", "breakpoint"}
+_ATTRIBUTES = {
+    "_getframe", "_current_frames", "modules", "settrace", "setprofile", "exc_info", "meta_path", "path_hooks",
+    "_exit", "ANY", "SkipTest", "f_back", "f_locals", "f_globals", "tb_frame", "gi_frame", "cr_frame", "displayhook",
+    "excepthook", "unraisablehook", "addaudithook",
+}  # fmt: skip
+_DUNDER = re.compile(r"__\w+__")
+
+
+def reasons(code: str) -> tuple[str, ...]:
+    """Why a pass of this program is not to be trusted, whatever its run looked like."""
+    found: dict[str, None] = {}
+    for node in ast.walk(parse(code) or ast.Module(body=[], type_ignores=[])):
+        if isinstance(node, ast.ClassDef):
+            for name in _overridden(node):
+                found[f"overrides {name}"] = None
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if node.value in _COMPARISONS:
+                found[f"overrides {node.value}"] = None
+            elif node.value == "TestCases" or "/proc/self/mem" in node.value:
+                found[f"names {node.value}"] = None
+        elif isinstance(node, ast.Name) and node.id == "TestCases":
+            found["names TestCases"] = None
+        elif isinstance(node, ast.Attribute) and node.attr == "ANY":
+            found["uses an object that equals everything"] = None
+    return tuple(found)
+
+
+def _overridden(node: ast.ClassDef) -> list[str]:
+    """Comparison methods that a class defines and that do not depend on anything: they always answer the same."""
+    names = []
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name in _COMPARISONS:
+            returned = [part.value for part in ast.walk(item) if isinstance(part, ast.Return)]
+            if any(value is None or (isinstance(value, ast.Constant) and value.value is True) for value in returned):
+                names.append(item.name)
+        elif isinstance(item, ast.Assign):
+            names += [
+                target.id for target in item.targets if isinstance(target, ast.Name) and target.id in _COMPARISONS
+            ]
+    return names
+
+
+def unusual(code: str) -> bool:
+    """Whether the program uses anything with which it could reach its judge."""
+    tree = parse(code)
+    if tree is None:
+        return True
+    return any(_is_unusual(node) for node in ast.walk(tree))
+
+
+def _is_unusual(node: ast.AST) -> bool:
+    if isinstance(node, ast.Import):
+        return any(alias.name.split(".")[0] in _JUDGE_MODULES for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").split(".")[0] in _JUDGE_MODULES or any(
+            alias.name in _ATTRIBUTES or _is_odd_dunder(alias.name) for alias in node.names
+        )
+    if isinstance(node, ast.Attribute):
+        return node.attr in _ATTRIBUTES or _is_odd_dunder(node.attr)
+    if isinstance(node, ast.Name):
+        return node.id in _DYNAMIC or _is_odd_dunder(node.id) or node.id == "TestCases"
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return _is_odd_dunder(node.name)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        made_class = node.func.id == "type" and len(node.args) == 3
+        return made_class or (node.func.id == "getattr" and not _is_constant(node.args[1:2]))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return bool(_DUNDER.fullmatch(node.value)) and _is_odd_dunder(node.value)
+    return isinstance(node, ast.ClassDef) and bool(node.keywords)
+
+
+def _is_constant(arguments: list[ast.expr]) -> bool:
+    return bool(arguments) and isinstance(arguments[0], ast.Constant)
+
+
+def _is_odd_dunder(name: str) -> bool:
+    return bool(_DUNDER.fullmatch(name)) and name not in _ORDINARY_DUNDERS
