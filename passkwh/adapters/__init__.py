@@ -8,12 +8,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from passkwh.adapters.base import Adapter
 from passkwh.adapters.checkpoint import Checkpoint, content_revision, count_parameters
 from passkwh.adapters.hub import QUANTS, resolve
 from passkwh.adapters.memory import check_memory, memory_free, memory_needed
+
+if TYPE_CHECKING:
+    from passkwh.adapters.quantize import Meter
 
 __all__ = [
     "ADAPTERS", "QUANTS", "Checkpoint", "check_memory", "load", "memory_free", "memory_needed", "prepare", "resolve",
@@ -29,10 +32,13 @@ ADAPTERS = {
 """Name of an adapter -> where its class is. It is called with a checkpoint and a device."""
 
 
-def prepare(checkpoint: Checkpoint, progress: Callable[[str], None] | None = None) -> Checkpoint:
+def prepare(
+    checkpoint: Checkpoint, progress: Callable[[str], None] | None = None, meter: Meter | None = None
+) -> Checkpoint:
     """The checkpoint with its weights on this machine and its revision known: downloads, converts, quantizes.
 
-    Each of these happens once; the result is kept in a cache. ``progress`` is told what is being done, in words.
+    Each of these happens once; the result is kept in a cache. ``progress`` is told what is being done, in words;
+    ``meter`` measures what quantizing costs.
     """
     from passkwh.adapters import embedded, hub
 
@@ -47,7 +53,7 @@ def prepare(checkpoint: Checkpoint, progress: Callable[[str], None] | None = Non
     if checkpoint.quant != "none" and not checkpoint.prequantized:
         from passkwh.adapters import quantize
 
-        return quantize.ensure(checkpoint, progress=tell)
+        return quantize.ensure(checkpoint, tell, meter)
     assert checkpoint.path is not None
     return replace(
         checkpoint,

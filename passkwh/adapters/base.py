@@ -22,7 +22,7 @@ class Request:
     stop: tuple[str, ...] = ()
     """A base model's completion is cut before the first of these."""
     raw: bool = False
-    """Every model continues ``text`` as it is, an instruct model too: no chat template, ``instruction`` is not asked."""
+    """Every model continues ``text`` as it is, an instruct model too: no chat template, no ``instruction``."""
 
 
 @dataclass(frozen=True)

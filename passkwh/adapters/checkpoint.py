@@ -140,7 +140,7 @@ def count_parameters(folder: Path) -> int | None:
 
 
 def quantization(folder: Path) -> str:
-    """Name of the quantization a folder's weights have, ``none`` for dense ones; UsageError for one nobody runs here."""
+    """Name of the quantization of a folder's weights, ``none`` for dense ones; UsageError for one nobody runs here."""
     found = config(folder).get("quantization_config")
     if not found:
         return "none"

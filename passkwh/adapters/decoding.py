@@ -1,4 +1,4 @@
-"""What is hung into transformers' ``generate``: sampling with a seed per row, stop strings, the first token's moment."""
+"""What is hung into transformers' ``generate``: sampling with a seed a row, stop strings, the first token's moment."""
 
 from __future__ import annotations
 

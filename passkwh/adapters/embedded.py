@@ -7,6 +7,8 @@ converted once, into the cache. The file holds 4-bit weights (Q4_1); what comes 
 from __future__ import annotations
 
 import importlib.util
+import io
+from contextlib import redirect_stderr
 from pathlib import Path
 
 from passkwh.adapters import noise
@@ -51,7 +53,8 @@ def convert(revision: str) -> Path:
         # Newer releases of transformers keep GGUF weights packed unless told otherwise; older ones know no such choice.
         dense = getattr(transformers, "GgufConfig", None)
         options = {"quantization_config": dense(dequantize=True)} if dense else {}
-        model = transformers.AutoModelForCausalLM.from_pretrained(**source, **options, dtype=torch.float32)
+        with redirect_stderr(io.StringIO()):  # a progress bar that heeds no switch
+            model = transformers.AutoModelForCausalLM.from_pretrained(**source, **options, dtype=torch.float32)
         model = model.to(torch.bfloat16)  # what the model was published in
         model.hf_quantizer = None  # left behind by reading GGUF; saving would refuse
         if hasattr(model.config, "quantization_config"):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from passkwh.errors import MissingExtra
@@ -19,3 +23,17 @@ def library() -> Any:
             raise
         raise MissingExtra("quantization with GPTQ or AWQ", "quant") from None
     return gptqmodel
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder for what the library writes while quantizing: it would leave ``logs/`` in the user's folder."""
+    from gptqmodel.looper import loop_processor
+
+    with tempfile.TemporaryDirectory(prefix="passkwh-") as folder:
+        before = loop_processor._PROJECT_LOG_DIR
+        loop_processor._PROJECT_LOG_DIR = Path(folder) / "logs"
+        try:
+            yield Path(folder)
+        finally:
+            loop_processor._PROJECT_LOG_DIR = before

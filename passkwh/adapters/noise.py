@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -27,22 +26,23 @@ class _LogStream(io.TextIOBase):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within the block, what libraries print goes to the log and advice is dropped; errors still raise.
+    """Within the block, what libraries print goes to the log, and their advice up to warnings is dropped; errors stay.
 
-    Python-level stdout is what the libraries here use. Not for threads that print for themselves meanwhile.
+    It holds for the whole process: not for a moment at which other threads have something to say.
     """
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers.utils import logging as transformers_logging
 
-    verbosity = transformers_logging.get_verbosity()
+    root = logging.getLogger()
+    handlers, level, disabled = list(root.handlers), root.level, root.manager.disable
     bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), redirect_stdout(_LogStream()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
+        logging.disable(disabled)
+        root.handlers[:], root.level = handlers, level  # tokenicer gives the root logger a handler when imported
         if bars:
             transformers_logging.enable_progress_bar()

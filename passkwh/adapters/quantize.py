@@ -124,7 +124,7 @@ def make(base: Checkpoint, draft: Path, meter: Meter | None = None) -> None:
     from transformers import AutoTokenizer
 
     from passkwh.adapters import calibration
-    from passkwh.adapters.gptqmodel import library
+    from passkwh.adapters.gptqmodel import library, scratch
 
     assert base.path is not None
     method, bits = ("awq", 4) if base.quant == "awq" else ("gptq", 8 if base.quant.endswith("int8") else 4)
@@ -136,14 +136,17 @@ def make(base: Checkpoint, draft: Path, meter: Meter | None = None) -> None:
         gptqmodel = library()
         tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
         texts = calibration.standard_library(tokenizer)
-        recipe = gptqmodel.QuantizeConfig(bits=bits, group_size=size, quant_method=method)
-        model = gptqmodel.GPTQModel.load(str(base.path), recipe)
         rows = [{"input_ids": row, "attention_mask": [1] * len(row)} for row in texts.rows]
-        model.quantize(rows, batch_size=1)
-        model.save(str(draft))
+        with scratch() as temporary:
+            recipe = gptqmodel.QuantizeConfig(
+                bits=bits, group_size=size, quant_method=method, offload_to_disk_path=str(temporary / "offload")
+            )
+            model = gptqmodel.GPTQModel.load(str(base.path), recipe)
+            model.quantize(rows, batch_size=1)
+            model.save(str(draft))
+            del model
+            gc.collect()
         tokenizer.save_pretrained(draft)
-        del model
-        gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     manifest = QuantizationManifest(

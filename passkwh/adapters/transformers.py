@@ -11,6 +11,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    BatchEncoding,
     GenerationConfig,
     LogitsProcessorList,
     StoppingCriteriaList,
@@ -24,6 +25,9 @@ from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.decoding import FirstToken, SeededSampling, StopStrings, synchronize
 from passkwh.errors import UsageError
 from passkwh.records import ModelInfo, Option
+
+_MARK = "instruction"
+"""Stands in for an instruction to see what the chat template writes before it."""
 
 
 class TransformersAdapter:
@@ -46,6 +50,7 @@ class TransformersAdapter:
         self._end_tokens = self._find_end_tokens()
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token_id = self._end_tokens[0] if self._end_tokens else 0
+        self._chat_opening = self._chat(_MARK).partition(_MARK)[0] if checkpoint.chat else ""
         self._context = int(getattr(self._model.config, "max_position_embeddings", 0)) or None
         self._info = ModelInfo(
             name=checkpoint.name,
@@ -86,11 +91,9 @@ class TransformersAdapter:
 
     def render(self, request: Request) -> str:
         """A base model's prompt is the text to continue; a chat is the instruction in the model's own template."""
-        if not self._checkpoint.chat:
+        if request.raw or not self._checkpoint.chat:
             return request.text
-        turns = [{"role": "user", "content": request.instruction}]
-        chat = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return str(chat) + request.response_prefix
+        return self._chat(request.instruction) + request.response_prefix
 
     def generate(self, prompts: Sequence[str], decoding: Decoding, seeds: Sequence[int]) -> list[Completion]:
         """Complete rendered prompts as one batch, one seed a row; returns when the device has finished.
@@ -100,25 +103,20 @@ class TransformersAdapter:
         """
         if len(seeds) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds")
-        batch = self._tokenizer(
-            list(prompts),
-            return_tensors="pt",
-            padding=True,
-            add_special_tokens=not self._checkpoint.chat,  # a chat template writes them itself
-            return_token_type_ids=False,
-        ).to(self._device)
+        chats = [self._is_chat(prompt) for prompt in prompts]
+        batch = self._encode(prompts, chats)
         rows, prompt_length = batch["input_ids"].shape
         steps = self._room(prompt_length, decoding.max_new_tokens)
         first = FirstToken()
         criteria = [first]
         stops = None
-        if decoding.stop and not self._checkpoint.chat:
+        if decoding.stop and not any(chats):
             stops = StopStrings(self._tokenizer, decoding.stop, prompt_length, rows)
             criteria.append(stops)
         processors = LogitsProcessorList()
         if decoding.temperature > 0:
             processors.append(SeededSampling(seeds, steps, decoding.temperature, decoding.top_p, self._device))
-        with torch.inference_mode(), noise.quiet():
+        with torch.inference_mode():
             output = self._model.generate(
                 **batch,
                 generation_config=self._generation_config(steps),
@@ -137,6 +135,11 @@ class TransformersAdapter:
             for row in range(rows)
         ]
 
+    def token_ends(self, text: str) -> list[int]:
+        """End offset of each token of a text to continue, special tokens included (``TellsTokens``)."""
+        offsets = self._tokenizer(text, return_offsets_mapping=True, return_attention_mask=False)["offset_mapping"]
+        return [end for _, end in offsets]
+
     def close(self) -> None:
         """Free the model's memory."""
         del self._model
@@ -145,6 +148,23 @@ class TransformersAdapter:
             torch.cuda.empty_cache()
 
     # ------------------------------------------------------------ parts
+
+    def _chat(self, instruction: str) -> str:
+        turns = [{"role": "user", "content": instruction}]
+        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+    def _is_chat(self, prompt: str) -> bool:
+        """The prompt was rendered with the chat template, whose opening every chat shares."""
+        return self._checkpoint.chat and prompt.startswith(self._chat_opening)
+
+    def _encode(self, prompts: Sequence[str], chats: Sequence[bool]) -> BatchEncoding:
+        """Token ids and attention mask, padded on the left, on the device."""
+        # A chat template writes the special tokens that begin a sequence; other prompts get them here.
+        rows = [
+            self._tokenizer(prompt, add_special_tokens=not chat, return_token_type_ids=False)
+            for prompt, chat in zip(prompts, chats, strict=True)
+        ]
+        return self._tokenizer.pad(rows, return_tensors="pt").to(self._device)
 
     def _generation_config(self, steps: int) -> GenerationConfig:
         return GenerationConfig(
@@ -212,7 +232,7 @@ class TransformersAdapter:
         return str(self._device)
 
     def _count_parameters(self) -> int:
-        """Number of weights of the model that the configuration describes, built without memory: exact for packed ones."""
+        """Number of weights that the configuration describes, built without memory: exact for packed ones too."""
         config = AutoConfig.from_pretrained(self._folder, local_files_only=True)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
