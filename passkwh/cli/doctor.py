@@ -20,7 +20,7 @@ def doctor(
 ) -> None:
     """Show devices, energy channels (measured or estimated), installed extras and caches."""
     from passkwh.harness.host import host_info, package_versions
-    from passkwh.harness.meter.registry import describe_channels
+    from passkwh.harness.meter.auto import describe_channels
 
     host = host_info()
     channels = describe_channels()
@@ -31,7 +31,9 @@ def doctor(
             {
                 "host": host.model_dump(mode="json"),
                 "versions": package_versions(),
-                "channels": [vars(channel) for channel in channels],
+                "channels": [
+                    {"name": c.name, "provenance": c.provenance, "state": c.state, "advice": c.advice} for c in channels
+                ],
                 "extras": extras,
                 "caches": caches,
             }

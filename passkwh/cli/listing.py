@@ -15,7 +15,7 @@ def list_(
     """List the registered models, quantizations, benchmarks and meters."""
     from passkwh import benchmarks
     from passkwh.adapters import hub
-    from passkwh.harness.meter import registry as meters
+    from passkwh.harness.meter.registry import METERS
 
     models = sorted(hub.registry().values(), key=lambda model: (model.family, model.parameters, model.name))
     if as_json:
@@ -27,7 +27,7 @@ def list_(
                 ],
                 "quants": list(hub.QUANTS),
                 "benchmarks": benchmarks.names(),
-                "meters": meters.names(),
+                "meters": list(METERS),
             }
         )
         return
@@ -38,4 +38,4 @@ def list_(
     print_table(table("models (any hub id or local folder works too)", columns, rows, right=[2]))
     print("quantizations:", ", ".join(hub.QUANTS))
     print("benchmarks:   ", ", ".join(benchmarks.names()))
-    print("meters:       ", ", ".join(meters.names()))
+    print("meters:       ", ", ".join(entry.usage for entry in METERS.values()))

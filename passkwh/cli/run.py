@@ -130,14 +130,8 @@ def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
 
 def _show_plans(plans: list[Plan], as_json: bool) -> None:
     """Print what would run: tasks, checkpoint, memory, meter, and what is missing."""
-    from passkwh.harness.meter.registry import open_meter
-
     shown: list[dict[str, Any]] = []
     for entry in plans:
-        channels = open_meter(entry.spec.meter)
-        for channel in channels:
-            channel.close()
-        missing = entry.missing()
         shown.append(
             {
                 "run_dir": str(entry.folder),
@@ -150,8 +144,8 @@ def _show_plans(plans: list[Plan], as_json: bool) -> None:
                 "max_new_tokens": entry.spec.max_new_tokens,
                 "memory_needed_bytes": entry.memory_needed_bytes,
                 "memory_free_bytes": entry.memory_free_bytes,
-                "channels": [{"name": c.info.name, "provenance": c.info.provenance} for c in channels],
-                "missing": missing,
+                "channels": [{"name": c.name, "provenance": c.provenance} for c in entry.channels],
+                "missing": entry.missing(),
             }
         )
     if as_json:

@@ -9,8 +9,8 @@ from pathlib import Path
 from passkwh import adapters, benchmarks
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.benchmarks.base import Benchmark
-from passkwh.harness.meter import registry as meters
-from passkwh.records import Spec, content_hash
+from passkwh.harness.meter.registry import open_meter
+from passkwh.records import ChannelInfo, Spec, content_hash
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Plan:
     benchmark: Benchmark
     checkpoint: Checkpoint
     folder: Path
+    channels: tuple[ChannelInfo, ...]
     memory_needed_bytes: int
     memory_free_bytes: int
 
@@ -41,7 +42,9 @@ def plan(spec: Spec, out: Path) -> Plan:
     """
     checkpoint = adapters.resolve(spec.model, spec.quant)
     benchmark = benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
-    meters.check_meter(spec.meter)
+    channels = open_meter(spec.meter)
+    for channel in channels:
+        channel.close()
     if spec.max_new_tokens is None:
         spec = spec.model_copy(update={"max_new_tokens": benchmark.default_max_new_tokens})
     assert spec.max_new_tokens is not None
@@ -50,6 +53,7 @@ def plan(spec: Spec, out: Path) -> Plan:
         benchmark=benchmark,
         checkpoint=checkpoint,
         folder=out / run_name(spec),
+        channels=tuple(channel.info for channel in channels),
         memory_needed_bytes=adapters.memory_needed(checkpoint, spec.batch_size, spec.max_new_tokens),
         memory_free_bytes=adapters.memory_free(),
     )

@@ -1,0 +1,61 @@
+"""How long `bench --help` takes beside an interpreter that does nothing, and what it imports.
+
+    python perf/startup.py [--rounds 20]
+
+Runs both by turns and prints one JSON line last: median seconds of each, their ratio, and which heavy packages were
+imported (should be none).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+HEAVY = ("torch", "transformers", "pandas", "numpy", "pyarrow", "scipy", "altair", "zeus", "codecarbon")
+PROBE = (
+    "import sys; sys.argv = ['bench', '--help']\n"
+    "from passkwh.cli.main import main\n"
+    "try: main()\n"
+    f"finally: print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+)
+
+
+def seconds(command: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    rounds = parser.parse_args().rounds
+    commands = {"help": [sys.executable, "-m", "passkwh.cli.main", "--help"], "pass": [sys.executable, "-c", "pass"]}
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for turn in range(rounds + 1):
+        for name, command in commands.items():
+            taken_s = seconds(command)
+            if turn:  # the first turn warms the disk
+                times[name].append(taken_s)
+    probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    print(
+        json.dumps(
+            {
+                "rounds": rounds,
+                "help_s": round(medians["help"], 4),
+                "pass_s": round(medians["pass"], 4),
+                "ratio": round(medians["help"] / medians["pass"], 2),
+                "extra_s": round(medians["help"] - medians["pass"], 4),
+                "heavy_imports": json.loads(probe.stderr.strip().splitlines()[-1].replace("'", '"')),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""`bench run` from the outside: one true number, complete JSON, energies that add up, and no end but a complete run."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from passkwh.harness.measure import merge
+from passkwh.harness.store import RunFolder
+from passkwh.records import Window
+from passkwh.units import joules_to_kwh
+from tests.conftest import Bench, last_json
+
+PROMISED = {
+    "run_dir", "complete", "model", "adapter", "quant", "benchmark", "tasks", "samples", "pass_at_k", "gross_energy_j",
+    "net_energy_j", "energy_kwh", "pass_at_kwh", "solved_per_kwh", "tokens_per_s", "joules_per_token", "provenance",
+    "warnings",
+}  # fmt: skip
+
+
+def arguments(model: Path, out: Path, *extra: object) -> list[object]:
+    return [
+        "run", "--model", model, "--benchmark", "bigcodebench", "--subset", "sample", "--out", out, "--idle-s", 0.4,
+        "--max-new-tokens", 12, *extra, "--json",
+    ]  # fmt: skip
+
+
+def the_run(out: Path) -> RunFolder:
+    (path,) = out.iterdir()
+    return RunFolder.open(path)
+
+
+@pytest.mark.parametrize("meter", ["simulated:counter-50ms", "estimate"])
+def test_a_run_from_the_outside(bench: Bench, tiny_llama: Path, tmp_path: Path, meter: str) -> None:
+    out = tmp_path / "runs"
+    result = bench(*arguments(tiny_llama, out, "--limit", 6, "--batch-size", 4, "--samples", 2, "--meter", meter))
+    summary = last_json(result)
+    assert set(summary) >= PROMISED
+    assert (summary["tasks"], summary["samples"]) == (6, 12)
+    assert summary["provenance"] == {"e": "estimated", "s": "simulated"}[meter[0]]
+    assert any(summary["provenance"] in warning for warning in summary["warnings"])
+    assert summary["energy_kwh"] == joules_to_kwh(summary["gross_energy_j"])
+    assert summary["gross_energy_j"] > 0
+    assert summary["pass_at_kwh"] == pytest.approx(summary["pass_at_k"]["1"] / summary["energy_kwh"])
+
+    folder = the_run(out)
+    samples = folder.samples()
+    assert len({s.key for s in samples}) == 12
+    assert sorted((s.task_id, s.sample_index) for s in samples) == sorted(
+        {(s.task_id, index) for s in samples for index in (0, 1)}
+    )
+    assert all(s.verdict is not None and s.evaluation is not None for s in samples)
+    assert [len({s.batch_id for s in samples}), {s.batch_size for s in samples}] == [3, {4}]
+    parts = [e for s in samples for e in (*s.generation_energy.values(), *s.evaluation_energy.values())]
+    assert sum(e.gross_j or 0.0 for e in parts) == pytest.approx(summary["gross_energy_j"], rel=1e-9)
+    assert sum(e.net_j or 0.0 for e in parts) == pytest.approx(summary["net_energy_j"], rel=1e-9, abs=1e-9)
+    kinds = [w.kind for w in folder.manifest().sessions[0].windows]
+    assert (kinds[0], kinds[-1], set(kinds[1:-1])) == ("idle_before", "idle_after", {"warmup"})
+
+    again = bench(*arguments(tiny_llama, out, "--limit", 6, "--batch-size", 4, "--samples", 2, "--meter", meter))
+    assert again.returncode == 2
+    assert "finished run" in again.stderr
+    assert len(again.stderr.strip().splitlines()) == 1
+
+
+def test_steady_power_gives_the_energy_that_it_must(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    summary = last_json(bench(*arguments(tiny_llama, out, "--limit", 3, "--meter", "simulated:steady")))
+    seconds = summary["generation_s"] + summary["evaluation_s"]
+    assert summary["gross_energy_j"] == pytest.approx(100.0 * seconds, rel=0.01)  # the profile draws 100 W throughout
+    assert summary["net_energy_j"] == pytest.approx(0.0, abs=100.0 * seconds * 0.02)
+
+
+def test_repeats_are_interleaved_runs_of_their_own(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    result = bench(*arguments(tiny_llama, out, "--limit", 2, "--repeats", 2, "--meter", "simulated"))
+    runs = last_json(result)["runs"]
+    assert len({run["run_dir"] for run in runs}) == 2
+    texts = [[s.text for s in RunFolder.open(Path(run["run_dir"])).samples()] for run in runs]
+    assert texts[0] == texts[1]  # greedy
+
+
+def test_a_dry_run_says_what_would_happen_and_does_nothing(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    shown = last_json(bench(*arguments(tiny_llama, out, "--limit", 5, "--samples", 3, "--dry-run")))["runs"][0]
+    assert (shown["tasks"], shown["samples"], shown["max_new_tokens"]) == (5, 15, 12)
+    assert 0 < shown["memory_needed_bytes"] < shown["memory_free_bytes"]
+    assert shown["channels"]
+    assert not out.exists()
+
+
+def test_report_of_two_runs(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    for batch_size in (1, 2):
+        last_json(bench(*arguments(tiny_llama, out, "--limit", 2, "--batch-size", batch_size, "--meter", "simulated")))
+    page = tmp_path / "report.html"
+    shown = last_json(bench("report", out, "--out", page, "--json"))
+    assert len(shown["runs"]) == 2
+    text = page.read_text()
+    for run in out.iterdir():
+        summary = RunFolder.open(run).summary()
+        assert str(run) in text
+        assert f">{summary.tasks}<" in text or f"of {summary.tasks}" in text
+    assert "batch 1" in text
+    assert "batch 2" in text
+    assert text.count("<svg") >= 3  # the scatter and two timelines stand there without a script
+    assert "simulated" in text
+    assert "http" not in text.split("<script>")[0].replace("http://www.w3.org", "")  # nothing is fetched
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_loses_nothing(tiny_llama: Path, tmp_path: Path) -> None:
+    """Ten times kill -9, wherever the run happens to be, then to the end: every key once, every sample with energy."""
+    out = tmp_path / "runs"
+    wanted = arguments(tiny_llama, out, "--batch-size", 2, "--max-new-tokens", 200, "--meter", "simulated:counter-50ms")
+    command = [sys.executable, "-m", "passkwh.cli.main", *map(str, wanted), "--resume"]
+    chance = random.Random(7)
+    kept: dict[str, str] = {}
+    for _ in range(10):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        for line in process.stderr:  # past the imports, into the run
+            if "measuring idle" in line:
+                break
+        time.sleep(chance.uniform(0.0, 4.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if (next(out.iterdir()) / "summary.json").exists():
+            break
+        now = {s.key: s.text for s in the_run(out).samples()}
+        assert kept.items() <= now.items()  # nothing that was on disk is lost or changed
+        kept = now
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "finished run" not in result.stderr:
+        assert result.returncode == 0, result.stderr
+
+    folder = the_run(out)
+    lines = [json.loads(line) for line in (folder.path / "samples.jsonl").read_text().splitlines()]
+    samples = folder.samples()
+    tasks = folder.manifest().benchmark.tasks
+    assert len(lines) == len(samples) == len({s.key for s in samples}) == tasks == folder.summary().samples
+    assert len(folder.manifest().sessions) > 2
+    assert all(e.gross_j is not None for s in samples for e in s.generation_energy.values()), [
+        e.reason for s in samples for e in s.generation_energy.values() if e.reason
+    ]
+    assert all(s.evaluation_energy["simulated:counter-50ms"].gross_j is not None for s in samples)
+    total = sum(
+        e.gross_j or 0.0 for s in samples for e in (*s.generation_energy.values(), *s.evaluation_energy.values())
+    )
+    assert folder.summary().gross_energy_j == pytest.approx(total)
+    assert not list(folder.path.glob("trace-*.arrows"))
+
+
+def test_a_resumed_run_must_be_the_same_run(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    wanted = arguments(tiny_llama, out, "--limit", 2, "--meter", "simulated")
+    last_json(bench(*wanted))
+    folder = the_run(out)
+    (folder.path / "summary.json").unlink()
+    manifest = folder.manifest()
+    folder.write_manifest(manifest.model_copy(update={"host": manifest.host.model_copy(update={"cores": 99})}))
+    result = bench(*wanted, "--resume")
+    assert result.returncode == 2
+    assert "host.cores" in result.stderr
+    refused = bench(*wanted)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+
+
+def test_windows_that_overlap_count_once() -> None:
+    def window(start_ns: int, end_ns: int) -> Window:
+        return Window(kind="score", session=0, start_ns=start_ns, end_ns=end_ns)
+
+    merged = merge([window(5, 9), window(0, 3), window(2, 4), window(9, 10)])
+    assert [(w.start_ns, w.end_ns) for w in merged] == [(0, 4), (5, 10)]

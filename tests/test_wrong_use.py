@@ -1,0 +1,151 @@
+"""A user's mistake gets one line on stderr that names the fix, exit code 2, and no traceback."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from passkwh.cli import main as program
+from tests.conftest import last_json
+
+
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit code and stderr of the program, called in this process to save the imports."""
+    monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        program.main()
+    return int(stop.value.code or 0), capsys.readouterr().err
+
+
+@pytest.fixture
+def tasks() -> list[dict[str, str]]:
+    from importlib import resources
+
+    text = resources.files("passkwh.benchmarks.bigcodebench").joinpath("sample.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()[:3]]
+
+
+CASES = {
+    "unknown model": (["--model", "smollm2-135m-instrct"], ["smollm2-135m-instruct"]),
+    "unknown quant": (["--model", "smollm2-135m-instruct", "--quant", "gptq-int5"], ["gptq-int4"]),
+    "limit 0": (["--model", "smollm2-135m-instruct", "--limit", 0], ["--limit", "x>=1"]),
+    "unknown benchmark": (["--model", "smollm2-135m-instruct", "--benchmark", "bigcodebanch"], ["bigcodebench"]),
+    "unknown meter": (["--model", "smollm2-135m-instruct", "--meter", "simulatd"], ["simulated"]),
+    "unknown benchmark option": (["--model", "smollm2-135m-instruct", "--option", "colour=red"], ["colour"]),
+    "option without a value": (["--model", "smollm2-135m-instruct", "--option", "colour"], ["KEY=VALUE"]),
+    "hub model while offline": (["--model", "Qwen/Qwen2.5-0.5B"], ["Qwen/Qwen2.5-0.5B", "hf download"]),
+    "top-p 0": (["--model", "smollm2-135m-instruct", "--top-p", 0], ["top-p"]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_mistakes_in_arguments(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments, expected = CASES[name]
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    code, error = bench(monkeypatch, capsys, "run", "--limit", 1, "--out", tmp_path / "runs", *arguments)
+    assert_one_line(code, error, *expected)
+
+
+def test_a_folder_that_is_no_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    code, error = bench(monkeypatch, capsys, "run", "--model", tmp_path / "empty", "--out", tmp_path / "runs")
+    assert_one_line(code, error, "config.json")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_truncated_data_file_names_its_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    tiny_llama: Path,
+    tasks: list[dict[str, str]],
+    zipped: bool,
+) -> None:
+    text = "\n".join(json.dumps(task) for task in tasks)[:-200].encode()
+    path = tmp_path / ("tasks.jsonl.gz" if zipped else "tasks.jsonl")
+    path.write_bytes(gzip.compress(text) if zipped else text)
+    code, error = bench(monkeypatch, capsys, "run", "--model", tiny_llama, "--data", path, "--out", tmp_path / "runs")
+    assert_one_line(code, error, path.name, "line 3")
+
+
+def test_a_task_without_tests(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    tiny_llama: Path,
+    tasks: list[dict[str, str]],
+) -> None:
+    tasks[1]["test"] = ""
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("\n".join(json.dumps(task) for task in tasks))
+    code, error = bench(monkeypatch, capsys, "run", "--model", tiny_llama, "--data", path, "--out", tmp_path / "runs")
+    assert_one_line(code, error, tasks[1]["task_id"])
+
+
+def test_an_output_folder_that_is_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_llama: Path
+) -> None:
+    (tmp_path / "runs").write_text("x")
+    code, error = bench(monkeypatch, capsys, "run", "--model", tiny_llama, "--limit", 1, "--out", tmp_path / "runs")
+    assert_one_line(code, error, "is a file", "--out")
+
+
+def test_too_little_memory_says_needed_and_free(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_llama: Path
+) -> None:
+    code, error = bench(
+        monkeypatch, capsys, "run", "--model", tiny_llama, "--limit", 1, "--batch-size", 100_000_000,
+        "--out", tmp_path / "runs",
+    )  # fmt: skip
+    assert_one_line(code, error, "GiB", "free", "--batch-size")
+
+
+def test_a_report_of_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert_one_line(*bench(monkeypatch, capsys, "report", tmp_path), "no complete run")
+    assert_one_line(*bench(monkeypatch, capsys, "report", tmp_path / "nowhere"), "not a run folder")
+
+
+def test_an_unknown_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert_one_line(*bench(monkeypatch, capsys, "rnu"), "rnu")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ["torch", "transformers", "pandas", "numpy", "pyarrow", "scipy", "zeus", "codecarbon"]
+    code = (
+        "import sys; sys.argv = ['bench', 'run', '--help']\n"
+        "from passkwh.cli.main import main\n"
+        "try: main()\n"
+        f"finally: assert not [m for m in {heavy!r} if m in sys.modules], [m for m in {heavy!r} if m in sys.modules]"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "--max-new-tokens" in result.stdout
+
+
+def test_list_and_doctor_as_json() -> None:
+    for command, keys in (("list", {"models", "benchmarks", "meters"}), ("doctor", {"host", "channels", "extras"})):
+        result = subprocess.run(
+            [sys.executable, "-m", "passkwh.cli.main", command, "--json"], capture_output=True, text=True, check=False
+        )
+        assert set(last_json(result)) >= keys
+
+
+def assert_one_line(code: int, error: str, *expected: str) -> None:
+    assert code == 2, error
+    lines = [line for line in error.strip().splitlines() if line]
+    assert len(lines) == 1, error
+    assert lines[0].startswith("error: ")
+    for text in expected:
+        assert text in lines[0], error
