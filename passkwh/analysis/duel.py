@@ -1,0 +1,110 @@
+"""Two configurations compared, in numbers and in sentences: `bench compare A B`."""
+
+from __future__ import annotations
+
+from passkwh.analysis.bootstrap import contrasts, draw, intervals
+from passkwh.analysis.frames import Frames
+from passkwh.analysis.pairs import PairTests, compare_pairs
+from passkwh.analysis.pooling import compare
+from passkwh.analysis.results import Contrast, Interval
+from passkwh.analysis.tasks import EnergyKind, task_table
+from passkwh.errors import UsageError
+from passkwh.records import Record
+
+MEASURES = ("energy_kwh", "pass_at_1", "pass_at_kwh", "joules_per_token", "tokens_per_s")
+_WORDS = {
+    "energy_kwh": "energy",
+    "pass_at_1": "pass@1",
+    "pass_at_kwh": "pass@kWh",
+    "joules_per_token": "J/token",
+    "tokens_per_s": "tokens/s",
+}
+
+
+class Duel(Record):
+    """``a`` against ``b`` on their common tasks."""
+
+    a: str
+    b: str
+    tasks: int
+    level: float
+    margin: float
+    intervals: tuple[Interval, ...]
+    contrasts: tuple[Contrast, ...]
+    tests: PairTests
+    notes: tuple[str, ...]
+
+
+def duel(
+    frames: Frames, first: int, energy: EnergyKind, margin: float, resamples: int, seed: int, level: float, strict: bool
+) -> Duel:
+    """Compare the configuration of the first ``first`` runs with that of the rest.
+
+    Raises:
+        UsageError: where either side holds several configurations, or both are the same one.
+    """
+    comparison = compare(frames, strict)
+    sides = [{c.label for c in comparison.configurations if i in c.runs} for i in range(len(frames.runs))]
+    left, right = set.union(*sides[:first]), set.union(*sides[first:])
+    for name, side, run in (("A", left, frames.runs[0]), ("B", right, frames.runs[first])):
+        if len(side) > 1:
+            raise UsageError(
+                f"{name} ({run.path.parent}) holds several configurations ({', '.join(sorted(side))}): name one"
+            )
+    (a,), (b,) = left, right
+    if a == b:
+        raise UsageError(
+            f"A and B are the same configuration ({a}): a comparison needs two; `bench analyze` pools repeats of one"
+        )
+    table = task_table(comparison, energy).select([a, b])
+    if not table.task_ids:
+        raise UsageError("no task has a verdict and an energy in both A and B")
+    draws = draw(table, resamples, seed)
+    return Duel(
+        a=a,
+        b=b,
+        tasks=len(table.task_ids),
+        level=level,
+        margin=margin,
+        intervals=intervals(draws, level),
+        contrasts=contrasts(draws, MEASURES, [(0, 1)], level),
+        tests=compare_pairs(table, [(0, 1)], margin, level)[0],
+        notes=(*comparison.notes, *table.notes),
+    )
+
+
+def sentences(result: Duel) -> list[str]:
+    """What was found, a line each."""
+    lines = [f"{result.a} against {result.b} on {result.tasks} tasks:"]
+    for contrast in result.contrasts:
+        name, ratio, difference = _WORDS[contrast.measure], contrast.ratio, contrast.difference
+        if contrast.measure == "pass_at_1":
+            if difference.estimate is None:
+                lines.append(f"  {name}: missing ({difference.reason})")
+            else:
+                lines.append(f"  {name}: {difference.estimate:+.4f}{_span(difference, '+.4f')}")
+        elif ratio.estimate is None:
+            lines.append(f"  {name}: missing ({ratio.reason})")
+        else:
+            lines.append(f"  {name}: x {ratio.estimate:.3f}{_span(ratio, '.3f')}")
+    tests = result.tests
+    lines.append(f"  energy task by task, {tests.energy.test}: {_verdict(tests.energy.p_value, tests.energy.reason)}")
+    lines.append(f"  passing, {tests.passing.test}: {_verdict(tests.passing.p_value, tests.passing.reason)}")
+    accuracy = tests.accuracy
+    if accuracy.p_non_inferior is None:
+        lines.append(f"  no loss of accuracy beyond {result.margin:g}: cannot be said ({accuracy.reason})")
+    else:
+        said = "shown" if accuracy.non_inferior else "not shown"
+        how = f"{accuracy.method}, p = {accuracy.p_non_inferior:.3g}"
+        lines.append(f"  no loss of accuracy beyond {result.margin:g}: {said} ({how})")
+    return lines
+
+
+def _span(interval: Interval, style: str) -> str:
+    if interval.low is None or interval.high is None:
+        return f" ({interval.reason})"
+    return f" [{interval.low:{style}}, {interval.high:{style}}]"
+
+
+def _verdict(p_value: float | None, reason: str | None) -> str:
+    return f"p = {p_value:.3g}" if p_value is not None else f"not tested ({reason})"

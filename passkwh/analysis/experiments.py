@@ -1,0 +1,197 @@
+"""The thesis's experiments by name, each from whatever set of runs is given.
+
+An experiment varies one thing and keeps the rest: runs are put into families that differ in nothing else, and each
+family is tested the thesis's way (Shapiro-Wilk, Levene, Kruskal-Wallis, Dunn) and as matched samples beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from passkwh.analysis.assumptions import levene, shapiro_wilk
+from passkwh.analysis.frames import Run
+from passkwh.analysis.groups import dunn, kruskal_wallis
+from passkwh.analysis.matched import conover, friedman
+from passkwh.analysis.pooling import Comparison
+from passkwh.analysis.results import PairwiseResult, TestResult
+from passkwh.analysis.tasks import EnergyKind, TaskTable, task_table
+from passkwh.errors import UsageError
+from passkwh.passk import pass_at_kwh
+from passkwh.records import Record
+from passkwh.units import joules_to_kwh
+
+ExperimentName = Literal["batch-size", "model-size", "fine-tuning", "awq", "gptq"]
+
+_SIZE = re.compile(r"(?<![a-z0-9.])\d+(?:\.\d+)?[bm](?![a-z0-9])", re.IGNORECASE)
+_TUNED = re.compile(r"[-_ ](instruct|chat|it)\b", re.IGNORECASE)
+_QUANT = re.compile(r"[-_ ](gptq|awq|int[48]|4bit|8bit|w[48]a16)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the experiments vary, read off one run."""
+
+    family: str
+    """Model name without its size, tuning and quantization."""
+    size: str
+    parameters: int
+    tuning: Literal["base", "instruct"]
+    quant: str
+    batch_size: int
+
+
+def traits(run: Run) -> Traits:
+    """Family, size, tuning and quantization from a run's model name and records."""
+    model = run.manifest.model
+    name = model.name.rstrip("/").rsplit("/", 1)[-1]
+    size = _SIZE.search(name)
+    plain = _QUANT.sub("", _TUNED.sub("", _SIZE.sub("", name)))
+    tuning: Literal["base", "instruct"] = "instruct" if model.chat or _TUNED.search(name) else "base"
+    return Traits(
+        family=re.sub(r"[-_ ]+", "-", plain).strip("-").lower(),
+        size=size.group().lower() if size else f"{model.parameters}",
+        parameters=model.parameters,
+        tuning=tuning,
+        quant=model.quant,
+        batch_size=run.manifest.spec.batch_size,
+    )
+
+
+@dataclass(frozen=True)
+class _Design:
+    keep: Callable[[Traits], tuple[object, ...]]
+    """What members of a family have in common."""
+    vary: Callable[[Traits], object]
+    levels: tuple[object, ...] | None
+    """The levels that take part; any when None."""
+    needs: str
+
+
+DESIGNS: dict[ExperimentName, _Design] = {
+    "batch-size": _Design(
+        lambda t: (t.family, t.size, t.tuning, t.quant), lambda t: t.batch_size, None, "a model at two batch sizes"
+    ),
+    "model-size": _Design(
+        lambda t: (t.family, t.tuning, t.quant, t.batch_size), lambda t: t.parameters, None,
+        "a model family in two sizes",
+    ),
+    "fine-tuning": _Design(
+        lambda t: (t.family, t.size, t.quant, t.batch_size), lambda t: t.tuning, ("base", "instruct"),
+        "a base model and its instruct version",
+    ),
+    "awq": _Design(
+        lambda t: (t.family, t.size, t.tuning, t.batch_size), lambda t: t.quant, ("none", "awq"),
+        "a model without quantization and with awq",
+    ),
+    "gptq": _Design(
+        lambda t: (t.family, t.size, t.tuning, t.batch_size), lambda t: t.quant, ("none", "gptq-int8", "gptq-int4"),
+        "a model without quantization and with gptq-int8 or gptq-int4",
+    ),
+}  # fmt: skip
+
+
+class MetricsRow(Record):
+    """A row of tables 5.18, 5.24, 5.29, 5.34 and 5.40."""
+
+    label: str
+    energy_kwh: float | None
+    latency_min: float | None
+    throughput_tok_s: float | None
+    pass_at_1: float | None
+    pass_at_kwh: float | None
+
+
+class FamilyResult(Record):
+    """Configurations that differ in one thing only."""
+
+    title: str
+    labels: tuple[str, ...]
+    metrics: tuple[MetricsRow, ...]
+    shapiro_wilk: tuple[TestResult, ...]
+    levene: TestResult
+    kruskal_wallis: TestResult
+    dunn: PairwiseResult
+    friedman: TestResult
+    conover: PairwiseResult
+
+
+class Experiment(Record):
+    """A named experiment over all families found."""
+
+    name: ExperimentName
+    energy: EnergyKind
+    families: tuple[FamilyResult, ...]
+
+
+def run_experiment(name: ExperimentName, comparison: Comparison, energy: EnergyKind = "gross") -> Experiment:
+    """Find the experiment's families among the configurations and test each.
+
+    Raises:
+        UsageError: when no family has two levels, saying what the experiment needs.
+    """
+    chosen = DESIGNS[name]
+    members: dict[tuple[object, ...], list[tuple[object, str]]] = {}
+    for configuration in comparison.configurations:
+        own = traits(comparison.frames.runs[configuration.runs[0]])
+        level = chosen.vary(own)
+        if chosen.levels is None or level in chosen.levels:
+            members.setdefault(chosen.keep(own), []).append((level, configuration.label))
+    families = {key: found for key, found in members.items() if len({level for level, _ in found}) > 1}
+    if not families:
+        have = ", ".join(comparison.labels())
+        raise UsageError(f"experiment {name} needs runs of {chosen.needs}; these are {have}")
+    table = task_table(comparison, energy)
+    results = []
+    for key, found in families.items():
+        ordered = sorted(found, key=lambda pair: _order(pair[0], chosen.levels))
+        results.append(_test(_title(key), table.select([label for _, label in ordered])))
+    return Experiment(name=name, energy=energy, families=tuple(results))
+
+
+def metrics(table: TaskTable) -> tuple[MetricsRow, ...]:
+    """Energy, latency, throughput, pass@1 and pass@kWh of each configuration, over one run's tasks."""
+    rates = table.pass_rates()
+    rows = []
+    for i, label in enumerate(table.labels):
+        energy_j, seconds, tokens = (float(v[i].sum()) for v in (table.energy_j, table.generation_s, table.tokens))
+        rate = float(rates[i].mean()) if len(table.task_ids) else float("nan")
+        known_rate, known_energy = (None if rate != rate else rate), (None if energy_j != energy_j else energy_j)
+        rows.append(
+            MetricsRow(
+                label=label,
+                energy_kwh=None if known_energy is None else joules_to_kwh(known_energy),
+                latency_min=seconds / 60.0,
+                throughput_tok_s=tokens / seconds if seconds > 0 else None,
+                pass_at_1=known_rate,
+                pass_at_kwh=pass_at_kwh(known_rate, known_energy),
+            )
+        )
+    return tuple(rows)
+
+
+def _test(title: str, table: TaskTable) -> FamilyResult:
+    groups = {label: row[row == row] for label, row in zip(table.labels, table.energy_j, strict=True)}
+    return FamilyResult(
+        title=title,
+        labels=table.labels,
+        metrics=metrics(table),
+        shapiro_wilk=tuple(shapiro_wilk(values) for values in groups.values()),
+        levene=levene(groups),
+        kruskal_wallis=kruskal_wallis(groups),
+        dunn=dunn(groups),
+        friedman=friedman(table.energy_j.T),
+        conover=conover(table.energy_j.T, table.labels),
+    )
+
+
+def _order(level: object, levels: tuple[object, ...] | None) -> float:
+    if levels is not None:
+        return float(levels.index(level))
+    return float(level) if isinstance(level, int) else 0.0
+
+
+def _title(key: tuple[object, ...]) -> str:
+    return " ".join(str(part) for part in key if part not in ("none", 1))

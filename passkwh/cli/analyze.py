@@ -1,0 +1,197 @@
+"""``bench analyze``: what differs between configurations, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from passkwh.cli.output import note, print_json, print_table, table
+from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    from passkwh.analysis.frames import Frames
+    from passkwh.analysis.overview import Settings
+    from passkwh.analysis.pooling import Comparison
+    from passkwh.analysis.tables import Table
+
+EXPERIMENTS = ("batch-size", "model-size", "fine-tuning", "awq", "gptq", "granularity")
+SHOWN = ("headlines", "ranking_pass_at_kwh", "frontier", "tests", "pairs")
+"""Tables printed without --out; all are written with it."""
+
+
+def analyze(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders, or folders that hold runs.")] = None,
+    experiment: Annotated[str | None, typer.Option(help=f"One of the thesis's: {', '.join(EXPERIMENTS)}.")] = None,
+    energy: Annotated[str, typer.Option(help="gross, or net of idle power.")] = "gross",
+    idle: Annotated[str | None, typer.Option(help="Take net energy anew: none, before, mean, or watts.")] = None,
+    margin: Annotated[float, typer.Option(help="Margin of pass@1 for 'no loss of accuracy'.")] = 0.02,
+    budget_kwh: Annotated[float | None, typer.Option(help="Name the most accurate within this energy.")] = None,
+    floor: Annotated[float | None, typer.Option(help="Name the thriftiest with at least this pass@1.")] = None,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse runs whose task sets differ.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="How many tasks and repeats tell the first two apart.")] = False,
+    effect: Annotated[float | None, typer.Option(help="For --plan: ratio - 1, or difference in pass@1.")] = None,
+    power: Annotated[float, typer.Option(help="For --plan: wanted power.")] = 0.8,
+    published: Annotated[Path | None, typer.Option(help="Check a CSV of published rows instead of runs.")] = None,
+    family: Annotated[str, typer.Option(help="For --published: frontier of models whose name starts so.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Write every table here as CSV, Parquet and LaTeX.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+) -> None:
+    """Tests, intervals, rankings and the frontier of a set of runs."""
+    if published is not None:
+        _published(published, family, out, as_json)
+        return
+    from passkwh.analysis.frames import load
+    from passkwh.analysis.pooling import compare
+
+    settings = _settings(energy, resamples, seed, level, margin, budget_kwh, floor)
+    if not 0 < power < 1:
+        raise UsageError(f"--power {power}: give a number between 0 and 1, for example 0.8")
+    if idle is not None and energy != "net":
+        raise UsageError("--idle changes net energy: add --energy net")
+    frames = load(runs or [])
+    if idle is not None:
+        frames = _with_idle(frames, idle)
+    comparison = compare(frames, strict)
+    for text in comparison.notes:
+        note(f"note: {text}")
+    if plan:
+        _plan(comparison, settings, effect, power, out, as_json)
+    elif experiment is not None:
+        _experiment(experiment, comparison, settings, out, as_json)
+    else:
+        _overview(comparison, settings, out, as_json)
+
+
+def _settings(
+    energy: str, resamples: int, seed: int, level: float, margin: float, budget_kwh: float | None, floor: float | None
+) -> Settings:
+    from passkwh.analysis.overview import Settings
+
+    if energy not in ("gross", "net"):
+        raise UsageError(f"--energy {energy}: write gross or net")
+    if not 0.5 < level < 1:
+        raise UsageError(f"--level {level}: give a number between 0.5 and 1, for example 0.95")
+    if not 0 < margin < 1:
+        raise UsageError(f"--margin {margin}: give a difference of pass@1 between 0 and 1, for example 0.02")
+    return Settings(
+        energy="net" if energy == "net" else "gross", resamples=resamples, seed=seed, level=level, margin=margin,
+        budget_kwh=budget_kwh, accuracy_floor=floor,
+    )  # fmt: skip
+
+
+def _with_idle(frames: Frames, idle: str) -> Frames:
+    from passkwh.analysis.reidle import with_idle
+
+    return with_idle(frames, idle)
+
+
+def _overview(comparison: Comparison, settings: Settings, out: Path | None, as_json: bool) -> None:
+    from passkwh.analysis.layouts import analysis_tables
+    from passkwh.analysis.overview import analyse
+
+    result = analyse(comparison, settings)
+    for text in result.notes[len(comparison.notes) :]:
+        note(f"note: {text}")
+    tables = analysis_tables(result)
+    deliver(tables, [t for t in tables if t.name in SHOWN], result.model_dump(mode="json"), out, as_json)
+    for finding in result.findings:
+        note(f"{finding.subject}: {finding.text}")
+
+
+def _experiment(name: str, comparison: Comparison, settings: Settings, out: Path | None, as_json: bool) -> None:
+    from passkwh.analysis.experiments import DESIGNS, run_experiment
+    from passkwh.analysis.granularity import by_domain
+    from passkwh.analysis.layouts import analysis_tables, domain_table, experiment_tables
+    from passkwh.analysis.overview import analyse
+
+    if name == "granularity":
+        rows = by_domain(comparison, settings.energy)
+        if not rows:
+            raise UsageError("experiment granularity needs runs of BigCodeBench: these tasks have no domains")
+        result = analyse(comparison, settings)
+        fits = [t for t in analysis_tables(result) if t.name == "assumptions" or t.name.endswith("_thesis")]
+        tables = [domain_table(rows), *fits]
+        content: dict[str, Any] = {
+            "experiment": name,
+            "domains": [row.model_dump(mode="json") for row in rows],
+            "configurations": [c.model_dump(mode="json") for c in result.configurations],
+        }
+        deliver(tables, tables, content, out, as_json)
+        return
+    chosen = next((known for known in DESIGNS if known == name), None)
+    if chosen is None:
+        raise UsageError(f"--experiment {name}: there is none of that name; write one of {', '.join(EXPERIMENTS)}")
+    found = run_experiment(chosen, comparison, settings.energy)
+    tables = experiment_tables(found)
+    deliver(tables, tables, found.model_dump(mode="json"), out, as_json)
+
+
+def _plan(
+    comparison: Comparison, settings: Settings, effect: float | None, power: float, out: Path | None, as_json: bool
+) -> None:
+    from passkwh.analysis.layouts import plan_table
+    from passkwh.analysis.planning import MEASURES, plan
+
+    labels = comparison.labels()
+    if len(labels) < 2:
+        raise UsageError(f"--plan needs pilot runs of two configurations; these are all {labels[0]}")
+    alpha = round(1 - settings.level, 12)
+    plans, reasons = [], []
+    for measure in MEASURES:
+        try:
+            plans.append(plan(comparison, labels[0], labels[1], measure, effect, power, alpha, settings.energy))
+        except UsageError as error:
+            reasons.append(str(error))
+    if not plans:
+        raise UsageError(reasons[0])
+    for reason in reasons:
+        note(f"note: {reason}")
+    for text in dict.fromkeys(text for p in plans for text in p.notes):
+        note(f"note: {text}")
+    tables = [plan_table(p) for p in plans]
+    deliver(tables, tables, {"plans": [p.model_dump(mode="json") for p in plans]}, out, as_json)
+
+
+def _published(path: Path, family: str, out: Path | None, as_json: bool) -> None:
+    from passkwh.analysis.layouts import published_tables
+    from passkwh.analysis.published import check, read
+
+    report = check(read(path), family)
+    tables = published_tables(report)
+    deliver(tables, tables, report.model_dump(mode="json"), out, as_json)
+    for text in report.oddities:
+        note(f"inconsistent: {text}")
+
+
+def deliver(tables: list[Table], shown: list[Table], content: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    """Write the tables where asked, then print them or, last, the JSON object."""
+    if out is not None:
+        import json
+
+        from passkwh.analysis.tables import write_tables
+
+        try:
+            written = write_tables(tables, out)
+            (out / "analysis.json").write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        except OSError as error:
+            raise UsageError(f"--out {out}: cannot be written ({error.strerror}); choose another folder") from error
+        note(f"{len(tables)} tables in {len(written)} files written to {out}")
+        content = {**content, "written": [str(path) for path in written]}
+    if as_json:
+        print_json(content)
+        return
+    for one in shown:
+        show(one)
+
+
+def show(one: Table) -> None:
+    """Print a table for people."""
+    from passkwh.analysis.tables import text_rows
+
+    right = [i for i, column in enumerate(one.columns) if column.style != "text"]
+    print_table(table(one.title, [column.name for column in one.columns], text_rows(one), right))
