@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _REGISTRY = {
     "bigcodebench": "passkwh.benchmarks.bigcodebench.benchmark:BigCodeBench",
+    "humaneval": "passkwh.benchmarks.humaneval:HumanEval",
     "javacorpus": "passkwh.benchmarks.completion.benchmark:JavaCorpus",
     "py150": "passkwh.benchmarks.completion.benchmark:Py150",
 }

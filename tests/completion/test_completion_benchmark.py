@@ -33,14 +33,14 @@ def token_file(path: Path, *lengths: int) -> str:
 
 def as_samples(scores: Sequence[Score], texts: dict[str, str]) -> list[Sample]:
     window = Window(kind="generate", session=0, start_ns=0, end_ns=1)
+    made = {"sample_index": 0, "order": 0, "batch_id": 0, "batch_size": 1, "seed": 0, "latency_s": 0.1}
+    made |= {"prompt_tokens": 1, "completion_tokens": 1, "finish_reason": "length", "generation": window}
     return [
-        Sample(
-            key=score.key, task_id=score.key, sample_index=0, order=0, batch_id=0, batch_size=1, seed=0,
-            prompt_tokens=1, completion_tokens=1, text=texts[score.key], finish_reason="length", latency_s=0.1, generation=window,
-            scores=score.scores,
+        Sample.model_validate(
+            made | {"key": score.key, "task_id": score.key, "text": texts[score.key], "scores": score.scores}
         )
         for score in scores
-    ]  # fmt: skip
+    ]
 
 
 def answers(benchmark: CompletionBenchmark, texts: dict[str, str]) -> list[Sample]:

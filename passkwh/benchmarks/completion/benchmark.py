@@ -42,8 +42,9 @@ class Settings:
 
     task: str = "completion"
     """``completion``: the next ``new_tokens`` tokens (GREEN-CODE). ``line``: to the end of the line (CodeXGLUE)."""
-    data: str = "hub"
-    """``hub``, ``embedded``, or a file or folder in CodeXGLUE's form."""
+    data: str = "embedded"
+    """``embedded`` samples (a first run needs no network), the corpus from the ``hub``, or a file or folder in
+    CodeXGLUE's form."""
     split: str = "test"
     tokens: str = "model"
     """``model``: contexts and references are counted in the model's own tokens (GREEN-CODE). ``words``: in the words of
