@@ -34,7 +34,7 @@ def polled(
     shown = sensor.values(time_ns / 1e9)
     if profile.kind == "energy_j":
         unwrap = Unwrap(profile.wrap if profile.wrap > 0 else None)
-        shown = np.array([unwrap(float(value)) for value in shown])
+        shown = np.array([unwrap(float(value), float(at)) for value, at in zip(shown, time_s, strict=True)])
     faults = {index: reason for index, moment in enumerate(time_s) if (reason := sensor.fault(float(moment)))}
     shown[list(faults)] = np.nan
     series = Series(

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from passkwh.errors import UsageError
+from passkwh.harness.meter.amd import find_amd
 from passkwh.harness.meter.base import Channel
 from passkwh.harness.meter.estimate import EstimatedCpu
 from passkwh.harness.meter.nvidia import find_nvidia
+from passkwh.harness.meter.rapl import find_rapl
+from passkwh.harness.meter.soc import find_soc
 from passkwh.harness.meter.state import ChannelState
 
 Finder = Callable[[], tuple[list[Channel], list[ChannelState]]]
 
-FINDERS: tuple[Finder, ...] = (find_nvidia,)
+FINDERS: tuple[Finder, ...] = (find_nvidia, find_amd, find_rapl, find_soc)
 """Each opens what one kind of device offers and says what it found; none raises for what the machine lacks."""
 
 

@@ -31,9 +31,15 @@ METERS = {
     "estimate": MeterEntry(
         "passkwh.harness.meter.estimate:open_estimate", "estimate", "CPU seconds x watts per core, estimated"
     ),
+    "http": MeterEntry(
+        "passkwh.harness.meter.endpoint:open_http", "http://HOST/PATH#JSON.PATH[@UNIT]", "a smart plug, PDU or Redfish"
+    ),
+    "https": MeterEntry("passkwh.harness.meter.endpoint:open_https", "https://...", "the same, encrypted"),
     "nvidia": MeterEntry(
         "passkwh.harness.meter.nvidia:open_nvidia", "nvidia[:INDEX or UUID,...]", "only these NVIDIA GPUs"
     ),
+    "rapl": MeterEntry("passkwh.harness.meter.rapl:open_rapl", "rapl[:FOLDER]", "only CPU packages and memory"),
+    "replay": MeterEntry("passkwh.harness.meter.replay:open_replay", "replay:FILE.csv", "a recording played again"),
     "simulated": MeterEntry(
         "passkwh.harness.meter.simulated:open_simulated",
         "simulated[:PROFILE]",

@@ -144,7 +144,7 @@ class SimulatedChannel:
         if reason:
             return [Reading(kind, None, reason)]
         value = float(self.sensor.values(np.array(now_s)))
-        return [Reading(kind, self._unwrap(value) if kind == "energy_j" else value)]
+        return [Reading(kind, self._unwrap(value, now_s) if kind == "energy_j" else value)]
 
     def close(self) -> None:
         """Nothing is held."""
