@@ -48,7 +48,8 @@ def test_an_unknown_benchmark_names_close_ones():
     [
         ({"stile": "complete"}, "no option 'stile'"),
         ({"style": "chatty"}, "one of complete, instruct"),
-        ({"calibrated": "yes"}, "takes a bool"),
+        ({"calibrated": "yes"}, "takes true or false"),
+        ({"workers": "two"}, "takes a int"),
         ({"subset": "hard", "data": "x.jsonl"}, "exclude each other"),
         ({"data": "does-not-exist.jsonl"}, "does not exist"),
     ],

@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from passkwh.benchmarks.base import Candidate, Score, Task
-from passkwh.benchmarks.bigcodebench import data, extract, prompts
+from passkwh.benchmarks.bigcodebench import data, environment, extract, prompts
 from passkwh.benchmarks.bigcodebench.data import Problem
-from passkwh.benchmarks.sandbox import Job, evaluate
+from passkwh.benchmarks.bigcodebench.environment import missing
+from passkwh.benchmarks.bigcodebench.groundtruth import MIN_TIMEOUT_S, GroundTruth, Reference
+from passkwh.benchmarks.bigcodebench.options import Options
+from passkwh.benchmarks.bigcodebench.tiers import modules, tiers
+from passkwh.benchmarks.bigcodebench.verdicts import Verdicts
+from passkwh.benchmarks.sandbox import Job, Outcome, Tier, default_limits, evaluate
 from passkwh.errors import UsageError
+from passkwh.passk import mean_pass_at_k
 from passkwh.records import BenchmarkInfo, Option, Sample, Verdict, content_hash
 
 OFFICIAL_TIMEOUT_S = 241.0
-SAMPLE_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """The benchmark's options, as ``--benchmark-options`` or a spec names them."""
-
-    style: str = "complete"
-    """complete: the task is a docstring; instruct: it is prose."""
-    subset: str = "sample"
-    """sample (embedded), full or hard (from the hub); ``full`` when ``data`` is given."""
-    data: str = ""
-    """A .jsonl or .jsonl.gz file of tasks in the official format."""
-    extraction: str = "official"
-    """official: as bigcodebench's sanitize; fenced: the code blocks as they are."""
-    calibrated: bool = True
-    """Put ``code_prompt`` and ``pass`` before each program, as the official evaluator does by default."""
-    workers: int = 0
-    """Programs judged at a time; 0 is one per core."""
-
-    @classmethod
-    def parse(cls, given: dict[str, Option]) -> Options:
-        """Check names, types and values; raises UsageError for the first that is wrong."""
-        known = cls.__dataclass_fields__
-        for name, value in given.items():
-            if name not in known:
-                raise UsageError(f"bigcodebench has no option {name!r}; it has {', '.join(known)}")
-            default: Any = known[name].default
-            if type(value) is not type(default):
-                raise UsageError(f"option {name} of bigcodebench takes a {type(default).__name__}, not {value!r}")
-        options = cls(**{"subset": "full" if given.get("data") else "sample", **given})  # type: ignore[arg-type]
-        options._check("style", options.style, get_args(prompts.Style))
-        options._check("subset", options.subset, ("sample", "full", "hard"))
-        options._check("extraction", options.extraction, get_args(extract.Extraction))
-        if options.data and options.subset != "full":
-            raise UsageError(f"subset={options.subset} and data={options.data} exclude each other: leave out one")
-        if options.workers < 0:
-            raise UsageError(f"option workers must be 0 (one per core) or more, not {options.workers}")
-        return options
-
-    @staticmethod
-    def _check(name: str, value: str, choices: Sequence[str]) -> None:
-        if value not in choices:
-            raise UsageError(f"option {name} of bigcodebench is one of {', '.join(choices)}, not {value!r}")
 
 
 class BigCodeBench:
@@ -76,11 +41,16 @@ class BigCodeBench:
         self._info = BenchmarkInfo(
             name="bigcodebench",
             version=version("passkwh"),
-            options={name: value for name, value in vars(self._options).items() if name not in ("data", "workers")},
+            options=self._options.shown(),
             source=source,
             sha256=content_hash(*[vars(problem) for problem in self._problems.values()]),
             tasks=len(self._tasks),
         )
+        self._workers = self._options.workers or len(os.sched_getaffinity(0))
+        self._limits = default_limits(self._workers)
+        built = environment.find() if self._options.subset != "sample" else None
+        self._environment = built or environment.own()
+        self._ground_truth = GroundTruth(self._environment.identity)
 
     def _load(self) -> tuple[list[Problem], str]:
         if self._options.data:
@@ -114,24 +84,140 @@ class BigCodeBench:
         return select(text, problem.entry_point)
 
     def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
-        """Judge candidates; yields each as it is done."""
-        jobs = [self._job(candidate.key, candidate.task_id, self.program(candidate)) for candidate in candidates]
-        for outcome in evaluate(jobs, workers=self._options.workers or None):
-            yield Score(
-                key=outcome.key,
-                start_ns=outcome.start_ns,
-                end_ns=outcome.end_ns,
-                cpu_s=outcome.cpu_s,
-                verdict=Verdict(status=outcome.status, detail=outcome.detail, suspect=outcome.suspect),
-            )
+        """Judge candidates, each one anew; yields each as it is done."""
+        return self._score(candidates, None)
+
+    def score_again(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
+        """Judge candidates, or take their verdicts from earlier ones of equal programs; without meaning for energy."""
+        with Verdicts(self._environment.identity, self._limits) as verdicts:
+            yield from self._score(candidates, verdicts)
+
+    def score_programs(self, programs: Sequence[tuple[str, str, str]]) -> Iterator[Score]:
+        """As :meth:`score_again`, for whole programs: (key, task_id, program)."""
+        with Verdicts(self._environment.identity, self._limits) as verdicts:
+            yield from self._judge([self._job(*program) for program in programs], verdicts)
+
+    def _score(self, candidates: Sequence[Candidate], verdicts: Verdicts | None) -> Iterator[Score]:
+        jobs = []
+        for candidate in candidates:
+            if lacking := self._lacking(candidate.task_id):
+                yield _not_evaluated(candidate.key, lacking)
+            else:
+                jobs.append(self._job(candidate.key, candidate.task_id, self.program(candidate)))
+        yield from self._judge(jobs, verdicts)
+
+    def _judge(self, jobs: Sequence[Job], verdicts: Verdicts | None) -> Iterator[Score]:
+        left = {}
+        for job in jobs:
+            known = verdicts.get(job) if verdicts else None
+            if known is not None:
+                yield _score(known)
+            else:
+                left[job.key] = job
+        for outcome in self._evaluate(list(left.values())):
+            if verdicts:
+                verdicts.put(left[outcome.key], outcome)
+            yield _score(outcome)
+
+    def verify(self) -> Iterator[tuple[str, Reference | None]]:
+        """Run the reference solutions and remember what they did; yields (task_id, outcome) as each is done.
+
+        None stands for a task that cannot be run here.
+        """
+        jobs = []
+        for task_id, problem in self._problems.items():
+            if self._lacking(task_id):
+                yield task_id, None
+                continue
+            job = self._job(task_id, task_id, problem.reference)
+            jobs.append(replace(job, timeout_s=OFFICIAL_TIMEOUT_S, expected_tests=None, usual=frozenset()))
+        for outcome in self._evaluate(jobs):
+            reference = Reference.of(outcome)
+            self._ground_truth.put(self._problems[outcome.key], reference)
+            yield outcome.key, reference
+
+    def reference(self, task_id: str) -> Reference | None:
+        """What the task's reference solution did here, if ``verify`` has run it."""
+        return self._ground_truth.get(self._problems[task_id])
+
+    def _evaluate(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        return evaluate(
+            jobs,
+            workers=self._workers,
+            python=self._environment.python,
+            tiers=self._tiers,
+            limits=self._limits,
+            unsafe=self._options.unsafe_evaluation,
+        )
+
+    @cached_property
+    def _modules(self) -> dict[str, frozenset[str]]:
+        return {task_id: modules(problem) for task_id, problem in self._problems.items()}
+
+    @cached_property
+    def _tiers(self) -> tuple[Tier, ...]:
+        return tiers(frozenset().union(*self._modules.values()))
+
+    @cached_property
+    def _missing(self) -> frozenset[str]:
+        return missing(self._environment.python, frozenset().union(*(tier.libraries for tier in self._tiers)))
+
+    def _lacking(self, task_id: str) -> list[str]:
+        """Libraries that the task itself needs and the environment does not have."""
+        return sorted(self._modules[task_id] & self._missing)
 
     def _job(self, key: str, task_id: str, program: str) -> Job:
         problem = self._problems[task_id]
         if self._options.calibrated:
             program = problem.code_prompt + "\n    pass\n" + program
-        timeout_s = SAMPLE_TIMEOUT_S if self._options.subset == "sample" else OFFICIAL_TIMEOUT_S
-        return Job(key=key, code=program, test=problem.test, kind="unittest", timeout_s=timeout_s)
+        known = self.reference(task_id)
+        timeout_s = OFFICIAL_TIMEOUT_S
+        if not self._options.official_timeout:
+            if known is not None and known.status == "pass":
+                timeout_s = known.timeout_s
+            elif self._options.subset == "sample":
+                timeout_s = MIN_TIMEOUT_S
+        return Job(
+            key=key,
+            code=program,
+            test=problem.test,
+            kind="unittest",
+            timeout_s=timeout_s,
+            expected_s=known.seconds if known else 0.0,
+            sleeps=known.sleeps if known else False,
+            expected_tests=known.tests_run if known and known.status == "pass" else None,
+            usual=frozenset(known.suspect) if known else frozenset(),
+            network=task_id in self._options.allow_network.split(","),
+        )
 
     def summarise(self, samples: Sequence[Sample]) -> dict[str, float]:
-        """Nothing beyond pass@k."""
-        return {}
+        """pass@1 over trusted passes, and over the tasks whose reference solution passes here (where that is known)."""
+        counts: dict[str, list[tuple[bool, bool]]] = {}
+        for sample in samples:
+            if sample.verdict is not None and sample.verdict.status != "not_evaluated":
+                passed = sample.verdict.status == "pass"
+                counts.setdefault(sample.task_id, []).append((passed, passed and not sample.verdict.suspect))
+        return {name: value for name, value in self._rates(counts).items() if value is not None}
+
+    def _rates(self, counts: dict[str, list[tuple[bool, bool]]]) -> dict[str, float | None]:
+        official = {
+            task_id: (len(passes), sum(official for official, _ in passes)) for task_id, passes in counts.items()
+        }
+        trusted = [(len(passes), sum(trusted for _, trusted in passes)) for passes in counts.values()]
+        known = {task_id: self.reference(task_id) for task_id in official}
+        sound = [official[task_id] for task_id, reference in known.items() if reference and reference.status == "pass"]
+        return {
+            "pass_at_1_trusted": mean_pass_at_k(trusted, 1),
+            "pass_at_1_sound_tasks": mean_pass_at_k(sound, 1) if all(known.values()) else None,
+        }
+
+
+def _score(outcome: Outcome) -> Score:
+    verdict = Verdict(status=outcome.status, detail=outcome.detail, suspect=outcome.suspect)
+    return Score(outcome.key, outcome.start_ns, outcome.end_ns, outcome.cpu_s, verdict)
+
+
+def _not_evaluated(key: str, lacking: Sequence[str]) -> Score:
+    detail = f"needs {', '.join(lacking)}, not installed here: run `bench setup bigcodebench`"
+    now = time.monotonic_ns()
+    return Score(key, now, now, None, Verdict(status="not_evaluated", detail=detail))

@@ -1,0 +1,155 @@
+"""``bench score``: judge the completions of a run again, or those that another harness wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from passkwh.cli.output import note, number, print_json, print_table, table
+from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    from passkwh.benchmarks.base import Score
+    from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
+
+_Judging = tuple["BigCodeBench", dict[str, str], "Iterator[Score]"]
+"""The benchmark, the task of each key, and the scores as they come."""
+
+SOURCE_HELP = "A run folder, or a .jsonl file in bigcodebench's format: task_id and solution, or completion."
+
+
+def score(
+    source: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
+    subset: Annotated[str | None, typer.Option(help="Tasks of a .jsonl file: sample, full or hard.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
+    official_timeout: Annotated[bool, typer.Option("--official-timeout", help="241 s for every program.")] = False,
+    no_calibration: Annotated[
+        bool, typer.Option("--no-calibration", help="Do not put the task's imports and signature before a program.")
+    ] = False,
+    allow_network: Annotated[str, typer.Option(help="Task ids whose programs may reach the network.")] = "",
+    workers: Annotated[int, typer.Option(min=0, help="Programs at a time; 0 is one per core.")] = 0,
+    unsafe_evaluation: Annotated[
+        bool, typer.Option("--unsafe-evaluation", help="Go on where the kernel refuses a layer of the isolation.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the verdicts to this file, one JSON object a line.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+) -> None:
+    """Judge completions again, from a run or from another harness; equal programs are not run twice."""
+    options: dict[str, Any] = {
+        "official_timeout": official_timeout,
+        "calibrated": not no_calibration,
+        "allow_network": allow_network,
+        "workers": workers,
+        "unsafe_evaluation": unsafe_evaluation,
+    }
+    options |= {name: str(value) for name, value in (("subset", subset), ("data", data)) if value is not None}
+    benchmark, task_ids, scores = _from_run(source, options) if source.is_dir() else _from_file(source, options)
+    judged: list[dict[str, Any]] = []
+    for one in scores:
+        verdict = one.verdict
+        if verdict is not None:
+            judged.append({"key": one.key, "task_id": task_ids[one.key], **verdict.model_dump(mode="json")})
+    order = {key: index for index, key in enumerate(task_ids)}
+    judged.sort(key=lambda entry: order[entry["key"]])
+    if out is not None:
+        out.write_text("".join(json.dumps(entry) + "\n" for entry in judged))
+    result = _summary(judged, benchmark)
+    if as_json:
+        print_json(result)
+        return
+    print_table(table(None, ["", str(source)], [[name, _shown(value)] for name, value in result.items()]))
+
+
+def _from_run(path: Path, options: dict[str, Any]) -> _Judging:
+    from passkwh.benchmarks.base import Candidate
+    from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
+    from passkwh.harness.store import RunFolder
+
+    folder = RunFolder.open(path)
+    manifest = folder.manifest()
+    if manifest.spec.benchmark != "bigcodebench":
+        raise UsageError(f"{path} is a run of {manifest.spec.benchmark}; bench score judges bigcodebench")
+    options = {**manifest.spec.benchmark_options, **options}
+    benchmark = BigCodeBench(options, manifest.spec.limit)
+    if benchmark.info.sha256 != manifest.benchmark.sha256:
+        raise UsageError(f"{path} was run on other tasks ({manifest.benchmark.source}): give them with --data FILE")
+    samples = folder.samples()
+    continues = not manifest.model.chat
+    candidates = [Candidate(sample.key, sample.task_id, sample.text, continues) for sample in samples]
+    return benchmark, {sample.key: sample.task_id for sample in samples}, benchmark.score_again(candidates)
+
+
+def _from_file(path: Path, options: dict[str, Any]) -> _Judging:
+    from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
+
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist: give a run folder or a .jsonl file of samples")
+    benchmark = BigCodeBench({"subset": "full", **options} if "data" not in options else options)
+    programs = list(_programs(path, benchmark))
+    return benchmark, {key: task_id for key, task_id, _ in programs}, benchmark.score_programs(programs)
+
+
+def _programs(path: Path, benchmark: BigCodeBench) -> Iterator[tuple[str, str, str]]:
+    """Key, task and program of each line, as the official evaluator reads them."""
+    known = {task.task_id: task.request.text for task in benchmark.tasks}
+    left_out = 0
+    for number_, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            task_id = row["task_id"]
+            program = row["solution"] if "solution" in row else known.get(task_id, "") + row["completion"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path}, line {number_}: not a sample with task_id and solution ({error!r})") from error
+        if task_id in known:
+            yield f"{number_}", task_id, program
+        else:
+            left_out += 1
+    if left_out:
+        note(f"{left_out} samples are of tasks that are not in the data: left out")
+
+
+def _summary(judged: Sequence[dict[str, Any]], benchmark: BigCodeBench) -> dict[str, Any]:
+    by_task: dict[str, list[dict[str, Any]]] = {}
+    for entry in judged:
+        if entry["status"] != "not_evaluated":
+            by_task.setdefault(entry["task_id"], []).append(entry)
+    references = {task_id: benchmark.reference(task_id) for task_id in by_task}
+    unsound = [task_id for task_id, reference in references.items() if reference and reference.status != "pass"]
+    sound = {task_id: entries for task_id, entries in by_task.items() if task_id not in unsound}
+    unverified = sum(reference is None for reference in references.values())
+    if unverified:
+        note(f"{unverified} tasks were never verified here, their deadline is the official one: run `bench verify`")
+    return {
+        "tasks": len(by_task),
+        "samples": len(judged),
+        "not_evaluated": sum(entry["status"] == "not_evaluated" for entry in judged),
+        "pass_at_k": _pass_at_k(by_task, trusted=False),
+        "pass_at_k_trusted": _pass_at_k(by_task, trusted=True),
+        "pass_at_k_sound_tasks": _pass_at_k(sound, trusted=False),
+        "unsound_tasks": unsound,
+        "suspect": {e["key"]: list(e["suspect"]) for e in judged if e["status"] == "pass" and e["suspect"]},
+    }
+
+
+def _pass_at_k(by_task: dict[str, list[dict[str, Any]]], trusted: bool) -> dict[str, float | None]:
+    """pass@k for each k that every task has enough samples for; ``trusted`` leaves out suspicious passes."""
+    from passkwh.passk import mean_pass_at_k
+
+    counts = [
+        (len(entries), sum(e["status"] == "pass" and not (trusted and e["suspect"]) for e in entries))
+        for entries in by_task.values()
+    ]
+    smallest = min((n for n, _ in counts), default=0)
+    return {str(k): mean_pass_at_k(counts, k) for k in (1, 5, 10, 100) if k <= smallest}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {number(v) if isinstance(v, float) else v}" for key, v in value.items()) or "none"
+    return str(value)
