@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 from itertools import islice
@@ -169,6 +170,14 @@ def test_no_pairs_need_no_process() -> None:
 def test_a_process_that_dies_is_told_with_its_pair_and_its_last_words() -> None:
     with pytest.raises(RuntimeError, match=r"ended while starting with code 1: .*klingon"):
         list(score_pairs([Pair("k", "a", "b")], "klingon"))
+
+
+def test_a_process_that_is_killed_is_told_with_its_pair() -> None:
+    scores = score_pairs([Pair(str(n), "x = 1", "x = 2") for n in range(2000)], "python", workers=1)
+    next(scores)
+    os.kill(max(children()), signal.SIGKILL)
+    with pytest.raises(RuntimeError, match=r"ended on '\d+' with code -9"):
+        list(scores)
 
 
 def test_stopping_early_ends_the_processes() -> None:

@@ -19,6 +19,9 @@ from dataclasses import dataclass
 
 from passkwh.benchmarks.base import Score
 
+MESSAGE_PAIRS = 16
+"""Most pairs in one message to a process: their answers fit a pipe's buffer, so it never waits while it is asked."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -35,13 +38,15 @@ def score_pairs(pairs: Sequence[Pair], language: str, workers: int | None = None
     Raises:
         RuntimeError: a scoring process ended early, with the pair it had and its last words.
     """
-    todo: queue.SimpleQueue[Pair | None] = queue.SimpleQueue()
-    done: queue.Queue[Score | BaseException] = queue.Queue(maxsize=256)
-    for pair in pairs:
-        todo.put(pair)
     count = max(1, min(workers or usable_cores(), len(pairs)))
+    # Several pairs a message, so that no process waits for this one; many messages, so that all end together.
+    size = max(1, min(MESSAGE_PAIRS, len(pairs) // (8 * count)))
+    todo: queue.SimpleQueue[Sequence[Pair]] = queue.SimpleQueue()
+    for start in range(0, len(pairs), size):
+        todo.put(pairs[start : start + size])
     for _ in range(count):
-        todo.put(None)
+        todo.put(())
+    done: queue.Queue[Score | BaseException] = queue.Queue(maxsize=256)
     stop = threading.Event()
     threads = [threading.Thread(target=_serve, args=(language, todo, done, stop), daemon=True) for _ in range(count)]
     for thread in threads:
@@ -75,31 +80,45 @@ def _drain(done: queue.Queue[Score | BaseException]) -> None:
 
 def _serve(
     language: str,
-    todo: queue.SimpleQueue[Pair | None],
+    todo: queue.SimpleQueue[Sequence[Pair]],
     done: queue.Queue[Score | BaseException],
     stop: threading.Event,
 ) -> None:
     """One worker process and the conversation with it; whatever goes wrong is handed to the caller."""
     try:
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-            with _start(language, errors.fileno()) as process:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                answer, pair = process.stdout.readline(), None
-                with contextlib.suppress(BrokenPipeError):  # it died between two pairs: its last answer is empty
-                    while answer and not stop.is_set() and (pair := todo.get()) is not None:
-                        answer = ""
-                        print(_question(pair), file=process.stdin, flush=True)
-                        if answer := process.stdout.readline():
-                            done.put(Score(key=pair.key, **json.loads(answer)))
-                    process.stdin.close()
-            if not answer:
+            # Closing the pipe to a process that has died flushes what it never read.
+            with contextlib.suppress(BrokenPipeError), _start(language, errors.fileno()) as process:
+                unanswered = _converse(process, todo, done, stop)
+            if unanswered is not None:
                 errors.seek(0)
                 last = errors.read().strip().splitlines()[-1:] or ["nothing on stderr"]
-                where = f"on {pair.key!r}" if pair else "while starting"
-                raise RuntimeError(f"a scoring process ended {where} with code {process.returncode}: {last[0]}")
+                raise RuntimeError(f"a scoring process ended {unanswered} with code {process.returncode}: {last[0]}")
     except BaseException as error:
         done.put(error)
+
+
+def _converse(
+    process: subprocess.Popen[str],
+    todo: queue.SimpleQueue[Sequence[Pair]],
+    done: queue.Queue[Score | BaseException],
+    stop: threading.Event,
+) -> str | None:
+    """Ask until there is nothing left; where no answer came, at what point."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    if not process.stdout.readline():
+        return "while starting"
+    while not stop.is_set() and (pairs := todo.get()):
+        with contextlib.suppress(BrokenPipeError):  # it died before: no answer comes
+            process.stdin.write("".join(map(_question, pairs)))
+            process.stdin.flush()
+        for pair in pairs:
+            answer = process.stdout.readline()
+            if not answer:
+                return f"on {pair.key!r}"
+            done.put(Score(key=pair.key, **json.loads(answer)))
+    return None
 
 
 def _start(language: str, stderr: int) -> subprocess.Popen[str]:
@@ -115,7 +134,8 @@ def _start(language: str, stderr: int) -> subprocess.Popen[str]:
 
 
 def _question(pair: Pair) -> str:
-    return json.dumps({"reference": _printable(pair.reference), "prediction": _printable(pair.prediction)})
+    texts = {"reference": _printable(pair.reference), "prediction": _printable(pair.prediction)}
+    return json.dumps(texts) + "\n"
 
 
 def _printable(text: str) -> str:
