@@ -27,7 +27,7 @@ def library() -> Any:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A temporary folder for what the library writes while quantizing: it would leave ``logs/`` in the user's folder."""
+    """A temporary folder for what the library writes while quantizing: it would leave logs in the working directory."""
     from gptqmodel.looper import loop_processor
 
     with tempfile.TemporaryDirectory(prefix="passkwh-") as folder:

@@ -240,19 +240,21 @@ def download(hub_id: str) -> Path:
     get = f"`hf download {hub_id}` where there is a network, or give --model a folder with the checkpoint"
     if offline():
         raise UsageError(f"{hub_id} is not in the hub's cache and HF_HUB_OFFLINE is set: unset it, run {get}")
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
-        names = [file.rfilename for file in HfApi().model_info(hub_id).siblings or []]
-        weights = "*.safetensors" if any(name.endswith(".safetensors") for name in names) else "pytorch_model*.bin"
-        kinds = [weights, "*.json", "*.jinja", "*.model", "*.txt"]
-        return Path(snapshot_download(hub_id, allow_patterns=kinds, ignore_patterns=["*/*"]))
+        for weights in ("*.safetensors", "pytorch_model*.bin"):
+            kinds = [weights, "*.json", "*.jinja", "*.model", "*.txt"]
+            snapshot_download(hub_id, allow_patterns=kinds, ignore_patterns=["*/*"])
+            if folder := snapshot(hub_id):
+                return folder
     except GatedRepoError:
         page = f"https://huggingface.co/{hub_id}"
         raise UsageError(f"{hub_id} is gated: accept its licence at {page} and run `hf auth login`") from None
     except RepositoryNotFoundError:
         raise UsageError(unknown(hub_id)) from None
-    except (HfHubHTTPError, OSError) as error:
-        why = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise UsageError(f"{hub_id} is not in the hub's cache and the hub cannot be reached ({why}): {get}") from None
+    except Exception as error:  # of the client or its transport, whose exceptions change with every release
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+        raise UsageError(f"{hub_id} is not in the hub's cache and cannot be downloaded ({why}): run {get}") from error
+    raise UsageError(f"{hub_id} has no weights that transformers reads: give --model a folder with the checkpoint")

@@ -50,9 +50,8 @@ def key_value_bytes(config: dict[str, Any], width: int) -> int:
     """
     layers = int(config["num_hidden_layers"])
     heads = int(config["num_attention_heads"])
-    if "kv_lora_rank" in config:  # DeepSeek: transformers caches keys and values expanded, of two different widths
-        keys = int(config["qk_nope_head_dim"]) + int(config["qk_rope_head_dim"])
-        return layers * heads * (keys + int(config["v_head_dim"])) * width
+    if "kv_lora_rank" in config:  # DeepSeek: the cache holds one compressed state for all heads, and positions
+        return layers * (int(config["kv_lora_rank"]) + int(config["qk_rope_head_dim"])) * width
     head_width = int(config.get("head_dim") or config["hidden_size"] // heads)
     return layers * int(config.get("num_key_value_heads") or heads) * head_width * 2 * width
 

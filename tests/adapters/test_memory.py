@@ -1,0 +1,97 @@
+"""Estimates of memory against what models really take."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from passkwh import adapters
+from passkwh.adapters import checkpoint, device
+from passkwh.adapters.memory import key_value_bytes
+from passkwh.errors import UsageError
+
+TOKENS = 40
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama": {"num_key_value_heads": 2, "intermediate_size": 128},
+    "qwen2": {"num_key_value_heads": 4, "intermediate_size": 128},
+    "opt": {"ffn_dim": 128, "word_embed_proj_dim": 64},
+    "deepseek_v2": {
+        "intermediate_size": 128, "moe_intermediate_size": 32, "n_routed_experts": 4, "num_experts_per_tok": 2,
+        "kv_lora_rank": 16, "q_lora_rank": None, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16,
+        "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, "num_key_value_heads": 4,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", SHAPES)
+def test_the_cache_takes_as_many_bytes_as_computed(family: str) -> None:
+    common = {"vocab_size": 100, "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config = AutoConfig.for_model(family, **common, **SHAPES[family])
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.inference_mode():
+        cache = model(torch.ones(2, TOKENS, dtype=torch.long), use_cache=True).past_key_values
+    real = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
+    assert key_value_bytes(config.to_dict(), 4) * 2 * TOKENS == real
+
+
+def test_qwens_cache_by_the_published_shape() -> None:
+    """Qwen2.5-7B: 28 layers, 4 key-value heads of width 128, 16 bits: 56 KiB a token."""
+    shape = {"num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "hidden_size": 3584}
+    assert key_value_bytes(shape, 2) == 56 * 1024
+
+
+def test_a_batch_takes_more_than_a_row(tiny_llama: Path) -> None:
+    found = adapters.resolve(str(tiny_llama))
+    one, many = (adapters.memory_needed(found, batch, 512, "cpu") for batch in (1, 64))
+    assert many - one >= 63 * 512 * key_value_bytes(checkpoint.config(tiny_llama), 4)
+
+
+def test_a_model_that_is_not_here_is_estimated_from_its_number_of_weights() -> None:
+    found = replace(adapters.resolve("qwen2.5-14b"), path=None)
+    assert 2 * 14.7e9 < adapters.memory_needed(found, 1, 512, "cpu") < 2 * 14.7e9 * 1.3
+
+
+def test_too_little_memory_says_needed_and_free(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = adapters.resolve(str(tiny_llama))
+    adapters.check_memory(found, 1, 512, "cpu")
+    with pytest.raises(UsageError, match=r"needs about [\d.]+ GiB on cpu and [\d.]+ GiB are free: .*--batch-size"):
+        adapters.check_memory(found, 10**9, 512, "cpu")
+
+
+def test_the_number_format_follows_checkpoint_and_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    half, full = {"dtype": "bfloat16"}, {"torch_dtype": "float32"}
+    for native, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(device, "cpu_has_bfloat16", lambda native=native: native)
+        assert device.dtype_name(half, "cpu") == device.dtype_name({"dtype": "float16"}, "cpu") == expected
+    assert device.dtype_name({"dtype": "float16"}, "cuda") == "float16"
+    assert device.dtype_name(full, "cuda") == device.dtype_name(full, "cpu") == "float32"
+
+
+PEAK = """
+import json, resource, sys
+from passkwh import adapters
+from passkwh.adapters.base import Decoding
+found = adapters.prepare(adapters.resolve("smollm2-135m-instruct"))
+adapter = adapters.load(found, "cpu")
+adapter.generate([adapter.render.__self__._tokenizer.decode([5] * 1000)] * 4, Decoding(8), [0] * 4)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([peak, adapters.memory_needed(found, 4, 1008, "cpu")]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
+def test_the_estimate_covers_what_the_embedded_model_takes(smollm2: Any) -> None:
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    peak, needed = json.loads(done.stdout)
+    assert 0.6 * peak < needed < 3 * peak
+    print(f"peak {peak / 2**20:.0f} MiB, estimated {needed / 2**20:.0f} MiB")
