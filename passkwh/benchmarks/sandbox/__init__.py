@@ -3,4 +3,7 @@
 from passkwh.benchmarks.sandbox.controller import default_limits, evaluate
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, Tier
 
-__all__ = ["STANDARD_LIBRARY", "Job", "Limits", "Outcome", "Tier", "default_limits", "evaluate"]
+VERSION = 1
+"""Changes when the same program may get another verdict than before."""
+
+__all__ = ["STANDARD_LIBRARY", "VERSION", "Job", "Limits", "Outcome", "Tier", "default_limits", "evaluate"]

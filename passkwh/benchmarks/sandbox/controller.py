@@ -146,7 +146,7 @@ class _Controller:
             what = "; ".join(f"{layer} ({reason})" for layer, reason in missing.items())
             raise UsageError(
                 f"generated code cannot be isolated here, the kernel refuses: {what}. In a container, allow user "
-                "namespaces; or accept the risk with --unsafe-evaluation"
+                "namespaces; or accept the risk with --unsafe-evaluation (bench run: --option unsafe_evaluation=true)"
             )
 
     def _dispatch(self) -> None:
