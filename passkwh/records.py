@@ -275,6 +275,9 @@ class Summary(Record):
     solved: Annotated[float | None, Field(description="expected number of tasks solved by one sample")]
     pass_at_k: Annotated[dict[str, float], Field(description="by k; empty for a benchmark without verdicts")]
     metrics: Annotated[dict[str, float], Field(description="the benchmark's corpus-level metrics")] = {}
+    metrics_per_kwh: Annotated[
+        dict[str, float], Field(description="metric / energy_kwh, of those metrics of which more is better")
+    ] = {}
     not_evaluated: Annotated[int, Field(ge=0, description="samples without a verdict; not counted as failed")] = 0
     gross_energy_j: Annotated[float | None, Field(description="generation plus evaluation, counted channels")]
     net_energy_j: float | None

@@ -75,3 +75,13 @@ class CutByTokens(Protocol):
     def cut_by(self, token_ends: Callable[[str], list[int]]) -> Benchmark:
         """The same benchmark with its tasks cut in those tokens."""
         ...
+
+
+@runtime_checkable
+class GradesQuality(Protocol):
+    """A benchmark that grades completions by metrics rather than by verdicts."""
+
+    @property
+    def quality(self) -> tuple[str, ...]:
+        """Those metrics of ``summarise`` of which more is better: each is also reported per kilowatt-hour."""
+        ...

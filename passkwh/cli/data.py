@@ -49,4 +49,4 @@ def codexglue(
     rows = [[split, str(corpus.files[split]), str(corpus.tokens[split])] for split in corpus.files]
     print_table(table(f"{out} ({len(corpus.skipped)} files skipped)", ["split", "files", "tokens"], rows, right=[1, 2]))
     benchmark = "py150" if language == "python" else "javacorpus"
-    note(f"next: bench run --model smollm2-135m --benchmark {benchmark} --data {out}")
+    note(f"next: bench run --model smollm2-135m-instruct --benchmark {benchmark} --data {out}")

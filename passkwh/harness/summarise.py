@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from passkwh.benchmarks.base import Benchmark
+from passkwh.benchmarks.base import Benchmark, GradesQuality
 from passkwh.harness.measure import add, batches, measure, merge, scored_by_session
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.store import RunFolder
@@ -26,15 +26,20 @@ def finish(folder: RunFolder, manifest: Manifest, benchmark: Benchmark) -> Summa
     trace = Trace.from_table(table, manifest.meter.channels)
     samples, totals = measure(manifest, folder.samples(), trace)
     complete = manifest.model_copy(update={"status": "complete"})
-    summary = summarise(complete, samples, totals, benchmark.summarise(samples))
+    quality = benchmark.quality if isinstance(benchmark, GradesQuality) else ()
+    summary = summarise(complete, samples, totals, benchmark.summarise(samples), quality)
     folder.finish(complete, samples, table, summary)
     return summary
 
 
 def summarise(
-    manifest: Manifest, samples: Sequence[Sample], totals: tuple[ChannelTotal, ...], metrics: dict[str, float]
+    manifest: Manifest,
+    samples: Sequence[Sample],
+    totals: tuple[ChannelTotal, ...],
+    metrics: dict[str, float],
+    quality: Sequence[str] = (),
 ) -> Summary:
-    """The summary of a run from its measured samples."""
+    """The summary of a run from its measured samples; of its metrics, those in ``quality`` are also given per kWh."""
     counts = _counts(samples)
     has_verdicts = any(sample.verdict is not None for sample in samples)
     most = max((n for n, _ in counts), default=0)
@@ -65,6 +70,9 @@ def summarise(
         solved=solved,
         pass_at_k={k: value for k, value in pass_at.items() if value is not None} if has_verdicts else {},
         metrics=metrics,
+        metrics_per_kwh={
+            name: per_kwh for name in quality if (per_kwh := pass_at_kwh(metrics.get(name), total.gross_j)) is not None
+        },
         not_evaluated=sum(s.verdict is not None and s.verdict.status == "not_evaluated" for s in samples),
         gross_energy_j=total.gross_j,
         net_energy_j=total.net_j,

@@ -14,7 +14,7 @@ from test_completion_metrics import published_line_metrics
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from passkwh import benchmarks
-from passkwh.benchmarks.base import Candidate, CutByTokens, Score
+from passkwh.benchmarks.base import Candidate, CutByTokens, GradesQuality, Score
 from passkwh.benchmarks.completion import data, hub
 from passkwh.benchmarks.completion.benchmark import CompletionBenchmark, JavaCorpus, Py150
 from passkwh.errors import MissingExtra, UsageError
@@ -257,3 +257,10 @@ def test_missing_libraries_are_named_with_the_extra(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"passkwh\[completion\]"):
         Py150({"data": "embedded"}, None)
+
+
+def test_every_metric_but_the_distance_is_quality_and_all_stand_in_the_summary() -> None:
+    benchmark = Py150({"data": "embedded"}, 4)
+    metrics = benchmark.summarise(answers(benchmark, {task.task_id: "x = 1" for task in benchmark.tasks}))
+    assert set(benchmark.quality) == set(metrics) - {"levenshtein", "files_skipped"}
+    assert isinstance(benchmark, GradesQuality)

@@ -30,6 +30,11 @@ from passkwh.records import BenchmarkInfo, Option, Sample, content_hash
 LIBRARIES = ("codebleu", "rapidfuzz", "rouge_score", "sacrebleu", "tree_sitter_java", "tree_sitter_python")
 FILES = 1000
 """Files of the test split that are run when no limit is given (GREEN-CODE)."""
+QUALITY = (
+    "bleu", "rouge1", "rouge2", "rougeL", "rougeLsum", "chrf",
+    "codebleu", "codebleu_ngram", "codebleu_weighted_ngram", "codebleu_syntax", "codebleu_dataflow",
+    "exact_match", "codexglue_exact_match", "codexglue_edit_similarity",
+)  # fmt: skip
 WORD_TOKENS = 4
 """Model tokens allowed for each word where words are counted: a word of code seldom has more."""
 
@@ -199,6 +204,11 @@ class CompletionBenchmark:
         if self._settings.task == "line":
             return LINE_TOKENS
         return self._settings.new_tokens * (WORD_TOKENS if self._settings.tokens == "words" else 1)
+
+    @property
+    def quality(self) -> tuple[str, ...]:
+        """Every metric but the distance, of which less is better."""
+        return QUALITY
 
     def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
         """Every metric of every candidate, on all cores, after generation."""
