@@ -76,10 +76,15 @@ def random_intercept(outcome: ArrayLike, labels: Sequence[str], tasks: Sequence[
     # Search the intraclass correlation rather than the ratio: it is bounded, and 0 is a legitimate answer.
     found = optimize.minimize_scalar(
         lambda rho: -sums.restricted(rho / (1 - rho))[0], bounds=(0.0, 1 - 1e-9), method="bounded",
-        options={"xatol": 1e-13, "maxiter": 500},
+        options={"xatol": 1e-10, "maxiter": 500},
     )  # fmt: skip
-    best = found.x / (1 - found.x)
-    ratio = best if sums.restricted(best)[0] > sums.restricted(0.0)[0] else 0.0
+    near = found.x / (1 - found.x)
+    ratio = 0.0
+    if sums.restricted(near)[0] > sums.restricted(0.0)[0]:
+        # A maximum is flat, so searching it gives half the digits; the root of its slope gives all.
+        low, high = near * 0.999, near * 1.001
+        rooted = sums.slope(low) > 0 > sums.slope(high)
+        ratio = float(optimize.brentq(sums.slope, low, high, xtol=1e-15 * near, rtol=1e-15)) if rooted else near
     log_likelihood, beta, covariance, sigma2 = sums.restricted(ratio)
     se = np.sqrt(np.diag(covariance))
     half = float(stats.norm.ppf(0.975))
@@ -129,6 +134,16 @@ class _Sums:
         log_likelihood = -0.5 * (free * (np.log(2 * np.pi * sigma2) + 1.0) + log_det)
         covariance = (sigma2 * np.linalg.inv(xx)).astype(np.float64)
         return float(log_likelihood), beta, covariance, sigma2
+
+    def slope(self, ratio: float) -> float:
+        """Derivative of the restricted log-likelihood with respect to the variance ratio."""
+        weight = 1.0 / (1.0 + self.size * ratio)
+        _, beta, covariance, sigma2 = self.restricted(ratio)
+        residual_sums = (self.y_sum - self.x_sum @ beta) * weight
+        columns = self.x_sum * weight[:, None]
+        fitted = float((residual_sums**2).sum()) / sigma2
+        lost = float(((columns @ (covariance / sigma2)) * columns).sum())
+        return 0.5 * (fitted - float((self.size * weight).sum()) + lost)
 
     def within_residual(self) -> float:
         """Residual sum of squares with tasks as fixed effects: the limit of an infinite ratio."""

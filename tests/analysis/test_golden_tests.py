@@ -1,0 +1,188 @@
+"""Every test statistic against scipy, scikit-posthocs or statsmodels called differently, or worked by hand."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+import scikit_posthocs as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as sm_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.stattools import durbin_watson as sm_durbin_watson
+
+from passkwh.analysis.assumptions import durbin_watson, levene, levene_over_time, shapiro_wilk
+from passkwh.analysis.groups import dunn, kruskal_wallis
+from passkwh.analysis.matched import conover, friedman, mcnemar, nemenyi, wilcoxon
+from passkwh.analysis.multiplicity import adjust
+
+EXACT = 1e-9
+
+
+def samples(seed: int, ties: bool, sizes: tuple[int, ...] = (20, 25, 31)) -> dict[str, NDArray[np.float64]]:
+    rng = np.random.default_rng(seed)
+    groups = {f"g{i}": rng.lognormal(0.2 * i, 1.0, n) for i, n in enumerate(sizes)}
+    return {k: np.round(v, 0) for k, v in groups.items()} if ties else groups
+
+
+def matrix(seed: int, ties: bool, tasks: int = 40, configurations: int = 4) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    table = rng.normal(0, 1, (tasks, 1)) + rng.normal(0, 1, (tasks, configurations)) + 0.2 * np.arange(configurations)
+    return np.round(table, 0) if ties else table
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_kruskal_wallis_and_dunn(seed: int, ties: bool) -> None:
+    groups = samples(seed, ties)
+    found, expected = kruskal_wallis(groups), stats.kruskal(*groups.values())
+    assert found.statistic == pytest.approx(expected.statistic, rel=EXACT)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=EXACT)
+    n = sum(map(len, groups.values()))
+    assert found.statistic is not None
+    assert found.effect == pytest.approx(found.statistic * (n + 1) / (n**2 - 1), rel=EXACT)
+    for ours, theirs in (("none", None), ("bonferroni", "bonferroni"), ("holm", "holm"), ("bh", "fdr_bh")):
+        matrix_p = sp.posthoc_dunn(list(groups.values()), p_adjust=theirs)
+        assert np.allclose(dunn(groups, ours).p_values, matrix_p, rtol=EXACT, atol=0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_friedman_conover_nemenyi(seed: int, ties: bool) -> None:
+    table = matrix(seed, ties)
+    labels = ["a", "b", "c", "d"]
+    found, expected = friedman(table), stats.friedmanchisquare(*table.T)
+    assert found.statistic == pytest.approx(expected.statistic, rel=EXACT)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=EXACT)
+    ranks = stats.rankdata(table, axis=1).sum(axis=0)
+    if not ties:
+        n, k = table.shape
+        by_hand = 12 * ((ranks - ranks.mean()) ** 2).sum() / (n**2 * (k**3 - k))
+        assert found.effect == pytest.approx(by_hand, rel=EXACT)
+    assert np.allclose(conover(table, labels, "none").p_values, sp.posthoc_conover_friedman(table), rtol=EXACT, atol=0)
+    assert np.allclose(
+        conover(table, labels).p_values, sp.posthoc_conover_friedman(table, p_adjust="holm"), rtol=EXACT, atol=0
+    )
+    assert np.allclose(nemenyi(table, labels).p_values, sp.posthoc_nemenyi_friedman(table), rtol=EXACT, atol=1e-12)
+
+
+def test_friedman_of_two_is_the_sign_test() -> None:
+    table = matrix(7, ties=False, configurations=2)
+    wins = int((table[:, 0] > table[:, 1]).sum())
+    expected = (2 * wins - len(table)) ** 2 / len(table)
+    assert friedman(table).statistic == pytest.approx(expected, rel=EXACT)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_wilcoxon_by_hand(ties: bool) -> None:
+    table = matrix(5, ties, tasks=120, configurations=2)
+    difference = table[:, 0] - table[:, 1]
+    difference = difference[difference != 0]
+    ranks = stats.rankdata(np.abs(difference))
+    plus, minus = ranks[difference > 0].sum(), ranks[difference < 0].sum()
+    n = len(difference)
+    tie_sizes = np.unique(np.abs(difference), return_counts=True)[1]
+    variance = n * (n + 1) * (2 * n + 1) / 24 - (tie_sizes**3 - tie_sizes).sum() / 48
+    z = (min(plus, minus) - n * (n + 1) / 4) / math.sqrt(variance)
+    found = wilcoxon(table[:, 0], table[:, 1])
+    assert found.statistic == pytest.approx(min(plus, minus), rel=EXACT)
+    assert found.p_value == pytest.approx(2 * stats.norm.cdf(z), rel=EXACT)
+    assert found.effect == pytest.approx((plus - minus) / (plus + minus), rel=EXACT)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+@settings(deadline=None)
+def test_mcnemar_by_enumeration(verdicts: list[tuple[bool, bool]]) -> None:
+    only_a = sum(a and not b for a, b in verdicts)
+    only_b = sum(b and not a for a, b in verdicts)
+    m = only_a + only_b
+    weights = [math.comb(m, i) / 2**m for i in range(m + 1)]
+    low = min(only_a, only_b)
+    mid = 1.0 if only_a == only_b else 2 * (sum(weights[:low]) + weights[low] / 2)
+    found = mcnemar([a for a, _ in verdicts], [b for _, b in verdicts])
+    assert found.p_value == pytest.approx(mid, abs=EXACT)
+    exact = sm_mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue if m else 1.0
+    assert found.p_value is not None
+    assert found.p_value <= exact + EXACT
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_levene_shapiro_durbin_watson(ties: bool) -> None:
+    groups = samples(11, ties)
+    found, expected = levene(groups), stats.levene(*groups.values(), center="median")
+    assert found.statistic == pytest.approx(expected.statistic, rel=EXACT)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=EXACT)
+    values = groups["g0"] * 1e6 + 5e9
+    shapiro = stats.shapiro((values - 5e9) / 1e6)
+    assert shapiro_wilk(values).statistic == pytest.approx(shapiro.statistic, rel=1e-6), "does not depend on scale"
+    exact = stats.shapiro(groups["g2"])
+    assert shapiro_wilk(groups["g2"]).statistic == pytest.approx(exact.statistic, rel=EXACT)
+    assert shapiro_wilk(groups["g2"]).p_value == pytest.approx(exact.pvalue, rel=EXACT)
+    residuals = groups["g2"] - groups["g2"].mean()
+    assert durbin_watson(residuals).statistic == pytest.approx(sm_durbin_watson(residuals), rel=EXACT)
+    halves = stats.levene(residuals[:15], residuals[15:], center="median")
+    assert levene_over_time(residuals).statistic == pytest.approx(halves.statistic, rel=EXACT)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_adjusted_p_values(p: list[float]) -> None:
+    for ours, theirs in (("bonferroni", "bonferroni"), ("holm", "holm"), ("bh", "fdr_bh")):
+        assert np.allclose(adjust(p, ours), multipletests(p, method=theirs)[1], rtol=EXACT, atol=1e-15)  # type: ignore[arg-type]
+    assert adjust([0.01, None, 0.02], "holm") == [0.02, None, 0.02]
+
+
+def test_degenerate_groups_say_why() -> None:
+    for found in (kruskal_wallis, levene):
+        assert "two groups" in str(found({"a": [1.0, 2.0]}).reason)
+        assert "no values" in str(found({"a": [1.0, 2.0], "b": []}).reason)
+        assert "missing" in str(found({"a": [1.0, 2.0], "b": [float("nan")]}).reason)
+    assert "equal" in str(kruskal_wallis({"a": [1.0, 1.0], "b": [1.0]}).reason)
+    assert dunn({"a": [1.0, 1.0], "b": [1.0]}).p_values == ((None, None), (None, None))
+    assert "do not vary" in str(levene({"a": [1.0, 1.0], "b": [2.0, 2.0]}).reason)
+    assert kruskal_wallis({"a": [1.0], "b": [2.0]}).statistic == pytest.approx(1.0), "n = 1 a group still has ranks"
+    constant = kruskal_wallis({"a": [1.0, 1.0, 1.0], "b": [1.0, 2.0, 3.0]})
+    assert constant.statistic == pytest.approx(stats.kruskal([1, 1, 1], [1, 2, 3]).statistic, rel=EXACT)
+    assert "three" in str(shapiro_wilk([1.0, 2.0]).reason)
+    assert "equal" in str(shapiro_wilk([1.0] * 9).reason)
+    assert "missing" in str(shapiro_wilk([1.0, 2.0, float("nan"), 3.0]).reason)
+    assert "zero" in str(durbin_watson([0.0, 0.0]).reason)
+    assert durbin_watson([1.0]).statistic is None
+
+
+def test_degenerate_matches_say_why() -> None:
+    assert "two configurations" in str(friedman([[1.0], [2.0]]).reason)
+    assert "equal" in str(friedman([[1.0, 1.0], [2.0, 2.0]]).reason)
+    assert "missing" in str(friedman([[1.0, float("nan")]]).reason)
+    assert "no matched" in str(friedman(np.empty((0, 3))).reason)
+    assert "two tasks" in str(conover([[1.0, 2.0]], ["a", "b"]).reason)
+    unanimous = conover([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], ["a", "b"])
+    assert unanimous.p_values[0][1] == 0.0
+    assert "equal" in str(wilcoxon([1.0, 2.0], [1.0, 2.0]).reason)
+    assert "no matched" in str(wilcoxon([], []).reason)
+    assert wilcoxon([2.0], [1.0]).p_value == pytest.approx(1.0)
+    assert mcnemar([False] * 5, [False] * 5).p_value == 1.0
+    assert mcnemar([], []).p_value is None
+
+
+def test_thesis_prints_dunn_with_bonferroni() -> None:
+    """Table 5.17's two printed p-values for Qwen-Coder give table 5.16's H = 21.30 only if they were times three."""
+    z14, z48 = (stats.norm.isf(p / 3 / 2) for p in (0.0801, 0.0494))
+    h = 2 / 3 * (z14**2 + z48**2 + (z14 + z48) ** 2)
+    assert h == pytest.approx(21.2995, abs=0.02)
+    # The identity used, on data of our own with groups of one size and no ties.
+    groups = samples(3, ties=False, sizes=(30, 30, 30))
+    raw = dunn(groups, "none").p_values
+    squares = [stats.norm.isf(p / 2) ** 2 for i, j in combinations(range(3), 2) if (p := raw[i][j]) is not None]
+    assert kruskal_wallis(groups).statistic == pytest.approx(2 / 3 * sum(squares), rel=EXACT)
+
+
+def test_pandas_series_are_taken_as_they_are() -> None:
+    groups = {k: pd.Series(v) for k, v in samples(4, ties=False).items()}
+    assert kruskal_wallis(groups).statistic == pytest.approx(stats.kruskal(*groups.values()).statistic, rel=EXACT)
