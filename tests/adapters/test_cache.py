@@ -30,9 +30,13 @@ def test_a_folder_appears_when_it_is_done(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="half way"), building(tmp_path / "made") as draft:
-        (draft / "file").write_text("half")
-        raise RuntimeError("half way")
+    def fail_half_way() -> None:
+        with building(tmp_path / "made") as draft:
+            (draft / "file").write_text("half")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
     assert os.listdir(tmp_path) == []
 
 

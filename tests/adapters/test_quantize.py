@@ -1,0 +1,174 @@
+"""Quantizing a real (tiny) model with the real library, end to end, and being killed at it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from passkwh import adapters
+from passkwh.adapters import calibration, checkpoint, quantize
+from passkwh.adapters.base import Decoding
+from passkwh.errors import MissingExtra, UsageError
+from passkwh.records import ModelInfo
+
+
+@pytest.fixture(scope="module")
+def int4(tiny_chat: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[adapters.Checkpoint, list[str]]]:
+    """A tiny model quantized to 4 bits under a meter that says 12 J, and the steps that were told."""
+    pytest.importorskip("gptqmodel", reason="the quant extra is not installed")
+    steps: list[str] = []
+
+    @contextlib.contextmanager
+    def meter() -> Iterator[Callable[[], quantize.SpentEnergy]]:
+        steps.append("metering")
+        yield lambda: quantize.SpentEnergy(gross_j=12.0, provenance="simulated")
+        steps.append("metered")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PASSKWH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        yield adapters.prepare(adapters.resolve(str(tiny_chat), "gptq-int4"), steps.append, meter), steps
+        assert os.listdir() == [], "the library must leave nothing in the user's folder"
+
+
+def test_a_model_is_quantized_once_and_told_about(int4: tuple[adapters.Checkpoint, list[str]], tiny_chat: Path) -> None:
+    made, steps = int4
+    assert steps == ["quantize tiny-llama-chat to gptq-int4, once", "metering", "metered"]
+    again = adapters.resolve(str(tiny_chat), "gptq-int4")
+    assert again == made
+    assert again.pending == ()
+    assert (made.quant, made.adapter, made.chat, made.prequantized) == ("gptq-int4", "gptq-int4", True, True)
+    dense = adapters.resolve(str(tiny_chat))
+    assert made.revision != dense.revision
+    assert made.parameters == dense.parameters
+
+
+def test_the_manifest_says_how_it_was_made(int4: tuple[adapters.Checkpoint, list[str]], tiny_chat: Path) -> None:
+    import gptqmodel
+
+    folder = int4[0].path
+    assert folder is not None
+    manifest = quantize.read_manifest(folder)
+    assert manifest is not None
+    assert (manifest.method, manifest.bits, manifest.group_size) == ("gptq", 4, 64)
+    assert manifest.base_revision == adapters.resolve(str(tiny_chat)).revision
+    assert manifest.revision == checkpoint.content_revision(folder)
+    assert manifest.tool == f"gptqmodel {gptqmodel.__version__}"
+    assert manifest.energy == quantize.SpentEnergy(gross_j=12.0, provenance="simulated")
+    assert manifest.duration_s > 0
+    assert "standard library" in manifest.calibration
+    assert len(manifest.calibration_sha256) == 64
+
+
+def test_the_quantized_model_answers_and_says_what_computes_it(
+    int4: tuple[adapters.Checkpoint, list[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    adapter = adapters.load(int4[0], "cpu")
+    info: ModelInfo = adapter.info
+    assert (info.adapter, info.quant, info.parameters) == ("gptq-int4", "gptq-int4", int4[0].parameters)
+    assert info.quantization["bits"] == 4
+    assert info.quantization["group_size"] == 64
+    assert str(info.quantization["kernel"]).endswith("Linear")
+    rows = adapter.generate(["abc", "a longer prompt"], Decoding(12), [0, 0])
+    assert [row.completion_tokens for row in rows] == [12, 12]
+    assert rows[0].text == adapter.generate(["abc"], Decoding(12), [0])[0].text
+    assert capfd.readouterr() == ("", ""), "stdout is for results, stderr for progress"
+
+
+def test_a_folder_of_packed_weights_is_used_as_it_is(
+    int4: tuple[adapters.Checkpoint, list[str]], tmp_path: Path
+) -> None:
+    assert int4[0].path is not None
+    folder = shutil.copytree(int4[0].path, tmp_path / "from-a-publisher")
+    (folder / "quantization.json").unlink()
+    found = adapters.resolve(str(folder), "gptq-int4")
+    assert (found.prequantized, found.pending, found.revision) == (True, (), int4[0].revision)
+    assert found.parameters == int4[0].parameters, "packed weights count as what they stand for"
+
+
+@pytest.mark.slow
+def test_killed_while_quantizing_nothing_half_made_is_used(tiny_llama: Path, own_cache: Path) -> None:
+    """`bench quantize` is killed at it and called again; what it prints is told on the way."""
+    pytest.importorskip("gptqmodel", reason="the quant extra is not installed")
+    command = [sys.executable, "-m", "passkwh.cli.main", "quantize", str(tiny_llama), "--meter", "simulated", "--json"]
+    quantized = own_cache / "quantized"
+
+    def drafts() -> list[Path]:
+        return list(quantized.glob(".*")) if quantized.is_dir() else []
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as victim:
+        while victim.poll() is None and not any(os.listdir(draft) for draft in drafts()):
+            time.sleep(0.002)  # until the first file of the draft is being written
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+    assert victim.returncode == -signal.SIGKILL
+    assert len(drafts()) == 1
+    assert adapters.resolve(str(tiny_llama), "gptq-int4").pending
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "quantize tiny-llama to gptq-int4, once\n", "no banner, bar or warning of a library"
+    result = json.loads(done.stdout)
+    assert result["source"] == "quantized here"
+    energy = result["quantization"]["energy"]
+    assert energy["provenance"] == "simulated"
+    assert energy["gross_j"] > 0
+    made = adapters.resolve(str(tiny_llama), "gptq-int4")
+    assert (str(made.path), made.revision, made.pending) == (result["path"], result["revision"], ())
+    assert [entry.name for entry in quantized.iterdir()] == [Path(result["path"]).name]
+
+
+def test_a_changed_base_is_quantized_anew(int4: tuple[adapters.Checkpoint, list[str]], tiny_chat: Path) -> None:
+    dense = adapters.resolve(str(tiny_chat))
+    assert quantize.cached(dense, "gptq-int4") == int4[0]
+    assert quantize.cached(replace(dense, revision="sha256:" + "0" * 64), "gptq-int4") is None
+    assert quantize.cached(dense, "gptq-int8") is None
+
+
+@pytest.mark.parametrize(
+    ("widths", "size"),
+    [
+        ({"hidden_size": 4096, "intermediate_size": 14336}, 128),
+        ({"hidden_size": 576, "intermediate_size": 1536}, 64),
+        ({"hidden_size": 2560, "ffn_dim": 10240}, 128),
+        ({"hidden_size": 96, "intermediate_size": 256}, 32),
+    ],
+)
+def test_the_group_size_divides_the_widths(widths: dict[str, Any], size: int) -> None:
+    assert quantize.group_size(widths) == size
+
+
+def test_widths_that_cannot_be_grouped_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"widths \[40, 80\] cannot be quantized: 32 must divide them"):
+        quantize.group_size({"hidden_size": 40, "intermediate_size": 80})
+
+
+def test_without_the_extra_the_command_is_named(
+    tiny_llama: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gptqmodel", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'passkwh\[quant\]'"):
+        adapters.prepare(adapters.resolve(str(tiny_llama), "gptq-int4"))
+    assert not any((own_cache / "quantized").iterdir())
+
+
+def test_calibration_is_the_same_every_time(tiny_llama: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    first, second = (calibration.standard_library(tokenizer, texts=4, tokens=64) for _ in range(2))
+    assert first == second
+    assert [len(row) for row in first.rows] == [64] * 4
+    assert first.sha256 != calibration.standard_library(tokenizer, texts=5, tokens=64).sha256
