@@ -241,6 +241,9 @@ class Sample(Record):
     generation_energy: Annotated[
         dict[str, Energy], Field(description="this sample's share of its batch, per channel; filled at the end")
     ] = {}
+    prefill_energy: Annotated[
+        dict[str, Energy], Field(description="the part of generation_energy up to the batch's first token, where known")
+    ] = {}
     evaluation: Window | None = None
     evaluation_cpu_s: Annotated[float | None, Field(ge=0, description="CPU time of scoring this sample")] = None
     evaluation_energy: dict[str, Energy] = {}
@@ -255,6 +258,7 @@ class ChannelTotal(Record):
     provenance: Provenance
     counted: bool
     generation: Energy
+    prefill: Annotated[Energy | None, Field(description="part of generation up to first tokens, where known")] = None
     evaluation: Energy
     idle_before: IdleBaseline
     idle_after: IdleBaseline
@@ -293,6 +297,12 @@ class Summary(Record):
     completion_tokens: int
     tokens_per_s: Annotated[float | None, Field(description="generated tokens / generation_s")]
     joules_per_token: Annotated[float | None, Field(description="gross generation energy / generated tokens")]
+    joules_per_prompt_token: Annotated[
+        float | None, Field(description="gross energy up to each batch's first token / prompt tokens, where known")
+    ] = None
+    joules_per_decoded_token: Annotated[
+        float | None, Field(description="gross energy after each batch's first token / generated tokens, where known")
+    ] = None
     provenance: RunProvenance
     channels: tuple[ChannelTotal, ...]
     warnings: tuple[str, ...] = ()

@@ -37,17 +37,31 @@ def _root(
 
 
 def _add_commands() -> None:
+    from passkwh.cli import data
+    from passkwh.cli.analyze import analyze
+    from passkwh.cli.compare import compare
     from passkwh.cli.doctor import doctor
+    from passkwh.cli.estimate import estimate
     from passkwh.cli.listing import list_
     from passkwh.cli.quantize import quantize
     from passkwh.cli.report import report
     from passkwh.cli.run import run
+    from passkwh.cli.score import score
+    from passkwh.cli.setup import setup
+    from passkwh.cli.verify import verify
 
     app.command()(run)
     app.command()(report)
+    app.command()(analyze)
+    app.command()(compare)
+    app.command()(estimate)
     app.command(name="list")(list_)
     app.command()(doctor)
     app.command()(quantize)
+    app.command()(setup)
+    app.command()(verify)
+    app.command()(score)
+    app.add_typer(data.app, name="data")
 
 
 def main() -> None:

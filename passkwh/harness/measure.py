@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from passkwh.harness.meter.attribution import split, token_weights
+from passkwh.harness.meter.attribution import phases, split, split_phases, token_weights
 from passkwh.harness.meter.trace import Trace
 from passkwh.records import ChannelInfo, ChannelTotal, Energy, IdleBaseline, Manifest, Sample, Window
+from passkwh.units import s_to_ns
 
 
 def measure(
@@ -16,22 +17,35 @@ def measure(
 ) -> tuple[list[Sample], tuple[ChannelTotal, ...]]:
     """Energies of every sample and of every channel.
 
-    A batch is measured whole and split over its samples by tokens; scoring is measured over the time in which at
-    least one sample was being scored and split by each sample's CPU seconds. Samples therefore add up to the totals.
+    A batch is measured before and after its first token and split over its samples by tokens; scoring is measured over
+    the time in which at least one sample was being scored and split by each sample's CPU seconds. Samples therefore
+    add up to the totals.
     """
     generation: dict[str, dict[str, Energy]] = defaultdict(dict)
+    prefill: dict[str, dict[str, Energy]] = defaultdict(dict)
     evaluation: dict[str, dict[str, Energy]] = defaultdict(dict)
     totals: list[ChannelTotal] = []
     for channel in manifest.meter.channels:
         idle = [_idle(trace, channel, manifest, session.index, "idle_before") for session in manifest.sessions]
 
         batch_energies: list[Energy] = []
+        prefill_energies: list[Energy] = []
         for batch in batches(samples):
-            energy = _energy(trace, channel, idle, [batch[0].generation])
+            window, tokens = batch[0].generation, [(s.prompt_tokens, s.completion_tokens) for s in batch]
+            energy = _energy(trace, channel, idle, [window])
             batch_energies.append(energy)
-            weights = token_weights([(s.prompt_tokens, s.completion_tokens) for s in batch])
-            for sample, share in zip(batch, split(energy, weights), strict=True):
-                generation[sample.key][channel.name] = share
+            shares = split(energy, token_weights(tokens))
+            if batch[0].ttft_s is not None:
+                # Measured apart at the first token, the phases need no assumed weight between their tokens.
+                first_token_ns = window.start_ns + s_to_ns(batch[0].ttft_s)
+                both = phases(trace, channel.name, window, min(first_token_ns, window.end_ns), idle[window.session])
+                prefill_energies.append(both.prefill)
+                apart = split_phases(both, tokens)
+                shares = [add([parts.prefill, parts.decode]) for parts in apart]
+                for sample, parts in zip(batch, apart, strict=True):
+                    prefill[sample.key][channel.name] = parts.prefill
+            for sample, whole in zip(batch, shares, strict=True):
+                generation[sample.key][channel.name] = whole
 
         score_energies: list[Energy] = []
         for scored in scored_by_session(samples).values():
@@ -51,6 +65,7 @@ def measure(
                 provenance=channel.provenance,
                 counted=channel.counted,
                 generation=add(batch_energies),
+                prefill=add(prefill_energies) if len(prefill_energies) == len(batch_energies) else None,
                 evaluation=add(score_energies),
                 idle_before=idle[last],
                 idle_after=_idle(trace, channel, manifest, last, "idle_after"),
@@ -58,7 +73,11 @@ def measure(
         )
     measured = [
         sample.model_copy(
-            update={"generation_energy": generation[sample.key], "evaluation_energy": evaluation[sample.key]}
+            update={
+                "generation_energy": generation[sample.key],
+                "prefill_energy": prefill[sample.key],
+                "evaluation_energy": evaluation[sample.key],
+            }
         )
         for sample in samples
     ]

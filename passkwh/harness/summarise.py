@@ -57,6 +57,10 @@ def summarise(
         for window in merge([s.evaluation for s in scored if s.evaluation is not None])
     )
     tokens = sum(sample.completion_tokens for sample in samples)
+    prompt_tokens = sum(sample.prompt_tokens for sample in samples)
+    known = [entry.prefill for entry in counted if entry.prefill is not None]
+    prefill_j = add(known).gross_j if known and len(known) == len(counted) else None
+    decode_j = None if prefill_j is None or generation.gross_j is None else generation.gross_j - prefill_j
     provenances = {total.provenance for total in counted}
     provenance: RunProvenance = provenances.pop() if len(provenances) == 1 else "mixed"
     return Summary(
@@ -84,10 +88,12 @@ def summarise(
         solved_per_kwh=solved_per_kwh(solved, total.gross_j),
         generation_s=generation_s,
         evaluation_s=evaluation_s,
-        prompt_tokens=sum(sample.prompt_tokens for sample in samples),
+        prompt_tokens=prompt_tokens,
         completion_tokens=tokens,
         tokens_per_s=tokens / generation_s if generation_s > 0 else None,
         joules_per_token=generation.gross_j / tokens if generation.gross_j is not None and tokens else None,
+        joules_per_prompt_token=prefill_j / prompt_tokens if prefill_j is not None and prompt_tokens else None,
+        joules_per_decoded_token=decode_j / tokens if decode_j is not None and tokens else None,
         provenance=provenance,
         channels=totals,
         warnings=tuple(_warnings(manifest, samples, totals, generation_s + evaluation_s, total)),
