@@ -20,6 +20,7 @@ from passkwh.benchmarks.bigcodebench.options import Options
 from passkwh.benchmarks.bigcodebench.tiers import modules, tiers
 from passkwh.benchmarks.bigcodebench.verdicts import Verdicts
 from passkwh.benchmarks.sandbox import Job, Outcome, Tier, default_limits, evaluate
+from passkwh.benchmarks.sandbox.suspicion import reasons
 from passkwh.errors import UsageError
 from passkwh.passk import mean_pass_at_k
 from passkwh.records import BenchmarkInfo, Option, Sample, Verdict, content_hash
@@ -186,7 +187,7 @@ class BigCodeBench:
             expected_s=known.seconds if known else 0.0,
             sleeps=known.sleeps if known else False,
             expected_tests=known.tests_run if known and known.status == "pass" else None,
-            usual=frozenset(known.suspect) if known else frozenset(),
+            usual=frozenset(known.suspect if known else ()) | frozenset(reasons(problem.reference)),
             network=task_id in self._options.allow_network.split(","),
         )
 

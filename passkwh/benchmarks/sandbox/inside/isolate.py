@@ -61,7 +61,7 @@ class Isolation:
     def before_fork(self, job: dict[str, Any]) -> None:
         """In the zygote, right before it forks a sample."""
         if "file system" in self.missing:
-            self._folders[job["key"]] = tempfile.mkdtemp(prefix="passkwh-")
+            self._folders[job["key"]] = tempfile.mkdtemp(prefix="passkwh-judged-")
         if "processes" not in self.missing:
             syscalls.unshare(syscalls.CLONE_NEWPID)
 

@@ -24,6 +24,7 @@ globals()["__builtins__"] = dict(vars(builtins))
 MODULE = "__test__"
 FILE = MODULE + ".py"
 DETAIL_CHARS = 2000
+_TOLD_AT_ONCE = 5
 Send = Callable[[str, str], bool]
 Failures = list[tuple[str, str]]
 
@@ -71,11 +72,12 @@ def _prepare(job: dict[str, Any], module: types.ModuleType, send: Send) -> Calla
     time_limit = official.time_limit
     cases_name, profile = "TestCases", None
     loader, result = unittest.loader.TestLoader(), _result_class(unittest.result.TestResult, send)()
-    program: Any = code + "\n" + test
+    parts: list[Any] = [code + "\n" + test]
+    untouched = _guard(send)
     if job["strict"]:
         copies = strict.private_unittest()
         suffix = "_" + secrets.token_hex(8)
-        program, base = strict.protected(code, test, FILE, suffix)
+        parts, base = strict.protected(code, test, FILE, suffix)
         module.__dict__[base] = copies["case"].TestCase
         cases_name += suffix if job["kind"] == "unittest" else ""
         loader, result = copies["loader"].TestLoader(), copies["result"].TestResult()
@@ -85,7 +87,9 @@ def _prepare(job: dict[str, Any], module: types.ModuleType, send: Send) -> Calla
 
     def run() -> Failures:
         setprofile(profile)
-        exec(compile(program, FILE, "exec"), module.__dict__)
+        for part in parts:
+            exec(compile(part, FILE, "exec") if isinstance(part, str) else part, module.__dict__)
+            untouched()
         setprofile(None)
         modules[MODULE] = module
         if job["kind"] != "unittest":
@@ -107,23 +111,32 @@ def _prepare(job: dict[str, Any], module: types.ModuleType, send: Send) -> Calla
     return run
 
 
+def _guard(send: Send) -> Callable[[], None]:
+    """A function that reports what of unittest and builtins has changed since now."""
+    before, take, compare = watch.snapshot(), watch.snapshot, watch.changes
+
+    def check() -> None:
+        for name in compare(before, take())[:_TOLD_AT_ONCE]:
+            send("suspect", f"{name} patched")
+
+    return check
+
+
 def _result_class(base: type[unittest.TestResult], send: Send) -> Any:
     """A test result that looks, after each test, whether unittest and the test class are as they were."""
-    before = watch.snapshot()
-    own = [before]
+    own: list[Any] = [None]
     take, compare = watch.snapshot, watch.changes
     cases_type: list[type | None] = [None]
     told: set[str] = set()
 
     def tell(changed: list[str]) -> None:
-        for name in changed[:5]:
+        for name in changed[:_TOLD_AT_ONCE]:
             if name not in told:
                 told.add(name)
                 send("suspect", f"{name} patched")
 
     class Result(base):  # type: ignore[valid-type,misc]
         def watch_from_now(self, cases: type) -> None:
-            tell(compare(before, take()))
             cases_type[0] = cases
             own[0] = take(cases)
 

@@ -6,6 +6,7 @@ reported: the object that claims to equal everything shows itself.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
@@ -26,6 +27,9 @@ _COMPARISONS = {
     "__subclasscheck__",
 }  # fmt: skip
 _COMPARING = {dis.opmap[name] for name in ("COMPARE_OP", "CONTAINS_OP") if name in dis.opmap}
+_FUTURE = 0
+for _name in __future__.all_feature_names:
+    _FUTURE |= getattr(__future__, _name).compiler_flag
 _MODULES = ("util", "result", "case", "suite", "loader")  # in the order in which they import each other
 
 Send = Callable[[str, str], bool]
@@ -81,14 +85,17 @@ def _is_test_case(node: ast.expr) -> bool:
     )
 
 
-def protected(code: str, test: str, file: str, suffix: str) -> tuple[ast.Module, str]:
-    """``code`` and ``test`` as one module, the tests protected; and the name of the base class it refers to."""
+def protected(code: str, test: str, file: str, suffix: str) -> tuple[list[types.CodeType], str]:
+    """The program and its protected tests, compiled one after the other; and the name of the base class to provide."""
     tree = ast.parse(code + "\n" + test, file)
     lines = code.count("\n") + 1
     base = "TestCase" + suffix
     protect = _Protect(base, suffix)
-    tree.body = [protect.visit(node) if node.lineno > lines else node for node in tree.body]
-    return ast.fix_missing_locations(tree), base
+    program = ast.Module([node for node in tree.body if node.lineno <= lines], [])
+    tests = ast.Module([protect.visit(node) for node in tree.body if node.lineno > lines], [])
+    first = compile(program, file, "exec")
+    second = compile(ast.fix_missing_locations(tests), file, "exec", flags=first.co_flags & _FUTURE)
+    return [first, second], base
 
 
 def watch_comparisons(file: str, code_lines: int, any_allowed: bool, send: Send) -> Callable[..., None]:

@@ -21,23 +21,35 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def usage(pid: int) -> tuple[int, float]:
+def usage(pid: int, inherited_bytes: int) -> tuple[int, float]:
     """Resident bytes and CPU seconds of the tree below ``pid``, itself included.
 
-    Pages shared between its processes count for each: an upper bound. CPU time of children that were already waited
-    for is included.
+    ``inherited_bytes`` is what each process has in memory from the zygote and does not count. Pages that its processes
+    share among themselves count for each: an upper bound. CPU time of children that were already waited for is
+    included.
     """
     resident, ticks = 0, 0
     for process in descendants(pid):
         try:
             with open(f"/proc/{process}/statm") as statm:
-                fields = statm.read().split()
-                resident += int(fields[1]) - int(fields[2])  # less file-backed and shared pages
+                resident += max(0, _anonymous(statm.read()) - inherited_bytes)
             with open(f"/proc/{process}/stat") as stat:
                 ticks += sum(int(value) for value in stat.read().rpartition(")")[2].split()[11:15])
         except (OSError, IndexError):
             continue
-    return resident * _PAGE, ticks / _TICK
+    return resident, ticks / _TICK
+
+
+def _anonymous(statm: str) -> int:
+    """Bytes in memory that belong to no file, from the text of /proc/<pid>/statm."""
+    fields = statm.split()
+    return (int(fields[1]) - int(fields[2])) * _PAGE
+
+
+def own_memory() -> int:
+    """Bytes in memory of this process that belong to no file."""
+    with open("/proc/self/statm") as statm:
+        return _anonymous(statm.read())
 
 
 def address_space() -> int:

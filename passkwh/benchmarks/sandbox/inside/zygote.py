@@ -47,13 +47,13 @@ class Zygote:
         self._live: dict[int, _Live] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(lines, selectors.EVENT_READ)
-        self._base_bytes = 0
+        self._base_bytes = self._own_bytes = 0
 
     def serve(self, greeting: dict[str, Any]) -> None:
         """Work until the controller hangs up; then nothing of it is left."""
         gc.collect()
         gc.freeze()
-        self._base_bytes = tree.address_space()
+        self._base_bytes, self._own_bytes = tree.address_space(), tree.own_memory()
         self._lines.send({"event": "ready", **greeting})
         try:
             while self._step():
@@ -141,7 +141,7 @@ class Zygote:
             if now > live.deadline:
                 self._kill(live, "time")
                 continue
-            resident, cpu_s = tree.usage(live.pid)
+            resident, cpu_s = tree.usage(live.pid, self._own_bytes)
             live.peak_bytes = max(live.peak_bytes, resident)
             if resident > self._limits["memory_bytes"]:
                 self._kill(
