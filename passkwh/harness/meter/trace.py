@@ -42,7 +42,7 @@ class Trace:
     def __init__(self, channels: Sequence[ChannelInfo], series: dict[tuple[int, str, str], Series]) -> None:
         self.channels = {info.name: info for info in channels}
         self._series = series
-        self._curves: dict[tuple[int, str], CounterCurve | PowerCurve] = {}
+        self._curves: dict[tuple[int, str, str], CounterCurve | PowerCurve] = {}
 
     @classmethod
     def from_table(cls, table: pa.Table, channels: Sequence[ChannelInfo]) -> Trace:
@@ -62,18 +62,19 @@ class Trace:
         series = self.series(channel, self.channels[channel].quantity, session)
         return None if series is None or not len(series.time_ns) else (int(series.time_ns[0]), int(series.time_ns[-1]))
 
-    def curve(self, channel: str, session: int) -> CounterCurve | PowerCurve | None:
-        """Energy over time as reconstructed from one channel's readings in one session."""
-        key = (session, channel)
+    def curve(self, channel: str, session: int, quantity: str | None = None) -> CounterCurve | PowerCurve | None:
+        """Energy over time as reconstructed from one channel's readings in one session; None without readings.
+
+        ``quantity`` is the one the channel's energy is defined by unless another is asked for (for cross-checks).
+        """
+        quantity = quantity or self.channels[channel].quantity
+        key = (session, channel, quantity)
         if key not in self._curves:
-            quantity = self.channels[channel].quantity
             series = self.series(channel, quantity, session)
             if series is None:
                 return None
             self._curves[key] = (
-                CounterCurve(series)
-                if quantity == "energy_j"
-                else PowerCurve(series, averaged=quantity == "power_1s_w")
+                CounterCurve(series) if quantity == "energy_j" else PowerCurve(series, quantity == "power_1s_w")
             )
         return self._curves[key]
 
