@@ -15,8 +15,8 @@ from passkwh.units import joules_to_kwh, ns_to_s
 
 SHORT_WINDOW_S = 10.0
 """Below so much metered time, a counter's steps and clock edges are a visible part of the result."""
-IDLE_DRIFT = 0.05
-"""Idle power that moves more than this between start and end makes net energy doubtful."""
+IDLE_DRIFT = 0.02
+"""Idle power that moves between start and end by so much of the run's mean power makes net energy doubtful."""
 KS = (1, 5, 10, 25, 100)
 
 
@@ -133,12 +133,16 @@ def _warnings(
     if total.reason:
         yield f"an energy is missing: {total.reason}"
     for entry in totals:
-        before, after = entry.idle_before.mean_w, entry.idle_after.mean_w
-        if entry.counted and before and after is not None and abs(after - before) > IDLE_DRIFT * before:
-            yield (
-                f"idle power of {entry.channel} moved from {before:.2f} W to {after:.2f} W, more than "
-                f"{IDLE_DRIFT:.0%}: net energy depends on which is meant; use a longer --idle-s on a quiet machine"
-            )
+        before_w, after_w = entry.idle_before.mean_w, entry.idle_after.mean_w
+        gross_j = add([entry.generation, entry.evaluation]).gross_j
+        if entry.counted and gross_j and before_w is not None and after_w is not None:
+            doubt_j = abs(after_w - before_w) * metered_s
+            if doubt_j > IDLE_DRIFT * gross_j:
+                yield (
+                    f"idle power of {entry.channel} moved from {before_w:.2f} W to {after_w:.2f} W: net energy is in doubt "
+                    f"by {doubt_j / gross_j:.0%} of gross, more than {IDLE_DRIFT:.0%}; use a longer --idle-s on a quiet "
+                    "machine"
+                )
     missing = sum(s.verdict is not None and s.verdict.status == "not_evaluated" for s in samples)
     if missing:
         reason = next(s.verdict.detail for s in samples if s.verdict and s.verdict.status == "not_evaluated")
