@@ -10,9 +10,11 @@ import logging
 import sys
 from typing import Any
 
-import sacrebleu
-from codebleu import calc_codebleu
-from rouge_score.rouge_scorer import RougeScorer
+sys.modules.update(dict.fromkeys(("scipy", "sklearn")))  # type: ignore[arg-type]  # nltk loads them, unused, for seconds
+
+import sacrebleu  # noqa: E402
+from codebleu import calc_codebleu  # noqa: E402
+from rouge_score.rouge_scorer import RougeScorer  # noqa: E402
 
 ROUGE = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 

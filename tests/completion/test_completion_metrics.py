@@ -163,7 +163,10 @@ def test_a_lone_surrogate_in_an_answer_is_scored() -> None:
 
 
 def test_no_pairs_need_no_process() -> None:
-    assert list(score_pairs([], "python")) == []
+    before = children()
+    scores = score_pairs([], "python")
+    assert list(scores) == []
+    assert children() == before
     assert corpus_metrics([], [], [], "python") == {}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -37,8 +36,6 @@ QUALITY = (
 )  # fmt: skip
 WORD_TOKENS = 4
 """Model tokens allowed for each word where words are counted: a word of code seldom has more."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -136,8 +133,6 @@ class CompletionBenchmark:
                 f"{self._source.description} has no file long enough for benchmark {self.name}: "
                 f"{self._skipped or 'no'} files are there; give other data, or a smaller new_tokens"
             )
-        if self._skipped:
-            log.warning("%s: skipped %d files that are shorter than their context", self.name, self._skipped)
         self._cuts_by_task = cuts
         self._tasks = tuple(Task(task_id, self._request(cut)) for task_id, cut in cuts.items())
 

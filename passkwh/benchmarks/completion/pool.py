@@ -1,4 +1,4 @@
-"""Scores pairs in parallel, one process a core, each pair with its own window and CPU time.
+"""Scores pairs in parallel, on every core, each pair with its own window and CPU time.
 
 Plain subprocesses rather than ``multiprocessing``: a child re-imports nothing of the caller's program, inherits neither
 its threads nor its model, and starts with ``PYTHONHASHSEED=0``, on which CodeBLEU's data-flow part depends.
@@ -22,6 +22,9 @@ from passkwh.benchmarks.base import Score
 MESSAGE_PAIRS = 16
 """Most pairs in one message to a process: their answers fit a pipe's buffer, so it never waits while it is asked."""
 
+PROCESS_PAIRS = 250
+"""So many pairs are worth another process: starting one costs a second of CPU time, a pair one to two milliseconds."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -33,14 +36,16 @@ class Pair:
 
 
 def score_pairs(pairs: Sequence[Pair], language: str, workers: int | None = None) -> Iterator[Score]:
-    """Score pairs on ``workers`` processes (default: one a core); yields each as it is done, in any order.
+    """Score pairs on ``workers`` processes, by default one a core or fewer for few pairs.
+
+    Yields each score as it is found, in any order.
 
     Raises:
         RuntimeError: a scoring process ended early, with the pair it had and its last words.
     """
-    count = max(1, min(workers or usable_cores(), len(pairs)))
+    count = min(workers or min(usable_cores(), 1 + len(pairs) // PROCESS_PAIRS), len(pairs))
     # Several pairs a message, so that no process waits for this one; many messages, so that all end together.
-    size = max(1, min(MESSAGE_PAIRS, len(pairs) // (8 * count)))
+    size = max(1, min(MESSAGE_PAIRS, len(pairs) // (8 * max(1, count))))
     todo: queue.SimpleQueue[Sequence[Pair]] = queue.SimpleQueue()
     for start in range(0, len(pairs), size):
         todo.put(pairs[start : start + size])
