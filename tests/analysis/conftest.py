@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.records import (
     BenchmarkInfo,
     ChannelInfo,
@@ -22,6 +24,7 @@ from passkwh.records import (
     MeterInfo,
     ModelInfo,
     Sample,
+    Session,
     Spec,
     Summary,
     Verdict,
@@ -30,6 +33,7 @@ from passkwh.records import (
 )
 
 MakeRun = Callable[..., Path]
+SECOND = 1_000_000_000
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +122,10 @@ def write_run(
         ChannelInfo(name="gpu:0", provenance=provenance, source="a test", quantity="energy_j"),  # type: ignore[arg-type]
         ChannelInfo(name="cpu:0", provenance=provenance, source="a test", quantity="energy_j", counted=False),  # type: ignore[arg-type]
     )
+    session = Session(index=0, started_at="2025-01-01T00:00:00Z", windows=(
+        Window(kind="idle_before", session=0, start_ns=-12 * SECOND, end_ns=-2 * SECOND),
+        Window(kind="idle_after", session=0, start_ns=(count + 2) * SECOND, end_ns=(count + 12) * SECOND),
+    ))  # fmt: skip
     manifest = Manifest(
         run_id=folder.name,
         status="complete" if complete else "running",
@@ -133,9 +141,10 @@ def write_run(
         host=HostInfo(os="Linux", kernel="6", python="3.11", cpu="cpu", cores=2, memory_bytes=1),
         meter=MeterInfo(name="simulated", interval_s=0.02, channels=channels),
         versions=versions or {"torch": "2.11"},
+        sessions=(session,),
     )  # fmt: skip
     (folder / "manifest.json").write_text(manifest.model_dump_json(), "utf-8")
-    pq.write_table(pa.table({"session": pa.array([], pa.int32())}), folder / "trace.parquet")
+    pq.write_table(trace_table(count), folder / "trace.parquet")
     if complete:
         known = [j for j in joules if j is not None]
         total = Energy(gross_j=sum(known), net_j=sum(known), se_j=se_j)
@@ -158,6 +167,24 @@ def write_run(
         )  # fmt: skip
         (folder / "summary.json").write_text(summary.model_dump_json(), "utf-8")
     return folder
+
+
+def trace_table(samples: int) -> pa.Table:
+    """Counters read every 10 ms: 20 W idle before, 100 W while working, 30 W idle after; 5 W for the CPU."""
+    time_ns = np.arange(-13 * SECOND, (samples + 13) * SECOND, SECOND // 100)
+    watts = np.where(time_ns < -SECOND, 20.0, np.where(time_ns < (samples + 1) * SECOND, 100.0, 30.0))
+    rows = len(time_ns)
+    return pa.table(
+        {
+            "session": np.zeros(2 * rows, dtype=np.int16),
+            "time_ns": np.tile(time_ns, 2),
+            "channel": ["gpu:0"] * rows + ["cpu:0"] * rows,
+            "quantity": ["energy_j"] * (2 * rows),
+            "value": np.concatenate([np.cumsum(watts), np.cumsum(np.full(rows, 5.0))]) / 100,
+            "reason": [None] * (2 * rows),
+        },
+        schema=TRACE_SCHEMA,
+    )
 
 
 def _energy(gross_j: float | None, se_j: float | None) -> Energy:

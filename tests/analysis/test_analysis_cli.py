@@ -1,0 +1,209 @@
+"""bench analyze, compare and estimate as users call them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import typer
+from conftest import MakeRun  # type: ignore[import-not-found]
+from typer.testing import CliRunner
+
+from passkwh.analysis.tables import cell_text, make_table, to_csv, to_latex, write_parquet
+from passkwh.cli.analyze import analyze
+from passkwh.cli.compare import compare
+from passkwh.cli.estimate import estimate
+from passkwh.errors import UsageError
+
+app = typer.Typer()
+app.command()(analyze)
+app.command()(compare)
+app.command()(estimate)
+
+TASKS = tuple(f"BigCodeBench/{i}" for i in range(60))
+
+
+def call(*arguments: object) -> Any:
+    """The JSON object a command prints last."""
+    result = CliRunner().invoke(app, [str(a) for a in (*arguments, "--json")])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def pair(make_run: MakeRun) -> list[Path]:
+    rng = np.random.default_rng(1)
+    difficulty = rng.normal(0, 0.5, 60)
+    return [
+        make_run(
+            name, model=f"family/{name}", tasks=TASKS, energy_j=np.exp(3 + cost + difficulty).tolist(),
+            passed=(rng.random(60) < chance).tolist(), tokens=rng.integers(50, 400, 60).tolist(),
+        )
+        for name, cost, chance in (("a-1B", 0.0, 0.5), ("b-3B", 0.7, 0.6))
+    ]  # fmt: skip
+
+
+def test_analyze_answers_and_writes_tables(pair: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = call("analyze", *pair, "--resamples", 500, "--out", out, "--budget-kwh", 1, "--floor", 0)
+    assert found["tasks"] == 60
+    headline = {(i["measure"], i["label"]): i for i in found["intervals"]}
+    assert headline["energy_kwh", "a-1B"]["low"] < headline["energy_kwh", "a-1B"]["estimate"]
+    assert found["pairs"][0]["energy"]["p_value"] < 1e-6
+    assert found["kruskal_wallis"]["p_value"] > found["friedman"]["p_value"], "matching pays"
+    assert found["tradeoff"]["best_under_budget"] in ("a-1B", "b-3B")
+    assert found["tradeoff"]["cheapest_above_floor"] == "a-1B"
+    assert any("not measured" in note for note in found["notes"])
+    assert found == {**json.loads((out / "analysis.json").read_text()), "written": found["written"]}
+    for path in found["written"]:
+        assert Path(path).stat().st_size > 0
+    with (out / "headlines.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    parquet = pq.read_table(out / "headlines.parquet").to_pylist()
+    assert [float(r["estimate"]) for r in rows] == [r["estimate"] for r in parquet], "all digits in both"
+    latex = (out / "regression_01_thesis.tex").read_text()
+    assert r"\toprule" in latex
+    assert "R-squared (uncentered)" in latex
+
+
+def test_one_configuration_says_what_needs_two(pair: list[Path]) -> None:
+    found = call("analyze", pair[0], "--resamples", 200)
+    assert found["pairs"] == []
+    assert "two configurations" in found["friedman"]["reason"]
+    assert "two configurations" in found["mixed"]["reason"]
+    assert any("two configurations" in f["text"] for f in found["findings"])
+    assert len(found["intervals"]) == 6
+    with pytest.raises(UsageError, match="two configurations"):
+        call("analyze", pair[0], "--plan")
+
+
+def test_net_energy_and_another_idle(pair: list[Path]) -> None:
+    gross, net = (call("analyze", *pair, "--resamples", 200, "--energy", e) for e in ("gross", "net"))
+    one, other = (next(i for i in f["intervals"] if i["measure"] == "energy_kwh") for f in (gross, net))
+    assert other["estimate"] == pytest.approx(0.75 * one["estimate"])
+    moved = call("analyze", *pair, "--resamples", 200, "--energy", "net", "--idle", "none")
+    assert next(i for i in moved["intervals"] if i["measure"] == "energy_kwh")["estimate"] == pytest.approx(
+        60 * 100.0 / 3.6e6, rel=1e-3
+    )
+
+
+def test_experiments_by_name(pair: list[Path], make_run: MakeRun, tmp_path: Path) -> None:
+    small = make_run("a-3B", model="family/a-3B", tasks=TASKS)
+    found = call("analyze", pair[0], small, "--experiment", "model-size", "--out", tmp_path / "e")
+    assert found["families"][0]["labels"] == ["a-1B", "a-3B"]
+    assert (tmp_path / "e" / "model_size_kruskal_wallis.tex").exists()
+    granular = call("analyze", pair[0], "--experiment", "granularity", "--resamples", 200)
+    assert {r["domain"] for r in granular["domains"]} >= {"Computation", "System"}
+    with pytest.raises(UsageError, match="there is none of that name"):
+        call("analyze", *pair, "--experiment", "alchemy")
+
+
+def test_plan(pair: list[Path]) -> None:
+    found = call("analyze", *pair, "--plan", "--effect", 0.1)
+    assert {p["measure"] for p in found["plans"]} == {"energy", "pass@1", "pass@kWh"}
+    assert all(p["rows"][0]["tasks"] >= 10 for p in found["plans"])
+
+
+def test_published_rows(shared_data: Path) -> None:
+    found = call("analyze", "--published", shared_data / "thesis-results.csv", "--family", "Qwen2.5-")
+    assert len(found["configurations"]) == 25
+    assert found["conflicts"]
+
+
+def test_compare(pair: list[Path], make_run: MakeRun) -> None:
+    found = call("compare", *pair, "--resamples", 500)
+    energy = next(c for c in found["contrasts"] if c["measure"] == "energy_kwh")
+    assert energy["ratio"]["low"] < energy["ratio"]["estimate"] < energy["ratio"]["high"] < 0.6
+    text = CliRunner().invoke(app, ["compare", *map(str, pair), "--resamples", "500"]).stdout
+    assert "no loss of accuracy beyond 0.02" in text
+    again = make_run("again", model="family/a-1B", tasks=TASKS, repeat=1)
+    with pytest.raises(UsageError, match="same configuration"):
+        call("compare", pair[0], again)
+
+
+def test_compare_refuses_mixtures(pair: list[Path], make_run: MakeRun) -> None:
+    make_run("side/one", tasks=TASKS)
+    make_run("side/two", model="family/other-3B", tasks=TASKS)
+    with pytest.raises(UsageError, match="several configurations"):
+        call("compare", pair[0], pair[0].parent / "side")
+
+
+def test_estimate() -> None:
+    found = call("estimate", "--model", "Qwen/Qwen2.5-7B-Instruct", "--gpu", "L40S", "--idle-w", 40)
+    assert found["parameters"] == 7_615_616_512
+    assert found["provenance"] == "estimated"
+    assert found["net_energy_j"] < found["energy_j"]
+    printed = call("estimate", "--model", "Llama-3.1-8B", "--gpu", "L40", "--as-printed")
+    assert round(printed["ttft_s"] * 1e3, 2) == 41.14
+
+
+def test_estimate_fitted_to_runs(make_run: MakeRun) -> None:
+    run = make_run("q", model="Qwen/Qwen2.5-3B-Instruct")
+    found = call("estimate", "--model", "Qwen2.5-7B", "--gpu", "T4", "--fit", run)
+    assert found["fit"]["runs"][0]["time_error"] == pytest.approx(0.0, abs=1e-12)
+    assert found["power_w"] == pytest.approx(found["fit"]["power_w"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--energy", "total"], "--energy total"),
+        (["--level", "2"], "--level 2"),
+        (["--margin", "0"], "--margin 0"),
+        (["--idle", "mean"], "add --energy net"),
+        (["--power", "3"], "--power 3"),
+    ],
+)
+def test_wrong_options(pair: list[Path], arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        call("analyze", *pair, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--quant", "int3"], "--quant int3"),
+        (["--exit-layer", "0"], "--exit-layer 0"),
+        (["--as-printed", "--exit-layer", "3"], "neither"),
+    ],
+)
+def test_wrong_estimates(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        call("estimate", "--model", "Qwen2.5-7B", "--gpu", "L40S", *arguments)
+
+
+def test_the_program_itself(pair: list[Path]) -> None:
+    """A process of its own: JSON is the last line of stdout, notes go to stderr, and a mistake is one line."""
+    command = [sys.executable, "-m", "passkwh.cli.main", "analyze"]
+    done = subprocess.run([*command, *map(str, pair), "--resamples", "200", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["tasks"] == 60
+    assert "not measured" in done.stderr
+    wrong = subprocess.run([*command, "no/such/run"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == 1
+    assert "bench run" in wrong.stderr
+
+
+def test_tables_keep_digits_for_machines_and_round_for_people(tmp_path: Path) -> None:
+    table = make_table(
+        "x", "50 % & more", [("name", "text"), ("p", "p"), ("value", "number"), ("n", "integer")],
+        [("a_b", 0.00001, 1 / 3, 4), ("c", None, None, None)],
+    )  # fmt: skip
+    assert to_csv(table).splitlines()[1] == f"a_b,1e-05,{1 / 3!r},4"
+    latex = to_latex(table)
+    assert r"a\_b & $<$ 0.001 & 0.3333 & 4 \\" in latex
+    assert r"50 \% \& more" in latex
+    assert "c & --- & --- & ---" in latex
+    assert cell_text(0.0123, "p") == "0.012"
+    write_parquet(table, tmp_path / "x.parquet")
+    assert pq.read_table(tmp_path / "x.parquet").to_pylist()[0] == {"name": "a_b", "p": 1e-05, "value": 1 / 3, "n": 4}
