@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from passkwh.cli.output import print_json, print_table, table
+from passkwh.cli.output import number, print_json, print_table, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from passkwh.harness.meter.probe import ChannelProbe
 
 # Extra -> (a module it brings, what for).
 EXTRAS = {
@@ -16,12 +22,15 @@ EXTRAS = {
 
 
 def doctor(
+    meter: Annotated[bool, typer.Option("--meter", help="Also measure each channel for some seconds.")] = False,
+    seconds: Annotated[float, typer.Option(min=1, help="How long --meter measures.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Show devices, energy channels (measured or estimated), installed extras and caches."""
     from passkwh.harness.host import host_info, package_versions
     from passkwh.harness.meter.auto import describe_channels
 
+    probes = _probes(seconds) if meter else []
     host = host_info()
     channels = describe_channels()
     extras = _extras()
@@ -34,6 +43,7 @@ def doctor(
                 "channels": [
                     {"name": c.name, "provenance": c.provenance, "state": c.state, "advice": c.advice} for c in channels
                 ],
+                "meter": [found.to_json() for found in probes],
                 "extras": extras,
                 "caches": caches,
             }
@@ -49,6 +59,8 @@ def doctor(
             [[c.name, c.provenance, c.state, c.advice or "—"] for c in channels],
         )
     )
+    if probes:
+        print_table(_probe_table(probes, seconds))
     print_table(
         table(
             "extras",
@@ -58,6 +70,36 @@ def doctor(
     )
     rows = [[c["name"], c["path"], f"{c['bytes'] / 2**20:.0f} MiB"] for c in caches]
     print_table(table("caches", ["cache", "folder", "size"], rows, right=[2]))
+
+
+def _probes(seconds: float) -> list[ChannelProbe]:
+    from passkwh.harness.meter import open_meter
+    from passkwh.harness.meter.probe import probe
+
+    channels = open_meter("auto")
+    try:
+        return probe(channels, seconds)
+    finally:
+        for channel in channels:
+            channel.close()
+
+
+def _probe_table(probes: Sequence[ChannelProbe], seconds: float) -> Table:
+    unit = {"energy_j": "J"}
+    rows = [
+        [
+            found.name,
+            number(None if found.update_period_s is None else found.update_period_s * 1e3, unit="ms"),
+            number(found.resolution, unit=unit.get(found.quantity, "W")),
+            number(found.power_w, unit="W"),
+            number(found.noise_w, 2, "W"),
+            number(found.read_cost_us, unit="µs"),
+            "; ".join(found.missing) or "—",
+        ]
+        for found in probes
+    ]
+    columns = ["channel", "update period", "resolution", "idle power", "noise (0.5 s)", "cost of a reading", "missing"]
+    return table(f"each channel measured for {seconds:g} s", columns, rows, right=[1, 2, 3, 4, 5])
 
 
 def _extras() -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ def _root(
 
 
 def _add_commands() -> None:
-    from passkwh.cli import data
+    from passkwh.cli import data, meter
     from passkwh.cli.analyze import analyze
     from passkwh.cli.compare import compare
     from passkwh.cli.doctor import doctor
@@ -62,6 +62,7 @@ def _add_commands() -> None:
     app.command()(verify)
     app.command()(score)
     app.add_typer(data.app, name="data")
+    app.add_typer(meter.app, name="meter")
 
 
 def main() -> None:

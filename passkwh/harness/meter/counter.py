@@ -143,7 +143,7 @@ class CounterCurve:
         self._zero_ns = int(self._time_ns[0]) if len(self._time_ns) else 0
         self._time_s = seconds(self._time_ns, self._zero_ns)
         steps = np.diff(value)
-        self.resolution_j = _resolution(steps)
+        self.resolution_j = resolution_of(steps)
         self.updates = find_updates(self._time_s, value)
         reset = np.flatnonzero(steps < 0) + 1
         self._reset_s = self._time_s[reset]
@@ -199,7 +199,7 @@ class CounterCurve:
         return None
 
 
-def _resolution(steps_j: Floats) -> float:
-    """The counter's unit: the greatest common divisor of its steps, to the microjoule."""
-    micro: Ints = np.rint(np.abs(steps_j[steps_j != 0]) * 1e6).astype(np.int64)
+def resolution_of(steps: Floats) -> float:
+    """A sensor's unit: the greatest common divisor of its steps, to the millionth; 0 where it never moved."""
+    micro: Ints = np.rint(np.abs(steps[steps != 0]) * 1e6).astype(np.int64)
     return float(np.gcd.reduce(micro)) / 1e6 if len(micro) else 0.0

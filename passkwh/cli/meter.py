@@ -1,0 +1,171 @@
+"""``bench meter``: watch power live, and find the energy of any command."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from passkwh.cli.output import note, number, print_json, print_table, table
+
+if TYPE_CHECKING:
+    from passkwh.harness.meter import Recorder
+
+app = typer.Typer(help="Watch power live, or meter any command.", no_args_is_help=True)
+
+MeterOption = Annotated[str, typer.Option("--meter", help="Meter, see 'bench list'.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+
+Figures = dict[str, tuple[float | None, float | None]]
+"""Joules so far and watts now, by channel."""
+
+BARS = "▁▂▃▄▅▆▇█"
+REFRESH_S = 0.5
+SPARK_POINTS = 60
+
+
+@app.command()
+def watch(
+    meter: MeterOption = "auto",
+    seconds: Annotated[float | None, typer.Option(min=0.5, help="Stop after so long; until Ctrl-C otherwise.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the power of each channel, live."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from passkwh.harness.meter import Recorder, open_meter
+
+    channels = open_meter(meter)
+    history: dict[str, list[float | None]] = {channel.info.name: [] for channel in channels}
+    console = Console(stderr=True)
+    recorder = Recorder(channels, lambda rows: None, session=0)
+    recorder.start()
+    started_s, start = time.monotonic(), recorder.live()
+    try:
+        with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
+            while seconds is None or time.monotonic() - started_s < seconds:
+                time.sleep(REFRESH_S)
+                for name, (_, power_w) in recorder.live().items():
+                    history[name] = [*history[name], power_w][-SPARK_POINTS:]
+                if console.is_terminal:
+                    live.update(_live_table(recorder, history))
+    except KeyboardInterrupt:
+        note("stopped")
+    figures = _figures(recorder, start, time.monotonic() - started_s)
+    recorder.stop()
+    for channel in channels:
+        channel.close()
+    if as_json:
+        print_json({"meter": meter, "channels": figures})
+        return
+    for figure in figures:
+        mean = number(figure["mean_w"], unit="W")
+        print(f"{figure['name']} ({figure['provenance']}): {number(figure['energy_j'], 4, 'J')}, mean {mean}")
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def run(
+    command: Annotated[list[str], typer.Argument(help="The command, after --.", metavar="-- COMMAND...")],
+    meter: MeterOption = "auto",
+    idle_s: Annotated[float, typer.Option("--idle-s", min=0, help="Idle baseline before the command.")] = 3.0,
+    save: Annotated[Path | None, typer.Option(help="Keep the trace in this Parquet file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Meter a command: gross energy and net of idle, per channel, with standard errors."""
+    from passkwh.harness.meter import net_se_j, open_meter
+    from passkwh.harness.meter.command import meter_command
+    from passkwh.harness.meter.files import save_trace
+
+    channels = open_meter(meter)
+    if sys.stderr.isatty():
+        note(f"idle baseline for {idle_s:g} s, then: {' '.join(command)}")
+    found = meter_command(command, channels, idle_s)
+    for channel in channels:
+        channel.close()
+    if save is not None:
+        save_trace(save, found.table, found.channels, found.windows)
+    if as_json:
+        rows: list[dict[str, Any]] = [
+            {
+                "name": info.name,
+                "provenance": info.provenance,
+                "counted": info.counted,
+                "energy": found.energy[info.name].model_dump(),
+                "idle": found.idle[info.name].model_dump(),
+            }
+            for info in found.channels
+        ]
+        print_json(
+            {
+                "command": list(command),
+                "exit_code": found.exit_code,
+                "duration_s": found.duration_s,
+                "trace": None if save is None else str(save),
+                "channels": rows,
+            }
+        )
+    else:
+        cells = []
+        for info in found.channels:
+            energy, idle = found.energy[info.name], found.idle[info.name]
+            net_se = net_se_j(energy, idle, found.duration_s)
+            gross_w = None if energy.gross_j is None else energy.gross_j / found.duration_s
+            cells.append(
+                [
+                    info.name,
+                    info.provenance,
+                    _with_error(energy.gross_j, energy.se_j),
+                    _with_error(energy.net_j, net_se),
+                    number(gross_w, unit="W"),
+                    energy.reason or "",
+                ]
+            )
+        title = f"{found.duration_s:.2f} s, exit code {found.exit_code}"
+        print_table(table(title, ["channel", "", "gross", "net of idle", "mean power", ""], cells, right=[2, 3, 4]))
+        for info in found.channels:
+            if info.note:
+                note(f"{info.name}: {info.note}")
+    if found.exit_code:
+        raise typer.Exit(1)
+
+
+def _with_error(energy_j: float | None, se_j: float | None) -> str:
+    text = number(energy_j, 4, "J")
+    return text if energy_j is None or se_j is None else f"{text} ± {number(1.96 * se_j, 2)}"
+
+
+def _figures(recorder: Recorder, start: Figures, duration_s: float) -> list[dict[str, Any]]:
+    """Joules and mean watts of each channel since ``start``."""
+    now = recorder.live()
+    figures = []
+    for channel in recorder.channels:
+        name = channel.info.name
+        (before_j, _), (after_j, _) = start[name], now[name]
+        energy_j = None if after_j is None else after_j - (before_j or 0.0)
+        mean_w = None if energy_j is None else energy_j / duration_s
+        figures.append({"name": name, "provenance": channel.info.provenance, "energy_j": energy_j, "mean_w": mean_w})
+    return figures
+
+
+def _live_table(recorder: Recorder, history: dict[str, list[float | None]]) -> Any:
+    live = recorder.live()
+    rows = []
+    for channel in recorder.channels:
+        energy_j, power_w = live[channel.info.name]
+        name = channel.info.name
+        rows.append(
+            [name, channel.info.provenance, number(power_w, 4, "W"), number(energy_j, 4, "J"), sparkline(history[name])]
+        )
+    return table(None, ["channel", "", "power", "energy", "last half minute"], rows, right=[2, 3])
+
+
+def sparkline(values: list[float | None]) -> str:
+    """Values as bars between 0 and their largest; a gap where one is missing."""
+    top = max((value for value in values if value is not None), default=0.0)
+    if top <= 0:
+        return ""
+    return "".join(" " if value is None else BARS[min(int(max(value, 0) / top * 8), 7)] for value in values)
