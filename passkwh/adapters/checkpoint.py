@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -175,6 +176,12 @@ def content_revision(folder: Path) -> str:
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
+    """SHA-256 of a file's content, in hexadecimal; read once a process unless the file changes."""
+    seen = file.stat()
+    return _hash(file.resolve(), seen.st_size, seen.st_mtime_ns)
+
+
+@functools.cache
+def _hash(file: Path, size: int, mtime_ns: int) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

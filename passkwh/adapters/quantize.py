@@ -142,7 +142,9 @@ def make(base: Checkpoint, draft: Path, meter: Meter | None = None) -> None:
                 bits=bits, group_size=size, quant_method=method, offload_to_disk_path=str(temporary / "offload")
             )
             model = gptqmodel.GPTQModel.load(str(base.path), recipe)
-            model.quantize(rows, batch_size=1)
+            # By itself the library packs AWQ with a kernel for CUDA only.
+            packing = gptqmodel.BACKEND.AWQ_TORCH if method == "awq" else gptqmodel.BACKEND.AUTO
+            model.quantize(rows, batch_size=1, backend=packing)
             model.save(str(draft))
             del model
             gc.collect()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from passkwh import adapters
 from passkwh.adapters import calibration, checkpoint, quantize
@@ -87,6 +88,29 @@ def test_the_quantized_model_answers_and_says_what_computes_it(
     assert capfd.readouterr() == ("", ""), "stdout is for results, stderr for progress"
 
 
+def logits_of(found: adapters.Checkpoint) -> torch.Tensor:
+    """What a checkpoint's model makes of a fixed text: (tokens, vocabulary)."""
+    adapter: Any = adapters.load(found, "cpu")
+    ids = adapter._encode(["the same text for every one of them"], [False])["input_ids"]
+    with torch.inference_mode():
+        logits: torch.Tensor = adapter._model(ids).logits[0].float()
+    return logits
+
+
+def test_eight_bits_are_closer_to_the_dense_model_than_four(
+    int4: tuple[adapters.Checkpoint, list[str]], tiny_chat: Path
+) -> None:
+    int8 = adapters.prepare(adapters.resolve(str(tiny_chat), "gptq-int8"))
+    dense = logits_of(adapters.resolve(str(tiny_chat)))
+    four, eight = (float((logits_of(made) - dense).norm() / dense.norm()) for made in (int4[0], int8))
+    assert eight < 0.05
+    assert 3 * eight < four < 0.5
+    if sys.platform == "linux":
+        info = adapters.load(int8, "cpu").info
+        assert info.quantization["kernel"] == "TorchInt8Linear"
+        assert info.quantization["kernel_weights"] == "int8 per channel, rounded again from groups"
+
+
 def test_a_folder_of_packed_weights_is_used_as_it_is(
     int4: tuple[adapters.Checkpoint, list[str]], tmp_path: Path
 ) -> None:
@@ -134,7 +158,7 @@ def test_a_changed_base_is_quantized_anew(int4: tuple[adapters.Checkpoint, list[
     dense = adapters.resolve(str(tiny_chat))
     assert quantize.cached(dense, "gptq-int4") == int4[0]
     assert quantize.cached(replace(dense, revision="sha256:" + "0" * 64), "gptq-int4") is None
-    assert quantize.cached(dense, "gptq-int8") is None
+    assert quantize.cached(dense, "awq") is None
 
 
 @pytest.mark.parametrize(
