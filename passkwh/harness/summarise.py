@@ -139,9 +139,9 @@ def _warnings(
             doubt_j = abs(after_w - before_w) * metered_s
             if doubt_j > IDLE_DRIFT * gross_j:
                 yield (
-                    f"idle power of {entry.channel} moved from {before_w:.2f} W to {after_w:.2f} W: net energy is in doubt "
-                    f"by {doubt_j / gross_j:.0%} of gross, more than {IDLE_DRIFT:.0%}; use a longer --idle-s on a quiet "
-                    "machine"
+                    f"idle power of {entry.channel} moved from {before_w:.2f} W to {after_w:.2f} W: net energy is in "
+                    f"doubt by {doubt_j / gross_j:.0%} of gross, more than {IDLE_DRIFT:.0%}; use a longer --idle-s "
+                    "on a quiet machine"
                 )
     missing = sum(s.verdict is not None and s.verdict.status == "not_evaluated" for s in samples)
     if missing:
