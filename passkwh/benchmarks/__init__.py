@@ -17,6 +17,7 @@ _REGISTRY = {
     "bigcodebench": "passkwh.benchmarks.bigcodebench.benchmark:BigCodeBench",
     "humaneval": "passkwh.benchmarks.humaneval:HumanEval",
     "javacorpus": "passkwh.benchmarks.completion.benchmark:JavaCorpus",
+    "mbpp": "passkwh.benchmarks.mbpp:Mbpp",
     "py150": "passkwh.benchmarks.completion.benchmark:Py150",
 }
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
 
 from passkwh.adapters.base import Request
+from passkwh.benchmarks import rows
 from passkwh.benchmarks.base import Candidate, Score, Task
 from passkwh.benchmarks.bigcodebench.extract import fenced
 from passkwh.benchmarks.sandbox import Job, evaluate
@@ -18,6 +14,8 @@ from passkwh.errors import UsageError
 from passkwh.records import BenchmarkInfo, Option, Sample, Verdict, content_hash
 
 HUB_REPOSITORY = "openai/openai_humaneval"
+HUB_FILES = "openai_humaneval/test-*.parquet"
+FILE = "HumanEval.jsonl.gz (github.com/openai/human-eval)"
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 """What ends a base model's function (section 2.1 of the paper)."""
 TIMEOUT_S = 10.0
@@ -53,9 +51,8 @@ class HumanEval:
                 raise UsageError(
                     f"humaneval has one option, data: a file, or 'hub' (the default); not {name}={value!r}"
                 )
-        data = str(options.get("data", "hub"))
-        rows, source = _hub() if data == "hub" else (_json_lines(Path(data).expanduser()), Path(data).name)
-        problems = _problems(rows, source)[:limit]
+        found, source = rows.read(str(options.get("data", "hub")), HUB_REPOSITORY, HUB_FILES, FILE)
+        problems = _problems(found, source)[:limit]
         self._problems = {problem.task_id: problem for problem in problems}
         self._tasks = tuple(Task(problem.task_id, _request(problem)) for problem in problems)
         self._info = BenchmarkInfo(
@@ -120,42 +117,9 @@ def _request(problem: Problem) -> Request:
     )
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    if not path.is_file():
-        raise UsageError(f"data file {path} does not exist: give HumanEval.jsonl or HumanEval.jsonl.gz")
-    number = 0
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", json.loads(line)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UsageError(f"{path}, after line {number}: the file is damaged ({error}): get it again") from None
-    except ValueError as error:
-        raise UsageError(f"{path}:{number}: not JSON ({error})") from None
-
-
-def _hub() -> tuple[Iterable[tuple[str, Any]], str]:
-    import pyarrow.parquet as parquet
-    from huggingface_hub import snapshot_download
-
-    pattern = "openai_humaneval/test-*.parquet"
-    try:
-        folder = Path(snapshot_download(HUB_REPOSITORY, repo_type="dataset", allow_patterns=[pattern]))
-        rows = [row for path in sorted(folder.glob(pattern)) for row in parquet.read_table(path).to_pylist()]
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{HUB_REPOSITORY} is neither in the hub's cache nor to be reached ({type(error).__name__}): give the file "
-            "HumanEval.jsonl.gz of github.com/openai/human-eval with data=FILE"
-        ) from None
-    return ((f"{HUB_REPOSITORY}, row {number}", row) for number, row in enumerate(rows)), (
-        f"{HUB_REPOSITORY} {folder.name}"
-    )
-
-
-def _problems(rows: Iterable[tuple[str, Any]], source: str) -> list[Problem]:
+def _problems(found: Iterable[rows.Row], source: str) -> list[Problem]:
     problems: dict[str, Problem] = {}
-    for where, row in rows:
+    for where, row in found:
         values: dict[str, str] = {}
         for field in fields(Problem):
             value = row.get(field.name) if isinstance(row, dict) else None

@@ -47,6 +47,7 @@ def codexglue(
         )
         return
     rows = [[split, str(corpus.files[split]), str(corpus.tokens[split])] for split in corpus.files]
-    print_table(table(f"{out} ({len(corpus.skipped)} files skipped)", ["split", "files", "tokens"], rows, right=[1, 2]))
+    print_table(table(None, ["split", "files", "tokens"], rows, right=[1, 2]))
+    note(f"wrote {out}; {len(corpus.skipped)} files skipped")
     benchmark = "py150" if language == "python" else "javacorpus"
     note(f"next: bench run --model smollm2-135m-instruct --benchmark {benchmark} --data {out}")
