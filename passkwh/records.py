@@ -264,6 +264,23 @@ class ChannelTotal(Record):
     idle_after: IdleBaseline
 
 
+class ChannelCheck(Record):
+    """What one channel's trace of one session says of itself."""
+
+    channel: str
+    session: int
+    total_j: Annotated[float | None, Field(description="energy of the whole session, from first to last reading")]
+    unattributed_j: Annotated[float | None, Field(description="the part in no window: loading, between batches")]
+    balance_error: Annotated[float | None, Field(description="(windows + unattributed) / total - 1")]
+    reason: Annotated[str | None, Field(description="why the books could not be made")] = None
+    power_disagreement: Annotated[
+        float | None, Field(description="energy by power sensor / by counter - 1; None where there are not both")
+    ] = None
+    start_c: Annotated[float | None, Field(description="device temperature when measuring began, where known")] = None
+    end_c: float | None = None
+    throttled: Annotated[dict[str, float], Field(description="share of readings with clocks held back, by reason")] = {}
+
+
 class Summary(Record):
     """``summary.json``: written last; a run that has one is complete and never changes again."""
 
@@ -305,6 +322,7 @@ class Summary(Record):
     ] = None
     provenance: RunProvenance
     channels: tuple[ChannelTotal, ...]
+    checks: tuple[ChannelCheck, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

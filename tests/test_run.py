@@ -61,6 +61,9 @@ def test_a_run_from_the_outside(bench: Bench, tiny_llama: Path, tmp_path: Path, 
     parts = [e for s in samples for e in (*s.generation_energy.values(), *s.evaluation_energy.values())]
     assert sum(e.gross_j or 0.0 for e in parts) == pytest.approx(summary["gross_energy_j"], rel=1e-9)
     assert sum(e.net_j or 0.0 for e in parts) == pytest.approx(summary["net_energy_j"], rel=1e-9, abs=1e-9)
+    for check in summary["checks"]:  # windows, idle and the rest make up the whole trace
+        assert abs(check["balance_error"]) < 0.005
+        assert check["unattributed_j"] >= 0
     kinds = [w.kind for w in folder.manifest().sessions[0].windows]
     assert (kinds[0], kinds[-1], set(kinds[1:-1])) == ("idle_before", "idle_after", {"warmup"})
 

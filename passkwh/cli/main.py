@@ -63,6 +63,7 @@ def _add_commands() -> None:
     app.command()(score)
     app.add_typer(data.app, name="data")
     app.add_typer(meter.app, name="meter")
+    app.add_typer(meter.app, name="meter")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from passkwh.benchmarks.base import Benchmark, GradesQuality
+from passkwh.harness.checks import check
 from passkwh.harness.measure import add, batches, measure, merge, scored_by_session
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.store import RunFolder
@@ -27,7 +28,9 @@ def finish(folder: RunFolder, manifest: Manifest, benchmark: Benchmark) -> Summa
     samples, totals = measure(manifest, folder.samples(), trace)
     complete = manifest.model_copy(update={"status": "complete"})
     quality = benchmark.quality if isinstance(benchmark, GradesQuality) else ()
+    checks, findings = check(complete, samples, trace)
     summary = summarise(complete, samples, totals, benchmark.summarise(samples), quality)
+    summary = summary.model_copy(update={"checks": tuple(checks), "warnings": (*summary.warnings, *findings)})
     folder.finish(complete, samples, table, summary)
     return summary
 
