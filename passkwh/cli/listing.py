@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from passkwh.cli.output import print_json, print_table, table
+
+if TYPE_CHECKING:
+    from passkwh.adapters.hub import Model
+
+
+def _published(model: Model) -> list[str]:
+    from passkwh.adapters import hub
+
+    return [quant for quant in hub.QUANTS if quant != "none" and hub.published(model.id, quant)]
 
 
 def list_(
@@ -32,7 +41,8 @@ def list_(
         )
         return
     rows = [
-        [m.name, m.family, f"{m.parameters / 1e9:.2f} B", m.tuning, m.id, ", ".join(m.quantized) or "—"] for m in models
+        [m.name, m.family, f"{m.parameters / 1e9:.2f} B", m.tuning, m.id, ", ".join(_published(m)) or "—"]
+        for m in models
     ]
     columns = ["name", "family", "weights", "tuning", "source", "published quantizations"]
     print_table(table("models (any hub id or local folder works too)", columns, rows, right=[2]))
