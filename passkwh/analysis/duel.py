@@ -57,8 +57,6 @@ def duel(
             f"A and B are the same configuration ({a}): a comparison needs two; `bench analyze` pools repeats of one"
         )
     table = task_table(comparison, energy).select([a, b])
-    if not table.task_ids:
-        raise UsageError("no task has a verdict and an energy in both A and B")
     draws = draw(table, resamples, seed)
     return Duel(
         a=a,

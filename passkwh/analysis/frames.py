@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
@@ -47,17 +47,17 @@ class Run:
     manifest: Manifest
     summary: Summary
 
-    @property
-    def energy_se_j(self) -> float | None:
-        """Standard error of the run's gross energy from its meter; None where no counted channel has one."""
-        errors = [
-            energy.se_j
-            for channel in self.summary.channels
-            if channel.counted
-            for energy in (channel.generation, channel.evaluation)
-            if energy.se_j is not None
-        ]
-        return float(np.sqrt(np.sum(np.square(errors)))) if errors else None
+    def energy_se_j(self, kind: Literal["gross", "net"] = "gross") -> float | None:
+        """Standard error of the run's energy from its meter, and for net that of idle power over the time metered.
+
+        None where no counted channel has one.
+        """
+        counted = [channel for channel in self.summary.channels if channel.counted]
+        parts = [energy.se_j for c in counted for energy in (c.generation, c.evaluation) if energy.se_j is not None]
+        if kind == "net":
+            metered_s = self.summary.generation_s + self.summary.evaluation_s
+            parts += [c.idle_before.se_w * metered_s for c in counted if c.idle_before.se_w is not None]
+        return float(np.sqrt(np.sum(np.square(parts)))) if parts else None
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _run_row(run: Run) -> dict[str, Any]:
         "pass_at_1": summary.pass_at_k.get("1"),
         "gross_energy_j": summary.gross_energy_j,
         "net_energy_j": summary.net_energy_j,
-        "energy_se_j": run.energy_se_j,
+        "energy_se_j": run.energy_se_j(),
         "generation_s": summary.generation_s,
         "evaluation_s": summary.evaluation_s,
         "completion_tokens": summary.completion_tokens,

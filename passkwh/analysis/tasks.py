@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from passkwh.analysis.pooling import Comparison
+from passkwh.errors import UsageError
 from passkwh.passk import pass_at_k_by_task
 
 EnergyKind = Literal["gross", "net"]
@@ -61,6 +62,9 @@ def task_table(comparison: Comparison, energy: EnergyKind = "gross") -> TaskTabl
 
     A task is left out, with a note, where some configuration has no verdict on it while others do, or where its energy
     is missing in a configuration that has energies otherwise: every figure is over the same tasks.
+
+    Raises:
+        UsageError: when no task is left.
     """
     samples = comparison.samples()
     labels, tasks = comparison.labels(), list(comparison.task_ids)
@@ -82,6 +86,8 @@ def task_table(comparison: Comparison, energy: EnergyKind = "gross") -> TaskTabl
     generation_s = per_task(samples["generation_s"]) / runs
 
     keep, notes = _usable(evaluated, energy_j, labels)
+    if not keep.any():
+        raise UsageError("no task has a verdict and an energy in every configuration: compare fewer, or run them again")
     kept_tasks = tuple(t for t, k in zip(tasks, keep, strict=True) if k)
     relative_se = _relative_se(comparison, samples[samples["task_id"].isin(kept_tasks)], energy)
     return TaskTable(
@@ -124,7 +130,7 @@ def _relative_se(comparison: Comparison, samples: pd.DataFrame, energy: EnergyKi
         if not mean > 0:
             result.append(0.0)
             continue
-        meter = [comparison.frames.runs[run].energy_se_j or 0.0 for run in configuration.runs]
+        meter = [comparison.frames.runs[run].energy_se_j(energy) or 0.0 for run in configuration.runs]
         from_meter = float(np.sqrt(np.sum(np.square(meter)))) / len(meter)
         from_repeats = float(energies.std(ddof=1) / np.sqrt(len(energies))) if len(energies) > 1 else 0.0
         result.append(max(from_meter, from_repeats) / mean)

@@ -43,6 +43,8 @@ def analyze(
 ) -> None:
     """Tests, intervals, rankings and the frontier of a set of runs."""
     if published is not None:
+        if runs:
+            raise UsageError("--published checks a file of rows and takes no runs: leave the run folders out")
         _published(published, family, out, as_json)
         return
     from passkwh.analysis.frames import load

@@ -86,6 +86,33 @@ def test_one_configuration_says_what_needs_two(pair: list[Path]) -> None:
         call("analyze", pair[0], "--plan")
 
 
+def test_a_benchmark_without_verdicts_still_has_energies(make_run: MakeRun) -> None:
+    runs = [make_run(f"{m}-1B", model=f"family/{m}-1B", tasks=TASKS, passed=[None] * 60) for m in "ab"]
+    found = call("analyze", *runs, "--resamples", 200)
+    headline = {(i["measure"], i["label"]): i for i in found["intervals"]}
+    assert headline["energy_kwh", "a-1B"]["low"] is not None
+    assert headline["pass_at_1", "a-1B"]["estimate"] is None
+    assert headline["pass_at_kwh", "a-1B"]["reason"]
+    assert found["tradeoff"] is None
+    assert found["pairs"][0]["passing"]["reason"] == "no matched verdicts"
+    ranking = next(r for r in found["rankings"] if r["measure"] == "pass_at_1")
+    assert (ranking["ranked"], ranking["left_out"]) == ([], ["a-1B", "b-1B"])
+
+
+def test_runs_without_any_energy_or_common_task_to_judge(make_run: MakeRun) -> None:
+    dark = [make_run(f"{m}-1B", model=f"family/{m}-1B", tasks=TASKS, energy_j=[None] * 60) for m in "ab"]
+    found = call("analyze", *dark, "--resamples", 200)
+    headline = {(i["measure"], i["label"]): i for i in found["intervals"]}
+    assert headline["energy_kwh", "a-1B"]["estimate"] is None
+    assert headline["pass_at_1", "a-1B"]["low"] is not None
+    assert found["friedman"]["reason"] == "a task has missing values"
+    assert found["configurations"][0]["shapiro_wilk"]["reason"]
+    halves = [[True] * 30 + [None] * 30, [None] * 30 + [True] * 30]
+    apart = [make_run(f"h{i}-1B", model=f"family/h{i}-1B", tasks=TASKS, passed=h) for i, h in enumerate(halves)]
+    with pytest.raises(UsageError, match="no task has a verdict"):
+        call("analyze", *apart)
+
+
 def test_net_energy_and_another_idle(pair: list[Path]) -> None:
     gross, net = (call("analyze", *pair, "--resamples", 200, "--energy", e) for e in ("gross", "net"))
     one, other = (next(i for i in f["intervals"] if i["measure"] == "energy_kwh") for f in (gross, net))
