@@ -65,3 +65,15 @@ def test_every_step_draws_anew() -> None:
     sampling = SeededSampling([3], 50, 1.0, 1.0, CPU)
     tokens = {int(sampling(torch.zeros(1, 1), torch.zeros(1, 1000)).argmax()) for _ in range(50)}
     assert len(tokens) > 30
+
+
+def test_a_wide_nucleus_is_found_beyond_the_first_tokens_and_leaves_its_neighbour_alone() -> None:
+    flat, steep = torch.linspace(0, 0.5, 3000).tolist(), torch.linspace(0, 60, 3000).tolist()
+    sampling = SeededSampling([5, 6], 1, 1.0, 0.9, CPU)
+    both = sampling(torch.zeros(2, 1), torch.tensor([flat, steep])).argmax(dim=1).tolist()
+    assert both == [draw(flat, [5], top_p=0.9)[0], draw(steep, [6], top_p=0.9)[0]]
+    drawn = set(draw(flat, list(range(400)), top_p=0.9))
+    inside = nucleus(torch.tensor(flat).tolist(), 1.0, 0.9)
+    assert len(inside) > 2500
+    assert drawn <= inside
+    assert min(drawn) < 1000, "the least likely third of the nucleus is drawn from, too"
