@@ -86,26 +86,25 @@ class BigCodeBench:
 
     def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
         """Judge candidates, each one anew; yields each as it is done."""
-        return self._score(candidates, None)
+        return self.score_programs([(one.key, one.task_id, self.program(one)) for one in candidates], anew=True)
 
     def score_again(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
         """Judge candidates, or take their verdicts from earlier ones of equal programs; without meaning for energy."""
-        with Verdicts(self._environment.identity, self._limits) as verdicts:
-            yield from self._score(candidates, verdicts)
+        return self.score_programs([(one.key, one.task_id, self.program(one)) for one in candidates])
 
-    def score_programs(self, programs: Sequence[tuple[str, str, str]]) -> Iterator[Score]:
-        """As :meth:`score_again`, for whole programs: (key, task_id, program)."""
-        with Verdicts(self._environment.identity, self._limits) as verdicts:
-            yield from self._judge([self._job(*program) for program in programs], verdicts)
-
-    def _score(self, candidates: Sequence[Candidate], verdicts: Verdicts | None) -> Iterator[Score]:
+    def score_programs(self, programs: Sequence[tuple[str, str, str]], anew: bool = False) -> Iterator[Score]:
+        """As :meth:`score_again`, for whole programs: (key, task_id, program); ``anew`` looks up no earlier verdict."""
         jobs = []
-        for candidate in candidates:
-            if lacking := self._lacking(candidate.task_id):
-                yield _not_evaluated(candidate.key, lacking)
+        for key, task_id, program in programs:
+            if lacking := self._lacking(task_id):
+                yield _not_evaluated(key, lacking)
             else:
-                jobs.append(self._job(candidate.key, candidate.task_id, self.program(candidate)))
-        yield from self._judge(jobs, verdicts)
+                jobs.append(self._job(key, task_id, program))
+        if anew:
+            yield from self._judge(jobs, None)
+            return
+        with Verdicts(self._environment.identity, self._limits) as verdicts:
+            yield from self._judge(jobs, verdicts)
 
     def _judge(self, jobs: Sequence[Job], verdicts: Verdicts | None) -> Iterator[Score]:
         left = {}
@@ -136,6 +135,10 @@ class BigCodeBench:
             reference = Reference.of(outcome)
             self._ground_truth.put(self._problems[outcome.key], reference)
             yield outcome.key, reference
+
+    def problem(self, task_id: str) -> Problem:
+        """The task with all its fields."""
+        return self._problems[task_id]
 
     def reference(self, task_id: str) -> Reference | None:
         """What the task's reference solution did here, if ``verify`` has run it."""

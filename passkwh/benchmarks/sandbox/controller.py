@@ -71,7 +71,7 @@ def _syntax_error(job: Job) -> Outcome | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compile(job.code + "\n" + job.test, "__test__.py", "exec")
+            compile(job.code + "\n" + job.test, "__test__.py", "exec", dont_inherit=True)
         return None
     except (SyntaxError, ValueError) as error:
         detail = f"ALL: {type(error).__name__}: {error}"

@@ -88,7 +88,7 @@ def _prepare(job: dict[str, Any], module: types.ModuleType, send: Send) -> Calla
     def run() -> Failures:
         setprofile(profile)
         for part in parts:
-            exec(compile(part, FILE, "exec") if isinstance(part, str) else part, module.__dict__)
+            exec(_compiled(part), module.__dict__)
             untouched()
         setprofile(None)
         modules[MODULE] = module
@@ -109,6 +109,11 @@ def _prepare(job: dict[str, Any], module: types.ModuleType, send: Send) -> Calla
         return [(case.id().split(".")[-1], _exception(trace)) for case, trace in result.failures + result.errors]
 
     return run
+
+
+def _compiled(part: Any) -> Any:
+    """Source as code, without this file's own ``__future__`` imports; code as it is."""
+    return compile(part, FILE, "exec", dont_inherit=True) if isinstance(part, str) else part
 
 
 def _guard(send: Send) -> Callable[[], None]:

@@ -93,8 +93,9 @@ def protected(code: str, test: str, file: str, suffix: str) -> tuple[list[types.
     protect = _Protect(base, suffix)
     program = ast.Module([node for node in tree.body if node.lineno <= lines], [])
     tests = ast.Module([protect.visit(node) for node in tree.body if node.lineno > lines], [])
-    first = compile(program, file, "exec")
-    second = compile(ast.fix_missing_locations(tests), file, "exec", flags=first.co_flags & _FUTURE)
+    first = compile(program, file, "exec", dont_inherit=True)
+    futures = first.co_flags & _FUTURE
+    second = compile(ast.fix_missing_locations(tests), file, "exec", flags=futures, dont_inherit=True)
     return [first, second], base
 
 

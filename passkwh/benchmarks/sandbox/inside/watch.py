@@ -37,7 +37,8 @@ _CLASSES = (
     unittest.suite.TestSuite,
     unittest.loader.TestLoader,
 )
-_TRANSPARENT = ("inspect.py", "traceback.py", "dis.py", "linecache.py", "types.py")
+_TRANSPARENT = ("inspect.py", "dis.py", "types.py", "ctypes/__init__.py")
+_TRACEBACK = "traceback.py"
 _FRAMES = ("tb_frame", "gi_frame", "cr_frame", "ag_frame", "f_back", "f_locals", "f_globals")
 _EVENTS = {
     "sys._getframe": "looks at the stack",
@@ -108,10 +109,14 @@ def install_hook(own_file: str, code_lines: int, send: Send) -> None:
             if frame is None or not _is_own(frame.f_code, frame.f_lineno):
                 return
             reason = _EVENTS.get(event) or _reason(event, arguments)
-            if reason:
+            if reason and not (event == "object.__getattr__" and _is_own_function(arguments[0])):
                 report(reason)
         finally:
             local.busy = False
+
+    def _is_own_function(value: Any) -> bool:
+        code = getattr(value, "__code__", None)
+        return isinstance(code, CodeType) and _is_own(code, code.co_firstlineno)
 
     def _is_own(code: CodeType, line: int) -> bool:
         name = code.co_filename
@@ -121,8 +126,12 @@ def install_hook(own_file: str, code_lines: int, send: Send) -> None:
 
 
 def _responsible(frame: FrameType | None) -> FrameType | None:
-    """The frame on whose behalf introspection modules act."""
+    """The frame on whose behalf introspection modules act; None for a traceback that is only formatted."""
     while frame is not None and frame.f_code.co_filename.endswith(_TRANSPARENT):
+        frame = frame.f_back
+    if frame is not None and frame.f_code.co_filename.endswith(
+        _TRACEBACK
+    ):  # generators hand out frames
         frame = frame.f_back
     return frame
 
