@@ -82,9 +82,9 @@ from passkwh import adapters
 from passkwh.adapters.base import Decoding
 found = adapters.prepare(adapters.resolve("smollm2-135m-instruct"))
 adapter = adapters.load(found, "cpu")
-adapter.generate([adapter.render.__self__._tokenizer.decode([5] * 1000)] * 4, Decoding(8), [0] * 4)
+adapter.generate([adapter._tokenizer.decode([5] * 400)] * 2, Decoding(4), [0] * 2)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps([peak, adapters.memory_needed(found, 4, 1008, "cpu")]))
+print(json.dumps([peak, adapters.memory_needed(found, 2, 404, "cpu")]))
 """
 
 
