@@ -40,7 +40,7 @@ def tiers(names: Iterable[str]) -> tuple[Tier, ...]:
 
     return (
         Tier("standard library", frozenset(), preload(standard)),
-        Tier("common libraries", _CORE, preload(_CORE), warm=True),
-        Tier("other libraries", frozenset(others), preload(others) + _LAZY),
+        Tier("common libraries", _CORE, preload(_CORE), warm="matplotlib" in by_top),
+        Tier("other libraries", frozenset(others), preload(others) + (_LAZY if "pandas" in by_top else ())),
         Tier("tensorflow", _TENSORFLOW, preload(_TENSORFLOW)),
     )

@@ -42,10 +42,10 @@ def libraries(code: str) -> set[str]:
 
 
 def tier_of(needed: Iterable[str], tiers: Sequence[Tier]) -> int:
-    """Index of the first tier that has all ``needed`` libraries; the last one when none has."""
-    missing = set(needed)
+    """Index of the first tier that has all ``needed`` libraries, those that no tier has left aside."""
+    missing = set(needed) & {name for tier in tiers for name in tier.libraries}
     for index, tier in enumerate(tiers):
         missing -= tier.libraries
         if not missing:
             return index
-    return len(tiers) - 1
+    raise ValueError("there must be a tier")

@@ -129,9 +129,7 @@ def _responsible(frame: FrameType | None) -> FrameType | None:
     """The frame on whose behalf introspection modules act; None for a traceback that is only formatted."""
     while frame is not None and frame.f_code.co_filename.endswith(_TRANSPARENT):
         frame = frame.f_back
-    if frame is not None and frame.f_code.co_filename.endswith(
-        _TRACEBACK
-    ):  # generators hand out frames
+    if frame is not None and frame.f_code.co_filename.endswith(_TRACEBACK):  # generators hand out frames
         frame = frame.f_back
     return frame
 
