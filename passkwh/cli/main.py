@@ -37,6 +37,8 @@ def _root(
 
 
 def _add_commands() -> None:
+    if app.registered_commands:
+        return
     from passkwh.cli import data, meter
     from passkwh.cli.analyze import analyze
     from passkwh.cli.compare import compare
