@@ -129,5 +129,5 @@ print(json.dumps(found))
     assert "module" in found["2"][0]["note"]
     assert found["2"][-1]["provenance"] == "estimated"
     assert ["gpu:GPU-00000001-fake", "measured", "readable"] in found["states"]
-    (mute,) = [state for state in found["mute"] if state[0].startswith("gpu:")]
+    (mute,) = [state for state in found["mute"] if state[0].startswith("gpu:GPU-")]
     assert mute[2] != "readable"

@@ -22,8 +22,11 @@ LONG_GAP_S = 0.5
 CLEAR_CHANGE = 3.0
 """Power changed between two knots if it differs before and after by more than so many standard errors."""
 
-CURVATURE = 1 / 3
+CURVATURE = 1 / 4
 """Share of the neighbours' squared change of power that counts as uncertainty of the line between two knots."""
+
+NUDGE_S = 1e-4
+"""The slope at a moment is taken over this length."""
 
 KINK_DOUBT = 0.1
 """Share of the squared distance between the two models (broken and straight line) that counts as uncertainty."""
@@ -36,16 +39,22 @@ class EnergyAt:
     energy_j: float
     own_variance: float
     """Variance that no other moment shares, in J^2."""
+    power_w: float
+    """Slope of the line it lies on."""
+    beat_error_s: float
+    """Standard error of the beat that its knots were placed by."""
     lean_j: dict[tuple[str, int], float] = field(default_factory=dict)
     """By knot (its time, its value): how far one standard error of it moves the energy."""
 
 
 class Piece:
-    """Knots of a counter between two resets: times (s), energies (J) and variances of the times, each shape (n,)."""
+    """Knots of a counter between two resets: times (s), energies (J) and errors of the times (s), each shape (n,)."""
 
-    def __init__(self, knot_s: Floats, knot_j: Floats, variance_s2: Floats, resolution_j: float) -> None:
+    def __init__(
+        self, knot_s: Floats, knot_j: Floats, error_s: Floats, beat_error_s: Floats, resolution_j: float
+    ) -> None:
         self.knot_s, self.knot_j = knot_s, knot_j
-        self._error_s = np.sqrt(variance_s2)
+        self._error_s, self._beat_error_s = error_s, beat_error_s
         self._value_error_j = resolution_j / 12**0.5
 
     def at(self, moment_s: float) -> EnergyAt:
@@ -65,7 +74,14 @@ class Piece:
         share = (moment_s - left_s) / (right_s - left_s)
         lean["value", right - 1] = (1 - share) * self._value_error_j
         lean["value", right] = share * self._value_error_j
-        return EnergyAt(shape.energy_j(times, moment_s), shape.model_variance(times, moment_s), lean)
+        energy_j, later_j = shape.energy_j(times, moment_s), shape.energy_j(times, moment_s + NUDGE_S)
+        return EnergyAt(
+            energy_j=energy_j,
+            own_variance=shape.model_variance(times, moment_s),
+            power_w=(later_j - energy_j) / NUDGE_S,
+            beat_error_s=float(self._beat_error_s[right]),
+            lean_j=lean,
+        )
 
 
 class _Shape:
@@ -149,11 +165,12 @@ class CounterCurve:
         self._reset_s = self._time_s[reset]
         cuts = np.searchsorted(self.updates.reading, reset)
         self._pieces = [
-            Piece(knot_s, value[reading], variance, self.resolution_j)
-            for knot_s, reading, variance in zip(
+            Piece(knot_s, value[reading], np.sqrt(own), np.sqrt(shared), self.resolution_j)
+            for knot_s, reading, own, shared in zip(
                 np.split(np.maximum.accumulate(self.updates.time_s), cuts),
                 np.split(self.updates.reading, cuts),
                 np.split(self.updates.variance_s2, cuts),
+                np.split(self.updates.shared_s2, cuts),
                 strict=True,
             )
         ]
@@ -183,7 +200,14 @@ class CounterCurve:
         # What both edges lean on moves them together.
         for knot in start.lean_j.keys() | end.lean_j.keys():
             variance += (end.lean_j.get(knot, 0.0) - start.lean_j.get(knot, 0.0)) ** 2
+        variance += self._beat_variance(start, end, end_s - start_s)
         return Joules(end.energy_j - start.energy_j, variance**0.5)
+
+    def _beat_variance(self, start: EnergyAt, end: EnergyAt, apart_s: float) -> float:
+        """Variance from the beat: a shift of all knots moves start and end alike, and matters where powers differ."""
+        first, last = start.power_w * start.beat_error_s, end.power_w * end.beat_error_s
+        together = max(1 - apart_s / self.updates.shared_for_s, 0.0) if self.updates.shared_for_s > 0 else 0.0
+        return first**2 + last**2 - 2 * together * first * last
 
     def _unplaceable(self, moment_s: float, moment_ns: int) -> str | None:
         """Why energy at a moment cannot be said, or None where it can."""

@@ -14,8 +14,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-FILES_PER_READ = 12
+FILES_PER_LOOK = 8
 """Looking for new descendants is spread over readings: at most so many small files in one."""
+
+LOOK_EVERY_NS = 100_000_000
+"""... and not in every reading. Until a descendant is found, its time is missing; then all of it is there."""
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -40,12 +43,16 @@ class ProcessTreeTime:
         self._unwaited_s = 0.0
         self._waited_s = 0.0
         self._highest_s = 0.0
+        self._next_look_ns = 0
         self._scan = self._scanning()
 
     def read_s(self) -> float:
         """CPU seconds so far; never less than what an earlier call returned."""
-        for _, _ in zip(range(FILES_PER_READ), self._scan, strict=False):
-            pass
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._next_look_ns:
+            self._next_look_ns = now_ns + LOOK_EVERY_NS
+            for _, _ in zip(range(FILES_PER_LOOK), self._scan, strict=False):
+                pass
         # Waited-for sums are read before the live processes: one that ends in between is then missing for one
         # reading (which the running maximum hides) and never counted twice.
         own_s = time.process_time_ns() / 1e9

@@ -18,6 +18,10 @@ LONG_GAP_S = 0.5
 """A stretch without a reading longer than this (or five readings) leaves the integral unknown."""
 
 
+TELLING_CHANGES = 10
+"""With fewer changes it cannot be told whether each update changes the value."""
+
+
 class Integral(Protocol):
     """Energy between two moments of a continuous stretch of readings (seconds of the series)."""
 
@@ -135,7 +139,7 @@ def _update_points(time_s: Floats, power_w: Floats) -> tuple[Floats, Floats]:
     """Moments of a sensor's updates and the power at each, from readings that repeat it until the next."""
     updates = find_updates(time_s, power_w)
     changed = updates.reading
-    if len(np.unique(power_w[changed])) > len(changed) / 2:
+    if len(changed) >= TELLING_CHANGES and len(np.unique(power_w[changed])) > len(changed) / 2:
         # Hardly a value comes twice: then every update changes the value, and the beat is known.
         at_s = np.maximum.accumulate(updates.time_s)
         hold_s = at_s - updates.period_s

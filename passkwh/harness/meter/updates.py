@@ -19,8 +19,29 @@ NEIGHBOURS = 12
 LOCKABLE = 0.8
 """The beat can be followed where the period is at least this share of the usual spacing of readings."""
 
+CLEAR_OF_POLLING = 1.5
+"""From so many spacings on the moments of changes follow the sensor's beat and not that of the polling."""
+
+SHARPEN_CHANGES = 64
+"""A period is made more exact with so many changes."""
+
 FOLLOW = 0.15
 """How far a follower of the beat moves towards each change."""
+
+OFF_BEAT = 4.0
+"""A change further off the beat than so many typical deviations is not part of it."""
+
+JITTER_CHANGES = 2000
+"""The jitter is found from so many changes."""
+
+ROUNDS = 20
+"""How often the jitter is improved; it comes down from the width of the intervals and is left rather too large."""
+
+REFINEMENTS = 3
+"""How often the beat of all changes is improved with the jitter known."""
+
+SMALLEST_JITTER_S = 1e-4
+"""No device is taken to be more regular than this."""
 
 DENSE = 0.5
 """Readings closer together than this share of the usual spacing belong to a burst."""
@@ -35,7 +56,11 @@ class Updates:
     time_s: Floats
     """Best estimate of the moment, shape (n,)."""
     variance_s2: Floats
-    """Variance of that estimate, shape (n,)."""
+    """Variance of that estimate that no other moment shares, shape (n,)."""
+    shared_s2: Floats
+    """Variance that neighbours share, because they were placed by the same beat, shape (n,)."""
+    shared_for_s: float
+    """Moments further apart than this share nothing; infinite for a perfectly regular beat."""
     period_s: float
     """Update period; NaN where too few changes were seen. Never below the closest spacing of readings."""
 
@@ -50,13 +75,15 @@ def find_updates(time_s: Floats, value: Floats) -> Updates:
         # A value that is refreshed more often than it is read is no older than its period.
         low_s = np.maximum(low_s, high_s - period_s)
     if not len(changed):
-        return Updates(changed, high_s, np.zeros(0), period_s)
-    estimate_s, variance_s2 = _on_beat(low_s, high_s, period_s, float(np.median(np.diff(time_s))))
-    return Updates(changed, estimate_s, variance_s2, period_s)
+        return Updates(changed, high_s, np.zeros(0), np.zeros(0), 0.0, period_s)
+    if len(changed) < 2 * NEIGHBOURS or period_s < LOCKABLE * float(np.median(np.diff(time_s))):
+        middle_s, flat = (low_s + high_s) / 2, (high_s - low_s) ** 2 / 12
+        return Updates(changed, middle_s, flat, np.zeros(len(changed)), 0.0, period_s)
+    return Updates(changed, *_on_beat(low_s, high_s, period_s), period_s)
 
 
 def _period(time_s: Floats, changed: Ints) -> float:
-    """Update period: from the bursts of close readings where they saw three changes, else from all changes.
+    """Update period: from all changes where the sensor is clearly slower than the readings, else from a burst.
 
     A recording begins with a burst, because a counter that is faster than the usual polling looks as slow as that.
     """
@@ -64,32 +91,66 @@ def _period(time_s: Floats, changed: Ints) -> float:
         return float("nan")
     spacing_s = np.diff(time_s)
     usual_s = float(np.median(spacing_s))
+    gaps_s = np.diff(time_s[changed])
+    slow_s = float(np.median(gaps_s))
+    if slow_s > CLEAR_OF_POLLING * usual_s:
+        return _sharpen(time_s[changed], slow_s)
     dense = np.r_[False, spacing_s < DENSE * usual_s]
     # Gaps between two changes with only close readings in between.
     sparse_before = np.cumsum(~dense)
-    inside = sparse_before[changed[1:]] == sparse_before[changed[:-1]]
-    gaps_s = np.diff(time_s[changed])
-    if np.count_nonzero(inside) >= 2:
-        return float(np.median(gaps_s[inside]))
-    return float(np.median(gaps_s))
+    close_s = gaps_s[sparse_before[changed[1:]] == sparse_before[changed[:-1]]]
+    if len(close_s) < 2:
+        return slow_s
+    # A gap of several periods (an update without a change) is left out of the mean.
+    return float(np.mean(close_s[close_s < 1.5 * float(np.median(close_s))]))
 
 
-def _on_beat(low_s: Floats, high_s: Floats, period_s: float, spacing_s: float) -> tuple[Floats, Floats]:
-    """Mean and variance of each change in its interval, given the regular beat of its neighbours."""
+def _on_beat(low_s: Floats, high_s: Floats, period_s: float) -> tuple[Floats, Floats, Floats, float]:
+    """Each change in its interval, given the regular beat of its neighbours: mean, own and shared variance, reach."""
     middle_s, width_s = (low_s + high_s) / 2, high_s - low_s
     flat = width_s**2 / 12
-    if len(middle_s) < 2 * NEIGHBOURS or period_s < LOCKABLE * spacing_s:
-        return middle_s, flat
-    fitted_s = _local_line(_count_beats(middle_s, period_s), middle_s)
+    beats = _count_beats(middle_s, period_s)
+    first = slice(0, JITTER_CHANGES)
+    spread_s2 = _jitter(beats[first], low_s[first], high_s[first])
+    fitted_s = _local_line(beats, middle_s)
+    for _ in range(REFINEMENTS):
+        fitted_s = _local_line(beats, _truncated(fitted_s, spread_s2**0.5, low_s, high_s)[0])
     # If the beat were perfectly regular it would pass through every interval: by so much it could still be moved.
     early_s, late_s = _neighbours(low_s - fitted_s, np.max), _neighbours(high_s - fitted_s, np.min)
     regular = late_s > early_s
     centre_s = fitted_s + np.where(regular, (early_s + late_s) / 2, 0.0)
-    # Typical squares (medians), so that pauses and gaps do not count.
-    scatter = float(np.median((middle_s - fitted_s) ** 2)) / 0.4549
-    jitter = max(scatter - float(np.median(flat)), 0.0)
-    fit = np.where(regular, (late_s - early_s) ** 2 / 12, (float(np.median(flat)) + jitter) / (2 * NEIGHBOURS))
-    return _truncated(centre_s, np.sqrt(jitter + fit), low_s, high_s)
+    shared = np.where(regular, (late_s - early_s) ** 2 / 12, spread_s2 / (2 * NEIGHBOURS))
+    mean_s, own = _truncated(centre_s, spread_s2**0.5, low_s, high_s)
+    reach_s = float("inf") if np.mean(regular) > 0.5 else 2 * NEIGHBOURS * period_s
+    return mean_s, own, np.minimum(shared, flat), reach_s
+
+
+def _jitter(beats: Floats, low_s: Floats, high_s: Floats) -> float:
+    """Variance of the changes around their beat, in s^2.
+
+    Expectation-maximisation for times that are only known by interval: the middles of the intervals alone would hide
+    a jitter smaller than these. Changes far off the beat follow a pause or a gap and are left out.
+    """
+    middle_s = (low_s + high_s) / 2
+    fitted_s = _local_line(beats, middle_s)
+    spread_s2 = float(np.median((high_s - low_s) ** 2)) / 12
+    usual = np.abs(middle_s - fitted_s) <= OFF_BEAT * (spread_s2 + float(np.median((middle_s - fitted_s) ** 2))) ** 0.5
+    for _ in range(ROUNDS):
+        mean_s, within_s2 = _truncated(fitted_s, spread_s2**0.5, low_s, high_s)
+        fitted_s = _local_line(beats, mean_s)
+        spread_s2 = max(float(np.mean(((mean_s - fitted_s) ** 2 + within_s2)[usual])), SMALLEST_JITTER_S**2)
+    return spread_s2
+
+
+def _sharpen(changed_s: Floats, period_s: float) -> float:
+    """The period near ``period_s`` that the first changes follow best: the peak of their periodogram."""
+    at_s = changed_s[:SHARPEN_CHANGES] - changed_s[0]
+    if len(at_s) < NEIGHBOURS:
+        return period_s
+    finest = period_s / (4 * SHARPEN_CHANGES)
+    candidates = np.arange(0.75 * period_s, 1.25 * period_s, finest)
+    strength = np.abs(np.exp(2j * np.pi * at_s / candidates[:, None]).sum(axis=1))
+    return float(candidates[strength.argmax()])
 
 
 def _count_beats(middle_s: Floats, period_s: float) -> Floats:
@@ -135,7 +196,7 @@ def _local_line(x: Floats, y: Floats) -> Floats:
     return np.asarray(y[0] + slope * (x - x[0]) + mean_off + tilt * (x - mean_x), dtype=np.float64)
 
 
-def _truncated(centre: Floats, spread: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+def _truncated(centre: Floats, spread: float, low: Floats, high: Floats) -> tuple[Floats, Floats]:
     """Mean and variance of a normal variable known to lie between ``low`` and ``high``."""
     from scipy.special import ndtr
 
