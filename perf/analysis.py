@@ -126,6 +126,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.job:
         result = (load_job if asked.job == "load" else analyse_job)(asked.root, asked.resamples)
+        result["process_cpu_s"] = time.process_time()
         result["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(json.dumps(result))
         return
