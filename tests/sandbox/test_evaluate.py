@@ -1,5 +1,6 @@
 """Judging programs with real processes: verdicts, limits of time, and what an outcome carries."""
 
+import socket
 import time
 
 import pytest
@@ -82,3 +83,55 @@ def test_keys_must_be_unique():
     job = Job("same", "", "", "script", 1.0)
     with pytest.raises(ValueError, match="unique"):
         list(evaluate([job, job]))
+
+
+def test_only_jobs_that_may_use_the_network_reach_it():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = f"import socket\nsocket.create_connection(('127.0.0.1', {server.getsockname()[1]}), timeout=2)"
+        jobs = [Job("inside", code, "", "script", 5.0), Job("outside", code, "", "script", 5.0, network=True)]
+        outcomes = {outcome.key: outcome.status for outcome in evaluate(jobs)}
+    assert outcomes == {"inside": "fail", "outside": "pass"}
+
+
+def test_services_inside_a_program_work_and_do_not_meet():
+    code = (
+        "import socket, time\n"
+        "server = socket.create_server(('127.0.0.1', 8765))\n"
+        "client = socket.create_connection(('127.0.0.1', 8765))\n"
+        "time.sleep(0.3)\n"
+    )
+    jobs = [Job(str(index), code, "", "script", 5.0) for index in range(4)]
+    assert {outcome.status for outcome in evaluate(jobs, workers=4)} == {"pass"}
+
+
+def test_programs_start_with_an_empty_folder_of_their_own():
+    code = (
+        "import os, multiprocessing, tempfile\n"
+        "assert os.listdir() == []\n"
+        "open('file', 'w').write('x')\n"
+        "open(os.path.expanduser('~/file'), 'w').write('x')\n"
+        "with tempfile.TemporaryDirectory() as folder: pass\n"
+        "with multiprocessing.Pool(2) as pool:\n"
+        "    assert pool.map(abs, [-1, 2]) == [1, 2]\n"
+        "assert os.popen('echo a; id -u').read().split()[0] == 'a'\n"
+    )
+    outcomes = list(evaluate([Job(str(index), code, "", "script", 10.0) for index in range(3)]))
+    assert {(outcome.status, outcome.detail) for outcome in outcomes} == {("pass", "")}
+
+
+def test_sleeping_programs_leave_their_worker_to_others():
+    sleeper = "import time\ntime.sleep(3)"
+    jobs = [Job(str(index), sleeper, "", "script", 10.0, sleeps=True) for index in range(4)]
+    outcomes = list(evaluate(jobs, workers=1))
+    assert {outcome.status for outcome in outcomes} == {"pass"}
+    assert max(outcome.start_ns for outcome in outcomes) < min(outcome.end_ns for outcome in outcomes)
+
+
+def test_a_program_found_asleep_leaves_its_worker_too():
+    jobs = [
+        Job("asleep", "import time\ntime.sleep(6)", "", "script", 20.0, expected_s=9.0),
+        Job("awake", "", "", "script", 10.0),
+    ]
+    outcomes = {outcome.key: outcome for outcome in evaluate(jobs, workers=1)}
+    assert outcomes["asleep"].start_ns < outcomes["awake"].start_ns
+    assert outcomes["awake"].end_ns < outcomes["asleep"].end_ns

@@ -104,6 +104,7 @@ class _Controller:
         self._running: dict[str, tuple[Job, float]] = {}
         self._attempts: dict[str, int] = {}
         self._failed_starts: dict[int, int] = {}
+        self._asleep: set[str] = set()
         self._first: dict[str, Outcome] = {}
         self._ready: set[int] = set()
         self._of_tier: dict[int, Host] = {}
@@ -124,7 +125,10 @@ class _Controller:
                     if message["event"] == "ready":
                         self._check_layers(message["layers"])
                         self._ready.add(tier)
+                    elif message["event"] == "asleep":
+                        self._asleep.add(message["key"])
                     else:
+                        self._asleep.discard(message["key"])
                         job, _ = self._running.pop(message["key"])
                         yield from self._judged(job, verdict.outcome(job, message))
             self._end_stuck()
@@ -151,12 +155,13 @@ class _Controller:
 
     def _dispatch(self) -> None:
         """Give waiting jobs to ready zygotes while workers are free; sleepers need no worker."""
-        sleepers = sum(job.sleeps for job, _ in self._running.values())
+        sleepers = sum(job.sleeps or key in self._asleep for key, (job, _) in self._running.items())
         busy = len(self._running) - sleepers
         left = []
         for job in self._waiting:
             tier = self._tier[job.key]
-            free = sleepers < MAX_SLEEPERS if job.sleeps else busy < self._workers
+            room = busy + sleepers < self._workers + MAX_SLEEPERS
+            free = room and (sleepers < MAX_SLEEPERS if job.sleeps else busy < self._workers)
             if not free or tier not in self._ready or not self._send(job, tier):
                 left.append(job)
             elif job.sleeps:
@@ -198,6 +203,7 @@ class _Controller:
             if self._tier[job.key] != tier:
                 continue
             del self._running[job.key]
+            self._asleep.discard(job.key)
             self._attempts[job.key] = self._attempts.get(job.key, 0) + 1
             if self._attempts[job.key] < _ATTEMPTS:
                 self._waiting.insert(0, job)

@@ -103,6 +103,8 @@ def _piped_subprocesses() -> Iterator[None]:
 def install_process_functions() -> None:
     """Replace what starts and kills processes by wrappers that print, shield and answer like the official ones.
 
+    One difference: a program may kill every child of its own. The official wrapper knows only those of ``subprocess``,
+    and a ``multiprocessing.Pool`` whose workers cannot be killed hangs now and then, until the official 241 s are up.
     The process ends with the sample, so nothing is restored.
     """
     children: list[int] = []
@@ -115,7 +117,7 @@ def install_process_functions() -> None:
     def safe_kill(pid: int, sig: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.getpgid(pid)
-            if pid == own_pid or pid in children:
+            if pid == own_pid or pid in children or _is_child(pid, own_pid):
                 kill(pid, sig)
             else:
                 print(f"Prevented attempt to kill PID {pid} with signal {sig}")
@@ -196,6 +198,14 @@ def close_figures() -> None:
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is not None:
         pyplot.close("all")
+
+
+def _is_child(pid: int, parent: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return int(stat.read().rpartition(")")[2].split()[1]) == parent
+    except (OSError, IndexError, ValueError):
+        return False
 
 
 def _names_kill(command: Any) -> bool:

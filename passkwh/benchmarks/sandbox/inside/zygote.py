@@ -18,6 +18,8 @@ from .lines import Lines
 GRACE_S = 1.0
 """How long after a sample's own deadline its process is killed."""
 WATCH_S = 0.05
+_ASLEEP_AFTER_S = 2.0
+_ASLEEP_BELOW = 0.2
 _REPORT_FD = 3
 
 
@@ -35,6 +37,7 @@ class _Live:
     report: bytearray = field(default_factory=bytearray)
     peak_bytes: int = 0
     killed: str = ""
+    asleep: bool = False
 
 
 class Zygote:
@@ -143,16 +146,19 @@ class Zygote:
                 continue
             resident, cpu_s = tree.usage(live.pid, self._own_bytes)
             live.peak_bytes = max(live.peak_bytes, resident)
-            if resident > self._limits["memory_bytes"]:
-                self._kill(
-                    live, f"it used {resident >> 20} MiB of memory, {self._limits['memory_bytes'] >> 20} allowed"
-                )
+            elapsed_s = (time.monotonic_ns() - live.start_ns) / 1e9
+            if not live.asleep and elapsed_s > _ASLEEP_AFTER_S and cpu_s < _ASLEEP_BELOW * elapsed_s:
+                live.asleep = True
+                self._lines.send({"event": "asleep", "key": live.job["key"]})
+            allowed = self._limits["memory_bytes"]
+            if resident > allowed:
+                self._kill(live, f"it used {resident >> 20} MiB of memory, {allowed >> 20} allowed")
             elif cpu_s > live.job["timeout_s"] * self._limits["cpu_factor"] + GRACE_S:
                 self._kill(live, f"it used {cpu_s:.0f} s of CPU time")
 
     def _kill(self, live: _Live, why: str) -> None:
         live.killed = why
-        for process in reversed(tree.descendants(live.pid)):
+        for process in tree.descendants(live.pid):  # the first is process 1 of its namespace: the others end with it
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
