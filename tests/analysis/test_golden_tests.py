@@ -130,9 +130,10 @@ def test_levene_shapiro_durbin_watson(ties: bool) -> None:
     assert levene_over_time(residuals).statistic == pytest.approx(halves.statistic, rel=EXACT)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=30))
 @settings(deadline=None)
-def test_adjusted_p_values(p: list[float]) -> None:
+def test_adjusted_p_values(thousandths: list[int]) -> None:
+    p = [n / 1000 for n in thousandths]
     for ours, theirs in (("bonferroni", "bonferroni"), ("holm", "holm"), ("bh", "fdr_bh")):
         assert np.allclose(adjust(p, ours), multipletests(p, method=theirs)[1], rtol=EXACT, atol=1e-15)  # type: ignore[arg-type]
     assert adjust([0.01, None, 0.02], "holm") == [0.02, None, 0.02]
