@@ -34,7 +34,7 @@ OFF_BEAT = 4.0
 JITTER_CHANGES = 2000
 """The jitter is found from so many changes."""
 
-ROUNDS = 20
+ROUNDS = 12
 """How often the jitter is improved; it comes down from the width of the intervals and is left rather too large."""
 
 REFINEMENTS = 3
@@ -121,6 +121,8 @@ def _on_beat(low_s: Floats, high_s: Floats, period_s: float) -> tuple[Floats, Fl
     centre_s = fitted_s + np.where(regular, (early_s + late_s) / 2, 0.0)
     shared = np.where(regular, (late_s - early_s) ** 2 / 12, spread_s2 / (2 * NEIGHBOURS))
     mean_s, own = _truncated(centre_s, spread_s2**0.5, low_s, high_s)
+    # A shift of the beat moves a change only as far as its interval lets it (for a truncated normal, by this factor).
+    shared *= np.minimum(own / spread_s2, 1.0) ** 2
     reach_s = float("inf") if np.mean(regular) > 0.5 else 2 * NEIGHBOURS * period_s
     return mean_s, own, np.minimum(shared, flat), reach_s
 
