@@ -6,8 +6,8 @@
 groundtruth: reference solutions (every N-th task). models: programs as models write them, made from the reference
 solutions with a fixed seed: right, wrong, cut off, endless, leaving by `os._exit`, importing heavy libraries. Both
 evaluators get the same programs, the same number of workers and run one after the other in the same session; the
-official one runs in the benchmark's environment, with its source unpacked into a temporary folder. sandbox: a trivial
-program, judged with and without isolation's layers, for the cost per program.
+official one runs in the benchmark's environment, with its source unpacked into a temporary folder. sandbox: programs
+that do nothing, one at a time, from fork to the last trace of them gone.
 
 The official evaluator waits 241 s and more for each endless program. The last line of stdout is one JSON object.
 """

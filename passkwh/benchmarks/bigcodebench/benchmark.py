@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from passkwh.benchmarks.bigcodebench.groundtruth import MIN_TIMEOUT_S, GroundTru
 from passkwh.benchmarks.bigcodebench.options import Options
 from passkwh.benchmarks.bigcodebench.tiers import modules, tiers
 from passkwh.benchmarks.bigcodebench.verdicts import Verdicts
-from passkwh.benchmarks.sandbox import Job, Outcome, Tier, default_limits, evaluate
+from passkwh.benchmarks.sandbox import Job, Outcome, Tier, default_limits, default_workers, evaluate
 from passkwh.benchmarks.sandbox.suspicion import reasons
 from passkwh.errors import UsageError
 from passkwh.passk import mean_pass_at_k
@@ -47,7 +46,7 @@ class BigCodeBench:
             sha256=content_hash(*[vars(problem) for problem in self._problems.values()]),
             tasks=len(self._tasks),
         )
-        self._workers = self._options.workers or len(os.sched_getaffinity(0))
+        self._workers = self._options.workers or default_workers()
         self._limits = default_limits(self._workers)
         built = environment.find() if self._options.subset != "sample" else None
         self._environment = built or environment.own()

@@ -38,9 +38,12 @@ def evaluate(
     ``python`` is the interpreter of the environment the jobs run in (this one when None), ``workers`` how many run at
     a time (one per core when None). Closing the iterator ends all processes.
 
-    Raises UsageError where the kernel refuses a layer of the isolation, unless ``unsafe`` accepts that.
+    Raises UsageError where the kernel refuses a layer of the isolation, unless ``unsafe`` accepts that, and on other
+    systems than Linux.
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    if sys.platform != "linux":
+        raise UsageError("generated code can be judged on Linux only: score this run there with `bench score`")
+    workers = workers or default_workers()
     if len({job.key for job in jobs}) != len(jobs):
         raise ValueError("keys of jobs must be unique")
     work = []
@@ -57,6 +60,11 @@ def evaluate(
             yield from controller.run()
         finally:
             controller.stop()
+
+
+def default_workers() -> int:
+    """One for each core this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_limits(workers: int) -> Limits:
