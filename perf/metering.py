@@ -17,7 +17,11 @@ this machine's hardware.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+
+# The banded systems are small: threads of the linear algebra would only get in each other's way.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import numpy.typing as npt
