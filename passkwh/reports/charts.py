@@ -41,7 +41,12 @@ def energy_accuracy(runs: Sequence[RunView]) -> alt.LayerChart | None:
     x = alt.X(
         "energy_wh:Q", title="energy of the run, gross (Wh) — lower is better", scale=alt.Scale(zero=False, padding=40)
     )
-    y = alt.Y("pass_at_1:Q", title="pass@1 — higher is better", scale=alt.Scale(zero=False, padding=30))
+    y = alt.Y(
+        "pass_at_1:Q",
+        title="pass@1 — higher is better",
+        scale=alt.Scale(zero=False, padding=30),
+        axis=alt.Axis(format="~g"),
+    )
     line = (
         alt.Chart(data[data["place"] == "on the frontier"])
         .mark_line(strokeDash=[6, 4], color="#b5482f")
@@ -68,7 +73,7 @@ def energy_accuracy(runs: Sequence[RunView]) -> alt.LayerChart | None:
         )
     )
     names = alt.Chart(data).mark_text(dy=-14, fontSize=12).encode(x=x, y=y, text="configuration:N")
-    return alt.layer(line, dots, names).properties(width=640, height=360)
+    return alt.layer(line, dots, names).properties(width=780, height=360)
 
 
 def power_timeline(run: RunView) -> alt.LayerChart | None:
@@ -99,7 +104,7 @@ def power_timeline(run: RunView) -> alt.LayerChart | None:
             strokeDash=alt.StrokeDash("channel:N", title="channel"),
         )
     )
-    return alt.layer(bands, lines).properties(width=640, height=200)
+    return alt.layer(bands, lines).properties(width=780, height=200)
 
 
 def _joined(run: RunView) -> list[Any]:

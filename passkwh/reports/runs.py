@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from passkwh.analysis.bootstrap import draw, intervals
+from passkwh.analysis.frames import expand, load
+from passkwh.analysis.pooling import compare
+from passkwh.analysis.results import Interval
+from passkwh.analysis.tasks import task_table
 from passkwh.errors import UsageError
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.store import RunFolder
@@ -44,6 +49,9 @@ class RunView:
     summary: Summary
     power: tuple[PowerPoint, ...]
     stages: tuple[Stage, ...]
+    intervals: dict[str, Interval]
+    """95 % intervals of the headline measures, by measure: bootstrap over tasks with the meter's error; empty where
+    the run has nothing to resample."""
 
     @property
     def net_kwh(self) -> float | None:
@@ -74,13 +82,17 @@ def load_runs(paths: Sequence[Path]) -> list[RunView]:
 
 
 def _run_folders(path: Path) -> list[Path]:
-    if (path / "manifest.json").exists() or not path.is_dir():
-        return [path]
-    found = sorted(child.parent for child in path.glob("*/manifest.json"))
-    complete = [folder for folder in found if (folder / "summary.json").exists()]
-    if not complete:
+    if path.is_dir() and not (path / "manifest.json").exists() and expand([path]) == [path]:
         raise UsageError(f"{path} holds no complete run: give run folders that `bench run` has finished")
-    return complete
+    return expand([path])
+
+
+def _intervals(path: Path) -> dict[str, Interval]:
+    try:
+        table = task_table(compare(load([path])))
+    except UsageError:  # no task with both a verdict and an energy: there is nothing to resample
+        return {}
+    return {interval.measure: interval for interval in intervals(draw(table))}
 
 
 def _labels(manifests: Sequence[Manifest]) -> list[str]:
@@ -123,7 +135,7 @@ def _view(folder: RunFolder, manifest: Manifest, label: str) -> RunView:
         ]
         power += _power(trace, session.index, start_ns, end_ns, offset_s)
         offset_s += ns_to_s(end_ns - start_ns)  # sessions follow each other; the pause between them is not the run's
-    return RunView(folder.path, label, manifest, summary, tuple(power), tuple(stages))
+    return RunView(folder.path, label, manifest, summary, tuple(power), tuple(stages), _intervals(folder.path))
 
 
 def _windows(manifest: Manifest, samples: Sequence[Sample]) -> list[Window]:
