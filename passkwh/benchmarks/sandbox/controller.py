@@ -70,7 +70,8 @@ def default_workers() -> int:
 def default_limits(workers: int) -> Limits:
     """Three quarters of this machine's memory, shared by the workers, at most the official 30 GiB each."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Limits(memory_bytes=max(1 << 30, min(30 << 30, total * 3 // 4 // workers >> 28 << 28)))
+    memory_bytes = max(1 << 30, min(30 << 30, total * 3 // 4 // workers >> 28 << 28))
+    return Limits(memory_bytes, processes=64 + 4 * default_workers())  # libraries start threads by the number of cores
 
 
 def _syntax_error(job: Job) -> Outcome | None:
