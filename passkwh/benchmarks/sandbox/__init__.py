@@ -2,6 +2,7 @@
 
 from passkwh.benchmarks.sandbox.controller import default_limits, default_workers, evaluate
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, Tier
+from passkwh.benchmarks.sandbox.probe import missing_layers
 
 VERSION = 1
 """Changes when the same program may get another verdict than before."""
@@ -16,4 +17,5 @@ __all__ = [
     "default_limits",
     "default_workers",
     "evaluate",
+    "missing_layers",
 ]
