@@ -110,8 +110,29 @@ def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
     for measure, estimate in draws.estimates.items():
         low, high = _bounds(draws.resampled[measure], level, draws.tasks)
         for i, label in enumerate(draws.labels):
-            result.append(_interval(measure, label, estimate[i], low[i], high[i], level))
+            found = _interval(measure, label, estimate[i], low[i], high[i], level)
+            result.append(_bounded(found, draws, i) if found.low == found.high and found.low is not None else found)
     return tuple(result)
+
+
+def _bounded(found: Interval, draws: Draws, i: int) -> Interval:
+    """An interval for a configuration that solved none or all of its tasks, of which resampling sees no variation.
+
+    The exact binomial bound over tasks (Clopper and Pearson 1934): for 0 of T, at most 1 - (alpha / 2)^(1 / T).
+    """
+    tail = (1.0 - found.level) / 2.0
+    furthest = 1.0 - tail ** (1.0 / draws.tasks)
+    note = f"{'no' if found.estimate == 0 else 'every'} task was solved: exact binomial bound over {draws.tasks} tasks"
+    energy_kwh = draws.estimates["energy_kwh"][i]
+    if found.measure.startswith("pass_at_") and found.measure != "pass_at_kwh":
+        if found.estimate == 0:
+            return found.model_copy(update={"high": furthest, "note": note})
+        if found.estimate == 1:
+            return found.model_copy(update={"low": 1.0 - furthest, "note": note})
+    if found.measure in ("pass_at_kwh", "solved_per_kwh") and found.estimate == 0:
+        solved = furthest * (draws.tasks if found.measure == "solved_per_kwh" else 1)
+        return found.model_copy(update={"high": finite(solved / energy_kwh), "note": note})
+    return found
 
 
 def contrasts(
@@ -131,6 +152,9 @@ def contrasts(
             difference = _interval(
                 measure, name, estimate[i] - estimate[j], differences[0][p], differences[1][p], level
             )
+            if measure.startswith("pass_at_") and difference.low is not None and difference.low == difference.high:
+                reason = "no task separates the two, so resampling sees no variation: read the equivalence test"
+                difference = difference.model_copy(update={"low": None, "high": None, "reason": reason})
             ratio = _interval(measure, name, ratio_estimates[p], ratios[0][p], ratios[1][p], level)
             result.append(
                 Contrast(measure=measure, a=draws.labels[i], b=draws.labels[j], difference=difference, ratio=ratio)

@@ -36,13 +36,13 @@ def analysis_tables(result: Analysis) -> list[Table]:
 
 
 def _headline_table(result: Analysis) -> Table:
-    rows = [(i.label, i.measure, i.estimate, i.low, i.high, i.reason) for i in result.intervals]
+    rows = [(i.label, i.measure, i.estimate, i.low, i.high, i.reason or i.note) for i in result.intervals]
     percent = f"{result.settings.level:.0%}"
     return make_table(
         "headlines",
         f"Headline measures with {percent} intervals over {result.tasks} tasks ({result.settings.energy} energy)",
         [("configuration", "text"), ("measure", "text"), ("estimate", "number"), ("low", "number"),
-         ("high", "number"), ("missing because", "text")],
+         ("high", "number"), ("note", "text")],
         rows,
     )  # fmt: skip
 

@@ -74,17 +74,22 @@ def homoscedastic(fit: LeastSquares) -> Floats:
     return covariance
 
 
-def cochrane_orcutt(y: Floats, x: Floats, series: NDArray[np.int64]) -> tuple[LeastSquares, float]:
+def cochrane_orcutt(y: Floats, x: Floats, series: NDArray[np.int64]) -> tuple[LeastSquares, float] | None:
     """Fit with AR(1) errors: alternate between the coefficients and the residuals' autocorrelation until both hold.
 
-    Each run's first row is lost, as in statsmodels' GLSAR. Returns the fit on whitened rows, and rho.
+    Each run's first row is lost, as in statsmodels' GLSAR. Returns the fit on whitened rows, and rho; None where what
+    is left does not determine the coefficients.
     """
     same = series[1:] == series[:-1]
     rho, fit = 0.0, least_squares(y, x)
     for _ in range(200):
         previous = rho
         rho = _autocorrelation(y - x @ fit.coefficients, same)
-        fit = least_squares((y[1:] - rho * y[:-1])[same], (x[1:] - rho * x[:-1])[same])
+        rows = (x[1:] - rho * x[:-1])[same]
+        length = np.linalg.norm(rows, axis=0)
+        if len(rows) <= x.shape[1] or not (length > 0).all() or np.linalg.cond((rows / length).T @ rows) > 1e14:
+            return None
+        fit = least_squares((y[1:] - rho * y[:-1])[same], rows)
         if abs(rho - previous) < 1e-13:
             break
     return fit, rho

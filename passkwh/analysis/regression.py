@@ -127,7 +127,11 @@ def fit(samples: pd.DataFrame, method: Method = "thesis") -> RegressionResult:
         return RegressionResult(method=method, errors=label, n=n, dropped=data.dropped, reason=why)
     rho = None
     if method == "GLSAR":
-        fitted, rho = cochrane_orcutt(data.outcome, data.predictors, data.series)
+        whitened = cochrane_orcutt(data.outcome, data.predictors, data.series)
+        if whitened is None:
+            why = f"{n} samples with energy are too few, or vary too little, to model autocorrelation"
+            return RegressionResult(method=method, errors=label, n=n, dropped=data.dropped, reason=why)
+        fitted, rho = whitened
         covariance = homoscedastic(fitted)
     else:
         fitted = least_squares(data.outcome, data.predictors)
@@ -172,7 +176,9 @@ def _result(
 ) -> RegressionResult:
     n, k = fitted.x.shape
     residuals, beta = fitted.residuals, fitted.coefficients
-    se = np.sqrt(np.diag(covariance))
+    exact = bool(np.abs(residuals).max() <= 1e-12 * max(float(np.abs(fitted.y).max()), 1e-300))
+    # Rounding can take a variance of nothing below zero.
+    se = np.zeros(k) if exact else np.sqrt(np.maximum(np.diag(covariance), 0.0))
     centred = "intercept" in data.names
     tss = float(((fitted.y - fitted.y.mean()) ** 2).sum()) if centred else float((fitted.y**2).sum())
     base = RegressionResult(
@@ -182,13 +188,11 @@ def _result(
         ),
         condition_number=finite(np.sqrt(np.linalg.cond(fitted.x.T @ fitted.x))),
     )  # fmt: skip
-    if np.abs(residuals).max() <= 1e-12 * max(float(np.abs(fitted.y).max()), 1e-300) or tss == 0:
+    if exact or tss == 0:
         return base.model_copy(update={"reason": "the predictors fit exactly; residual statistics do not exist"})
     r_squared = 1.0 - fitted.rss / tss
     log_likelihood = -0.5 * n * (np.log(2 * np.pi * fitted.rss / n) + 1.0)
-    # The intercept tests nothing, so F leaves it out; with a robust covariance it is a Wald test.
-    tested = [i for i, name in enumerate(data.names) if name != "intercept"]
-    f = float(beta[tested] @ np.linalg.solve(covariance[np.ix_(tested, tested)], beta[tested])) / len(tested)
+    f, tested = _wald(data.names, beta, covariance)
     skew, kurtosis = float(stats.skew(residuals)), float(stats.kurtosis(residuals, fisher=False))
     jarque_bera = n / 6.0 * (skew**2 + (kurtosis - 3.0) ** 2 / 4.0)
     omnibus = stats.normaltest(residuals) if n >= OMNIBUS_MIN_N else None
@@ -196,8 +200,8 @@ def _result(
         update={
             "r_squared": r_squared,
             "adj_r_squared": 1.0 - (n - centred) / (n - k) * (1.0 - r_squared),
-            "f_statistic": finite(f),
-            "f_p_value": finite(stats.f.sf(f, len(tested), n - k)),
+            "f_statistic": f,
+            "f_p_value": None if f is None else finite(stats.f.sf(f, tested, n - k)),
             "log_likelihood": float(log_likelihood),
             "aic": float(2 * k - 2 * log_likelihood),
             "bic": float(np.log(n) * k - 2 * log_likelihood),
@@ -210,6 +214,23 @@ def _result(
             "kurtosis": kurtosis,
         }
     )
+
+
+def _wald(
+    names: tuple[str, ...], beta: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> tuple[float | None, int]:
+    """F that all coefficients but the intercept's are zero, and their number; None where the errors do not allow it.
+
+    The intercept tests nothing, so F leaves it out; with a robust covariance it is a Wald test.
+    """
+    tested = [i for i, name in enumerate(names) if name != "intercept"]
+    if not tested:
+        return None, 0
+    block = covariance[np.ix_(tested, tested)]
+    scale = np.sqrt(np.diag(block))
+    if not (scale > 0).all() or np.linalg.matrix_rank(block / np.outer(scale, scale)) < len(tested):
+        return None, len(tested)
+    return finite(float(beta[tested] @ np.linalg.solve(block, beta[tested])) / len(tested)), len(tested)
 
 
 def _coefficient(name: str, estimate: float, se: float) -> Coefficient:

@@ -58,7 +58,8 @@ class Interval(Record):
     low: float | None
     high: float | None
     level: float
-    reason: str | None = None
+    reason: Annotated[str | None, Field(description="why a value is missing")] = None
+    note: Annotated[str | None, Field(description="what the interval rests on, where that is not the usual")] = None
 
 
 class Contrast(Record):

@@ -96,8 +96,21 @@ def test_contrasts_are_joint() -> None:
 def test_zero_passes_missing_energy_and_one_task_say_why() -> None:
     none = table(passed=np.zeros((3, 40), dtype=int))
     draws = draw(none, 200)
-    zero = next(i for i in intervals(draws) if i.measure == "pass_at_kwh")
-    assert (zero.estimate, zero.low, zero.high) == (0.0, 0.0, 0.0)
+    found = {(i.measure, i.label): i for i in intervals(draws)}
+    zero = found["pass_at_1", "c0"]
+    exact = stats.binomtest(0, 40).proportion_ci(method="exact")
+    assert (zero.estimate, zero.low) == (0.0, 0.0)
+    assert zero.high == pytest.approx(exact.high, rel=1e-9), "none of 40 does not show that it never happens"
+    assert "no task was solved" in str(zero.note)
+    kwh = found["energy_kwh", "c0"].estimate
+    assert kwh is not None
+    assert found["pass_at_kwh", "c0"].high == pytest.approx(exact.high / kwh, rel=1e-9)
+    assert found["solved_per_kwh", "c0"].high == pytest.approx(40 * exact.high / kwh, rel=1e-9)
+    every = draw(table(passed=np.full((3, 40), 2)), 200)
+    assert next(iter(intervals(every))).low == pytest.approx(1 - exact.high, rel=1e-9)
+    (same,) = contrasts(draws, ["pass_at_1"], [(0, 1)])
+    assert (same.difference.estimate, same.difference.low) == (0.0, None)
+    assert "equivalence" in str(same.difference.reason)
     (contrast,) = contrasts(draws, ["pass_at_kwh"], [(0, 1)])
     assert contrast.ratio.estimate is None
     assert "divide by zero" in str(contrast.ratio.reason)
