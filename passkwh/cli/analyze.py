@@ -38,7 +38,7 @@ def analyze(
     power: Annotated[float, typer.Option(help="For --plan: wanted power.")] = 0.8,
     published: Annotated[Path | None, typer.Option(help="Check a CSV of published rows instead of runs.")] = None,
     family: Annotated[str, typer.Option(help="For --published: frontier of models whose name starts so.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Write every table here as CSV, Parquet and LaTeX.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write tables (CSV, Parquet, LaTeX), runs and samples here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Tests, intervals, rankings and the frontier of a set of runs."""
@@ -101,6 +101,9 @@ def _overview(comparison: Comparison, settings: Settings, out: Path | None, as_j
         note(f"note: {text}")
     tables = analysis_tables(result)
     deliver(tables, [t for t in tables if t.name in SHOWN], result.model_dump(mode="json"), out, as_json)
+    if out is not None:
+        comparison.frames.run_table().to_csv(out / "runs.csv", index=False)
+        comparison.samples().to_parquet(out / "samples.parquet", index=False)
     for finding in result.findings:
         note(f"{finding.subject}: {finding.text}")
 

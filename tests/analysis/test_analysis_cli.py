@@ -70,6 +70,10 @@ def test_analyze_answers_and_writes_tables(pair: list[Path], tmp_path: Path) -> 
         rows = list(csv.DictReader(file))
     parquet = pq.read_table(out / "headlines.parquet").to_pylist()
     assert [float(r["estimate"]) for r in rows] == [r["estimate"] for r in parquet], "all digits in both"
+    tidy = pq.read_table(out / "samples.parquet")
+    assert tidy.num_rows == 120
+    assert set(tidy["configuration"].to_pylist()) == {"a-1B", "b-3B"}
+    assert len((out / "runs.csv").read_text().splitlines()) == 3
     latex = (out / "regression_01_thesis.tex").read_text()
     assert r"\toprule" in latex
     assert "R-squared (uncentered)" in latex
