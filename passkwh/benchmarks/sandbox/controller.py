@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from passkwh.benchmarks.sandbox import suspicion, verdict
+from passkwh.benchmarks.sandbox.cgroup import MemoryGroups
 from passkwh.benchmarks.sandbox.host import Host
 from passkwh.benchmarks.sandbox.imports import libraries, tier_of
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, Tier
@@ -110,6 +111,9 @@ class _Controller:
         self._waiting = sorted(
             jobs, key=lambda job: (-job.expected_s if job.expected_s > _LONG_S else 0.0, self._tier[job.key])
         )
+        self._groups = MemoryGroups(workers + MAX_SLEEPERS, limits.memory_bytes + limits.tmp_bytes * 5 // 4)
+        self._free_groups = list(range(len(self._groups.descriptors)))
+        self._group_of: dict[str, int] = {}
         self._running: dict[str, tuple[Job, float]] = {}
         self._attempts: dict[str, int] = {}
         self._failed_starts: dict[int, int] = {}
@@ -137,18 +141,18 @@ class _Controller:
                     elif message["event"] == "asleep":
                         self._asleep.add(message["key"])
                     else:
-                        self._asleep.discard(message["key"])
-                        job, _ = self._running.pop(message["key"])
+                        job = self._ended(message["key"])
                         yield from self._judged(job, verdict.outcome(job, message))
             self._end_stuck()
 
     def stop(self) -> None:
         for host in self._hosts:
             host.stop()
+        self._groups.close()
         self._selector.close()
 
     def _start(self, serving: set[int]) -> None:
-        host = Host(self._python, self._tiers, serving, self._limits)
+        host = Host(self._python, self._tiers, serving, self._limits, self._groups.descriptors)
         self._hosts.append(host)
         for tier, lines in host.lines.items():
             self._of_tier[tier] = host
@@ -187,12 +191,15 @@ class _Controller:
             "kind": job.kind,
             "timeout_s": job.timeout_s,
             "network": job.network,
+            "group": self._free_groups[-1] if self._free_groups else None,
             "strict": job.strict,
         }
         try:
             self._of_tier[tier].lines[tier].send(message)
         except OSError:  # the zygote is gone; its end of stream is noticed next
             return False
+        if self._free_groups:
+            self._group_of[job.key] = self._free_groups.pop()
         self._running[job.key] = (job, time.monotonic() + job.timeout_s + _LATE_S)
         return True
 
@@ -211,8 +218,7 @@ class _Controller:
         for job, _ in list(self._running.values()):
             if self._tier[job.key] != tier:
                 continue
-            del self._running[job.key]
-            self._asleep.discard(job.key)
+            self._ended(job.key)
             self._attempts[job.key] = self._attempts.get(job.key, 0) + 1
             if self._attempts[job.key] < _ATTEMPTS:
                 self._waiting.insert(0, job)
@@ -220,6 +226,14 @@ class _Controller:
                 yield Outcome(job.key, "error", "the evaluator's process died twice while it ran", now, now, 0.0)
         if any(self._tier[job.key] == tier for job in self._waiting):
             self._start({tier})
+
+    def _ended(self, key: str) -> Job:
+        """Take note that a job's process is gone."""
+        self._asleep.discard(key)
+        if key in self._group_of:
+            self._free_groups.append(self._group_of.pop(key))
+        job, _ = self._running.pop(key)
+        return job
 
     def _judged(self, job: Job, outcome: Outcome) -> Iterator[Outcome]:
         """Yield the outcome, or have an unusual program that passed looked at again first."""

@@ -24,7 +24,14 @@ _HERE = Path(__file__).parent
 class Host:
     """One chain of zygotes, of which those in ``serving`` take jobs."""
 
-    def __init__(self, python: Path, tiers: Sequence[Tier], serving: set[int], limits: Limits) -> None:
+    def __init__(
+        self,
+        python: Path,
+        tiers: Sequence[Tier],
+        serving: set[int],
+        limits: Limits,
+        groups: Sequence[int] = (),
+    ) -> None:
         self.lines: dict[int, Lines] = {}
         theirs: dict[int, socket.socket] = {}
         for index in sorted(serving):
@@ -41,14 +48,14 @@ class Host:
                 for index, tier in enumerate(tiers[: max(serving) + 1])
             ],
             "limits": asdict(limits),
-            "isolation": {"visible": list(folders(python))},
+            "isolation": {"visible": list(folders(python)), "groups": list(groups)},
         }
         try:
             self.process = subprocess.Popen(
                 [str(python), "-I", "-B", "-c", _BOOT, str(_HERE), json.dumps(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[sock.fileno() for sock in theirs.values()],
+                pass_fds=[*(sock.fileno() for sock in theirs.values()), *groups],
                 env=clean_environment(python),
                 start_new_session=True,
                 cwd="/",

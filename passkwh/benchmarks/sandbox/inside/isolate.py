@@ -70,6 +70,15 @@ class Isolation:
         if "processes" not in self.missing and self._own_pid_namespace is not None:
             syscalls.setns(self._own_pid_namespace, syscalls.CLONE_NEWPID)
 
+    def join_group(self, job: dict[str, Any]) -> None:
+        """In the sample's process, before its descriptors are closed: enter the control group that bounds its memory.
+
+        Where that fails the watchdog and the limit on address space remain.
+        """
+        if job["group"] is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._config["groups"][job["group"]], b"0")
+
     def enter(self, job: dict[str, Any], limits: dict[str, Any]) -> None:
         """In the sample's process; afterwards it can do no harm.
 

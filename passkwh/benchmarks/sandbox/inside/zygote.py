@@ -111,6 +111,7 @@ class Zygote:
         code = 1
         try:
             os.setsid()
+            self._isolation.join_group(job)
             _keep_only(write_end)
             send = report.sender(_REPORT_FD, key)
             try:
