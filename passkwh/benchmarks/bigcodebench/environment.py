@@ -6,7 +6,6 @@ import base64
 import csv
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -248,8 +247,3 @@ def _base64_sha256(file: Path) -> str:
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-def disk_bytes() -> int:
-    """Size of the environment on disk."""
-    return sum(os.lstat(path).st_size for path in folder().rglob("*"))
