@@ -200,6 +200,7 @@ def _warm_up(session: RunSession, prompts: Sequence[str]) -> None:
         start_ns = time.monotonic_ns()
         session.adapter.generate(prompts, decoding, [0] * len(prompts))
         window = session.window("warmup", start_ns)
+        session.recorder.flush()
         session.note(window)
         latencies_s.append(ns_to_s(window.end_ns - window.start_ns))
         recent = latencies_s[-3:]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from passkwh.benchmarks.base import Benchmark, GradesQuality
 from passkwh.harness.checks import check
 from passkwh.harness.measure import add, batches, measure, merge, scored_by_session
+from passkwh.harness.meter.condition import drift
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.store import RunFolder
 from passkwh.passk import expected_solved, mean_pass_at_k, pass_at_kwh, solved_per_kwh
@@ -16,8 +17,6 @@ from passkwh.units import joules_to_kwh, ns_to_s
 
 SHORT_WINDOW_S = 10.0
 """Below so much metered time, a counter's steps and clock edges are a visible part of the result."""
-IDLE_DRIFT = 0.02
-"""Idle power that moves between start and end by so much of the run's mean power makes net energy doubtful."""
 KS = (1, 5, 10, 25, 100)
 
 
@@ -136,16 +135,10 @@ def _warnings(
     if total.reason:
         yield f"an energy is missing: {total.reason}"
     for entry in totals:
-        before_w, after_w = entry.idle_before.mean_w, entry.idle_after.mean_w
         gross_j = add([entry.generation, entry.evaluation]).gross_j
-        if entry.counted and gross_j and before_w is not None and after_w is not None:
-            doubt_j = abs(after_w - before_w) * metered_s
-            if doubt_j > IDLE_DRIFT * gross_j:
-                yield (
-                    f"idle power of {entry.channel} moved from {before_w:.2f} W to {after_w:.2f} W: net energy is in "
-                    f"doubt by {doubt_j / gross_j:.0%} of gross, more than {IDLE_DRIFT:.0%}; use a longer --idle-s "
-                    "on a quiet machine"
-                )
+        moved = drift(entry.idle_before, entry.idle_after)
+        if entry.counted and gross_j is not None and moved and (warning := moved.warning(metered_s, gross_j)):
+            yield warning
     missing = sum(s.verdict is not None and s.verdict.status == "not_evaluated" for s in samples)
     if missing:
         reason = next(s.verdict.detail for s in samples if s.verdict and s.verdict.status == "not_evaluated")

@@ -90,15 +90,16 @@ def idle(mean_w: float | None, se_w: float = 0.1) -> IdleBaseline:
     return IdleBaseline(channel="lab", mean_w=mean_w, se_w=se_w, duration_s=10.0, reason=None if mean_w else "lost")
 
 
-def test_drift_is_reported_when_it_is_large_and_clear() -> None:
+def test_drift_is_reported_when_it_matters_and_is_clear() -> None:
     found = drift(idle(60.0), idle(66.0))
     assert found is not None
-    warning = str(found.warning())
-    for word in ("60.00 W", "66.00 W", "+10%", "threshold 5%", "bench analyze --idle"):
+    warning = str(found.warning(metered_s=10.0, gross_j=1000.0))  # 6 W x 10 s = 60 J of 1000 J
+    for word in ("60.00 W", "66.00 W", "6%", "threshold 2%", "bench analyze --idle"):
         assert word in warning
-    for small in (drift(idle(60.0), idle(61.0)), drift(idle(60.0, 3.0), idle(66.0, 3.0))):
-        assert small is not None
-        assert small.warning() is None
+    assert found.warning(metered_s=10.0, gross_j=4000.0) is None  # 1.5 % of gross
+    unclear = drift(idle(60.0, 3.0), idle(66.0, 3.0))
+    assert unclear is not None
+    assert unclear.warning(metered_s=10.0, gross_j=1000.0) is None
     assert drift(idle(60.0), idle(None)) is None
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from passkwh.harness.meter.trace import Trace
 from passkwh.records import IdleBaseline
 
-DRIFT = 0.05
-"""An idle power that changed by more than this between start and end is reported."""
+DRIFT = 0.02
+"""A change of idle power between start and end is reported when it moves net energy by more than this share of gross."""
 
 CLEAR = 3.0
 """... if the change is also more than so many of its standard errors."""
@@ -42,15 +42,14 @@ class Drift:
         """Idle power after less before."""
         return self.after_w - self.before_w
 
-    def warning(self) -> str | None:
-        """What to tell the user where the baseline moved."""
-        scale_w = max(abs(self.before_w), 1e-9)
-        if abs(self.change_w) <= DRIFT * scale_w or abs(self.change_w) <= CLEAR * self.se_w:
+    def warning(self, metered_s: float, gross_j: float) -> str | None:
+        """What to tell the user where the baseline moved enough to matter over ``metered_s`` that cost ``gross_j``."""
+        doubt = abs(self.change_w) * metered_s / gross_j if gross_j > 0 else 0.0
+        if doubt <= DRIFT or abs(self.change_w) <= CLEAR * self.se_w:
             return None
         return (
-            f"{self.channel}: idle power went from {self.before_w:.2f} W to {self.after_w:.2f} W "
-            f"({self.change_w / scale_w:+.0%}, threshold {DRIFT:.0%}); net energy depends on which is subtracted: "
-            "compare 'bench analyze --idle before' with '--idle mean'"
+            f"{self.channel}: idle power went from {self.before_w:.2f} W to {self.after_w:.2f} W, which moves net energy by "
+            f"{doubt:.0%} of gross (threshold {DRIFT:.0%}): compare 'bench analyze --idle before' with '--idle mean'"
         )
 
 
