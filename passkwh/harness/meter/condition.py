@@ -10,7 +10,7 @@ from passkwh.harness.meter.trace import Trace
 from passkwh.records import IdleBaseline
 
 DRIFT = 0.02
-"""A change of idle power between start and end is reported when it moves net energy by more than this share of gross."""
+"""A change of idle power between start and end is reported when it moves net energy by more of gross than this."""
 
 CLEAR = 3.0
 """... if the change is also more than so many of its standard errors."""
@@ -48,7 +48,7 @@ class Drift:
         if doubt <= DRIFT or abs(self.change_w) <= CLEAR * self.se_w:
             return None
         return (
-            f"{self.channel}: idle power went from {self.before_w:.2f} W to {self.after_w:.2f} W, which moves net energy by "
+            f"{self.channel}: idle power went from {self.before_w:.2f} W to {self.after_w:.2f} W, moving net energy by "
             f"{doubt:.0%} of gross (threshold {DRIFT:.0%}): compare 'bench analyze --idle before' with '--idle mean'"
         )
 
