@@ -295,6 +295,9 @@ class Summary(Record):
     samples: int
     solved: Annotated[float | None, Field(description="expected number of tasks solved by one sample")]
     pass_at_k: Annotated[dict[str, float], Field(description="by k; empty for a benchmark without verdicts")]
+    pass_at_k_trusted: Annotated[
+        dict[str, float], Field(description="as pass_at_k, but a pass under suspicion counts as a failure")
+    ] = {}
     metrics: Annotated[dict[str, float], Field(description="the benchmark's corpus-level metrics")] = {}
     metrics_per_kwh: Annotated[
         dict[str, float], Field(description="metric / energy_kwh, of those metrics of which more is better")

@@ -44,8 +44,7 @@ def summarise(
     """The summary of a run from its measured samples; of its metrics, those in ``quality`` are also given per kWh."""
     counts = _counts(samples)
     has_verdicts = any(sample.verdict is not None for sample in samples)
-    most = max((n for n, _ in counts), default=0)
-    pass_at = {str(k): mean_pass_at_k([c for c in counts if c[0] >= k], k) for k in KS if k <= most}
+    pass_at = _pass_at(counts)
     solved = expected_solved(counts) if has_verdicts and counts else None
 
     counted = [total for total in totals if total.counted]
@@ -74,7 +73,8 @@ def summarise(
         tasks=manifest.benchmark.tasks,
         samples=len(samples),
         solved=solved,
-        pass_at_k={k: value for k, value in pass_at.items() if value is not None} if has_verdicts else {},
+        pass_at_k=pass_at if has_verdicts else {},
+        pass_at_k_trusted=_pass_at(_counts(samples, trusted=True)) if has_verdicts else {},
         metrics=metrics,
         metrics_per_kwh={
             name: per_kwh for name in quality if (per_kwh := pass_at_kwh(metrics.get(name), total.gross_j)) is not None
@@ -106,14 +106,20 @@ def _unmetered() -> Energy:
     return Energy(gross_j=None, net_j=None, reason="no channel was metered")
 
 
-def _counts(samples: Sequence[Sample]) -> list[tuple[int, int]]:
+def _pass_at(counts: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """pass@k for every usual k that some task has samples for."""
+    found = {str(k): mean_pass_at_k([count for count in counts if count[0] >= k], k) for k in KS}
+    return {k: value for k, value in found.items() if value is not None}
+
+
+def _counts(samples: Sequence[Sample], *, trusted: bool = False) -> list[tuple[int, int]]:
     """(evaluated samples, passes) of each task; what was not evaluated counts neither way."""
     evaluated: Counter[str] = Counter()
     passed: Counter[str] = Counter()
     for sample in samples:
         if sample.verdict is not None and sample.verdict.status != "not_evaluated":
             evaluated[sample.task_id] += 1
-            passed[sample.task_id] += sample.verdict.status == "pass"
+            passed[sample.task_id] += sample.verdict.status == "pass" and not (trusted and sample.verdict.suspect)
     return [(n, passed[task_id]) for task_id, n in evaluated.items()]
 
 
@@ -143,5 +149,11 @@ def _warnings(
     if missing:
         reason = next(s.verdict.detail for s in samples if s.verdict and s.verdict.status == "not_evaluated")
         yield f"{missing} of {len(samples)} samples were not evaluated and count neither way: {reason}"
+    doubted = [s.verdict for s in samples if s.verdict and s.verdict.status == "pass" and s.verdict.suspect]
+    if doubted:
+        yield (
+            f"{len(doubted)} passes are under suspicion (first: {doubted[0].suspect[0]}): pass_at_k counts them, "
+            "pass_at_k_trusted does not; look at them in samples.jsonl"
+        )
     if len(manifest.sessions) > 1:
         yield f"the run was interrupted and resumed {len(manifest.sessions) - 1} time(s); each session has its own idle"
