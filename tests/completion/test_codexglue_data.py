@@ -89,6 +89,7 @@ def test_common_java_literals_keep_their_value() -> None:
         (b"", "java"),
         (b'String s = "open;\n', "java"),
         (b"int \xff;", "java"),
+        (b"0", "java"),
     ],
 )
 def test_what_is_not_source_says_why(source: bytes, language: str) -> None:

@@ -165,7 +165,7 @@ def _java_tokens(source: bytes) -> Iterator[Token]:
         found = list(tokenizer.tokenize(source.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise NotSource(f"not UTF-8: {error.reason} at byte {error.start}") from None
-    except tokenizer.LexerError as error:
+    except Exception as error:  # beside its own LexerError it raises what it trips over, as TypeError for a lone "0"
         raise NotSource(f"not Java: {error}") from None
     for token in found:
         if isinstance(token, (tokenizer.String, tokenizer.Character)):
