@@ -88,6 +88,7 @@ print(json.dumps([peak, adapters.memory_needed(found, 2, 404, "cpu")]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
 def test_the_estimate_covers_what_the_embedded_model_takes(smollm2: Any) -> None:
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=False)
