@@ -187,6 +187,7 @@ class Session(Record):
     index: int
     started_at: Annotated[str, Field(description="UTC, ISO 8601")]
     windows: Annotated[tuple[Window, ...], Field(description="idle and warm-up; batches stand in the samples")] = ()
+    busy: Annotated[float | None, Field(ge=0, description="share of all CPUs in use while idle was measured")] = None
 
 
 class Manifest(Record):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from passkwh.adapters.base import Adapter
 from passkwh.adapters.checkpoint import Checkpoint, content_revision, count_parameters
+from passkwh.adapters.device import bound_kernel_caches
 from passkwh.adapters.hub import QUANTS, resolve
 from passkwh.adapters.memory import check_memory, memory_free, memory_needed
 
@@ -65,6 +66,7 @@ def prepare(
 
 def load(checkpoint: Checkpoint, device: str = "auto") -> Adapter:
     """The model, in memory and ready to answer. ``checkpoint`` as ``prepare`` returned it."""
+    bound_kernel_caches()
     module, _, name = ADAPTERS[checkpoint.adapter].partition(":")
     make: Callable[[Checkpoint, str], Any] = getattr(importlib.import_module(module), name)
     adapter: Adapter = make(checkpoint, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ def pick(device: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
     return device
+
+
+def bound_kernel_caches() -> None:
+    """Keep PyTorch's CPU kernels from growing with every new prompt length; to be called before the first operation.
+
+    They compile one matrix product per shape and keep 1,024 of them: some megabytes for each length, which never come
+    back. A model meets a few shapes again and again and the others once, so 64 are as fast.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "64")
 
 
 def dtype_name(config: dict[str, Any], device: str) -> str:

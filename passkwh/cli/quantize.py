@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
-
-if TYPE_CHECKING:
-    from passkwh.adapters.quantize import SpentEnergy
 
 
 def quantize(
@@ -25,6 +20,7 @@ def quantize(
     from passkwh import adapters
     from passkwh.adapters import quantize as quantizing
     from passkwh.harness.meter.registry import open_meter
+    from passkwh.harness.spending import quantizing_span
 
     if quant == "none":
         raise UsageError("--quant none is the model as it is: give gptq-int8, gptq-int4 or awq")
@@ -32,7 +28,7 @@ def quantize(
     for channel in open_meter(meter):  # a wrong name is told before the work, not after it
         channel.close()
     made_here = any("quantize" in step for step in checkpoint.pending)
-    checkpoint = adapters.prepare(checkpoint, note, lambda: _metered(meter))
+    checkpoint = adapters.prepare(checkpoint, note, lambda: quantizing_span(meter))
     assert checkpoint.path is not None
     manifest = quantizing.read_manifest(checkpoint.path)
     result = {
@@ -59,40 +55,3 @@ def quantize(
             ["energy", cost],
         ]
     print_table(table(f"{model} {quant}", ["", ""], rows))
-
-
-@contextmanager
-def _metered(meter: str) -> Iterator[Callable[[], SpentEnergy]]:
-    """Record the block; what is yielded tells afterwards what the counted channels drew in it, idle power included."""
-    import time
-
-    import pyarrow as pa
-
-    from passkwh.adapters.quantize import SpentEnergy
-    from passkwh.harness.meter.recorder import Recorder
-    from passkwh.harness.meter.registry import open_meter
-    from passkwh.harness.meter.trace import Trace
-
-    channels = open_meter(meter)
-    tables: list[pa.Table] = []
-    span: list[int] = []
-
-    def spent() -> SpentEnergy:
-        counted = [channel.info for channel in channels if channel.info.counted]
-        trace = Trace.from_table(pa.concat_tables(tables), [channel.info for channel in channels])
-        energies = [trace.energy(info.name, 0, span[0], span[1]) for info in counted]
-        kinds = {info.provenance for info in counted}
-        missing = next((energy.reason for energy in energies if energy.gross_j is None), None)
-        if missing or not energies:
-            return SpentEnergy(gross_j=None, provenance=None, reason=missing or "the meter has no channel that counts")
-        total_j = sum(energy.gross_j or 0.0 for energy in energies)
-        return SpentEnergy(gross_j=total_j, provenance=kinds.pop() if len(kinds) == 1 else "mixed")
-
-    try:
-        with Recorder(channels, tables.append, session=0):
-            start_ns = time.monotonic_ns()
-            yield spent
-            span += [start_ns, time.monotonic_ns()]
-    finally:
-        for channel in channels:
-            channel.close()

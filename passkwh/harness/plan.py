@@ -12,6 +12,8 @@ from passkwh.benchmarks.base import Benchmark
 from passkwh.harness.meter.registry import open_meter
 from passkwh.records import ChannelInfo, Spec, content_hash
 
+CHARACTERS_PER_TOKEN = 3
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -23,6 +25,8 @@ class Plan:
     checkpoint: Checkpoint
     folder: Path
     channels: tuple[ChannelInfo, ...]
+    tokens_per_row: int
+    """Prompt and completion of the longest row, roughly: before there is a tokenizer, a token is three characters."""
     memory_needed_bytes: int
     memory_free_bytes: int
 
@@ -48,13 +52,16 @@ def plan(spec: Spec, out: Path) -> Plan:
     if spec.max_new_tokens is None:
         spec = spec.model_copy(update={"max_new_tokens": benchmark.default_max_new_tokens})
     assert spec.max_new_tokens is not None
+    longest = max(max(len(task.request.text), len(task.request.instruction)) for task in benchmark.tasks)
+    tokens_per_row = longest // CHARACTERS_PER_TOKEN + spec.max_new_tokens
     return Plan(
         spec=spec,
         benchmark=benchmark,
         checkpoint=checkpoint,
         folder=out / run_name(spec),
         channels=tuple(channel.info for channel in channels),
-        memory_needed_bytes=adapters.memory_needed(checkpoint, spec.batch_size, spec.max_new_tokens),
+        tokens_per_row=tokens_per_row,
+        memory_needed_bytes=adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row),
         memory_free_bytes=adapters.memory_free(),
     )
 

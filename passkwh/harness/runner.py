@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import psutil
+
 from passkwh import adapters
 from passkwh.adapters.base import Adapter, Completion, Decoding, TellsTokens
 from passkwh.adapters.checkpoint import Checkpoint
@@ -24,6 +26,7 @@ from passkwh.harness.meter.registry import open_meter
 from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.harness.plan import Plan
 from passkwh.harness.progress import Progress, Silent, Status
+from passkwh.harness.spending import quantizing_span
 from passkwh.harness.store import RunFolder, check_new
 from passkwh.harness.summarise import finish
 from passkwh.records import (
@@ -72,6 +75,7 @@ class RunSession:
     progress: Progress
     index: int
     windows: list[Window] = field(default_factory=list)
+    busy: float = 0.0
 
     def window(self, kind: str, start_ns: int) -> Window:
         """A window of this session from ``start_ns`` to now."""
@@ -83,7 +87,9 @@ class RunSession:
         """Keep an idle or warm-up window in the manifest, on disk at once."""
         self.windows.append(window)
         sessions = list(self.manifest.sessions)
-        sessions[self.index] = sessions[self.index].model_copy(update={"windows": tuple(self.windows)})
+        sessions[self.index] = sessions[self.index].model_copy(
+            update={"windows": tuple(self.windows), "busy": self.busy}
+        )
         self.manifest = self.manifest.model_copy(update={"sessions": tuple(sessions)})
         self.folder.write_manifest(self.manifest)
 
@@ -112,8 +118,12 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
     if existing is None:
         check_new(plan.folder)
     try:
-        checkpoint = adapters.prepare(plan.checkpoint, lambda stage: progress.update(Status(stage, 0, 0)))
-        adapters.check_memory(checkpoint, plan.spec.batch_size, plan.spec.max_new_tokens or 1)
+        checkpoint = adapters.prepare(
+            plan.checkpoint,
+            lambda stage: progress.update(Status(stage, 0, 0)),
+            lambda: quantizing_span(plan.spec.meter),
+        )
+        adapters.check_memory(checkpoint, plan.spec.batch_size, plan.tokens_per_row)
         return _run_metered(plan, checkpoint, existing, progress)
     finally:
         if existing is not None:
@@ -186,9 +196,12 @@ def _idle(session: RunSession, kind: str) -> None:
     if session.plan.spec.idle_s <= 0:
         return
     session.tell("measuring idle power", 0, 0)
+    psutil.cpu_percent()  # what it returns next is the mean since now
     start_ns = time.monotonic_ns()
     time.sleep(session.plan.spec.idle_s)
-    session.note(session.window(kind, start_ns))
+    window = session.window(kind, start_ns)
+    session.busy = max(session.busy, psutil.cpu_percent() / 100)
+    session.note(window)
 
 
 def _warm_up(session: RunSession, prompts: Sequence[str]) -> None:

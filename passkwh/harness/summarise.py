@@ -17,6 +17,8 @@ from passkwh.units import joules_to_kwh, ns_to_s
 
 SHORT_WINDOW_S = 10.0
 """Below so much metered time, a counter's steps and clock edges are a visible part of the result."""
+BUSY = 0.10
+"""CPU use during the idle windows above which the machine was not ours alone."""
 KS = (1, 5, 10, 25, 100)
 
 
@@ -140,6 +142,12 @@ def _warnings(
         )
     if total.reason:
         yield f"an energy is missing: {total.reason}"
+    busiest = max((session.busy or 0.0 for session in manifest.sessions), default=0.0)
+    if busiest > BUSY:
+        yield (
+            f"the CPUs were {busiest:.0%} busy while idle was measured, more than {BUSY:.0%}: something else ran on "
+            "this machine and slowed or heated what was measured; end it and run again with another --out"
+        )
     for entry in totals:
         gross_j = add([entry.generation, entry.evaluation]).gross_j
         moved = drift(entry.idle_before, entry.idle_after)
