@@ -33,7 +33,7 @@ def tasks() -> list[dict[str, str]]:
 CASES = {
     "unknown model": (["--model", "smollm2-135m-instrct"], ["smollm2-135m-instruct"]),
     "unknown quant": (["--model", "smollm2-135m-instruct", "--quant", "gptq-int5"], ["gptq-int4"]),
-    "limit 0": (["--model", "smollm2-135m-instruct", "--limit", 0], ["--limit", "x>=1"]),
+    "limit 0": (["--model", "smollm2-135m-instruct", "--limit", 0], ["--limit", "equal to 1"]),
     "unknown benchmark": (["--model", "smollm2-135m-instruct", "--benchmark", "bigcodebanch"], ["bigcodebench"]),
     "unknown meter": (["--model", "smollm2-135m-instruct", "--meter", "simulatd"], ["simulated"]),
     "unknown benchmark option": (["--model", "smollm2-135m-instruct", "--option", "colour=red"], ["colour"]),

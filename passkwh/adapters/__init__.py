@@ -48,8 +48,7 @@ def prepare(
         tell(checkpoint.pending[0])
         checkpoint = replace(checkpoint, path=embedded.convert(str(checkpoint.revision)))
     elif checkpoint.path is None:
-        tell(checkpoint.pending[0])
-        folder = hub.download(checkpoint.location)
+        folder = hub.download(checkpoint.location, lambda: tell(checkpoint.pending[0]))
         checkpoint = replace(checkpoint, path=folder, revision=folder.name)
     if checkpoint.quant != "none" and not checkpoint.prequantized:
         from passkwh.adapters import quantize

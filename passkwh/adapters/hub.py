@@ -6,6 +6,7 @@ import difflib
 import functools
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -229,8 +230,8 @@ def offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def download(hub_id: str) -> Path:
-    """The model's snapshot folder, downloaded unless it is in the hub's cache already.
+def download(hub_id: str, begin: Callable[[], None] = lambda: None) -> Path:
+    """The model's snapshot folder, downloaded unless it is in the hub's cache already; ``begin`` is called before that.
 
     UsageError when the hub cannot be asked (and how to get the model then), knows no such model or wants a licence
     accepted first.
