@@ -96,7 +96,7 @@ def _intervals(path: Path) -> dict[str, Interval]:
 
 
 def _labels(manifests: Sequence[Manifest]) -> list[str]:
-    """Short names that tell the runs apart: what is the same everywhere is left out, unless nothing remains."""
+    """Short names that tell the runs apart: what is the same everywhere is left out and stands above the table."""
     parts = [
         {
             "model": m.model.name.rsplit("/", 1)[-1],
@@ -106,11 +106,8 @@ def _labels(manifests: Sequence[Manifest]) -> list[str]:
         }
         for m in manifests
     ]
-    varying = [key for key in parts[0] if len({part[key] for part in parts}) > 1]
-    labels = []
-    for part in parts:
-        shown = [part["model"]] + [part[key] for key in ("quant", "batch", "repeat") if key in varying]
-        labels.append(" · ".join(shown))
+    varying = [key for key in parts[0] if len({part[key] for part in parts}) > 1] or ["model"]
+    labels = [" · ".join("unquantized" if part[key] == "none" else part[key] for key in varying) for part in parts]
     return [
         label if labels.count(label) == 1 else f"{label} ({m.run_id})"
         for label, m in zip(labels, manifests, strict=True)
