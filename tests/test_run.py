@@ -75,7 +75,7 @@ def test_a_run_from_the_outside(bench: Bench, tiny_llama: Path, tmp_path: Path, 
 
 def test_steady_power_gives_the_energy_that_it_must(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
-    wanted = arguments(tiny_llama, out, "--max-new-tokens", 400, "--meter", "simulated:steady")
+    wanted = arguments(tiny_llama, out, "--max-new-tokens", 400, "--idle-s", 3, "--meter", "simulated:steady")
     summary = last_json(bench(*wanted))
     seconds = summary["generation_s"] + summary["evaluation_s"]
     assert summary["gross_energy_j"] == pytest.approx(100.0 * seconds, rel=0.03)  # the profile draws 100 W throughout
