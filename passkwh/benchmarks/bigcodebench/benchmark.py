@@ -194,25 +194,15 @@ class BigCodeBench:
         )
 
     def summarise(self, samples: Sequence[Sample]) -> dict[str, float]:
-        """pass@1 over trusted passes, and over the tasks whose reference solution passes here (where that is known)."""
-        counts: dict[str, list[tuple[bool, bool]]] = {}
+        """pass@1 over the tasks whose reference solution passes here, where that is known of every task."""
+        counts: dict[str, list[bool]] = {}
         for sample in samples:
             if sample.verdict is not None and sample.verdict.status != "not_evaluated":
-                passed = sample.verdict.status == "pass"
-                counts.setdefault(sample.task_id, []).append((passed, passed and not sample.verdict.suspect))
-        return {name: value for name, value in self._rates(counts).items() if value is not None}
-
-    def _rates(self, counts: dict[str, list[tuple[bool, bool]]]) -> dict[str, float | None]:
-        official = {
-            task_id: (len(passes), sum(official for official, _ in passes)) for task_id, passes in counts.items()
-        }
-        trusted = [(len(passes), sum(trusted for _, trusted in passes)) for passes in counts.values()]
-        known = {task_id: self.reference(task_id) for task_id in official}
-        sound = [official[task_id] for task_id, reference in known.items() if reference and reference.status == "pass"]
-        return {
-            "pass_at_1_trusted": mean_pass_at_k(trusted, 1),
-            "pass_at_1_sound_tasks": mean_pass_at_k(sound, 1) if all(known.values()) else None,
-        }
+                counts.setdefault(sample.task_id, []).append(sample.verdict.status == "pass")
+        known = {task_id: self.reference(task_id) for task_id in counts}
+        sound = [task_id for task_id, reference in known.items() if reference and reference.status == "pass"]
+        rate = mean_pass_at_k([(len(counts[task_id]), sum(counts[task_id])) for task_id in sound], 1)
+        return {} if rate is None or not all(known.values()) else {"pass_at_1_sound_tasks": rate}
 
 
 def _score(outcome: Outcome) -> Score:
