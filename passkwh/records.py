@@ -41,6 +41,7 @@ class Spec(Record):
     schema_version: int = SCHEMA_VERSION
     model: Annotated[str, Field(min_length=1, description="registry name, hub id or local folder")]
     quant: Annotated[str, Field(description="adapter's quantization: none, gptq-int8, gptq-int4 or awq")] = "none"
+    exit: Annotated[str | None, Field(description="early-exit rule with its argument, as fixed:12 or agent:0.9")] = None
     benchmark: Annotated[str, Field(description="name in the benchmark registry")] = "bigcodebench"
     benchmark_options: Annotated[
         dict[str, Option], Field(description="the benchmark's own options, for example style, subset, data")
@@ -238,6 +239,10 @@ class Sample(Record):
     finish_reason: Literal["stop", "length"]
     latency_s: Annotated[float, Field(ge=0, description="duration of the batch the sample was generated in")]
     ttft_s: Annotated[float | None, Field(ge=0, description="time to first token, where known")] = None
+    exit_layers: Annotated[
+        tuple[int, ...] | None,
+        Field(description="layers that each generated token ran through, where the adapter knows"),
+    ] = None
     generation: Window
     generation_energy: Annotated[
         dict[str, Energy], Field(description="this sample's share of its batch, per channel; filled at the end")
@@ -324,6 +329,12 @@ class Summary(Record):
     joules_per_decoded_token: Annotated[
         float | None, Field(description="gross energy after each batch's first token / generated tokens, where known")
     ] = None
+    mean_exit_layer: Annotated[
+        float | None, Field(description="layers that a generated token ran through on average, where known")
+    ] = None
+    layers_skipped: Annotated[
+        float | None, Field(ge=0, le=1, description="share of the model's layers that generated tokens did not run")
+    ] = None
     provenance: RunProvenance
     channels: tuple[ChannelTotal, ...]
     checks: tuple[ChannelCheck, ...] = ()
@@ -347,6 +358,6 @@ def sample_key(spec: Spec, model: ModelInfo, task_id: str, prompt: str, sample_i
     """
     return content_hash(
         [model.checkpoint, model.revision, model.adapter, model.quantization, model.dtype, model.device.split(":")[0]],
-        [spec.batch_size, spec.max_new_tokens, spec.temperature, spec.top_p, spec.seed, spec.repeat],
+        [spec.batch_size, spec.max_new_tokens, spec.temperature, spec.top_p, spec.seed, spec.repeat, spec.exit],
         [spec.benchmark, task_id, prompt, sample_index],
     )[:32]

@@ -1,0 +1,1 @@
+"""Models that may leave before their last layer: exit layout, heads, rules, decoding and training."""
