@@ -11,13 +11,14 @@ from passkwh.cli.output import note, print_json, print_table, table
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
+    from passkwh.analysis.footprint import Assumptions
     from passkwh.analysis.frames import Frames
     from passkwh.analysis.overview import Settings
     from passkwh.analysis.pooling import Comparison
     from passkwh.analysis.tables import Table
 
 EXPERIMENTS = ("batch-size", "model-size", "fine-tuning", "awq", "gptq", "granularity")
-SHOWN = ("headlines", "ranking_pass_at_kwh", "frontier", "tests", "pairs")
+SHOWN = ("headlines", "ranking_pass_at_kwh", "frontier", "footprint", "tests", "pairs")
 """Tables printed without --out; all are written with it."""
 
 
@@ -36,6 +37,11 @@ def analyze(
     plan: Annotated[bool, typer.Option("--plan", help="How many tasks and repeats tell the first two apart.")] = False,
     effect: Annotated[float | None, typer.Option(help="For --plan: ratio - 1, or difference in pass@1.")] = None,
     power: Annotated[float, typer.Option(help="For --plan: wanted power.")] = 0.8,
+    region: Annotated[str | None, typer.Option(help="Country whose grid's carbon intensity is used, as NLD.")] = None,
+    pue: Annotated[
+        float, typer.Option(help="Building's energy over that of its computers, for carbon and cost.")
+    ] = 1.0,
+    price: Annotated[float | None, typer.Option(help="Price of a kilowatt-hour, in any currency.")] = None,
     published: Annotated[Path | None, typer.Option(help="Check a CSV of published rows instead of runs.")] = None,
     family: Annotated[str, typer.Option(help="For --published: frontier of models whose name starts so.")] = "",
     out: Annotated[Path | None, typer.Option(help="Write tables (CSV, Parquet, LaTeX), runs and samples here.")] = None,
@@ -55,6 +61,9 @@ def analyze(
         raise UsageError(f"--power {power}: give a number between 0 and 1, for example 0.8")
     if idle is not None and energy != "net":
         raise UsageError("--idle changes net energy: add --energy net")
+    assumed = _assumptions(region, pue, price)
+    if assumed is not None and (plan or experiment is not None):
+        raise UsageError("--region, --pue and --price add to the overview: leave --plan and --experiment out")
     frames = load(runs or [])
     if idle is not None:
         frames = _with_idle(frames, idle)
@@ -66,7 +75,22 @@ def analyze(
     elif experiment is not None:
         _experiment(experiment, comparison, settings, out, as_json)
     else:
-        _overview(comparison, settings, out, as_json)
+        _overview(comparison, settings, assumed, out, as_json)
+
+
+def _assumptions(region: str | None, pue: float, price: float | None) -> Assumptions | None:
+    """What carbon and cost are computed with; None where neither was asked for."""
+    from passkwh.analysis.footprint import Assumptions, grid
+
+    if not 1 <= pue <= 10:
+        raise UsageError(f"--pue {pue:g}: give a number from 1 (computers only) to 10; data centres have 1.1 to 2")
+    if price is not None and not 0 <= price < 1e6:
+        raise UsageError(f"--price {price:g}: give the price of a kilowatt-hour, 0 or more")
+    if region is None and price is None:
+        if pue != 1:
+            raise UsageError("--pue changes carbon and cost: add --region or --price")
+        return None
+    return Assumptions(grid=grid(region) if region is not None else None, pue=pue, price_per_kwh=price)
 
 
 def _settings(
@@ -92,15 +116,27 @@ def _with_idle(frames: Frames, idle: str) -> Frames:
     return with_idle(frames, idle)
 
 
-def _overview(comparison: Comparison, settings: Settings, out: Path | None, as_json: bool) -> None:
+def _overview(
+    comparison: Comparison, settings: Settings, assumed: Assumptions | None, out: Path | None, as_json: bool
+) -> None:
     from passkwh.analysis.layouts import analysis_tables
     from passkwh.analysis.overview import analyse
 
     result = analyse(comparison, settings)
     for text in result.notes[len(comparison.notes) :]:
         note(f"note: {text}")
-    tables = analysis_tables(result)
-    deliver(tables, [t for t in tables if t.name in SHOWN], result.model_dump(mode="json"), out, as_json)
+    tables, content = analysis_tables(result), result.model_dump(mode="json")
+    if assumed is not None:
+        from passkwh.analysis.footprint import describe, footprint_table, footprints
+
+        found = footprints([i for i in result.intervals if i.measure == "energy_kwh"], assumed)
+        tables.append(footprint_table(found, assumed))
+        content["footprint"] = {
+            "assumed": assumed.model_dump(mode="json"),
+            "rows": [f.model_dump(mode="json") for f in found],
+        }
+        note(f"note: carbon and cost are {describe(assumed)}")
+    deliver(tables, [t for t in tables if t.name in SHOWN], content, out, as_json)
     if out is not None:
         comparison.frames.run_table().to_csv(out / "runs.csv", index=False)
         comparison.samples().to_parquet(out / "samples.parquet", index=False)
