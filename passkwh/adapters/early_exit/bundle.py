@@ -1,0 +1,113 @@
+"""An early-exit bundle: a folder with what a model was taught so that it can be left early.
+
+    exit.json             the base model, its exits and which parts are here (``ExitCard``)
+    heads.safetensors     linear maps from exits to the final state, where head is "shortcut"
+    lora/ or model/       LITE fine-tuning: a PEFT adapter, or a whole checkpoint
+    agents/NAME.json      exit agents (``passkwh.adapters.early_exit.policy``), with NAME.safetensors
+
+A model without a bundle can be left early too, by rules that need no training, at the paper's exits.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from passkwh.adapters.early_exit.layout import ExitLayout
+from passkwh.errors import UsageError
+from passkwh.records import Record
+
+FORMAT: Literal[1] = 1
+CARD = "exit.json"
+HEADS = "heads.safetensors"
+LORA = "lora"
+MODEL = "model"
+AGENTS = "agents"
+
+
+class BaseModelCard(Record):
+    """The model that a bundle was made for."""
+
+    model: Annotated[str, Field(description="registry name or hub id")]
+    revision: Annotated[str, Field(description="ModelInfo.revision of the base checkpoint")]
+    family: Annotated[str, Field(description="llama, qwen2 or opt")]
+    hidden_size: Annotated[int, Field(ge=1)]
+    layers: Annotated[int, Field(ge=1, description="depth of the model")]
+
+
+class ExitCard(Record):
+    """``exit.json``."""
+
+    format: Literal[1] = FORMAT
+    base: BaseModelCard
+    exits: Annotated[tuple[int, ...], Field(description="layers after which a token may leave; the last is the depth")]
+    head: Annotated[Literal["none", "shortcut"], Field(description="what stands between the exits and the LM head")]
+    lora: Annotated[bool, Field(description="there is a LITE adapter in lora/")] = False
+    notes: Annotated[dict[str, Any], Field(default_factory=dict, description="training card: data, steps, energy")]
+
+    @property
+    def layout(self) -> ExitLayout:
+        """Where the model may be left."""
+        return ExitLayout(self.base.layers, self.exits)
+
+    def write(self, folder: Path) -> None:
+        """Write ``exit.json`` into the folder, which is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CARD).write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n", "utf-8")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk."""
+
+    folder: Path
+    card: ExitCard
+
+    @classmethod
+    def read(cls, folder: Path) -> Bundle:
+        """The bundle in a folder; UsageError for a folder that is none, or lacks what its card names."""
+        file = folder / CARD
+        try:
+            card = ExitCard.model_validate_json(file.read_text("utf-8"))
+        except FileNotFoundError:
+            raise UsageError(
+                f"{folder} is no early-exit bundle: it has no {CARD}; make one with `bench train`"
+            ) from None
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(map(str, problem["loc"])) or "the file"
+            raise UsageError(f"{file}: {key}: {problem['msg']}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file} cannot be read: {error}") from None
+        card.layout  # noqa: B018  (raises where the exits do not fit the depth)
+        for wanted, part in ((card.head == "shortcut", HEADS), (card.lora, LORA)):
+            if wanted and not (folder / part).exists():
+                raise UsageError(f"{file} names {part}, which is not there: restore it or train again")
+        return cls(folder, card)
+
+    @property
+    def weights(self) -> Path | None:
+        """The whole fine-tuned checkpoint, where the bundle has one instead of a LoRA adapter."""
+        folder = self.folder / MODEL
+        return folder if folder.is_dir() else None
+
+    @property
+    def lora(self) -> Path | None:
+        """The LITE adapter in PEFT's format, where the bundle has one."""
+        return self.folder / LORA if self.card.lora else None
+
+    def agents(self) -> list[str]:
+        """Names of the agents in the bundle, sorted."""
+        return sorted(file.stem for file in (self.folder / AGENTS).glob("*.safetensors"))
+
+    def agent(self, name: str) -> Path:
+        """Stem of an agent's two files, as ``ExitPolicy.load`` takes it; UsageError for one that is not there."""
+        names = self.agents()
+        if name not in names:
+            there = f"there are {', '.join(names)}" if names else "it has none; train one with `bench train agent`"
+            raise UsageError(f"{self.folder} has no agent {name!r}: {there}")
+        return self.folder / AGENTS / name
