@@ -23,6 +23,8 @@ class Request:
     """A base model's completion is cut before the first of these."""
     raw: bool = False
     """Every model continues ``text`` as it is, an instruct model too: no chat template, no ``instruction``."""
+    forced: bool = False
+    """Nothing is written: the model reads ``text`` and tells what it would have written (see ``Forces``)."""
 
 
 @dataclass(frozen=True)
@@ -75,4 +77,21 @@ class TellsTokens(Protocol):
 
     def token_ends(self, text: str) -> list[int]:
         """End offset, in characters, of each token of ``text`` as the model reads it; a start token ends at 0."""
+        ...
+
+
+FORCED_HIT, FORCED_MISS, FORCED_FIRST = "1", "0", "-"
+
+
+@runtime_checkable
+class Forces(TellsTokens, Protocol):
+    """An adapter that can read a text and say which of its tokens it would have written itself (teacher forcing)."""
+
+    def force(self, texts: Sequence[str]) -> list[Completion]:
+        """Read texts as one batch, in one forward pass; returns when the device has finished.
+
+        A completion's ``text`` has one character for each token of ``token_ends``: ``FORCED_HIT`` where the most likely
+        token after all before it is that token, ``FORCED_MISS`` where it is another, ``FORCED_FIRST`` for the first,
+        which nothing stands before. No token is generated, so ``completion_tokens`` is 0.
+        """
         ...

@@ -20,7 +20,7 @@ from transformers import (
 from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import device as devices
 from passkwh.adapters import noise
-from passkwh.adapters.base import Completion, Decoding, Request
+from passkwh.adapters.base import FORCED_FIRST, FORCED_HIT, FORCED_MISS, Completion, Decoding, Request
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.decoding import FirstToken, SeededSampling, StopStrings, synchronize
 from passkwh.errors import UsageError
@@ -28,6 +28,8 @@ from passkwh.records import ModelInfo, Option
 
 _MARK = "instruction"
 """Stands in for an instruction to see what the chat template writes before it."""
+FORCED_PART = 128
+"""Positions of a forced pass whose scores stand in memory together."""
 
 
 class TransformersAdapter:
@@ -139,6 +141,39 @@ class TransformersAdapter:
         """End offset of each token of a text to continue, special tokens included (``TellsTokens``)."""
         offsets = self._tokenizer(text, return_offsets_mapping=True, return_attention_mask=False)["offset_mapping"]
         return [end for _, end in offsets]
+
+    def force(self, texts: Sequence[str]) -> list[Completion]:
+        """Which tokens of the texts the model would have written itself, in one pass (``Forces``).
+
+        Raises:
+            UsageError: a text is longer than the model's context.
+        """
+        rows = [self._tokenizer(text, return_token_type_ids=False) for text in texts]
+        # Padding stands on the right here, where no token of the text can look at it.
+        batch = self._tokenizer.pad(rows, return_tensors="pt", padding_side="right").to(self._device)
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        if self._context is not None and ids.shape[1] > self._context:
+            raise UsageError(
+                f"a text of {ids.shape[1]} tokens does not fit {self._checkpoint.name}'s context of {self._context} "
+                "tokens: give a smaller max_context"
+            )
+        with torch.inference_mode():
+            states = self._model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            head = self._model.get_output_embeddings()
+            # A vocabulary's scores for a whole file take gigabytes, so they are made a part at a time.
+            guesses = torch.cat([head(part).argmax(-1) for part in states[:, :-1].split(FORCED_PART, dim=1)], dim=1)
+        synchronize(self._device)
+        hits = (guesses == ids[:, 1:]).tolist()
+        return [
+            Completion(
+                text=FORCED_FIRST + "".join(FORCED_HIT if hit else FORCED_MISS for hit in row[: count - 1]),
+                prompt_tokens=count,
+                completion_tokens=0,
+                finish_reason="stop",
+                first_token_ns=None,
+            )
+            for row, count in zip(hits, mask.sum(dim=1).tolist(), strict=True)
+        ]
 
     def close(self) -> None:
         """Free the model's memory."""

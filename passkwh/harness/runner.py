@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import psutil
 
 from passkwh import adapters
-from passkwh.adapters.base import Adapter, Completion, Decoding, TellsTokens
+from passkwh.adapters.base import Adapter, Completion, Decoding, Forces, TellsTokens
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.benchmarks.base import Candidate, CutByTokens, Task
 from passkwh.errors import UsageError
@@ -138,6 +138,11 @@ def _run_metered(plan: Plan, checkpoint: Checkpoint, existing: RunFolder | None,
         try:
             if isinstance(plan.benchmark, CutByTokens) and isinstance(adapter, TellsTokens):
                 plan = replace(plan, benchmark=plan.benchmark.cut_by(adapter.token_ends))
+            if any(task.request.forced for task in plan.benchmark.tasks) and not isinstance(adapter, Forces):
+                raise UsageError(
+                    f"{plan.spec.model} only writes text and cannot say what it would have written, which task=token "
+                    "asks: leave it out"
+                )
             manifest = _manifest(plan, adapter.info, [channel.info for channel in channels])
             folder = existing or RunFolder.create(plan.folder, manifest)
             try:
@@ -171,7 +176,7 @@ def _work(session: RunSession) -> None:
 
     _idle(session, "idle_before")
     if pending:
-        _warm_up(session, [item.prompt for item in batches[pending[0]]])
+        _warm_up(session, batches[pending[0]])
     for count, number in enumerate(pending):
         session.tell("generating", len(items) - sum(len(batches[n]) for n in pending[count:]), len(items))
         for sample in _generate(session, number, batches[number]):
@@ -204,14 +209,14 @@ def _idle(session: RunSession, kind: str) -> None:
     session.note(window)
 
 
-def _warm_up(session: RunSession, prompts: Sequence[str]) -> None:
+def _warm_up(session: RunSession, batch: Sequence[Item]) -> None:
     """Short batches until their latency settles; recorded as windows, never counted."""
     decoding = replace(_decoding(session.plan), max_new_tokens=WARMUP_TOKENS)
     latencies_s: list[float] = []
     while len(latencies_s) < WARMUP_BATCHES:
         session.tell("warming up", len(latencies_s), WARMUP_BATCHES)
         start_ns = time.monotonic_ns()
-        session.adapter.generate(prompts, decoding, [0] * len(prompts))
+        _answer(session, batch, decoding)
         window = session.window("warmup", start_ns)
         session.recorder.flush()
         session.note(window)
@@ -228,11 +233,18 @@ def _decoding(plan: Plan) -> Decoding:
     return Decoding(spec.max_new_tokens, spec.temperature, spec.top_p, tuple(stops))
 
 
+def _answer(session: RunSession, batch: Sequence[Item], decoding: Decoding) -> list[Completion]:
+    """What the model makes of a batch: completions, or the answers of teacher forcing where tasks ask for that."""
+    prompts = [item.prompt for item in batch]
+    if all(item.task.request.forced for item in batch):
+        assert isinstance(session.adapter, Forces)  # checked when the model was loaded
+        return session.adapter.force(prompts)
+    return session.adapter.generate(prompts, decoding, [item.seed for item in batch])
+
+
 def _generate(session: RunSession, number: int, batch: Sequence[Item]) -> list[Sample]:
     start_ns = time.monotonic_ns()
-    completions = session.adapter.generate(
-        [item.prompt for item in batch], _decoding(session.plan), [item.seed for item in batch]
-    )
+    completions = _answer(session, batch, _decoding(session.plan))
     window = session.window("generate", start_ns).model_copy(update={"batch_id": number})
     samples = [
         _sample(item, completion, window, len(batch)) for item, completion in zip(batch, completions, strict=True)

@@ -221,7 +221,7 @@ def test_without_a_network_the_user_is_told_what_to_use(tmp_path: Path, monkeypa
     ("options", "message"),
     [
         ({"tasks": "line"}, "no option 'tasks'"),
-        ({"task": "word"}, "task is 'word': use completion or line"),
+        ({"task": "word"}, "task is 'word': use completion, line or token"),
         ({"tokens": "bytes"}, "tokens is 'bytes'"),
         ({"fraction": "half"}, "fraction is 'half': a number is expected"),
         ({"fraction": 1.0}, "fraction is 1.0"),

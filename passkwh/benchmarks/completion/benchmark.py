@@ -16,12 +16,14 @@ from passkwh.benchmarks.completion.cut import (
     TokenEnds,
     cut_fraction,
     cut_line,
+    cut_start,
     first_words,
     keep_last,
     line_end,
     word_ends,
 )
 from passkwh.benchmarks.completion.data import EOL, Files, Lines, open_data
+from passkwh.benchmarks.completion.forced import corpus_accuracy, score_forced
 from passkwh.benchmarks.completion.pool import Pair, score_pairs
 from passkwh.errors import MissingExtra, UsageError
 from passkwh.records import BenchmarkInfo, Option, Sample, content_hash
@@ -43,7 +45,8 @@ class Settings:
     """Options of a completion benchmark, with GREEN-CODE's values."""
 
     task: str = "completion"
-    """``completion``: the next ``new_tokens`` tokens (GREEN-CODE). ``line``: to the end of the line (CodeXGLUE)."""
+    """``completion``: the next ``new_tokens`` tokens (GREEN-CODE). ``line``: to the end of the line, ``token``: every
+    token of a file by teacher forcing (both CodeXGLUE)."""
     data: str = "embedded"
     """``embedded`` samples (a first run needs no network), the corpus from the ``hub``, or a file or folder in
     CodeXGLUE's form."""
@@ -72,13 +75,15 @@ class Settings:
             if key not in known:
                 raise UsageError(f"benchmark {name} has no option {key!r}: use one of {', '.join(known)}")
         values = {key: _convert(name, key, value, type(known[key].default)) for key, value in options.items()}
-        if values.get("task") == "line":
-            values = {"max_context": LINE_CONTEXT} | values
+        if values.get("task") in CONTEXTS:
+            values = {"max_context": CONTEXTS[str(values["task"])]} | values
         settings = cls(**values)  # type: ignore[arg-type]
-        if settings.task not in ("completion", "line"):
-            raise UsageError(f"benchmark {name}: task is {settings.task!r}: use completion or line")
+        if settings.task not in ("completion", "line", "token"):
+            raise UsageError(f"benchmark {name}: task is {settings.task!r}: use completion, line or token")
         if settings.tokens not in ("model", "words"):
             raise UsageError(f"benchmark {name}: tokens is {settings.tokens!r}: use model or words")
+        if settings.task == "token" and settings.tokens == "words":
+            raise UsageError(f"benchmark {name}: task=token reads a file in the model's tokens: leave tokens=words out")
         if not 0 < settings.fraction < 1:
             raise UsageError(f"benchmark {name}: fraction is {settings.fraction}: use a number between 0 and 1")
         for key in ("max_context", "new_tokens"):
@@ -87,9 +92,9 @@ class Settings:
         return settings
 
 
-LINE_CONTEXT = 924
-"""CodeXGLUE's line-level task: the model's 1,024 positions less 100 for the answer, which is also its length limit."""
 LINE_TOKENS = 100
+CONTEXTS = {"line": 1024 - LINE_TOKENS, "token": 1024}
+"""CodeXGLUE's: the model's 1,024 positions, in the line-level task less 100 for the answer."""
 
 
 class CompletionBenchmark:
@@ -127,6 +132,7 @@ class CompletionBenchmark:
 
     def _cut(self, token_ends: TokenEnds) -> None:
         self._skipped = 0
+        self._token_ends = token_ends
         cuts = dict(islice(self._cuts(self._source, token_ends), self._limit))
         if not cuts:
             raise UsageError(
@@ -148,6 +154,8 @@ class CompletionBenchmark:
             if settings.task == "line":
                 cut = cut_line(file.text, self.language, Random(f"{settings.seed}/{file.index}"))
                 cut = self._shortened(cut, token_ends) if cut else None
+            elif settings.task == "token":
+                cut = cut_start(file.text, token_ends(file.text), settings.max_context)
             else:
                 ends = token_ends(file.text)
                 cut = cut_fraction(file.text, ends, settings.fraction, settings.max_context, settings.new_tokens)
@@ -166,7 +174,8 @@ class CompletionBenchmark:
     def _request(self, cut: Cut) -> Request:
         # CodeXGLUE ends a Java line with a token that belongs to it, so generation cannot stop before it.
         stop = (EOL, "\n") if self._settings.task == "line" and self.language == "python" else ()
-        return Request(text=cut.context, instruction=cut.context, stop=stop, raw=True)
+        forced = self._settings.task == "token"
+        return Request(text=cut.context, instruction=cut.context, stop=stop, raw=True, forced=forced)
 
     @property
     def info(self) -> BenchmarkInfo:
@@ -176,7 +185,7 @@ class CompletionBenchmark:
         options |= {"max_context": settings.max_context}
         if settings.task == "completion":
             options |= {"fraction": settings.fraction, "new_tokens": settings.new_tokens}
-        elif isinstance(self._source, Files):
+        elif settings.task == "line" and isinstance(self._source, Files):
             options |= {"seed": settings.seed}
         contents = [[task_id, cut.context, cut.reference] for task_id, cut in self._cuts_by_task.items()]
         return BenchmarkInfo(
@@ -198,22 +207,30 @@ class CompletionBenchmark:
         """GREEN-CODE's 15, or CodeXGLUE's 100 for a line; more where words are wanted, which a model splits."""
         if self._settings.task == "line":
             return LINE_TOKENS
+        if self._settings.task == "token":
+            return 1  # nothing is generated
         return self._settings.new_tokens * (WORD_TOKENS if self._settings.tokens == "words" else 1)
 
     @property
     def quality(self) -> tuple[str, ...]:
         """Every metric but the distance, of which less is better."""
-        return QUALITY
+        return ("token_accuracy",) if self._settings.task == "token" else QUALITY
 
     def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
         """Every metric of every candidate, on all cores, after generation."""
+        if self._settings.task == "token":
+            answers = [(c.key, self._cuts_by_task[c.task_id].context, c.text) for c in candidates]
+            yield from score_forced(answers, self._token_ends)
+            return
         yield from score_pairs([self._pair(c.key, c.task_id, c.text) for c in candidates], self.language)
 
     def summarise(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Corpus metrics over the scored samples, and how many files were passed over."""
+        scored = [sample for sample in samples if sample.scores]
+        if self._settings.task == "token":
+            return corpus_accuracy([sample.scores for sample in scored]) | {"files_skipped": float(self._skipped)}
         from passkwh.benchmarks.completion.metrics import corpus_metrics
 
-        scored = [sample for sample in samples if sample.scores]
         pairs = [self._pair(sample.key, sample.task_id, sample.text) for sample in scored]
         metrics = corpus_metrics(
             [pair.reference for pair in pairs],

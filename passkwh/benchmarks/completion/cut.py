@@ -47,6 +47,12 @@ def cut_fraction(text: str, ends: list[int], fraction: float, max_context: int, 
     return Cut(text[:start], text[start : ends[context + new_tokens - 1]])
 
 
+def cut_start(text: str, ends: list[int], max_context: int) -> Cut | None:
+    """The first ``max_context`` tokens of a text, with nothing after them; None where there are no two tokens."""
+    start = ends[:max_context][-1] if ends else 0
+    return Cut(text[:start], "") if len(ends) > 1 and start > 0 else None
+
+
 def cut_line(text: str, language: str, rng: Random) -> Cut | None:
     """Cut at a random token, the reference being the rest of its line (CodeXGLUE, line-level task). None where no
     token has both a context and a rest of line.
