@@ -99,7 +99,7 @@ def test_a_bad_file_is_named(lines: list[str], message: str, tmp_path: Path) -> 
 
 
 def test_wrong_use_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="one option, data"):
+    with pytest.raises(UsageError, match="humaneval has no option 'style'; it has data"):
         HumanEval({"style": "complete"}, None)
     with pytest.raises(UsageError, match="does not exist"):
         HumanEval({"data": str(tmp_path / "none.jsonl")}, None)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from passkwh import benchmarks
+from passkwh.benchmarks import sandbox
 from passkwh.benchmarks.base import Candidate
 from passkwh.benchmarks.mbpp import Mbpp
+from passkwh.benchmarks.sandbox import Job, Outcome
 from passkwh.errors import UsageError
+from passkwh.records import Option
 
 FULL = {
     "text": "Write a function to double a number.", "task_id": 11, "test_setup_code": "import math",
@@ -74,5 +78,30 @@ def test_a_bad_row_is_named(tasks: list[object], message: str, tmp_path: Path) -
 
 
 def test_an_unknown_option_is_named() -> None:
-    with pytest.raises(UsageError, match="mbpp has one option, data"):
+    with pytest.raises(UsageError, match="mbpp has no option 'split'; it has data"):
         Mbpp({"split": "test"}, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given_up"),
+    [({}, False), ({"unsafe_evaluation": "true"}, True), ({"unsafe_evaluation": False}, False)],
+)
+def test_isolation_is_given_up_only_when_asked(
+    mbpp: Mbpp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Option], given_up: bool
+) -> None:
+    benchmark = Mbpp({"data": str(tmp_path / "mbpp.jsonl"), **asked}, None)
+    asked_of_the_sandbox = []
+
+    def evaluate(jobs: Sequence[Job], unsafe: bool) -> Iterator[Outcome]:
+        asked_of_the_sandbox.append(unsafe)
+        return sandbox.evaluate(jobs, unsafe=unsafe)
+
+    monkeypatch.setattr("passkwh.benchmarks.functions.evaluate", evaluate)
+    candidates = [Candidate("double", "MBPP/11", str(FULL["code"]), True)]
+    assert [score.verdict.status for score in benchmark.score(candidates) if score.verdict] == ["pass"]
+    assert asked_of_the_sandbox == [given_up]
+
+
+def test_an_option_of_another_kind_is_named() -> None:
+    with pytest.raises(UsageError, match="unsafe_evaluation of mbpp takes true or false, not 'perhaps'"):
+        Mbpp({"unsafe_evaluation": "perhaps"}, None)
