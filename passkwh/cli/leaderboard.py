@@ -1,0 +1,86 @@
+"""``bench leaderboard``: pack runs, check submissions, build and preview the site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from passkwh.cli.output import note, print_json
+from passkwh.errors import UsageError
+
+app = typer.Typer(no_args_is_help=True, help="Share runs, and put them on a board.")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+
+
+@app.command()
+def pack(
+    runs: Annotated[list[Path], typer.Argument(help="Finished run folders, or folders that hold them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the packs.")] = Path("submissions"),
+    as_json: JsonOption = False,
+) -> None:
+    """Make one file of each finished run, after checking it as a leaderboard will."""
+    from passkwh.analysis.frames import expand
+    from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
+    from passkwh.reports.leaderboard.validate import check_members
+
+    made: list[str] = []
+    refused = False
+    for run in expand(runs):
+        members = members_of(run)
+        checked = check_members(run, "", members)
+        for finding in checked.findings:
+            note(f"{run}: {finding}")
+        if not checked.valid:
+            refused = True
+            continue
+        target = out / f"{run.resolve().name}{SUFFIX}"
+        write_pack(members, target)
+        made.append(str(target))
+    if as_json:
+        print_json({"packs": made, "refused": refused})
+    else:
+        print("\n".join(made), end="\n" if made else "")
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def validate(
+    packs: Annotated[list[Path], typer.Argument(help="Packs, or folders that hold packs.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check packs: schema, checksums, pass@k from the verdicts, energy from the trace, plausibility."""
+    from passkwh.reports.leaderboard.validate import duplicates
+    from passkwh.reports.leaderboard.validate import validate as check
+
+    checked = [check(path) for path in find_packs(packs)]
+    again = duplicates(checked)
+    rows = []
+    for one in checked:
+        findings = [*one.findings, *([again[one.path]] if one.path in again else [])]
+        valid = one.valid and one.path not in again
+        rows.append({"pack": str(one.path), "valid": valid, "findings": [f.model_dump() for f in findings]})
+        if not as_json:
+            print(f"{one.path}: {'valid' if valid else 'refused'}")
+            for finding in findings:
+                print(f"  {finding}")
+    if as_json:
+        print_json({"valid": all(row["valid"] for row in rows), "packs": rows})
+    if not all(row["valid"] for row in rows):
+        raise typer.Exit(1)
+
+
+def find_packs(paths: list[Path]) -> list[Path]:
+    """Packs as given; a folder stands for all packs in it, at any depth, by name."""
+    from passkwh.reports.leaderboard.pack import SUFFIX
+
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        if not inside:
+            raise UsageError(f"{path} holds no pack (*{SUFFIX}): make one with `bench leaderboard pack RUN`")
+        found += inside
+    return found

@@ -1,0 +1,234 @@
+"""Is a submission what it says? Schema, checksums, pass@k from the verdicts, energy from the trace, plausibility.
+
+Everything a summary states is worked out again by the code that wrote it: the trace is integrated anew, verdicts are
+counted anew, and every figure that comes out otherwise is named. What cannot be known from a pack is whether the
+verdicts are true (the completions are in it: score them again) and whether the machine was what it is said to be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from passkwh.harness.measure import batches, measure
+from passkwh.harness.meter.trace import Trace
+from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
+from passkwh.harness.summarise import summarise
+from passkwh.records import Energy, Sample, Summary, content_hash
+from passkwh.reports.leaderboard.findings import Finding, error, refuses, warning
+from passkwh.reports.leaderboard.pack import Problem, read_pack
+from passkwh.reports.leaderboard.parts import Submission, parse, short
+from passkwh.reports.leaderboard.plausible import implausible
+
+CLOSE = 1e-6
+"""Figures worked out again agree within this share, or this much where they are about 0."""
+ANOTHER_VERSION = 0.01
+"""Energies within this share of the run's may come from an earlier way of integrating the trace: a warning."""
+SHORT_WINDOWS = 0.05
+"""... and within this share of a sample's, whose window may be shorter than a counter's period."""
+FROM_ENERGY = {
+    "gross_energy_j", "net_energy_j", "energy_kwh", "generation_energy_j", "evaluation_energy_j", "pass_at_kwh",
+    "solved_per_kwh", "joules_per_token", "joules_per_prompt_token", "joules_per_decoded_token",
+}  # fmt: skip
+TAKEN_AS_STATED = {
+    "warnings", "checks", "metrics", "metrics_per_kwh", "schema_version", "complete", "channels", "mean_exit_layer",
+    "layers_skipped", "energy_reason",
+}  # fmt: skip
+"""Of a summary: words, what needs the benchmark's data or the model to redo, and channels, compared one by one."""
+OLDER = "run again with this version for the better figure"
+RERUN = "run `bench run` again; a summary is never written by hand"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A pack that was looked at. ``submission`` is None where it could not be read, or was refused."""
+
+    path: Path
+    sha256: str
+    findings: tuple[Finding, ...]
+    submission: Submission | None
+    fingerprint: str = ""
+    """Hash of what was generated and when: equal for one run that was packed twice."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the submission may stand on a board."""
+        return self.submission is not None and not refuses(self.findings)
+
+
+def validate(path: Path) -> Checked:
+    """Check one pack.
+
+    Raises:
+        UsageError: when the file cannot be read at all.
+    """
+    try:
+        sha256, members = read_pack(path)
+    except Problem as problem:
+        return Checked(path, "", (_as_finding(problem),), None)
+    return check_members(path, sha256, members)
+
+
+def check_members(path: Path, sha256: str, members: Mapping[str, bytes]) -> Checked:
+    """Check the parts of a pack, or of a run that is to be packed."""
+    try:
+        submission = parse(members)
+    except Problem as problem:
+        return Checked(path, sha256, (_as_finding(problem),), None)
+    findings = list(_inconsistent(submission))
+    if not refuses(findings):
+        findings += _derived(submission)
+        findings += implausible(submission.manifest, submission.samples, submission.summary)
+    marks = [(s.key, s.generation.start_ns, s.generation.end_ns) for s in submission.samples]
+    return Checked(path, sha256, tuple(findings), None if refuses(findings) else submission, content_hash(marks))
+
+
+def duplicates(checked: Sequence[Checked]) -> dict[Path, Finding]:
+    """Packs that hold a run which an earlier one (by name) holds already, each with a finding that says so."""
+    first: dict[str, Path] = {}
+    found = {}
+    for one in sorted((c for c in checked if c.valid), key=lambda c: c.path.name):
+        other = first.setdefault(one.fingerprint, one.path)
+        if other != one.path:
+            found[one.path] = error(
+                SAMPLES, "", f"holds the same generations as {other.name}", "submit a run once; repeats need --repeats"
+            )
+    return found
+
+
+def _as_finding(problem: Problem) -> Finding:
+    return error(problem.file, problem.field, problem.seen, problem.fix)
+
+
+# ---------------------------------------------------------------- the parts fit together
+
+
+def _inconsistent(submission: Submission) -> Iterator[Finding]:
+    """What must hold before anything can be worked out from marks and trace."""
+    manifest, summary, samples = submission.manifest, submission.summary, submission.samples
+    if manifest.status != "complete" or not summary.complete:
+        yield error(MANIFEST, "status", f"is {manifest.status!r}, not complete", "finish the run with --resume")
+    if manifest.run_id != summary.run_id:
+        yield error(SUMMARY, "run_id", f"is not the manifest's {manifest.run_id[:60]!r}", RERUN)
+    if [session.index for session in manifest.sessions] != list(range(len(manifest.sessions))) or not manifest.sessions:
+        yield error(MANIFEST, "sessions", "are not numbered 0, 1, ... in order", RERUN)
+        return
+    names = [channel.name for channel in manifest.meter.channels]
+    if len(set(names)) != len(names):
+        yield error(MANIFEST, "meter.channels", "names a channel more than once", RERUN)
+    windows = [w for session in manifest.sessions for w in session.windows]
+    windows += [s.generation for s in samples] + [s.evaluation for s in samples if s.evaluation is not None]
+    last = len(manifest.sessions) - 1
+    if any(not 0 <= window.session <= last for window in windows):
+        yield error(SAMPLES, "session", f"is not one of the manifest's {last + 1} sessions", RERUN)
+    for what, values in (("key", [s.key for s in samples]), ("order", [s.order for s in samples])):
+        if len(set(values)) != len(values):
+            yield error(SAMPLES, what, "stands more than once", "finish the run properly with --resume")
+    places = [(s.task_id, s.sample_index) for s in samples]
+    if len(set(places)) != len(places):
+        yield error(SAMPLES, "sample_index", "the same sample of a task stands more than once", RERUN)
+    tasks = {s.task_id for s in samples}
+    if len(tasks) != manifest.benchmark.tasks:
+        yield error(SAMPLES, "task_id", f"{len(tasks)} tasks; the manifest says {manifest.benchmark.tasks}", RERUN)
+    elif (
+        len(samples) != len(tasks) * manifest.spec.samples
+        or max(s.sample_index for s in samples) >= manifest.spec.samples
+    ):
+        yield error(
+            SAMPLES,
+            "",
+            f"{len(samples)} samples of {len(tasks)} tasks; the manifest asks {manifest.spec.samples} each",
+            RERUN,
+        )
+    for batch in batches(samples):
+        if any((s.generation, s.ttft_s) != (batch[0].generation, batch[0].ttft_s) for s in batch):
+            yield error(SAMPLES, f"batch_id {batch[0].batch_id}", "samples of one batch have different windows", RERUN)
+            break
+
+
+# ---------------------------------------------------------------- worked out again
+
+
+def _derived(submission: Submission) -> Iterator[Finding]:
+    manifest, summary = submission.manifest, submission.summary
+    try:
+        trace = Trace.from_table(submission.trace, manifest.meter.channels)
+        samples, totals = measure(manifest, submission.samples, trace)
+        again = summarise(manifest, samples, totals, summary.metrics)
+    except (ArithmeticError, ValueError, LookupError) as problem:
+        yield error(TRACE, "", f"energy cannot be worked out from it ({short(problem)})", RERUN)
+        return
+    yield from _summary_differs(summary, again)
+    yield from _samples_differ(submission.samples, samples)
+
+
+def _summary_differs(stated: Summary, again: Summary) -> Iterator[Finding]:
+    ours, theirs = (s.model_dump(exclude=TAKEN_AS_STATED) for s in (again, stated))
+    gross_j = again.gross_energy_j or 0.0
+    for name, value in ours.items():
+        if _close(value, theirs[name]):
+            continue
+        seen = f"is {_shown(theirs[name])}; verdicts and trace give {_shown(value)}"
+        if name in FROM_ENERGY and _nearly(
+            value, theirs[name], gross_j if name.endswith("_j") else 0.0, ANOTHER_VERSION
+        ):
+            yield warning(SUMMARY, name, seen, OLDER)
+        else:
+            yield error(SUMMARY, name, seen, RERUN)
+    channels = {total.channel: total for total in stated.channels}
+    if set(channels) != {total.channel for total in again.channels}:
+        yield error(SUMMARY, "channels", "are not those of the manifest's meter", RERUN)
+        return
+    for total in again.channels:
+        other, place = channels[total.channel], f"channels.{total.channel[:60]}"
+        if (total.provenance, total.counted) != (other.provenance, other.counted):
+            yield error(SUMMARY, place, "is not the channel that the manifest describes", RERUN)
+        for stage in ("generation", "evaluation"):
+            a, b = getattr(total, stage), getattr(other, stage)
+            if not _energy_within(a, b, ANOTHER_VERSION, gross_j):
+                seen = f"is {_shown(b.gross_j)} J; the trace gives {_shown(a.gross_j)} J"
+                yield error(SUMMARY, f"{place}.{stage}", seen, RERUN)
+        if not _nearly(total.idle_before.mean_w, other.idle_before.mean_w, 0.0, ANOTHER_VERSION):
+            yield error(SUMMARY, f"{place}.idle_before", "does not follow from the trace", RERUN)
+
+
+def _samples_differ(stated: Sequence[Sample], again: Sequence[Sample]) -> Iterator[Finding]:
+    for theirs, ours in zip(stated, again, strict=True):
+        for part in ("generation_energy", "evaluation_energy"):
+            a: dict[str, Energy] = getattr(ours, part)
+            b: dict[str, Energy] = getattr(theirs, part)
+            if set(a) != set(b) or not all(_energy_within(a[name], b[name], SHORT_WINDOWS, 0.0) for name in a):
+                place = f"{theirs.task_id[:60]}, {part}"
+                yield error(SAMPLES, place, "does not follow from the trace and the sample's windows", RERUN)
+                return
+
+
+def _energy_within(a: Energy, b: Energy, share: float, scale_j: float) -> bool:
+    scale_j = max(scale_j, abs(a.gross_j or 0.0))
+    return _nearly(a.gross_j, b.gross_j, scale_j, share) and _nearly(a.net_j, b.net_j, scale_j, share)
+
+
+def _nearly(a: Any, b: Any, scale: float, share: float) -> bool:
+    """Equal within a share of the larger of them and ``scale``; a figure that is not stated claims nothing."""
+    if b is None:
+        return True
+    if a is None:
+        return False
+    if isinstance(a, dict) and isinstance(b, dict):
+        return b.keys() <= a.keys() and all(_nearly(a[key], b[key], scale, share) for key in b)
+    return math.isclose(a, b, rel_tol=share, abs_tol=max(share * scale, CLOSE))
+
+
+def _close(a: Any, b: Any) -> bool:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_close(a[key], b[key]) for key in a)
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)) and not isinstance(a, bool):
+        return math.isclose(a, b, rel_tol=CLOSE, abs_tol=CLOSE)
+    return bool(a == b)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)[:80]
