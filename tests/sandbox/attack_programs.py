@@ -43,11 +43,26 @@ HARMS = {
     # ------------------------------------------------------------ files
     "write beside the root": "def attempt():\n    open('/owned', 'w').write('x')\n    return True",
     "write a folder outside": "def attempt():\n    open('{folder}/new', 'w').write('x')\n    return True",
+    # What it can write, it may; the test looks for its files afterwards, everywhere.
+    "litter every folder": """
+def attempt():
+    import os, pathlib
+    left = 0
+    for top, folders, files in os.walk('/'):
+        if top.count('/') > 2 or top.startswith(('/proc', '/sys')):
+            folders.clear()
+        try:
+            pathlib.Path(top, 'litter-{mark}').write_text('x')
+            left += 1
+        except OSError:
+            pass
+    return '' if left else 'not quite: it could not even write in its own folder'
+""",
     "read a secret": "def attempt():\n    return open('{folder}/secret').read()",
     "find a secret": """
 def attempt():
     import os
-    for top in ('/home', '/root', '/tmp', '/var', '/mnt', '/opt', '/srv', '/run', '/work'):
+    for top in ('/home', '/root', '/tmp', '/var', '/mnt', '/opt', '/srv', '/run'):
         for path, _, names in os.walk(top):
             for name in names:
                 if name == 'secret':
