@@ -99,7 +99,7 @@ def group(runs: Sequence[Run]) -> tuple[Configuration, ...]:
     """Runs by configuration, in order of first appearance, each with the shortest label that tells it from others."""
     members: dict[str, list[int]] = {}
     for position, run in enumerate(runs):
-        members.setdefault(_identity(run), []).append(position)
+        members.setdefault(identity(run), []).append(position)
     labels = _labels([runs[m[0]] for m in members.values()])
     return tuple(Configuration(label, tuple(m)) for label, m in zip(labels, members.values(), strict=True))
 
@@ -121,7 +121,13 @@ def _traits(run: Run) -> dict[str, Any]:
     }
 
 
-def _identity(run: Run) -> str:
+def checked(run: Run) -> dict[str, Any]:
+    """What must agree between runs that are compared, by the name of the field."""
+    return {name: value(run) for name, value in _CHECKED}
+
+
+def identity(run: Run) -> str:
+    """Equal for runs of one configuration: those that differ in nothing but seed and repetition."""
     return content_hash(run.manifest.model.name, run.manifest.model.revision, _traits(run))
 
 
