@@ -133,22 +133,33 @@ def run_experiment(name: ExperimentName, comparison: Comparison, energy: EnergyK
         UsageError: when no family has two levels, saying what the experiment needs.
     """
     chosen = DESIGNS[name]
-    members: dict[tuple[object, ...], list[tuple[object, str]]] = {}
-    for configuration in comparison.configurations:
-        own = traits(comparison.frames.runs[configuration.runs[0]])
-        level = chosen.vary(own)
-        if chosen.levels is None or level in chosen.levels:
-            members.setdefault(chosen.keep(own), []).append((level, configuration.label))
-    families = {key: found for key, found in members.items() if len({level for level, _ in found}) > 1}
-    if not families:
-        have = ", ".join(comparison.labels())
-        raise UsageError(f"experiment {name} needs runs of {chosen.needs}; these are {have}")
+    families = members(name, comparison)
     table = task_table(comparison, energy)
     results = []
     for key, found in families.items():
         ordered = sorted(found, key=lambda pair: _order(pair[0], chosen.levels))
         results.append(_test(_title(key), table.select([label for _, label in ordered])))
     return Experiment(name=name, energy=energy, families=tuple(results))
+
+
+def members(name: ExperimentName, comparison: Comparison) -> dict[tuple[object, ...], list[tuple[object, str]]]:
+    """The experiment's families, each with the levels and labels of its members.
+
+    Raises:
+        UsageError: when no family has two levels, saying what the experiment needs.
+    """
+    chosen = DESIGNS[name]
+    found: dict[tuple[object, ...], list[tuple[object, str]]] = {}
+    for configuration in comparison.configurations:
+        own = traits(comparison.frames.runs[configuration.runs[0]])
+        level = chosen.vary(own)
+        if chosen.levels is None or level in chosen.levels:
+            found.setdefault(chosen.keep(own), []).append((level, configuration.label))
+    families = {key: own for key, own in found.items() if len({level for level, _ in own}) > 1}
+    if not families:
+        have = ", ".join(comparison.labels())
+        raise UsageError(f"experiment {name} needs runs of {chosen.needs}; these are {have}")
+    return families
 
 
 def metrics(table: TaskTable) -> tuple[MetricsRow, ...]:

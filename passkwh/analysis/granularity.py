@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Annotated
 
+import numpy as np
+from pydantic import Field
+
+from passkwh.analysis.bootstrap import draw, intervals
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.pooling import Comparison
-from passkwh.analysis.results import finite
+from passkwh.analysis.results import Interval, finite
 from passkwh.analysis.tasks import EnergyKind, task_table
 from passkwh.records import Record
+from passkwh.units import kwh_to_joules
 
 
 class DomainRow(Record):
@@ -21,13 +26,29 @@ class DomainRow(Record):
     joules_per_task: float | None
     joules_per_token: float | None
     pass_at_1: float | None
+    joules_per_task_range: Annotated[
+        tuple[float, float] | None, Field(description="interval over the domain's tasks; None for a single task")
+    ] = None
+    joules_per_token_range: tuple[float, float] | None = None
+    pass_at_1_range: tuple[float, float] | None = None
 
 
-def by_domain(comparison: Comparison, energy: EnergyKind = "gross") -> tuple[DomainRow, ...]:
-    """Energy and accuracy of each configuration in each domain; empty where the tasks have no domains."""
+def by_domain(
+    comparison: Comparison, energy: EnergyKind = "gross", resamples: int = 2_000, seed: int = 0, level: float = 0.95
+) -> tuple[DomainRow, ...]:
+    """Energy and accuracy of each configuration in each domain; empty where the tasks have no domains.
+
+    Intervals are bootstrapped over the domain's own tasks.
+    """
     table = task_table(comparison, energy)
     domains = task_domains(table.task_ids)
     rates = table.pass_rates()
+    ranges = {}
+    for domain in domains.columns:
+        chosen = np.flatnonzero(domains[domain].to_numpy(dtype=bool))
+        if len(chosen):
+            inside_only = draw(table.over(chosen), resamples, seed)
+            ranges[domain] = {(i.label, i.measure): i for i in intervals(inside_only, level)}
     rows = []
     for i, label in enumerate(table.labels):
         for domain in domains.columns:
@@ -45,6 +66,13 @@ def by_domain(comparison: Comparison, energy: EnergyKind = "gross") -> tuple[Dom
                     joules_per_task=finite(np.mean(table.energy_j[i, inside])),
                     joules_per_token=finite(table.generation_j[i, inside].sum() / tokens) if tokens else None,
                     pass_at_1=finite(np.mean(rates[i, inside])),
+                    joules_per_task_range=_range(ranges[domain][label, "energy_kwh"], kwh_to_joules(1.0) / count),
+                    joules_per_token_range=_range(ranges[domain][label, "joules_per_token"]),
+                    pass_at_1_range=_range(ranges[domain][label, "pass_at_1"]),
                 )
             )
     return tuple(rows)
+
+
+def _range(found: Interval, scale: float = 1.0) -> tuple[float, float] | None:
+    return None if found.low is None or found.high is None else (found.low * scale, found.high * scale)

@@ -81,7 +81,7 @@ class Analysis(Record):
 def analyse(comparison: Comparison, settings: Settings) -> Analysis:
     """Analyse configurations over their common tasks."""
     table = task_table(comparison, settings.energy)
-    draws = draw(table, settings.resamples, settings.seed, _ks(table))
+    draws = draw(table, settings.resamples, settings.seed, usual_ks(table))
     pairs = list(combinations(range(len(table.labels)), 2))
     groups = {label: row[~np.isnan(row)] for label, row in zip(table.labels, table.energy_j, strict=True)}
     per_task = table.energy_j.T
@@ -113,7 +113,8 @@ def analyse(comparison: Comparison, settings: Settings) -> Analysis:
     )
 
 
-def _ks(table: TaskTable) -> list[int]:
+def usual_ks(table: TaskTable) -> list[int]:
+    """The k of pass@k that every task has samples for."""
     most = int(table.evaluated.min()) if table.has_verdicts else 1
     return [k for k in KS if k <= max(most, 1)]
 

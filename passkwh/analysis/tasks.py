@@ -56,6 +56,14 @@ class TaskTable:
             self.generation_j[rows], self.tokens[rows], self.generation_s[rows], self.relative_se[rows], self.notes,
         )  # fmt: skip
 
+    def over(self, tasks: NDArray[np.int64]) -> TaskTable:
+        """Only the tasks at these positions."""
+        return TaskTable(
+            self.labels, tuple(self.task_ids[int(t)] for t in tasks), self.evaluated[:, tasks], self.passed[:, tasks],
+            self.energy_j[:, tasks], self.generation_j[:, tasks], self.tokens[:, tasks], self.generation_s[:, tasks],
+            self.relative_se, self.notes,
+        )  # fmt: skip
+
 
 def task_table(comparison: Comparison, energy: EnergyKind = "gross") -> TaskTable:
     """Sum a comparison's samples per task.
