@@ -73,12 +73,17 @@ def text_rows(table: Table) -> list[list[str]]:
 
 
 def to_csv(table: Table) -> str:
-    """Comma-separated values with all digits; missing ones are empty."""
+    """Comma-separated values with all digits; missing ones are empty, and no text is a formula to a spreadsheet."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([c.name for c in table.columns])
-    writer.writerows(table.rows)
+    writer.writerow([plain_text(c.name) for c in table.columns])
+    writer.writerows([plain_text(v) if isinstance(v, str) else v for v in row] for row in table.rows)
     return out.getvalue()
+
+
+def plain_text(text: str) -> str:
+    """Text that a spreadsheet would run as a formula, marked as text by an apostrophe before it."""
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r")) else text
 
 
 def to_latex(table: Table) -> str:
@@ -138,8 +143,10 @@ def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "—": "---",
+    "[": "{[}",
 }  # fmt: skip
+"""A bracket after a line break would be read as its argument."""
 
 
 def _escape(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)
+    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
