@@ -1,0 +1,47 @@
+"""What a named experiment's one difference does, on the same tasks: each member of a family against its first."""
+
+from __future__ import annotations
+
+from passkwh.analysis.bootstrap import Draws, contrasts
+from passkwh.analysis.experiments import Experiment
+from passkwh.analysis.pairs import PairTests, compare_pairs
+from passkwh.analysis.results import Contrast
+from passkwh.analysis.tasks import TaskTable
+from passkwh.records import Record
+
+MEASURES = ("energy_kwh", "pass_at_1", "pass_at_kwh", "joules_per_token", "tokens_per_s")
+
+
+class Change(Record):
+    """One configuration against its family's reference (the smallest, the base, the unquantized, batch 1).
+
+    Adjusted p-values are over the experiment's comparisons.
+    """
+
+    family: str
+    reference: str
+    label: str
+    contrasts: tuple[Contrast, ...]
+    tests: PairTests
+
+    def contrast(self, measure: str) -> Contrast:
+        """The contrast on one of ``MEASURES``."""
+        return next(c for c in self.contrasts if c.measure == measure)
+
+
+def changes(
+    experiment: Experiment, table: TaskTable, draws: Draws, margin: float, level: float = 0.95
+) -> tuple[Change, ...]:
+    """Compare every member of every family with the family's first; ``draws`` are of ``table``."""
+    found = [(f.title, f.labels[0], label) for f in experiment.families for label in f.labels[1:]]
+    position = {label: i for i, label in enumerate(table.labels)}
+    pairs = [(position[label], position[reference]) for _, reference, label in found]
+    apart = contrasts(draws, MEASURES, pairs, level)
+    tests = compare_pairs(table, pairs, margin, level)
+    return tuple(
+        Change(
+            family=family, reference=reference, label=label,
+            contrasts=tuple(apart[m * len(pairs) + i] for m in range(len(MEASURES))), tests=tests[i],
+        )
+        for i, (family, reference, label) in enumerate(found)
+    )  # fmt: skip
