@@ -56,7 +56,7 @@ def analyze(
     from passkwh.analysis.frames import load
     from passkwh.analysis.pooling import compare
 
-    settings = _settings(energy, resamples, seed, level, margin, budget_kwh, floor)
+    settings = settings_of(energy, resamples, seed, level, margin, budget_kwh, floor)
     if not 0 < power < 1:
         raise UsageError(f"--power {power}: give a number between 0 and 1, for example 0.8")
     if idle is not None and energy != "net":
@@ -93,9 +93,11 @@ def _assumptions(region: str | None, pue: float, price: float | None) -> Assumpt
     return Assumptions(grid=grid(region) if region is not None else None, pue=pue, price_per_kwh=price)
 
 
-def _settings(
-    energy: str, resamples: int, seed: int, level: float, margin: float, budget_kwh: float | None, floor: float | None
-) -> Settings:
+def settings_of(
+    energy: str, resamples: int, seed: int, level: float, margin: float, budget_kwh: float | None = None,
+    floor: float | None = None,
+) -> Settings:  # fmt: skip
+    """Options of an analysis, checked."""
     from passkwh.analysis.overview import Settings
 
     if energy not in ("gross", "net"):

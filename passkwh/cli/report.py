@@ -1,22 +1,48 @@
-"""``bench report``: complete runs as one self-contained HTML file."""
+"""``bench report``: complete runs as one self-contained HTML page, or as a thesis-style report in a folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from passkwh.cli.output import print_json
+from passkwh.cli.output import note, print_json
 from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    from passkwh.analysis.overview import Settings
+
+EXPERIMENTS = "batch-size, model-size, fine-tuning, awq, gptq, granularity, early-exit or all"
 
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold run folders.")],
-    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+    experiment: Annotated[
+        str | None, typer.Option(help=f"Write the thesis-style report of an experiment: {EXPERIMENTS}.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The HTML file to write; with --experiment, the folder.")] = None,
+    energy: Annotated[str, typer.Option(help="With --experiment: gross, or net of idle power.")] = "gross",
+    margin: Annotated[float, typer.Option(help="Margin of pass@1 for 'no loss of accuracy'.")] = 0.02,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    level: Annotated[float, typer.Option(help="Confidence level.")] = 0.95,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse runs whose task sets differ.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
-    """Write a report that compares runs: results, energy and accuracy, power over time."""
+    """Write a report of runs: results, energy and accuracy, power over time, statistics."""
+    if experiment is None:
+        if energy != "gross":
+            raise UsageError("--energy net belongs to the report with --experiment: add --experiment all")
+        _page(runs, out or Path("report.html"), as_json)
+        return
+    from passkwh.cli.analyze import settings_of
+
+    settings = settings_of(energy, resamples, seed, level, margin)
+    _thesis(runs, experiment, out or Path("report"), settings, strict, as_json)
+
+
+def _page(runs: list[Path], out: Path, as_json: bool) -> None:
     from passkwh.harness.store import write_atomic
     from passkwh.reports.page import render
     from passkwh.reports.runs import load_runs
@@ -30,3 +56,24 @@ def report(
         print_json({"report": str(out), "runs": [str(view.path) for view in views]})
     else:
         print(out.resolve())
+
+
+def _thesis(runs: list[Path], experiment: str, out: Path, settings: Settings, strict: bool, as_json: bool) -> None:
+    from passkwh.reports.thesis.assemble import assemble
+    from passkwh.reports.thesis.evidence import gather
+    from passkwh.reports.thesis.files import write_report
+
+    if out.is_file():
+        raise UsageError(f"--out {out} is a file: with --experiment, name a folder for the report's files")
+    evidence = gather(runs, experiment, settings, strict)
+    for text in evidence.analysis.notes:
+        note(f"note: {text}")
+    assembled = assemble(evidence)
+    written = write_report(assembled, evidence, out)
+    if as_json:
+        content = assembled.report.model_dump(mode="json")
+        print_json({**content, "report": str(written[0]), "runs": [str(run.path) for run in evidence.runs],
+                    "written": [str(path) for path in written]})  # fmt: skip
+        return
+    note(f"{len(written)} files written to {out}")
+    print(written[0].resolve())

@@ -1,0 +1,34 @@
+"""One look for all figures. Colours that the page may replace by its own (light and dark) stand here once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PAPER, INK, SOFT, LINE = "#fffffe", "#1f2933", "#5f6c7a", "#d9dee4"
+ACCENT, BLUE, GREEN, AMBER, PURPLE, GREY = "#b5482f", "#2f6db3", "#3f8a62", "#c08a1e", "#7a5aa6", "#8a95a1"
+CATEGORIES = (BLUE, ACCENT, GREEN, AMBER, PURPLE, GREY)
+THEMED = {
+    PAPER: "paper", INK: "ink", SOFT: "soft", LINE: "line", ACCENT: "accent", BLUE: "blue", GREEN: "green",
+    AMBER: "amber", PURPLE: "purple", GREY: "grey",
+}  # fmt: skip
+"""Colours of the figures by the name of the page's variable that stands for them."""
+
+FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
+WIDTH = 860
+"""Width that a figure has on the page, in pixels."""
+
+
+def themed(chart: Any) -> Any:
+    """A chart in the report's look."""
+    axis = {
+        "labelColor": SOFT, "titleColor": INK, "gridColor": LINE, "domainColor": LINE, "tickColor": LINE,
+        "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8, "labelLimit": 320,
+    }  # fmt: skip
+    legend = {
+        "labelColor": INK, "titleColor": SOFT, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal",
+        "labelLimit": 320, "symbolSize": 90,
+    }  # fmt: skip
+    header = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelFontWeight": "bold", "labelLimit": 320}
+    return chart.configure(background=PAPER, font=FONT, padding=8, aria=False).configure_axis(**axis).configure_legend(
+        **legend
+    ).configure_header(**header).configure_view(stroke=LINE)  # fmt: skip

@@ -1,0 +1,69 @@
+"""The report as one HTML file: no network, no scripts, light and dark, printable.
+
+A content security policy forbids scripts altogether, and every text is escaped, so no text of a run can do anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+
+import jinja2
+from markupsafe import Markup, escape
+
+from passkwh.analysis.tables import Cell, Style
+from passkwh.reports.thesis.content import Estimate, Link, Number, Report, Sentence
+from passkwh.reports.thesis.words import estimate_texts, shown
+
+
+def render(report: Report, pictures: Mapping[str, str]) -> str:
+    """HTML of a report; ``pictures`` holds the SVG of each figure, by name."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["sentence"] = _sentence
+    environment.filters["cell"] = _cell
+    template = resources.files("passkwh.reports").joinpath("templates/thesis.html.j2").read_text("utf-8")
+    return environment.from_string(template).render(
+        report=report, pictures={name: Markup(svg) for name, svg in pictures.items()}
+    )
+
+
+def _data(value: float, text: str, at: str, kind: str = "") -> Markup:
+    """A number with its full value and its place in report.json."""
+    return Markup('<data value="{}" data-at="{}"{}>{}</data>').format(
+        repr(value), at, Markup(' class="{}"').format(kind) if kind else "", text
+    )
+
+
+def _sentence(parts: Sentence, at: str) -> Markup:
+    out = Markup()
+    for i, part in enumerate(parts):
+        if isinstance(part, Number):
+            out += _data(part.value, part.text, f"{at}/{i}/value")
+        elif isinstance(part, Link):
+            out += Markup('<a href="{}">{}</a>').format(part.target, part.text)
+        else:
+            out += escape(part)
+    return out
+
+
+def _cell(cell: Cell | Estimate, style: Style | str, at: str) -> Markup:
+    if isinstance(cell, Estimate):
+        return _estimate(cell, at)
+    if cell is None:
+        return Markup('<span class="none">—</span>')
+    if isinstance(cell, str):
+        return escape(cell)
+    return _data(cell, shown(cell, style), at)
+
+
+def _estimate(cell: Estimate, at: str) -> Markup:
+    text, low, high = estimate_texts(cell)
+    if cell.value is None:
+        return Markup('<span class="none" title="{}">—</span>').format(cell.reason or "missing")
+    out = _data(cell.value, text, f"{at}/value")
+    if low is not None and high is not None and cell.low is not None and cell.high is not None:
+        bounds = Markup("{} – {}").format(_data(cell.low, low, f"{at}/low"), _data(cell.high, high, f"{at}/high"))
+        out += Markup('<span class="range">{}</span>').format(bounds)
+    return out
