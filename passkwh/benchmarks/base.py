@@ -78,6 +78,15 @@ class CutByTokens(Protocol):
 
 
 @runtime_checkable
+class ListsMissing(Protocol):
+    """A benchmark that knows before a run what scoring will lack on this machine."""
+
+    def missing(self) -> list[str]:
+        """What is missing, in words, each with the command that gets it; empty when every task can be scored."""
+        ...
+
+
+@runtime_checkable
 class GradesQuality(Protocol):
     """A benchmark that grades completions by metrics rather than by verdicts."""
 

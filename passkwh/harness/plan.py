@@ -52,8 +52,7 @@ def plan(spec: Spec, out: Path) -> Plan:
     if spec.max_new_tokens is None:
         spec = spec.model_copy(update={"max_new_tokens": benchmark.default_max_new_tokens})
     assert spec.max_new_tokens is not None
-    longest = max(max(len(task.request.text), len(task.request.instruction)) for task in benchmark.tasks)
-    tokens_per_row = longest // CHARACTERS_PER_TOKEN + spec.max_new_tokens
+    tokens_per_row = row_tokens(benchmark, spec.max_new_tokens)
     return Plan(
         spec=spec,
         benchmark=benchmark,
@@ -64,6 +63,12 @@ def plan(spec: Spec, out: Path) -> Plan:
         memory_needed_bytes=adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row),
         memory_free_bytes=adapters.memory_free(),
     )
+
+
+def row_tokens(benchmark: Benchmark, max_new_tokens: int) -> int:
+    """Prompt and completion of the benchmark's longest row, in tokens of three characters."""
+    longest = max(max(len(task.request.text), len(task.request.instruction)) for task in benchmark.tasks)
+    return longest // CHARACTERS_PER_TOKEN + max_new_tokens
 
 
 def run_name(spec: Spec) -> str:

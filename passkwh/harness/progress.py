@@ -19,8 +19,14 @@ class Status:
     power_w: float | None = None
 
 
+class Stop(Exception):
+    """Raised by a Progress to end the run where it stands. That is between two batches or two scored samples, so
+    nothing is lost: the run can be resumed.
+    """
+
+
 class Progress(Protocol):
-    """Receives the status of a run; must return quickly and never raise."""
+    """Receives the status of a run; must return quickly and never raise anything but Stop."""
 
     def update(self, status: Status) -> None:
         """Show ``status``."""

@@ -74,6 +74,14 @@ class BigCodeBench:
         """The official tool's limit."""
         return 1280
 
+    def missing(self) -> list[str]:
+        """Libraries that tasks need and the environment that judges them does not have."""
+        lacking = {task_id: found for task_id in self._problems if (found := self._lacking(task_id))}
+        if not lacking:
+            return []
+        libraries = ", ".join(sorted({library for found in lacking.values() for library in found}))
+        return [f"{libraries} to score {len(lacking)} of {len(self._tasks)} tasks: run `bench setup bigcodebench`"]
+
     def program(self, candidate: Candidate) -> str:
         """The program that a completion amounts to, without calibration."""
         problem = self._problems[candidate.task_id]

@@ -1,0 +1,255 @@
+"""``bench sweep``: a study, from its file to complete runs; and how far it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from passkwh.cli.output import note, number, print_json, print_table, table
+from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    from passkwh.analysis.estimate.study import Forecast
+    from passkwh.harness.sweep.preflight import Check, Preflight
+    from passkwh.harness.sweep.status import StudyStatus
+    from passkwh.harness.sweep.study import Study
+
+STUDY_HELP = "A study file (TOML), a ready-made study (see --list), or the word status."
+FOLDER_HELP = "After status: the study folder; every study in --out when left out."
+
+
+def sweep(
+    study: Annotated[str | None, typer.Argument(help=STUDY_HELP)] = None,
+    folder: Annotated[Path | None, typer.Argument(help=FOLDER_HELP)] = None,
+    out: Annotated[Path, typer.Option(help="Where the study's folder is made.")] = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, what it takes, what lacks.")] = False,
+    gpu: Annotated[
+        str | None, typer.Option(help="With --dry-run: reckon with this device (see bench estimate).")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Name the ready-made studies.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+) -> None:
+    """Carry out a study: every run in its own process, resumed where it was left. Ctrl-C finishes the batch."""
+    if list_:
+        _list(as_json)
+        return
+    if study is None:
+        raise UsageError("name a study file or a ready-made study (bench sweep --list), or write bench sweep status")
+    if study == "status":
+        _status(folder, out, as_json)
+        return
+    if folder is not None:
+        raise UsageError(f"one study at a time: {folder} is one too many (its runs go to --out)")
+    if gpu is not None and not dry_run:
+        raise UsageError("--gpu is for reckoning: add --dry-run")
+    from passkwh.harness.sweep.preflight import preflight
+    from passkwh.harness.sweep.study import read
+
+    asked = read(study)
+    found = preflight([configuration.spec for configuration in asked.configurations])
+    if dry_run:
+        _dry_run(asked, found, out, gpu, as_json)
+        return
+    _carry_out(asked, found, out, as_json)
+
+
+def _carry_out(study: Study, found: Preflight, out: Path, as_json: bool) -> None:
+    from passkwh.harness.sweep.drive import begin, drive, refuse_problems
+    from passkwh.harness.sweep.folder import StudyFolder
+    from passkwh.harness.sweep.status import study_status
+    from passkwh.harness.sweep.supervise import Signals
+
+    folder = begin(study, refuse_problems(study, [found]), out)
+    try:
+        with Signals() as signals:
+            why = drive(folder, study, note, signals)
+        folder.release()
+    finally:
+        folder.unlock()
+    status = study_status(StudyFolder.open(folder.path))
+    _end(status, why, as_json)
+
+
+def _end(status: StudyStatus, why: str | None, as_json: bool) -> None:
+    if as_json:
+        print_json({**status.model_dump(mode="json"), "complete": status.complete, "ended": why})
+    else:
+        _show_status(status)
+    if why == "interrupted":
+        note("interrupted: the same command goes on from here")
+        raise typer.Exit(130)
+    if why is not None:
+        note(f"given up: {why}; the same command goes on from here")
+    if not status.complete:
+        raise typer.Exit(1)
+    note(f"next: bench report {status.folder}")
+
+
+def _list(as_json: bool) -> None:
+    from passkwh.harness.sweep.study import names, read
+
+    studies = [(name, read(name)) for name in names()]
+    if as_json:
+        print_json({"studies": [{"name": n, "description": s.settings.description} for n, s in studies]})
+        return
+    rows = [
+        [name, str(len(study.configurations)), str(study.settings.repeats), study.settings.description]
+        for name, study in studies
+    ]
+    print_table(table("ready-made studies", ["study", "configurations", "repeats", "what"], rows, right=[1, 2]))
+
+
+# ---------------------------------------------------------------- status
+
+
+def _status(folder: Path | None, out: Path, as_json: bool) -> None:
+    from passkwh.harness.sweep.folder import StudyFolder, is_study
+    from passkwh.harness.sweep.status import study_status
+
+    paths = [folder] if folder is not None else sorted(path for path in out.glob("*") if is_study(path))
+    if not paths:
+        raise UsageError(f"there is no study in {out}: begin one with bench sweep STUDY, or name its folder")
+    found = [study_status(StudyFolder.open(path)) for path in paths]
+    if as_json:
+        shown = [{**status.model_dump(mode="json"), "complete": status.complete} for status in found]
+        print_json(shown[0] if folder is not None else {"studies": shown})
+        return
+    for status in found:
+        _show_status(status)
+
+
+def _show_status(status: StudyStatus) -> None:
+    rows = []
+    for run in status.runs:
+        progress = f"{run.stage} {run.done}/{run.total}" if run.total else run.stage or ""
+        rows.append(
+            [
+                run.run_id,
+                run.state,
+                progress if run.state == "running" else "",
+                number(run.elapsed_s, 3, "s"),
+                number(run.gross_energy_j, 4, "J"),
+                run.provenance or "",
+                number(run.pass_at_1),
+                f"{run.kind}: {run.reason}" if run.kind and run.kind != run.state else run.reason or "",
+            ]
+        )
+    columns = ["run", "state", "progress", "time", "energy", "provenance", "pass@1", "reason"]
+    print_table(table(f"{status.study} ({status.folder})", columns, rows, right=[3, 4, 6]))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items()))
+    energy = f"{number(status.gross_energy_j, 4, 'J')} so far"
+    if status.provenance:
+        energy += f" ({status.provenance})"
+    if status.without_energy:
+        energy += f", {status.without_energy} runs without energy"
+    left = "" if status.complete else f"; left: about {duration(status.left_s)}" if status.left_s is not None else ""
+    at_work = "at work" if status.driven else "nobody is at work on it"
+    print(f"{len(status.runs)} runs: {counts}; {energy}{left}" + ("" if status.complete else f"; {at_work}"))
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people."""
+    if seconds is None:
+        return "—"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+# ---------------------------------------------------------------- dry run
+
+
+def _dry_run(study: Study, found: Preflight, out: Path, gpu: str | None, as_json: bool) -> None:
+    from passkwh.analysis.estimate.devices import find_device
+    from passkwh.analysis.estimate.study import complete_runs, earlier_runs, forecast
+    from passkwh.harness.sweep.order import ordered
+
+    if gpu is not None:
+        find_device(gpu)
+    earlier = earlier_runs(complete_runs(out))
+    entries: dict[str, tuple[Check, Forecast]] = {
+        configuration.spec.model_dump_json(): (check, forecast(check, found.host, gpu, earlier))
+        for configuration, check in zip(study.configurations, found.checks, strict=True)
+    }
+    shown: list[dict[str, Any]] = []
+    for spec in ordered(study):
+        check, cost = entries[spec.model_copy(update={"repeat": 0}).model_dump_json()]
+        shown.append(
+            {
+                "run": check.run_id.rpartition("-r")[0] + f"-r{spec.repeat}",
+                "model": spec.model,
+                "quant": spec.quant,
+                "exit": spec.exit,
+                "benchmark": spec.benchmark,
+                "batch_size": spec.batch_size,
+                "repeat": spec.repeat,
+                "samples": None if check.tasks is None else check.tasks * spec.samples,
+                "time_s": cost.time_s,
+                "energy_j": cost.energy_j,
+                "disk_bytes": cost.disk_bytes,
+                "basis": cost.basis,
+                "memory_needed_bytes": check.memory_needed_bytes,
+                "missing": list(check.missing),
+                "problems": [problem.model_dump() for problem in check.problems],
+            }
+        )
+    total = _total(study, found, shown, out)
+    if as_json:
+        print_json({"dry_run": True, "study": study.settings.name, **total, "runs": shown})
+        return
+    _show_dry_run(study, shown, total)
+
+
+def _total(study: Study, found: Preflight, shown: list[dict[str, Any]], out: Path) -> dict[str, Any]:
+    import shutil
+
+    times = [run["time_s"] for run in shown]
+    joules = [run["energy_j"] for run in shown]
+    disks = [run["disk_bytes"] for run in shown]
+    place = next(path for path in (out.resolve(), *out.resolve().parents) if path.exists())
+    rest_s = study.settings.cool_down_s * (len(shown) - 1)
+    return {
+        "time_s": None if None in times else sum(times) + rest_s,
+        "energy_j": None if None in joules else sum(joules),
+        "disk_bytes": None if None in disks else sum(disks),
+        "disk_free_bytes": shutil.disk_usage(place).free,
+        "memory_total_bytes": found.checks[0].memory_total_bytes,
+        "channels": found.checks[0].channels,
+        "missing": sorted({text for run in shown for text in run["missing"]}),
+        "problems": sorted({f"{p['key']}: {p['text']}" for run in shown for p in run["problems"]}),
+    }
+
+
+def _show_dry_run(study: Study, shown: list[dict[str, Any]], total: dict[str, Any]) -> None:
+    rows = [
+        [
+            run["run"],
+            number(run["samples"], 6),
+            duration(run["time_s"]),
+            number(run["energy_j"], 3, "J"),
+            _gib(run["memory_needed_bytes"]),
+            "no" if run["problems"] else "not yet" if run["missing"] else "yes",
+        ]
+        for run in shown
+    ]
+    columns = ["run, in order", "samples", "time", "energy", "memory", "can run"]
+    print_table(table(f"{study.settings.name}: would run", columns, rows, right=[1, 2, 3, 4]))
+    print(
+        f"{len(shown)} runs: {duration(total['time_s'])}, {number(total['energy_j'], 3, 'J')}, "
+        f"disk {_gib(total['disk_bytes'])} of {_gib(total['disk_free_bytes'])} free, "
+        f"memory {_gib(total['memory_total_bytes'])} in all; time and energy are estimates"
+    )
+    for basis in dict.fromkeys(run["basis"] for run in shown):
+        print(f"time and energy: {basis}")
+    for channel, provenance in total["channels"].items():
+        print(f"metered by {channel} ({provenance})")
+    for text in total["missing"]:
+        print(f"to be got first: {text}")
+    for text in total["problems"]:
+        print(f"cannot run here: {text}")
+
+
+def _gib(size_bytes: int | None) -> str:
+    return "—" if size_bytes is None else f"{size_bytes / 2**30:.2f} GiB"

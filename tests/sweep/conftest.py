@@ -1,0 +1,32 @@
+"""Studies of a tiny model, with machine locks of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+StudyFile = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _own_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """These tests must not wait for runs that someone else meters on this machine."""
+    monkeypatch.setenv("PASSKWH_LOCKS", str(tmp_path / "locks"))
+
+
+@pytest.fixture
+def study_file(tmp_path: Path, tiny_llama: Path) -> StudyFile:
+    """Writes a study of the tiny model on embedded tasks with simulated energy: top-level lines, then tables."""
+
+    def write(tables: str = "", top: str = "", model: object = None, defaults: str = "") -> Path:
+        path = tmp_path / "tiny.toml"
+        path.write_text(
+            'name = "tiny"\ncool_down_s = 0\n' + top + "\n[defaults]\n"
+            f'model = "{model or tiny_llama}"\nbenchmark = "bigcodebench"\nbenchmark_options = {{ subset = "sample" }}\n'
+            'meter = "simulated:counter-50ms"\nidle_s = 0.2\nlimit = 2\nmax_new_tokens = 8\n' + defaults + "\n" + tables
+        )
+        return path
+
+    return write

@@ -1,0 +1,211 @@
+"""Study files: what they expand to, and that every mistake in one is named with file and key before anything starts."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passkwh.cli import main as program
+from passkwh.errors import UsageError
+from passkwh.harness.sweep.drive import refuse_problems
+from passkwh.harness.sweep.order import arrange, balanced_square, ordered
+from passkwh.harness.sweep.preflight import inspect
+from passkwh.harness.sweep.study import Settings, Study, names, parse, read
+from tests.sweep.conftest import StudyFile
+
+BASE = 'name = "s"\n'
+
+
+def study(text: str) -> Study:
+    return parse(tomllib.loads(BASE + text), text, "s.toml")
+
+
+def message(text: str) -> str:
+    with pytest.raises(UsageError) as error:
+        study(text)
+    shown = str(error.value)
+    assert shown.startswith("s.toml")
+    assert "\n" not in shown
+    return shown
+
+
+def test_a_matrix_is_every_combination_over_the_defaults() -> None:
+    found = study(
+        "[defaults]\nlimit = 3\n[matrix]\nmodel = ['a', 'b']\nquant = ['none', 'awq']\nbatch_size = [1, 4, 8]\nseed = 5"
+    )
+    specs = [configuration.spec for configuration in found.configurations]
+    assert {(s.model, s.quant, s.batch_size) for s in specs} == {
+        (m, q, b) for m in "ab" for q in ("none", "awq") for b in (1, 4, 8)
+    }
+    assert {(s.limit, s.seed) for s in specs} == {(3, 5)}
+
+
+def test_include_keeps_exclude_drops_and_runs_add() -> None:
+    found = study(
+        "[matrix]\nmodel = ['a', 'b', 'c']\nquant = ['none', 'awq']\nbenchmark = [{ name = 'py150', limit = 3 }, 'mbpp']\n"
+        "[[include]]\nmodel = ['a', 'b']\n"
+        "[[exclude]]\nmodel = 'b'\nquant = 'awq'\n[[exclude]]\nbenchmark = 'py150'\nquant = 'awq'\n"
+        "[[runs]]\nmodel = 'd'\nbatch_size = [1, 2]\nbenchmark = 'mbpp'"
+    )
+    assert [(c.spec.model, c.spec.quant, c.spec.benchmark, c.spec.batch_size) for c in found.configurations] == [
+        ("a", "none", "py150", 1), ("a", "none", "mbpp", 1), ("a", "awq", "mbpp", 1),
+        ("b", "none", "py150", 1), ("b", "none", "mbpp", 1), ("d", "none", "mbpp", 1), ("d", "none", "mbpp", 2),
+    ]  # fmt: skip
+    assert [c.spec.limit for c in found.configurations][:2] == [3, None]
+    assert found.configurations[-1].origin == "[[runs]] 1"
+
+
+def test_exit_rules_are_a_list_like_any_other() -> None:
+    found = study("[matrix]\nmodel = 'a'\nexit = ['none', 'fixed:12', 'agent:0.9']")
+    assert [c.spec.exit for c in found.configurations] == [None, "fixed:12", "agent:0.9"]
+
+
+MISTAKES = {
+    "unknown key": ("[matrix]\nmodel = 'a'\nquants = ['none']", ["[matrix] quants", "did you mean quant?"]),
+    "unknown top-level key": ("repeat = 3\n[matrix]\nmodel = 'a'", ["repeat:", "did you mean repeats?"]),
+    "unknown table": ("[matriks]\nmodel = 'a'", ["matriks", "did you mean matrix?"]),
+    "unknown resource": ("[matrix]\nmodel = 'a'\n[resources]\ngpu = 1", ["[resources] gpu", "did you mean gpus?"]),
+    "unknown key of a benchmark": (
+        "[matrix]\nmodel = 'a'\nbenchmark = { name = 'mbpp', limits = 2 }", ["benchmark limits", "did you mean limit?"]
+    ),
+    "benchmark without a name": ("[matrix]\nmodel = 'a'\nbenchmark = { limit = 2 }", ["[matrix] benchmark", "name"]),
+    "set twice": ("[matrix]\nmodel = 'a'\nlimit = 3\nbenchmark = { name = 'mbpp', limit = 2 }", ["limit", "once"]),
+    "no matrix": ("", ["nothing to run", "[matrix]"]),
+    "empty matrix": ("[matrix]", ["nothing to run"]),
+    "empty list": ("[matrix]\nmodel = []", ["[matrix] model", "empty"]),
+    "the same twice": ("[matrix]\nmodel = ['a', 'a']", ["[matrix] model", '"a" stands twice']),
+    "no model": ("[matrix]\nquant = ['none']", ["[matrix] model", "missing"]),
+    "a list as a default": ("[defaults]\nmodel = ['a']", ["[defaults] model", "[matrix]"]),
+    "excludes everything": ("[matrix]\nmodel = 'a'\n[[exclude]]\nmodel = 'a'", ["[[exclude]]", "every combination"]),
+    "excludes nothing": ("[matrix]\nmodel = 'a'\n[[exclude]]\nmodel = 'b'", ["[[exclude]] 1", 'model = "b"', "no comb"]),
+    "includes nothing": ("[matrix]\nmodel = 'a'\n[[include]]\nquant = 'awq'", ["[[include]] 1", "no combination"]),
+    "excludes twice": (
+        "[matrix]\nmodel = ['a', 'b']\n[[exclude]]\nmodel = 'a'\n[[exclude]]\nmodel = 'a'", ["[[exclude]] 2", "already"]
+    ),
+    "excludes what is not included": (
+        "[matrix]\nmodel = ['a', 'b']\n[[include]]\nmodel = 'a'\n[[exclude]]\nmodel = 'b'", ["[[exclude]] 1", "already"]
+    ),
+    "an empty exclude": ("[matrix]\nmodel = 'a'\n[[exclude]]", ["[[exclude]] 1", "empty"]),
+    "run twice": ("[matrix]\nmodel = 'a'\n[[runs]]\nmodel = 'a'", ["[[runs]] 1", "[matrix] has"]),
+    "wrong type": ("[matrix]\nmodel = 'a'\nbatch_size = ['4']", ["[matrix] batch_size", "integer"]),
+    "out of range": ("[matrix]\nmodel = 'a'\nbatch_size = [0]", ["[matrix] batch_size", "greater than"]),
+    "unknown order": ("order = 'sorted'\n[matrix]\nmodel = 'a'", ["order", "'random' or 'latin'"]),
+    "repeats 0": ("repeats = 0\n[matrix]\nmodel = 'a'", ["repeats", "greater than"]),
+    "negative rest": ("cool_down_s = -1\n[matrix]\nmodel = 'a'", ["cool_down_s", "greater than"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_named(name: str) -> None:
+    text, expected = MISTAKES[name]
+    shown = message(text)
+    for words in expected:
+        assert words in shown, shown
+
+
+def test_a_name_that_is_a_path_is_refused() -> None:
+    with pytest.raises(UsageError, match="name"):
+        parse({"name": "../evil", "matrix": {"model": "a"}}, "", "s.toml")
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean smollm2"):
+        read("smollm")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[matrix\n")
+    with pytest.raises(UsageError, match=r"broken\.toml: cannot be read as TOML.*line 1"):
+        read(str(broken))
+
+
+def test_ready_made_studies_are_the_published_ones() -> None:
+    found = {name: read(name) for name in names()}
+    sizes = {name: len(study.configurations) for name, study in found.items()}
+    assert sizes == {
+        "green-code": 28, "smollm2": 4, "thesis-awq": 10, "thesis-batch-size": 9, "thesis-fine-tuning": 10,
+        "thesis-gptq": 25, "thesis-model-size": 5,
+    }  # fmt: skip
+    assert all(study.settings.name == name for name, study in found.items())
+    gptq = [c.spec for c in found["thesis-gptq"].configurations]
+    assert all(spec.quant == "none" or spec.model.endswith("-instruct") for spec in gptq)
+    inside = {(spec.model, spec.quant) for spec in gptq}
+    for name in ("thesis-model-size", "thesis-fine-tuning", "thesis-awq"):
+        assert {(c.spec.model, c.spec.quant) for c in found[name].configurations} <= inside
+
+
+@given(st.integers(1, 12))
+def test_the_square_is_latin_and_balanced(n: int) -> None:
+    square = balanced_square(n)
+    assert all(sorted(row) == list(range(n)) for row in square)
+    for place in range(n):
+        assert set(Counter(row[place] for row in square).values()) == {len(square) // n}
+    follows = Counter((a, b) for row in square for a, b in zip(row, row[1:], strict=False))
+    assert len(follows) == n * (n - 1)
+    assert len(set(follows.values())) <= 1
+
+
+@given(st.integers(1, 7), st.integers(1, 5), st.sampled_from(["random", "latin"]), st.integers(0, 2**32 - 1))
+def test_every_order_has_every_run_once_and_is_the_same_again(n: int, repeats: int, order: str, seed: int) -> None:
+    settings = Settings.model_validate({"name": "s", "repeats": repeats, "order": order, "seed": seed})
+    pairs = arrange(range(n), settings)
+    assert Counter(pairs) == Counter((r, i) for r in range(repeats) for i in range(n))
+    assert pairs == arrange(range(n), settings)
+    if order == "latin":
+        assert [r for r, _ in pairs] == sorted(r for r, _ in pairs)
+
+
+def test_another_seed_is_another_order() -> None:
+    def order(seed: int) -> list[tuple[int, int]]:
+        return arrange(range(8), Settings(name="s", repeats=2, seed=seed))
+
+    assert order(0) != order(1)
+
+
+def test_repeats_are_runs_of_the_same_configuration() -> None:
+    specs = ordered(study("repeats = 3\n[matrix]\nmodel = ['a', 'b']"))
+    assert Counter((s.model, s.repeat) for s in specs) == Counter((m, r) for m in "ab" for r in range(3))
+
+
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Exit code and stderr of the program, called in this process to save the imports."""
+    monkeypatch.setattr(sys, "argv", ["bench", "sweep", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        program.main()
+    return int(stop.value.code or 0), capsys.readouterr().err
+
+
+HERE = {
+    "a model that no host can hold": ("[matrix]\nbatch_size = [1, 100_000_000]", ["[matrix] model", "GiB", "all there is"]),
+    "an unknown model": ("[[runs]]\nmodel = 'smollm2-135m-instrct'", ["[[runs]] 1 model", "smollm2-135m-instruct"]),
+    "an unknown quant": ("[matrix]\nquant = ['none', 'gptq-int5']", ["[matrix] quant", "gptq-int4"]),
+    "an unknown benchmark": ("[matrix]\nbenchmark = 'bigcodebanch'\n", ["[matrix] benchmark", "did you mean bigcodebench"]),
+    "an unknown meter": ("[matrix]\nmeter = ['simulatd']", ["[matrix] meter", "did you mean simulated"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_what_this_host_cannot_run_is_named(name: str, study_file: StudyFile) -> None:
+    tables, expected = HERE[name]
+    path = study_file(tables)
+    asked = read(str(path))
+    found = inspect([configuration.spec for configuration in asked.configurations])
+    with pytest.raises(UsageError) as error:
+        refuse_problems(asked, [found])
+    for words in [str(path), *expected]:
+        assert words in str(error.value)
+
+
+def test_a_study_that_cannot_run_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, study_file: StudyFile
+) -> None:
+    path = study_file("[matrix]\nbatch_size = [1, 100_000_000]")
+    code, error = bench(monkeypatch, capsys, path, "--out", tmp_path / "runs")
+    assert code == 2
+    (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert "[matrix] model" in line
+    assert not (tmp_path / "runs").exists()
