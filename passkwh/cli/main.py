@@ -50,9 +50,11 @@ def _add_commands() -> None:
     from passkwh.cli.run import run
     from passkwh.cli.score import score
     from passkwh.cli.setup import setup
+    from passkwh.cli.sweep import sweep
     from passkwh.cli.verify import verify
 
     app.command()(run)
+    app.command()(sweep)
     app.command()(report)
     app.command()(analyze)
     app.command()(compare)
