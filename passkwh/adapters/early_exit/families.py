@@ -64,6 +64,9 @@ def _llama(model: Any) -> Anatomy:
     config, decoder = model.config, model.model
     if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
         raise UsageError("early exit needs attention over the whole context, and this model's layers use a window")
+    kind = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if kind in ("dynamic", "longrope"):
+        raise UsageError(f"early exit needs positions that stay what they are, and {kind!r} rotary ones change")
     head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
     def keys_values(layer: Any, states: torch.Tensor, rotation: Rotation | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -86,7 +86,11 @@ class ExitHeads:
 
     def logits(self, layer: int, states: torch.Tensor) -> torch.Tensor:
         """Raw states [..., d] after ``layer`` layers -> logits [..., vocabulary]."""
-        return self._anatomy.head(self.state_to_final(layer, states))
+        return self.speak(self.state_to_final(layer, states))
+
+    def speak(self, finals: torch.Tensor) -> torch.Tensor:
+        """What ``state_to_final`` gives -> logits [..., vocabulary]."""
+        return self._anatomy.head(finals)
 
 
 def read_shortcuts(file: Path, exits: tuple[int, ...], hidden_size: int) -> dict[int, Shortcut]:

@@ -1,0 +1,224 @@
+"""The decoding loop: a prompt through all layers, then token after token, each leaving where the rule says so.
+
+The decoder layers, norms and heads are transformers' own modules, called one by one. What ``generate`` does around
+them a step is left out, and keys and values are written into buffers (``KeyValues``), so that at full depth the loop
+gives the same tokens in less time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from passkwh.adapters.early_exit.cache import Backlog, KeyValues, Skipped, Travellers
+from passkwh.adapters.early_exit.families import Anatomy
+from passkwh.adapters.early_exit.frame import Frame
+from passkwh.adapters.early_exit.heads import ExitHeads
+from passkwh.adapters.early_exit.rules import Rule
+
+Criterion = Callable[[torch.Tensor, Any], torch.Tensor]
+"""As transformers' stopping criteria: tokens so far [rows, length] and None -> which rows stop, [rows]."""
+Processor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""As transformers' logits processors: tokens so far [rows, length] and scores -> scores, both [rows, vocabulary]."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What ends rows of a batch."""
+
+    steps: int
+    """Most tokens a row may get."""
+    end_tokens: Sequence[int]
+    pad_token: int
+    """Stands in rows that have ended while others go on."""
+    criteria: Sequence[Criterion] = ()
+
+
+class ExitDecoder:
+    """Draws completions from one model, whose tokens may leave early by one rule."""
+
+    def __init__(self, anatomy: Anatomy, heads: ExitHeads, rule: Rule, skipped: Skipped) -> None:
+        self.anatomy = anatomy
+        self.heads = heads
+        self.rule = rule
+        self.skipped = skipped
+
+    @torch.inference_mode()
+    def draw(
+        self, ids: torch.Tensor, attention_mask: torch.Tensor, ending: Ending, processors: Sequence[Processor] = ()
+    ) -> tuple[torch.Tensor, list[list[int]]]:
+        """Continue a left-padded batch: ids and mask [rows, length] -> tokens [rows, new], and the exits of each row.
+
+        The most likely token is taken, after ``processors``. An exit is the number of layers that a token ran through
+        (for the oracle: that it would have needed). A row's first token comes from the prompt's pass through all
+        layers. After a row's end its tokens are ``pad_token`` and it has no exits.
+        """
+        rows, length = ids.shape
+        tokens = torch.full((rows, length + ending.steps), ending.pad_token, dtype=ids.dtype, device=ids.device)
+        tokens[:, :length] = ids
+        batch = _Batch(self, attention_mask, length + ending.steps)
+        exits: list[list[int]] = [[] for _ in range(rows)]
+        going = [True] * rows
+        logits, ran = batch.prefill(ids)
+        for place in range(length, length + ending.steps):
+            new = _choose(logits, batch.rows, tokens[:, :place], processors)
+            for at, (row, token) in enumerate(zip(batch.rows, new.tolist(), strict=True)):
+                if going[row]:
+                    exits[row].append(ran[at])
+                    going[row] = token not in ending.end_tokens
+                else:
+                    new[at] = ending.pad_token
+            tokens[batch.rows, place] = new
+            for criterion in ending.criteria:
+                stopped = criterion(tokens[:, : place + 1], None).tolist()
+                going = [on and not stop for on, stop in zip(going, stopped, strict=True)]
+            if not any(going) or place + 1 == tokens.shape[1]:
+                break
+            new = batch.drop_ended(going, new)
+            logits, ran = batch.step(new[:, None], place, going)
+        return tokens[:, length : place + 1], exits
+
+
+def _choose(
+    logits: torch.Tensor, rows: Sequence[int], tokens: torch.Tensor, processors: Sequence[Processor]
+) -> torch.Tensor:
+    """The next token of each row that is still computed, [len(rows)]; processors see all rows of the batch."""
+    scores = logits.float()
+    if processors:
+        if len(rows) < len(tokens):
+            whole = scores.new_zeros((len(tokens), scores.shape[-1]))
+            whole[list(rows)] = scores
+            scores = whole
+        for processor in processors:
+            scores = processor(tokens, scores)
+        scores = scores[list(rows)]
+    return scores.argmax(dim=-1)
+
+
+class _Batch:
+    """A batch in the middle of its decoding."""
+
+    def __init__(self, decoder: ExitDecoder, attention_mask: torch.Tensor, room: int) -> None:
+        self.rows = list(range(len(attention_mask)))
+        """Which of the batch's rows are still computed."""
+        self._anatomy, self._heads, self._rule = decoder.anatomy, decoder.heads, decoder.rule
+        self._frame = Frame(decoder.anatomy, attention_mask, room)
+        self._held = KeyValues(decoder.anatomy, len(self.rows), room)
+        self._backlog = Backlog(decoder.anatomy, self._frame, self._held, len(self.rows), decoder.skipped)
+
+    def prefill(self, ids: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+        """The prompt through all layers: logits of the last position [rows, vocabulary], and how deep each row ran."""
+        length, depth = ids.shape[1], self._anatomy.depth
+        states = self._anatomy.embed(ids, self._frame.positions(0, length))
+        self._held.at(0, length)
+        given = self._given(0, length)
+        for layer in self._anatomy.layers:
+            states = layer(states, **given)
+        return self._heads.logits(depth, states[:, -1]), [depth] * len(self.rows)
+
+    def step(self, new: torch.Tensor, place: int, going: Sequence[bool]) -> tuple[torch.Tensor, list[int]]:
+        """New tokens [rows, 1] at ``place`` through as many layers as the rule has them: logits, and how deep each ran.
+
+        ``going`` tells, by the batch's row, which have not ended: the others leave at the first chance.
+        """
+        anatomy, rule, backlog = self._anatomy, self._rule, self._backlog
+        count = len(self.rows)
+        ended = [not (going[row] or rule.hindsight) for row in self.rows]
+        states = anatomy.embed(new, self._frame.positions(place, place + 1))
+        behind = backlog.behind(place)
+        self._held.at(place, place + 1)
+        travellers = Travellers(place, list(range(count)), None, self._given(place, place + 1))
+        said = _Said(self._heads, count)
+        ran = [anatomy.depth] * count
+        for number, layer in enumerate(anatomy.layers, start=1):
+            if behind[number - 1]:
+                states = backlog.through(number - 1, states, travellers)
+            else:
+                states = layer(states, **travellers.given)
+            if number not in rule.exits:
+                continue
+            decision = rule.leave(number, states[:, 0], self._heads)
+            leave = [gone or ended[row] for gone, row in zip(decision.leave, travellers.rows, strict=True)]
+            if not any(leave):
+                continue
+            rows = [row for row, gone in zip(travellers.rows, leave, strict=True) if gone]
+            for row in rows:
+                ran[row] = number
+            if all(leave):
+                backlog.left(place, rows, states[:, 0])
+                said.take(rows, number, states[:, 0], decision.logits)
+                travellers = Travellers(place, [], None, {})
+                break
+            gone = torch.tensor(leave, device=states.device)
+            backlog.left(place, rows, states[gone, 0])
+            said.take(rows, number, states[gone, 0], None if decision.logits is None else decision.logits[gone])
+            states = states[~gone]
+            travellers = self._only(place, [r for r, g in zip(travellers.rows, leave, strict=True) if not g])
+        if travellers.rows:
+            said.take(travellers.rows, anatomy.depth, states[:, 0], None)
+        backlog.ran(place, ran)
+        logits = said.logits()
+        return logits, rule.settled(logits) or ran
+
+    def drop_ended(self, going: Sequence[bool], new: torch.Tensor) -> torch.Tensor:
+        """Stop computing rows that have ended once they are half of all, and return the others' new tokens.
+
+        Going on without them means copying the others' keys and values, so it is not done for every single one.
+        """
+        kept = [at for at, row in enumerate(self.rows) if going[row]]
+        if 2 * len(kept) > len(self.rows):
+            return new
+        index = torch.tensor(kept, device=new.device)
+        self.rows = [self.rows[at] for at in kept]
+        self._frame.keep(index)
+        self._held.keep(index)
+        self._backlog.keep(kept, index)
+        return new[index]
+
+    def _given(self, start: int, end: int, index: torch.Tensor | None = None) -> dict[str, Any]:
+        """What layers are given beside states."""
+        given = {"attention_mask": self._frame.mask(start, end, index), "past_key_values": self._held}
+        rotation = self._frame.rotation(start, end, index)
+        return given if rotation is None else given | {"position_embeddings": rotation}
+
+    def _only(self, place: int, rows: list[int]) -> Travellers:
+        index = torch.tensor(rows, device=self._anatomy.device)
+        self._held.at(place, place + 1, index)
+        return Travellers(place, rows, index, self._given(place, place + 1, index))
+
+
+class _Said:
+    """What the tokens of a step say, each from where it left; the LM head runs once for all of them."""
+
+    def __init__(self, heads: ExitHeads, count: int) -> None:
+        self._heads = heads
+        self._count = count
+        self._rows: list[int] = []
+        self._parts: list[torch.Tensor] = []
+        self._silent_rows: list[int] = []
+        self._finals: list[torch.Tensor] = []
+
+    def take(self, rows: list[int], layer: int, states: torch.Tensor, logits: torch.Tensor | None) -> None:
+        """Tokens of these rows left after ``layer`` layers, with raw states [rows, d] and perhaps logits already."""
+        if logits is None:
+            self._silent_rows += rows
+            self._finals.append(self._heads.state_to_final(layer, states))
+        else:
+            self._rows += rows
+            self._parts.append(logits)
+
+    def logits(self) -> torch.Tensor:
+        """[count, vocabulary], in the order of rows."""
+        if self._finals:
+            finals = self._finals[0] if len(self._finals) == 1 else torch.cat(self._finals)
+            self._rows += self._silent_rows
+            self._parts.append(self._heads.speak(finals))
+        whole = self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
+        if self._rows == list(range(self._count)):
+            return whole
+        order = torch.empty(self._count, dtype=torch.long, device=whole.device)
+        order[torch.tensor(self._rows, device=whole.device)] = torch.arange(self._count, device=whole.device)
+        return whole[order]

@@ -1,0 +1,126 @@
+"""``agent:T``: a token leaves where the trained policy is sure of it with at least probability T (GREEN-CODE, VI-B).
+
+Options: ``agent=NAME`` chooses among the bundle's agents (by default the one for the benchmark's language, or the
+only one), ``temperature=X`` divides the policy's logits before the softmax.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from passkwh.adapters.early_exit.heads import ExitHeads
+from passkwh.adapters.early_exit.policy import CONTINUE, EXIT, ExitPolicy, PolicyMeta
+from passkwh.adapters.early_exit.rules.base import Asked, Decision, Rule, Subject, before_last, listed, threshold
+from passkwh.errors import UsageError
+
+
+class Agent(Rule):
+    """The policy, folded so that asking it costs little.
+
+    Its standardisation becomes part of the first layer. Of its last layer only the difference of the two logits
+    matters: softmax reaches T where that difference over the temperature reaches the log odds of T.
+    """
+
+    example = "agent:0.9"
+    options = ("agent", "temperature")
+
+    def __init__(
+        self, policy: ExitPolicy, least: float, exits: frozenset[int], device: str = "cpu", temperature: float = 1.0
+    ) -> None:
+        self.exits = exits
+        linears = [part for part in policy.net if isinstance(part, torch.nn.Linear)]
+        weights = [part.weight.detach().double() for part in linears]
+        biases = [part.bias.detach().double() for part in linears]
+        weights[-1] = weights[-1][EXIT : EXIT + 1] - weights[-1][CONTINUE : CONTINUE + 1]
+        biases[-1] = biases[-1][EXIT : EXIT + 1] - biases[-1][CONTINUE : CONTINUE + 1]
+        weights[0] = weights[0] / policy.std.double()
+        biases[0] = biases[0] - weights[0] @ policy.mean.double()
+        self._layers = [(w.float().to(device), b.float().to(device)) for w, b in zip(weights, biases, strict=True)]
+        self._activation = torch.tanh if policy.activation == "tanh" else torch.relu
+        odds = math.inf if least == 1 else -math.inf if least == 0 else math.log(least / (1 - least))
+        self._least = odds * temperature
+        self._about: dict[str, str] = {}
+
+    @classmethod
+    def make(cls, asked: Asked, subject: Subject | None) -> Agent | None:
+        """The rule with an agent of the model's bundle, which must have been trained for this model and these exits."""
+        least = threshold(asked, cls.example)
+        temperature = _temperature(asked)
+        if subject is None:
+            return None
+        if subject.bundle is None:
+            raise UsageError(
+                f"--exit agent needs an agent, and none comes with {subject.model}: train one with `bench train agent` "
+                "and name its folder with --exit-bundle"
+            )
+        name = asked.options.get("agent") or _choose(subject)
+        policy, meta = ExitPolicy.load(subject.bundle.agent(name))
+        _check(name, meta, subject)
+        rule = cls(policy, least, before_last(subject.layout), subject.device, temperature)
+        rule._about = {"agent": name, "agent_language": meta.language}
+        return rule
+
+    def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
+        """Those of which the policy is sure enough."""
+        linear = torch.nn.functional.linear
+        values = states.float()
+        for weight, bias in self._layers[:-1]:
+            values = self._activation(linear(values, weight, bias))
+        odds = linear(values, *self._layers[-1])
+        if len(odds) == 1:
+            return Decision([odds.item() >= self._least])
+        return Decision((odds[:, 0] >= self._least).tolist())
+
+    def about(self) -> dict[str, str]:
+        """Which agent it is."""
+        return self._about
+
+
+def _temperature(asked: Asked) -> float:
+    text = asked.options.get("temperature", "1")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UsageError(f"--exit agent: temperature={text} is not a number above 0")
+    return value
+
+
+def _choose(subject: Subject) -> str:
+    assert subject.bundle is not None
+    names = subject.bundle.agents()
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        return subject.language  # and asking the bundle for it says that it has none
+    for name in names:
+        _, meta = ExitPolicy.load(subject.bundle.agent(name))
+        if meta.language == subject.language:
+            return name
+    raise UsageError(
+        f"{subject.bundle.folder} has no agent for {subject.language}, only {', '.join(names)}: choose one with "
+        f"--exit agent:T,agent={names[0]}"
+    )
+
+
+def _check(name: str, meta: PolicyMeta, subject: Subject) -> None:
+    """UsageError unless the agent was trained for this model and layout."""
+    revision = subject.revision or meta.revision
+    if (meta.revision, meta.hidden_size, meta.layers) != (revision, subject.hidden_size, subject.layout.depth):
+        raise UsageError(
+            f"agent {name!r} was trained for {meta.model} ({_version(meta.revision)}, {meta.layers} layers of width "
+            f"{meta.hidden_size}), not for {subject.model} ({_version(revision)}, {subject.layout.depth} layers of "
+            f"width {subject.hidden_size}): train one with `bench train agent`"
+        )
+    if meta.exits != subject.layout.exits:
+        raise UsageError(
+            f"agent {name!r} was trained for exits {listed(meta.exits)}, and {subject.model} is left at "
+            f"{listed(subject.layout.exits)}: leave the same exits, or train one with `bench train agent`"
+        )
+
+
+def _version(revision: str) -> str:
+    return f"revision {revision.removeprefix('sha256:')[:12]}"

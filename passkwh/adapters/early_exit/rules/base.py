@@ -1,0 +1,107 @@
+"""What a rule is: asked at an exit, from the states there, which tokens leave."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+
+from passkwh.adapters.early_exit.bundle import Bundle
+from passkwh.adapters.early_exit.heads import ExitHeads
+from passkwh.adapters.early_exit.layout import ExitLayout
+from passkwh.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model that a rule is made for."""
+
+    model: str
+    revision: str | None
+    """Revision of its dense weights; None where a published quantized checkpoint does not tell it."""
+    hidden_size: int
+    layout: ExitLayout
+    bundle: Bundle | None
+    language: str
+    """Programming language that is going to be written."""
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A rule as it was asked for: ``NAME:ARGUMENT,KEY=VALUE,...``."""
+
+    name: str
+    argument: str | None
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a rule says at an exit, token by token."""
+
+    leave: list[bool]
+    logits: torch.Tensor | None = None
+    """[tokens, vocabulary] at this exit, where the rule had to work them out anyway."""
+
+
+class Rule(ABC):
+    """When tokens leave. Made once for a model; asked at every exit before the last that is among ``exits``."""
+
+    example: ClassVar[str]
+    """How it is written, for messages."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """Options of its own, beside those that every rule has."""
+    hindsight: ClassVar[bool] = False
+    """The rule only says after the last layer where tokens should have left (``settled``), so none leaves before."""
+    exits: frozenset[int]
+
+    @classmethod
+    @abstractmethod
+    def make(cls, asked: Asked, subject: Subject | None) -> Rule | None:
+        """The rule for a model; with no model yet, None after checking what can be checked without one.
+
+        UsageError where the argument is wrong or does not fit the model.
+        """
+
+    @abstractmethod
+    def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
+        """Which tokens leave after ``layer`` layers, from their raw states [tokens, d]."""
+
+    def settled(self, last: torch.Tensor) -> list[int] | None:
+        """Layers that the tokens needed, told after the last layer from its logits; None: those that they ran through.
+
+        Only of a rule with ``hindsight``.
+        """
+        return None
+
+    def about(self) -> dict[str, str]:
+        """What a record of the run must say of the rule beyond how it was written."""
+        return {}
+
+
+def threshold(asked: Asked, example: str) -> float:
+    """The rule's argument as a number from 0 to 1; UsageError for anything else."""
+    text = asked.argument
+    try:
+        value = float(text) if text is not None else math.nan
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        seen = "nothing" if text is None else repr(text)
+        raise UsageError(f"--exit {asked.name} needs a threshold from 0 to 1, not {seen}: write for example {example}")
+    return value
+
+
+def before_last(layout: ExitLayout) -> frozenset[int]:
+    """The exits at which there is something to decide."""
+    return frozenset(layout.exits[:-1])
+
+
+def listed(exits: Sequence[int]) -> str:
+    """Exits in words."""
+    return ", ".join(map(str, exits))

@@ -1,0 +1,48 @@
+"""``oracle``: the first exit that predicts what the last layer does (the paper's optimal exit), known afterwards.
+
+Every token runs through all layers and the head reads every exit, so text and energy are not those of early exit: the
+energy is more than the full model's. What the rule gives is the bound that any rule can reach without a changed token.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from passkwh.adapters.early_exit.heads import ExitHeads
+from passkwh.adapters.early_exit.layout import ExitLayout
+from passkwh.adapters.early_exit.rules.base import Asked, Decision, Rule, Subject, before_last
+from passkwh.errors import UsageError
+
+
+class Oracle(Rule):
+    """Notes every exit's prediction and, after the last layer, which would have sufficed (l_opt of eq. 2)."""
+
+    example = "oracle"
+    hindsight = True
+
+    def __init__(self, layout: ExitLayout) -> None:
+        self._depth = layout.depth
+        self._predicted: dict[int, torch.Tensor] = {}
+        self.exits = before_last(layout)
+
+    @classmethod
+    def make(cls, asked: Asked, subject: Subject | None) -> Oracle | None:
+        """The rule, which takes no argument."""
+        if asked.argument is not None:
+            raise UsageError(f"--exit oracle takes no argument, and {asked.argument!r} was given")
+        return None if subject is None else cls(subject.layout)
+
+    def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
+        """None of them."""
+        self._predicted[layer] = heads.logits(layer, states).argmax(dim=-1)
+        return Decision([False] * len(states))
+
+    def settled(self, last: torch.Tensor) -> list[int]:
+        """First exit with the last layer's prediction, per token."""
+        needed = torch.full((len(last),), self._depth, device=last.device)
+        wanted = last.argmax(dim=-1)
+        for layer in sorted(self._predicted, reverse=True):
+            needed[self._predicted[layer] == wanted] = layer
+        self._predicted = {}
+        layers: list[int] = needed.tolist()
+        return layers
