@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -78,6 +78,21 @@ class TellsTokens(Protocol):
     def token_ends(self, text: str) -> list[int]:
         """End offset, in characters, of each token of ``text`` as the model reads it; a start token ends at 0."""
         ...
+
+
+TextSoFar = Callable[[int], str]
+"""A row's number in its batch -> the text it has so far: not cut at stop strings, the last character perhaps cut."""
+
+Watch = Callable[[TextSoFar], Sequence[bool]]
+"""Called after every token of a batch; True for each row that nobody waits for any more: it ends there."""
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """An adapter whose batches can be followed, and rows of them ended, while they are generated."""
+
+    watch: Watch | None
+    """Follows the batches from now on; None for nobody. Set by the thread that calls ``generate``, between batches."""
 
 
 FORCED_HIT, FORCED_MISS, FORCED_FIRST = "1", "0", "-"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
+
+from passkwh.adapters.base import Watch
 
 _NUCLEUS_REACH = 512
 """Tokens among which a nucleus is looked for before the whole vocabulary is sorted."""
@@ -101,4 +103,22 @@ class StopStrings(StoppingCriteria):  # type: ignore[misc]
                 text = self._tokenizer.decode(tail, skip_special_tokens=True, clean_up_tokenization_spaces=False)
                 if any(stop in text for stop in self._stop):
                     self.length[row] = tokens
+        return torch.tensor([length is not None for length in self.length], device=input_ids.device)
+
+
+class Watched(StoppingCriteria):  # type: ignore[misc]
+    """Shows a batch to its watcher after every token; ``length`` is where the watcher ended each row, or None."""
+
+    def __init__(self, watch: Watch, decode: Callable[[int, list[int]], str], prompt_length: int, rows: int) -> None:
+        self._watch = watch
+        self._decode = decode
+        self._prompt_length = prompt_length
+        self.length: list[int | None] = [None] * rows
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        tokens = input_ids.shape[1] - self._prompt_length
+        ended = self._watch(lambda row: self._decode(row, input_ids[row, self._prompt_length :].tolist()))
+        for row, end in enumerate(ended):
+            if end and self.length[row] is None:
+                self.length[row] = tokens
         return torch.tensor([length is not None for length in self.length], device=input_ids.device)

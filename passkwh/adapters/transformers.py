@@ -20,9 +20,9 @@ from transformers import (
 from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import device as devices
 from passkwh.adapters import noise
-from passkwh.adapters.base import FORCED_FIRST, FORCED_HIT, FORCED_MISS, Completion, Decoding, Request
+from passkwh.adapters.base import FORCED_FIRST, FORCED_HIT, FORCED_MISS, Completion, Decoding, Request, Watch
 from passkwh.adapters.checkpoint import Checkpoint
-from passkwh.adapters.decoding import FirstToken, SeededSampling, StopStrings, synchronize
+from passkwh.adapters.decoding import FirstToken, SeededSampling, StopStrings, Watched, synchronize
 from passkwh.errors import UsageError
 from passkwh.records import ModelInfo, Option
 
@@ -42,6 +42,7 @@ class TransformersAdapter:
     def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
         if checkpoint.path is None:
             raise UsageError(f"{checkpoint.location} is not on this machine yet: {', '.join(checkpoint.pending)}")
+        self.watch: Watch | None = None
         self._checkpoint = checkpoint
         self._folder = checkpoint.path
         self._device = torch.device(devices.pick(device))
@@ -109,12 +110,21 @@ class TransformersAdapter:
         batch = self._encode(prompts, chats)
         rows, prompt_length = batch["input_ids"].shape
         steps = self._room(prompt_length, decoding.max_new_tokens)
+        lasts = batch["input_ids"][:, -1].tolist()
         first = FirstToken()
-        criteria = [first]
-        stops = None
+        criteria: list[Any] = [first]
+        stops = watched = None
         if decoding.stop and not any(chats):
             stops = StopStrings(self._tokenizer, decoding.stop, prompt_length, rows)
             criteria.append(stops)
+        if self.watch is not None:
+            watched = Watched(
+                self.watch,
+                lambda row, tokens: self._decode(tokens[: self._end(tokens)], lasts[row]),
+                prompt_length,
+                rows,
+            )
+            criteria.append(watched)
         processors = LogitsProcessorList()
         if decoding.temperature > 0:
             processors.append(SeededSampling(seeds, steps, decoding.temperature, decoding.top_p, self._device))
@@ -128,8 +138,7 @@ class TransformersAdapter:
         synchronize(self._device)
         tokens = output[:, prompt_length:].tolist()
         prompt_tokens = batch["attention_mask"].sum(dim=1).tolist()
-        lasts = batch["input_ids"][:, -1].tolist()
-        ended = stops.length if stops else [None] * rows
+        ended = [[part.length[row] for part in (stops, watched) if part] for row in range(rows)]
         return [
             self._completion(
                 tokens[row], lasts[row], ended[row], decoding.stop if stops else (), prompt_tokens[row], first
@@ -224,14 +233,13 @@ class TransformersAdapter:
         self,
         tokens: list[int],
         last: int,
-        ended: int | None,
+        ended: Sequence[int | None],
         stop: tuple[str, ...],
         prompt_tokens: int,
         first: FirstToken,
     ) -> Completion:
         """One row's completion: tokens up to and including the one that ended it, text without what ended it."""
-        end = next((place + 1 for place, token in enumerate(tokens) if token in self._end_tokens), None)
-        ends = [length for length in (end, ended) if length is not None]
+        ends = [length for length in (self._end(tokens), *ended) if length is not None]
         length = min(ends, default=len(tokens))
         text = self._decode(tokens[:length], last)
         if cuts := [place for place in map(text.find, stop) if place >= 0]:
@@ -243,6 +251,10 @@ class TransformersAdapter:
             finish_reason="stop" if ends else "length",
             first_token_ns=first.ns,
         )
+
+    def _end(self, tokens: list[int]) -> int | None:
+        """Length up to and including the first token that ends a sequence; None where there is none."""
+        return next((place + 1 for place, token in enumerate(tokens) if token in self._end_tokens), None)
 
     def _decode(self, tokens: list[int], last: int) -> str:
         """The tokens' text as it continues the prompt: some tokenizers drop the first token's leading space."""
