@@ -73,6 +73,41 @@ def validate(
         raise typer.Exit(1)
 
 
+@app.command()
+def build(
+    submissions: Annotated[
+        list[Path] | None, typer.Argument(help="Packs, or folders that hold packs; without any, published rows only.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("site"),
+    title: Annotated[str, typer.Option(help="Name of the board.")] = "pass@kWh leaderboard",
+    published: Annotated[bool, typer.Option(help="Show the rows of the thesis and of GREEN-CODE, marked.")] = True,
+    cache: Annotated[Path | None, typer.Option(help="Where results are kept by content. Default: ~/.cache.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a static site of all valid packs: it opens from disk and from any host."""
+    from passkwh.reports.leaderboard.build import build as build_site
+    from passkwh.reports.leaderboard.cache import default_place
+
+    packs = find_packs(submissions) if submissions else []
+    site = build_site(packs, out, cache or default_place(), title=title, published=published)
+    for pack in site.refused:
+        note(f"refused {pack.path}")
+        for finding in pack.findings:
+            note(f"  {finding}")
+    if as_json:
+        print_json(
+            {
+                "index": str(site.index),
+                "rows": len(site.rows),
+                "published": sum(row.runs == 0 for row in site.rows),
+                "refused": [str(pack.path) for pack in site.refused],
+                "from_cache": site.looked_up,
+            }
+        )
+    else:
+        print(site.index.resolve())
+
+
 def find_packs(paths: list[Path]) -> list[Path]:
     """Packs as given; a folder stands for all packs in it, at any depth, by name."""
     from passkwh.reports.leaderboard.pack import SUFFIX

@@ -1,0 +1,235 @@
+"""The site: static files that open from disk or any host, made from valid packs and published rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from passkwh import __version__
+from passkwh.analysis.footprint import grids
+from passkwh.errors import UsageError
+from passkwh.reports.leaderboard import page
+from passkwh.reports.leaderboard.cache import Cache
+from passkwh.reports.leaderboard.figures import columns, figure, flat, groups
+from passkwh.reports.leaderboard.findings import Finding
+from passkwh.reports.leaderboard.ingest import Pack, configurations, inspect
+from passkwh.reports.leaderboard.published import published_rows
+from passkwh.reports.leaderboard.rows import ACCURACY, MEASURES, Row, with_savings
+
+MARKER = ".passkwh-leaderboard"
+"""Stands in a folder that we may write and tidy."""
+STATIC = ("style.css", "theme.js", "stats.js", "data.js", "chart.js", "compare.js", "board.js")
+SCRIPTS = ("stats.js", "data.js", "chart.js", "compare.js", "board.js")
+PLAIN_ROWS = 200
+"""The first page shows so many rows without scripts; the plain table has all."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Site:
+    """What was built."""
+
+    index: Path
+    rows: tuple[Row, ...]
+    refused: tuple[Pack, ...]
+    looked_up: int
+    """Configurations that had been worked out before."""
+
+
+def build(packs: Sequence[Path], out: Path, cache_place: Path, *, title: str, published: bool) -> Site:
+    """Check packs, work out configurations, and write the site to ``out``.
+
+    Raises:
+        UsageError: when a pack cannot be read or ``out`` holds something else.
+    """
+    _check_place(out)
+    cache = Cache(cache_place)
+    inspected = inspect(packs, cache)
+    for folder in ("c", "data"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    (out / MARKER).write_text("made by bench leaderboard build; may be deleted\n", "utf-8")
+    environment = _environment()
+    common = {"title": title, "version": __version__, "root": "../", "created": ""}
+    template = environment.get_template("configuration.html.j2")
+    made: list[Row] = []
+    looked_up = 0
+    for configuration, was_known in configurations(inspected, cache):
+        row = configuration.row
+        _write(out / "c" / f"{row.id}.html", page.render(configuration, template, common))
+        _write(out / "data" / f"{row.id}.js", page.task_data(row.id, configuration.detail))
+        made.append(row)
+        looked_up += was_known
+    _tidy(out, {row.id for row in made})
+    rows = [*with_savings(made), *(published_rows() if published else ())]
+    refused = [pack for pack in inspected if pack.run is None]
+    _write_pages(out, environment, {**common, "root": ""}, rows, refused)
+    _write_downloads(out, rows)
+    for name in STATIC:
+        _write(out / name, _site(name))
+    return Site(out / "index.html", tuple(rows), tuple(refused), looked_up)
+
+
+def board_data(rows: Sequence[Row]) -> dict[str, Any]:
+    """All rows for the page's scripts, by columns; texts that repeat are stored once."""
+    texts = {
+        name: _dictionary([getattr(row, name) for row in rows])
+        for name in (
+            "model", "family", "tuning", "quant", "exit", "hardware", "benchmark", "provenance", "source",
+            "tasks_key", "hardware_key", "label",
+        )
+    }  # fmt: skip
+    figures = {
+        name: [
+            [None if (cell := row.measures.get(name)) is None else getattr(cell, part) for row in rows]
+            for part in ("value", "low", "high")
+        ]
+        for name in columns(rows)
+    }
+    return {
+        "ids": [row.id for row in rows],
+        "texts": texts,
+        "numbers": {
+            name: [getattr(row, name) for row in rows] for name in ("parameters", "batch_size", "saved", "runs")
+        },
+        "warnings": [len(row.warnings) for row in rows],
+        "pages": [int(row.page) for row in rows],
+        "figures": figures,
+        "measures": {name: list(MEASURES[name]) for name in figures},
+        "accuracy": [name for name in ACCURACY if name in figures],
+        "grids": [[g.region, g.name, g.gco2e_per_kwh, g.year] for g in sorted(grids().values(), key=lambda g: g.name)],
+        "grid_source": next(iter(grids().values())).source,
+    }
+
+
+def csv_safe(value: object) -> object:
+    """A value that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+# ---------------------------------------------------------------- pages
+
+
+def _write_pages(
+    out: Path, environment: jinja2.Environment, common: dict[str, Any], rows: Sequence[Row], refused: Sequence[Pack]
+) -> None:
+    created = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    shown = {**common, "created": created}
+    index = environment.get_template("index.html.j2").render(
+        **shown,
+        counts={"measured": sum(row.runs > 0 for row in rows), "published": sum(row.runs == 0 for row in rows)},
+        groups=_plain_groups(rows, PLAIN_ROWS),
+        refused=[{"name": pack.path.name, "why": _why(pack.findings)} for pack in refused],
+        data=page.script_json(board_data(rows)),
+        scripts=SCRIPTS,
+    )
+    _write(out / "index.html", index)
+    plain = environment.get_template("table.html.j2").render(**shown, groups=_plain_groups(rows, len(rows)))
+    _write(out / "table.html", plain)
+
+
+def _plain_groups(rows: Sequence[Row], most: int) -> list[dict[str, Any]]:
+    found = []
+    for number, group in enumerate(groups(rows)):
+        kept = group[: max(most, 0)]
+        most -= len(kept)
+        if not kept:
+            break
+        names = columns(group)
+        found.append(
+            {
+                "anchor": f"group-{number + 1}",
+                "benchmark": group[0].benchmark,
+                "hardware": group[0].hardware,
+                "provenance": group[0].provenance,
+                "columns": [figure(name, None) for name in names],
+                "rows": [{"row": r, "cells": [figure(name, r.measures.get(name)) for name in names]} for r in kept],
+                "left": len(group) - len(kept),
+            }
+        )
+    return found
+
+
+def _why(findings: Iterable[Finding]) -> str:
+    found = [f for f in findings if f.severity == "error"]
+    place = f"{found[0].file}{', ' + found[0].field if found[0].field else ''}"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{place} {found[0].seen}; {found[0].fix}{more}"
+
+
+def _write_downloads(out: Path, rows: Sequence[Row]) -> None:
+    lines = [flat(row) for row in rows]
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow(lines[0] if lines else ["id"])
+    writer.writerows([csv_safe(value) for value in line.values()] for line in lines)
+    _write(out / "board.csv", buffer.getvalue())
+    _write(out / "board.json", json.dumps({"rows": lines}, ensure_ascii=True, allow_nan=False))
+    pq.write_table(pa.Table.from_pylist([dict(line) for line in lines], SCHEMA), out / "board.parquet")
+
+
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("id", "configuration", "model", "family")),
+        ("parameters", pa.int64()),
+        *((name, pa.string()) for name in ("tuning", "quant", "exit")),
+        ("batch_size", pa.int64()),
+        *((name, pa.string()) for name in ("hardware", "benchmark")),
+        *((name, pa.int64()) for name in ("tasks", "repeats")),
+        ("provenance", pa.string()),
+        ("energy_saved", pa.float64()),
+        *((f"{name}{part}", pa.float64()) for name in MEASURES for part in ("", "_low", "_high")),
+        ("source", pa.string()),
+    ]
+)
+"""``board.parquet``: a row a configuration."""
+
+
+# ---------------------------------------------------------------- files
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(_site), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+
+
+def _site(name: str) -> str:
+    return resources.files("passkwh.reports.leaderboard").joinpath("site").joinpath(name).read_text("utf-8")
+
+
+def _check_place(out: Path) -> None:
+    try:
+        if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).exists())):
+            raise UsageError(f"--out {out} holds something else than a leaderboard: choose an empty or a new folder")
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be made: {error.strerror}; choose another") from error
+
+
+def _tidy(out: Path, ids: set[str]) -> None:
+    """Remove pages of configurations that are no longer on the board."""
+    for folder, suffix in (("c", ".html"), ("data", ".js")):
+        for file in (out / folder).glob(f"*{suffix}"):
+            if file.stem not in ids:
+                file.unlink()
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_bytes(text.encode("utf-8", "replace"))
+
+
+def _dictionary(values: Sequence[str]) -> list[list[Any]]:
+    distinct = {value: i for i, value in enumerate(dict.fromkeys(values))}
+    return [list(distinct), [distinct[value] for value in values]]

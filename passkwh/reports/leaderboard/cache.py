@@ -1,0 +1,65 @@
+"""What was found out about a pack once is not found out again: results by content, valid for one state of the code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import passkwh
+from passkwh.errors import UsageError
+
+SHAPES_RESULTS = ("records.py", "passk.py", "units.py", "harness", "analysis", "reports/leaderboard")
+"""Code on which a cached result depends."""
+
+
+def default_place() -> Path:
+    """``$XDG_CACHE_HOME/passkwh/leaderboard``, usually under ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "passkwh" / "leaderboard"
+
+
+class Cache:
+    """JSON values by key; a value that cannot be read counts as missing."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / code_version()
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"the cache {root} cannot be made: {error.strerror}; choose another --cache") from error
+
+    def get(self, kind: str, key: str) -> dict[str, Any] | None:
+        """The value, or None."""
+        try:
+            found = json.loads((self._root / kind / f"{key}.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether there is a value, without reading it."""
+        return (self._root / kind / f"{key}.json").is_file()
+
+    def put(self, kind: str, key: str, value: dict[str, Any]) -> None:
+        """Keep a value."""
+        folder = self._root / kind
+        folder.mkdir(exist_ok=True)
+        partial = folder / f".{key}.{os.getpid()}"
+        partial.write_text(json.dumps(value, ensure_ascii=True, allow_nan=False), "ascii")
+        partial.replace(folder / f"{key}.json")
+
+
+@cache
+def code_version() -> str:
+    """Hash over the code that results depend on: after a change everything is worked out again."""
+    root = Path(passkwh.__file__).parent
+    digest = hashlib.sha256(passkwh.__version__.encode())
+    for part in SHAPES_RESULTS:
+        place = root / part
+        files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.suffix not in ("", ".pyc"))
+        for file in files:
+            digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,120 @@
+"""Rows that others measured and printed: on the board with their source, and never ranked among ours unless asked."""
+
+from __future__ import annotations
+
+import csv
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from passkwh.analysis.published import check, read
+from passkwh.records import content_hash
+from passkwh.reports.leaderboard.rows import Cell, Row, family, size, with_savings
+from passkwh.units import joules_to_kwh
+
+THESIS = "M. Buis, Walking the Tightrope: Balancing Energy Efficiency and Accuracy in LLM-Driven Code Generation, 2024"
+GREEN_CODE = "S. Ilager, L. F. Briem, I. Brandic, GREEN-CODE: Optimizing Energy Efficiency in LLMs for Code Generation"
+ROUNDED = "what the printed digits allow; no interval is published"
+DATASETS = {"java": "JavaCorpus", "python": "PY150"}
+
+
+@cache
+def published_rows() -> tuple[Row, ...]:
+    """The thesis's 49 rows and GREEN-CODE's 32 runs, in the order in which they are printed."""
+    return tuple(with_savings([*_thesis(), *_green_code()]))
+
+
+def _thesis() -> list[Row]:
+    """Energy is that of one GPU above idle over one run of BigCodeBench; pass@kWh is as printed, where printed."""
+    with resources.as_file(_data("thesis.csv")) as path:
+        printed = read(path)
+    rows = []
+    for number, (entry, ratio) in enumerate(zip(printed, check(printed).ratios, strict=True)):
+        rate = float(ratio.printed) if ratio.printed else float(entry.pass_at_1) / float(entry.energy_kwh)
+        rows.append(
+            Row(
+                id=content_hash("thesis", number)[:16],
+                model=entry.model,
+                family=family(entry.model),
+                parameters=size(entry.model),
+                tuning=entry.tuning,
+                quant=entry.quant,
+                batch_size=int(entry.batch_size) if entry.batch_size else None,
+                hardware="NVIDIA L40S (350 W); metered: GPU above idle",
+                benchmark="BigCodeBench: 1,140 tasks, as in the thesis",
+                provenance="published",
+                source=f"{THESIS}, table {entry.table}",
+                tasks=1140,
+                runs=0,
+                measures={
+                    "pass_at_1": _rounded(entry.pass_at_1),
+                    "energy_kwh": _rounded(entry.energy_kwh),
+                    "pass_at_kwh": Cell(value=rate, low=min(ratio.low, rate), high=max(ratio.high, rate), note=ROUNDED),
+                    "solved_per_kwh": Cell(
+                        value=1140 * float(entry.pass_at_1) / float(entry.energy_kwh),
+                        low=1140 * ratio.low,
+                        high=1140 * ratio.high,
+                        note=ROUNDED,
+                    ),
+                    "tokens_per_s": _rounded(entry.throughput_tok_s),
+                },
+                tasks_key="thesis",
+                hardware_key="thesis",
+                page=False,
+            )
+        )
+    return rows
+
+
+def _green_code() -> list[Row]:
+    """Energy is that of one GPU over a run; savings are against the fine-tuned model at full depth, as in the paper."""
+    with _data("green_code.csv").open(encoding="utf-8") as file:
+        printed = list(csv.DictReader(file))
+    rows = []
+    for number, entry in enumerate(printed):
+        dataset, exits = DATASETS[entry["language"]], entry["method"] == "green-code"
+        energy_j, tasks = (
+            float(entry["total_energy_j"]),
+            round(float(entry["total_energy_j"]) / float(entry["mean_energy_j"])),
+        )
+        rows.append(
+            Row(
+                id=content_hash("green-code", number)[:16],
+                model=entry["model"],
+                family=family(entry["model"]),
+                parameters=size(entry["model"]),
+                tuning="base" if entry["method"] == "base" else "fine-tuned",
+                quant="none",
+                exit=f"agent:{entry['threshold']}" if exits else "",
+                batch_size=1,
+                hardware="NVIDIA Quadro RTX 8000; metered: GPU",
+                benchmark=f"{dataset}: {tasks:,} line completions of at most 15 tokens, as in GREEN-CODE",
+                provenance="published",
+                source=f"{GREEN_CODE}, published run on {dataset}"
+                + (f", mean exit layer {entry['mean_exit_layer']}" if exits else ""),
+                tasks=tasks,
+                runs=0,
+                measures={
+                    "codebleu": Cell(value=float(entry["codebleu"])),
+                    "exact_match": Cell(value=float(entry["exact_match"])),
+                    "energy_kwh": Cell(value=joules_to_kwh(energy_j)),
+                    "tokens_per_s": Cell(value=float(entry["mean_throughput_tok_s"])),
+                },
+                tasks_key=f"green-code-{entry['language']}",
+                hardware_key="green-code",
+                page=False,
+            )
+        )
+    return rows
+
+
+def _rounded(text: str) -> Cell:
+    """A printed figure with the span that rounds to it; thesis figures have two decimals, of which zeros were lost."""
+    value = Decimal(text)
+    half = Decimal("0.005")
+    return Cell(value=float(value), low=float(max(value - half, Decimal(0))), high=float(value + half), note=ROUNDED)
+
+
+def _data(name: str) -> Traversable:
+    return resources.files("passkwh.reports.leaderboard").joinpath("data").joinpath(name)

@@ -1,0 +1,200 @@
+"""What the board holds: a row a configuration, each figure with its interval, each energy with its provenance."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from passkwh.analysis.frames import Run
+from passkwh.analysis.pareto import Direction
+from passkwh.analysis.pooling import checked, identity
+from passkwh.analysis.results import Interval
+from passkwh.records import Manifest, Record, content_hash
+
+MEASURES: dict[str, tuple[str, str, Direction]] = {
+    "pass_at_1": ("pass@1", "", "max"),
+    "codebleu": ("CodeBLEU", "", "max"),
+    "exact_match": ("exact match", "", "max"),
+    "energy_kwh": ("energy", "kWh", "min"),
+    "pass_at_kwh": ("pass@kWh", "1/kWh", "max"),
+    "solved_per_kwh": ("solved per kWh", "1/kWh", "max"),
+    "joules_per_token": ("energy per token", "J", "min"),
+    "tokens_per_s": ("speed", "tokens/s", "max"),
+}
+"""Measures of a row: name, unit, and which way is better. Accuracy is the first of the first three that a row has."""
+ACCURACY = ("pass_at_1", "codebleu", "exact_match")
+
+RowProvenance = Literal["measured", "estimated", "simulated", "mixed", "published"]
+
+
+class Cell(Record):
+    """One figure and its interval; ``note`` says what the interval is where it is not a 95 % bootstrap interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
+
+
+class Row(Record):
+    """One configuration on the board."""
+
+    id: Annotated[str, Field(description="hash of what the row is made of; name of its page")]
+    model: str
+    family: str
+    parameters: Annotated[int | None, Field(description="number of weights, where known")]
+    tuning: Annotated[str, Field(description="base, instruct or fine-tuned")]
+    quant: str
+    exit: Annotated[str, Field(description="early-exit rule; full depth when empty")] = ""
+    batch_size: int | None
+    hardware: str
+    benchmark: str
+    provenance: RowProvenance
+    source: Annotated[str, Field(description="where a published row is printed; the run ids of a measured one")]
+    tasks: int | None
+    runs: Annotated[int, Field(ge=0, description="repeats pooled; 0 for a published row")]
+    measures: dict[str, Cell]
+    saved: Annotated[
+        float | None, Field(description="share of energy saved against the same model, unquantized, at full depth")
+    ] = None
+    tasks_key: Annotated[str, Field(description="equal where benchmark, tasks and decoding are the same")]
+    hardware_key: Annotated[str, Field(description="equal where machine and metered channels are the same")]
+    page: bool = True
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The configuration in a few words."""
+        parts = [self.model, "" if self.tuning.lower() in self.model.lower() else self.tuning]
+        parts += ["" if self.quant == "none" or self.quant in self.model.lower() else self.quant, self.exit]
+        parts += [f"batch {self.batch_size}" if self.batch_size else ""]
+        return " ".join(part for part in parts if part)
+
+
+BENCHMARK_FIELDS = (
+    "benchmark.name", "benchmark.version", "benchmark.options", "spec.samples", "spec.max_new_tokens",
+    "spec.temperature", "spec.top_p",
+)  # fmt: skip
+HARDWARE_FIELDS = ("host.cpu", "host.gpus", "meter.channels")
+
+
+def keys(run: Run) -> tuple[str, str]:
+    """Hashes of what must agree for two runs to be ranked together: the tasks and decoding, and the machine."""
+    fields = checked(run)
+    assert set(fields) == {*BENCHMARK_FIELDS, *HARDWARE_FIELDS}, "a field was added: say whether it is of the machine"
+    tasks = [fields[name] for name in BENCHMARK_FIELDS]
+    return (
+        content_hash(*tasks, run.manifest.benchmark.sha256)[:16],
+        content_hash(*[fields[name] for name in HARDWARE_FIELDS])[:16],
+    )
+
+
+def configuration_key(run: Run) -> str:
+    """Equal for runs that are repeats of one row: same configuration, tasks, machine and software."""
+    return content_hash(identity(run), *keys(run), run.manifest.versions)
+
+
+def row(runs: Sequence[Run], found: Iterable[Interval], row_id: str, warnings: Iterable[str] = ()) -> Row:
+    """The row of one configuration's runs from the intervals of its measures."""
+    first = runs[0]
+    manifest = first.manifest
+    tasks_key, hardware_key = keys(first)
+    cells = {
+        one.measure: Cell(value=one.estimate, low=one.low, high=one.high, note=one.note)
+        for one in found
+        if one.estimate is not None and one.measure in MEASURES
+    }
+    for metric in ("codebleu", "exact_match"):
+        values = [run.summary.metrics[metric] for run in runs if metric in run.summary.metrics]
+        if len(values) == len(runs):
+            cells[metric] = Cell(value=sum(values) / len(values), note="no interval: a figure of the whole corpus")
+    return Row(
+        id=row_id,
+        model=short_model(manifest.model.name),
+        family=family(manifest.model.name),
+        parameters=manifest.model.parameters or None,
+        tuning="instruct" if manifest.model.chat else "base",
+        quant=manifest.model.quant,
+        exit=manifest.spec.exit or "",
+        batch_size=manifest.spec.batch_size,
+        hardware=hardware(manifest),
+        benchmark=benchmark(manifest),
+        provenance=first.summary.provenance,
+        source=", ".join(run.manifest.run_id[:80] for run in runs),
+        tasks=manifest.benchmark.tasks,
+        runs=len(runs),
+        measures={name: cells[name] for name in MEASURES if name in cells},
+        tasks_key=tasks_key,
+        hardware_key=hardware_key,
+        warnings=tuple(warnings),
+    )
+
+
+def with_savings(rows: Sequence[Row]) -> list[Row]:
+    """Rows with the energy saved against the same model on the same tasks and machine, unquantized at full depth."""
+
+    def setting(one: Row) -> tuple[object, ...]:
+        return one.model, one.tuning, one.batch_size, one.tasks_key, one.hardware_key, one.provenance
+
+    plain: dict[tuple[object, ...], float] = {}
+    for one in rows:
+        if one.quant == "none" and not one.exit and "energy_kwh" in one.measures:
+            plain.setdefault(setting(one), one.measures["energy_kwh"].value)
+    return [
+        one.model_copy(update={"saved": 1.0 - one.measures["energy_kwh"].value / reference})
+        if (one.quant != "none" or one.exit)
+        and "energy_kwh" in one.measures
+        and (reference := plain.get(setting(one), 0.0)) > 0
+        else one
+        for one in rows
+    ]
+
+
+def hardware(manifest: Manifest) -> str:
+    """The machine in a few words: its accelerators, else its processor, and what of it was metered."""
+    names = [gpu.name + (f" ({gpu.power_limit_w:.0f} W)" if gpu.power_limit_w else "") for gpu in manifest.host.gpus]
+    counted = {name: names.count(name) for name in dict.fromkeys(names)}
+    machine = ", ".join(name if n == 1 else f"{n} × {name}" for name, n in counted.items())
+    machine = machine or f"{manifest.host.cpu}, {manifest.host.cores} cores"
+    kinds = sorted({c.name.split(":")[0].upper() for c in manifest.meter.channels if c.counted})
+    return f"{machine[:120]}; metered: {', '.join(kinds)[:60] or 'nothing'}"
+
+
+def benchmark(manifest: Manifest) -> str:
+    """The tasks and the decoding in a few words."""
+    info, spec = manifest.benchmark, manifest.spec
+    options = [str(info.options[key]) for key in ("style", "subset", "task") if info.options.get(key)]
+    decoding = "greedy" if spec.temperature == 0 else f"temperature {spec.temperature:g}"
+    several = f", {spec.samples} samples each" if spec.samples > 1 else ""
+    name = " ".join([info.name, info.version, *options])
+    return f"{name[:100]}: {info.tasks:,} tasks{several}, {decoding}, at most {spec.max_new_tokens} tokens"
+
+
+def short_model(name: str) -> str:
+    """The last part of a hub id or path."""
+    return name.rstrip("/").rsplit("/", 1)[-1][:100] or "model"
+
+
+def family(name: str) -> str:
+    """A model's name up to its size: Qwen2.5 of Qwen/Qwen2.5-7B-Instruct."""
+    short = short_model(name)
+    return re.split(r"[-_ ]?\d+(?:\.\d+)?[bBmM](?![a-zA-Z])", short)[0].rstrip("-_ ") or short
+
+
+def size(name: str) -> int | None:
+    """Number of weights that a name states, as 7B."""
+    found = re.search(r"(\d+(?:\.\d+)?)([bBmM])(?![a-zA-Z])", name)
+    return round(float(found[1]) * (1e9 if found[2] in "bB" else 1e6)) if found else None
+
+
+def accuracy_of(rows: Iterable[Mapping[str, object]]) -> str | None:
+    """The measure of accuracy that most rows have."""
+    count = dict.fromkeys(ACCURACY, 0)
+    for cells in rows:
+        for name in ACCURACY:
+            count[name] += name in cells
+    best = max(count, key=lambda name: count[name])
+    return best if count[best] else None

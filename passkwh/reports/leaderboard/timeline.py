@@ -1,0 +1,93 @@
+"""Power over a run's own time, in a few hundred points: a picture, from the raw readings, not a source of joules."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from passkwh.harness.meter.series import Series
+from passkwh.harness.meter.trace import Trace
+from passkwh.records import Manifest, Record, Window
+from passkwh.units import ns_to_s
+
+POINTS = 240
+SHORTEST_NS = 250_000_000
+"""A counter that steps every 100 ms says little about less time."""
+JOIN_S = 0.5
+
+
+class Line(Record):
+    """Mean power of one channel in steps of equal length; None where readings are missing."""
+
+    channel: str
+    power_w: tuple[float | None, ...]
+
+
+class Stage(Record):
+    """A stretch of the run: idle_before, warmup, generate, score or idle_after."""
+
+    kind: str
+    start_s: float
+    end_s: float
+
+
+class Timeline(Record):
+    """The first session of a run."""
+
+    length_s: float
+    lines: tuple[Line, ...]
+    stages: tuple[Stage, ...]
+
+
+def timeline(manifest: bytes, samples: bytes, trace: bytes) -> Timeline:
+    """From the parts of a checked pack."""
+    known = Manifest.model_validate_json(manifest)
+    windows = list(known.sessions[0].windows)
+    for text in samples.splitlines():
+        sample = json.loads(text)
+        for part in ("generation", "evaluation"):
+            if sample[part] is not None and sample[part]["session"] == 0:
+                windows.append(Window.model_construct(**sample[part]))
+    start, end = min(w.start_ns for w in windows), max(w.end_ns for w in windows)
+    readings = Trace.from_table(pq.read_table(io.BytesIO(trace)), known.meter.channels)
+    edges = np.arange(start, end + 1, max((end - start) // POINTS, SHORTEST_NS), dtype=np.int64)
+    lines = []
+    for channel in known.meter.channels:
+        series = readings.series(channel.name, channel.quantity, 0)
+        if series is not None and len(edges) > 1:
+            lines.append(Line(channel=channel.name, power_w=_power(series, channel.quantity == "energy_j", edges)))
+    return Timeline(length_s=ns_to_s(end - start), lines=tuple(lines), stages=tuple(_stages(windows, start)))
+
+
+def _power(
+    series: Series, counter: bool, edges: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> tuple[float | None, ...]:
+    time_ns, value = series.valid()
+    if len(time_ns) < 2:
+        return ()
+    moments = (time_ns - edges[0]) / 1e9
+    grid = (edges - edges[0]) / 1e9
+    if counter:
+        power = np.diff(np.interp(grid, moments, value)) / np.diff(grid)
+    else:
+        # The integral between samples, so that each counts for the time until the next.
+        total = np.concatenate([[0.0], np.cumsum(np.diff(moments) * (value[1:] + value[:-1]) / 2)])
+        power = np.diff(np.interp(grid, moments, total)) / np.diff(grid)
+    inside = (grid[:-1] >= moments[0] - 1) & (grid[1:] <= moments[-1] + 1)
+    # A counter that was reset falls: what it drew in that step is not known.
+    return tuple(round(float(p), 2) if ok and p >= 0 else None for p, ok in zip(power, inside, strict=True))
+
+
+def _stages(windows: list[Window], start_ns: int) -> list[Stage]:
+    """Windows of one kind that follow each other closely as one: thousands of batches are one band."""
+    joined: list[list[float | str]] = []
+    for window in sorted(windows, key=lambda w: w.start_ns):
+        left, right = ns_to_s(window.start_ns - start_ns), ns_to_s(window.end_ns - start_ns)
+        if joined and joined[-1][0] == window.kind and left - float(joined[-1][2]) < JOIN_S:
+            joined[-1][2] = max(float(joined[-1][2]), right)
+        else:
+            joined.append([window.kind, left, right])
+    return [Stage(kind=str(kind), start_s=float(left), end_s=float(right)) for kind, left, right in joined[:500]]
