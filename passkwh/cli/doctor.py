@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXTRAS = {
     "quant": ("gptqmodel", "GPTQ and AWQ: loading and making quantized checkpoints"),
     "completion": ("codebleu", "metrics of the line-completion benchmarks"),
+    "serve": ("fastapi", "the completion endpoint for editors"),
 }
 
 

@@ -49,6 +49,7 @@ def _add_commands() -> None:
     from passkwh.cli.report import report
     from passkwh.cli.run import run
     from passkwh.cli.score import score
+    from passkwh.cli.serve import serve
     from passkwh.cli.setup import setup
     from passkwh.cli.sweep import sweep
     from passkwh.cli.verify import verify
@@ -65,6 +66,7 @@ def _add_commands() -> None:
     app.command()(setup)
     app.command()(verify)
     app.command()(score)
+    app.command()(serve)
     app.add_typer(data.app, name="data")
     app.add_typer(leaderboard.app, name="leaderboard")
     app.add_typer(meter.app, name="meter")

@@ -1,0 +1,293 @@
+"""The engine: a bounded queue of rows, and one thread that owns the model and generates them.
+
+A row is one completion of one prompt. Rows that wait and are drawn in the same way may share a batch. A row ends when
+it is complete, when its time is up or when nobody waits for it any more; where the adapter can be watched, the latter
+two end it in the middle of a batch, and its text is told as it comes.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal
+
+from passkwh.adapters.base import Adapter, Completion, Decoding, TellsTokens, TextSoFar, Watchable
+from passkwh.errors import UsageError
+from passkwh.records import Energy
+from passkwh.serve.limits import Limits, Refused
+from passkwh.serve.rules import Rules
+from passkwh.units import ns_to_s
+
+RETRY_AFTER_S = 1
+
+RowEnergy = dict[str, Energy]
+"""One row's share of its batch, by channel."""
+Book = Callable[[int, int, Sequence[tuple[int, int]]], "Future[list[RowEnergy]]"]
+"""Start and end (monotonic ns) of a batch, (prompt, completion) tokens of each row -> their energy, once known."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A row that is complete."""
+
+    prompt_index: int
+    completion: Completion
+    text: str
+    """The completion up to the first stop string."""
+    finish_reason: Literal["stop", "length"]
+    start_ns: int
+    """When its batch began to be generated."""
+    end_ns: int
+    queued_s: float
+    batch_size: int
+    energy: Future[list[RowEnergy]]
+    place: int
+    """The row's place in its batch."""
+
+
+Event = str | Finished | Refused
+"""A piece of text as it came; the end; why there is none."""
+
+
+@dataclass
+class Row:
+    """One completion that somebody waits for."""
+
+    prompt: str
+    decoding: Decoding
+    seed: int
+    rule: str | None
+    deadline_ns: int
+    tell: Callable[[Event], None]
+    """Called by the engine's thread; must not block."""
+    streams: bool = False
+    prompt_index: int = 0
+    arrived_ns: int = field(default_factory=time.monotonic_ns)
+    cancelled: bool = False
+    """Nobody waits any more. Set by any thread."""
+    _told: int = 0
+
+    def over(self) -> bool:
+        """Nothing that could still come would reach anybody."""
+        return self.cancelled or time.monotonic_ns() > self.deadline_ns
+
+    def show(self, text: str) -> None:
+        """Tell what of ``text`` is certain and new."""
+        certain = settled(text, self.decoding.stop)
+        if len(certain) > self._told:
+            self.tell(certain[self._told :])
+            self._told = len(certain)
+
+    def finish(self, finished: Finished) -> None:
+        """Tell the rest of the text, if it streams, and the end."""
+        if self.streams and len(finished.text) > self._told:
+            self.tell(finished.text[self._told :])
+        self.tell(finished)
+
+
+def cut(text: str, stop: Sequence[str]) -> str:
+    """``text`` up to the first stop string."""
+    return text[: min((place for place in map(text.find, stop) if place >= 0), default=len(text))]
+
+
+def settled(text: str, stop: Sequence[str]) -> str:
+    """The beginning of ``text`` that will not change any more, whatever comes next.
+
+    What may be the beginning of a stop string waits, and so does a last character of which only some bytes are there
+    (decoders write U+FFFD for it).
+    """
+    whole = cut(text, stop)
+    if len(whole) < len(text):
+        return whole
+    whole = whole.rstrip("\ufffd")
+    held = (len(start) for mark in stop for start in _beginnings(mark) if whole.endswith(start))
+    return whole[: len(whole) - max(held, default=0)]
+
+
+def _beginnings(mark: str) -> list[str]:
+    return [mark[:length] for length in range(1, len(mark))]
+
+
+class Engine:
+    """Owns the adapter from ``start`` to ``stop``; ``submit`` may be called by any thread."""
+
+    def __init__(self, adapter: Adapter, rules: Rules, limits: Limits, book: Book) -> None:
+        self._adapter = adapter
+        self._rules = rules
+        self._limits = limits
+        self._book = book
+        self._waiting: deque[Row] = deque()
+        self._change = threading.Condition()
+        self._stopping = False
+        self._running = 0
+        self._thread = threading.Thread(target=self._work, name="passkwh-engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin to generate."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Refuse what waits, end what is being generated where that is possible, and return when nothing runs."""
+        with self._change:
+            self._stopping = True
+            left, self._waiting = self._waiting, deque()
+            self._change.notify_all()
+        for row in left:
+            row.tell(_stopping())
+        self._thread.join()
+
+    def waiting(self) -> int:
+        """Rows in the queue."""
+        return len(self._waiting)
+
+    def running(self) -> int:
+        """Rows that are being generated."""
+        return self._running
+
+    def submit(self, rows: Sequence[Row]) -> None:
+        """Queue all of ``rows`` or none; Refused (503) where there is no room, with when to try again."""
+        with self._change:
+            if self._stopping:
+                raise _stopping()
+            self._waiting = deque(row for row in self._waiting if not row.cancelled)
+            if len(self._waiting) + len(rows) > self._limits.queue:
+                raise Refused(
+                    503,
+                    f"{len(self._waiting)} completions wait already and {len(rows)} more would exceed this server's "
+                    f"limit of {self._limits.queue}: try again later",
+                    "queue_full",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+            self._waiting.extend(rows)
+            self._change.notify_all()
+
+    # ------------------------------------------------------------ the engine's thread
+
+    def _work(self) -> None:
+        while batch := self._next():
+            self._running = len(batch)
+            try:
+                self._generate(batch)
+            except Exception as error:  # whatever a model does, the next request must find the engine alive
+                print(f"error: generating failed: {_line(error)}", file=sys.stderr, flush=True)
+                for row in batch:
+                    row.tell(Refused(500, f"generating failed: {_line(error)}", "failed"))
+            self._running = 0
+
+    def _next(self) -> list[Row]:
+        """The row that has waited longest and others that can share its batch; empty when it is time to stop."""
+        with self._change:
+            while True:
+                if self._stopping:
+                    return []
+                while self._waiting:
+                    first = self._waiting.popleft()
+                    if self._lives(first):
+                        return [first, *self._companions(first)]
+                self._change.wait()
+
+    def _companions(self, first: Row) -> list[Row]:
+        chosen: list[Row] = []
+        left: deque[Row] = deque()
+        for row in self._waiting:
+            fits = len(chosen) + 1 < self._limits.batch_size
+            if fits and (row.decoding, row.rule) == (first.decoding, first.rule):
+                if self._lives(row):
+                    chosen.append(row)
+            else:
+                left.append(row)
+        self._waiting = left
+        return chosen
+
+    def _lives(self, row: Row) -> bool:
+        if row.cancelled:
+            return False
+        if row.over():
+            row.tell(late(self._limits))
+            return False
+        return True
+
+    def _generate(self, batch: list[Row]) -> None:
+        batch = [row for row in batch if self._fits(row)]
+        if not batch:
+            return
+        adapter = self._rules.under(self._adapter, batch[0].rule)
+        start_ns = time.monotonic_ns()
+        try:
+            if isinstance(adapter, Watchable):
+                adapter.watch = lambda text_of: self._follow(batch, text_of)
+            completions = adapter.generate(
+                [row.prompt for row in batch], batch[0].decoding, [row.seed for row in batch]
+            )
+        except UsageError as error:
+            if len(batch) > 1:  # one of them is at fault, the others are not
+                for row in batch:
+                    self._generate([row])
+            else:
+                batch[0].tell(Refused(400, _line(error), "invalid"))
+            return
+        finally:
+            if isinstance(adapter, Watchable):
+                adapter.watch = None
+        end_ns = time.monotonic_ns()
+        energy = self._book(start_ns, end_ns, [(c.prompt_tokens, c.completion_tokens) for c in completions])
+        for place, (row, completion) in enumerate(zip(batch, completions, strict=True)):
+            if row.cancelled:
+                continue
+            if self._stopping:
+                row.tell(_stopping())
+            elif row.over():
+                row.tell(late(self._limits))
+            else:
+                text = cut(completion.text, row.decoding.stop)
+                row.finish(
+                    Finished(
+                        prompt_index=row.prompt_index,
+                        completion=completion,
+                        text=text,
+                        finish_reason="stop" if len(text) < len(completion.text) else completion.finish_reason,
+                        start_ns=start_ns,
+                        end_ns=end_ns,
+                        queued_s=ns_to_s(start_ns - row.arrived_ns),
+                        batch_size=len(batch),
+                        energy=energy,
+                        place=place,
+                    )
+                )
+
+    def _fits(self, row: Row) -> bool:
+        """The prompt is within the limit; tells the row otherwise."""
+        if not isinstance(self._adapter, TellsTokens):
+            return True
+        tokens = len(self._adapter.token_ends(row.prompt))
+        if 0 < tokens <= self._limits.prompt_tokens:
+            return True
+        said = f"the prompt has {tokens} tokens, this server's limit is {self._limits.prompt_tokens}"
+        row.tell(Refused(400, said, "too_long"))
+        return False
+
+    def _follow(self, batch: Sequence[Row], text_of: TextSoFar) -> list[bool]:
+        for number, row in enumerate(batch):
+            if row.streams and not row.cancelled:
+                row.show(text_of(number))
+        return [self._stopping or row.over() for row in batch]
+
+
+def _stopping() -> Refused:
+    return Refused(503, "the server is stopping", "stopping", retry_after_s=RETRY_AFTER_S)
+
+
+def late(limits: Limits) -> Refused:
+    """504: the request's time is up."""
+    return Refused(504, f"not done within this server's limit of {limits.timeout_s:g} s", "timeout")
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, UsageError):
+        return str(error)
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
