@@ -39,7 +39,7 @@ def _root(
 def _add_commands() -> None:
     if app.registered_commands:
         return
-    from passkwh.cli import data, leaderboard, meter
+    from passkwh.cli import data, leaderboard, meter, train
     from passkwh.cli.analyze import analyze
     from passkwh.cli.compare import compare
     from passkwh.cli.doctor import doctor
@@ -71,6 +71,7 @@ def _add_commands() -> None:
     app.add_typer(leaderboard.app, name="leaderboard")
     app.add_typer(meter.app, name="meter")
     app.add_typer(meter.app, name="meter")
+    app.add_typer(train.app, name="train")
 
 
 def main() -> None:

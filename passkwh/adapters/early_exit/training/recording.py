@@ -1,0 +1,296 @@
+"""One pass of a model over source files, kept: states and predictions at every exit, to be walked again and again.
+
+A recording is a folder:
+
+    recording.json     what was recorded of which model, and where each file's tokens are (rewritten after each file)
+    states.f16         [tokens, exits, d] raw states
+    predictions.i32    [tokens, exits] the token each exit says
+    confidences.f32    [tokens, exits] the probability it gives that token
+
+Files are read as they stand: the state at a position has the file's own text before it. GREEN-CODE instead lets the
+model write the tokens it is trained on (``online.py`` does that too); a recording of the file's text needs one pass
+where that needs one for every token.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from passkwh.adapters.early_exit.bundle import ExitCard
+from passkwh.adapters.early_exit.training.data import Corpus, token_files
+from passkwh.adapters.early_exit.training.states import StateReader
+from passkwh.adapters.early_exit.training.student import Student
+from passkwh.errors import UsageError
+from passkwh.records import Record
+
+INDEX = "recording.json"
+CONTEXT = (0.2, 0.6)
+"""Share of a file's tokens that is context, drawn anew for each episode (IV-F)."""
+EPISODE_TOKENS = 15
+"""Tokens of an episode. The paper does not say; its code has 15, as many as are generated in its evaluation."""
+MAX_TOKENS = 1024
+"""A file's tokens beyond these are not read: the longest context of the paper's code."""
+_F16_MAX = 65504.0
+_CHUNK = 128
+
+
+class RecordedFile(Record):
+    """One file of a recording."""
+
+    index: int
+    """Its place in the corpus."""
+    tokens: int
+    """Of the file, as far as it was read."""
+    first: int
+    """Position in the file of the first token recorded here."""
+    offset: int
+    """Where its tokens begin in the arrays."""
+    count: int
+
+
+class Settings(Record):
+    """What decides a recording's content beside the model; a recording is only gone on with under the same."""
+
+    corpus: str
+    language: str
+    max_tokens: Annotated[int, Field(ge=40)] = MAX_TOKENS
+    context: tuple[float, float] = CONTEXT
+    episode_tokens: Annotated[int, Field(ge=1)] = EPISODE_TOKENS
+
+
+class Index(Record):
+    """``recording.json``."""
+
+    format: int = 1
+    card: ExitCard
+    taught: str
+    settings: Settings
+    files: tuple[RecordedFile, ...] = ()
+    seen: int = 0
+    """Files of the corpus that were looked at, too short ones included."""
+    clipped: int = 0
+    """Numbers beyond what 16 bits hold, cut to the largest they do."""
+    complete: bool = False
+    """The corpus, or the space allowed, was used up."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording, memory-mapped."""
+
+    folder: Path
+    index: Index
+    states: NDArray[np.float16]
+    predictions: NDArray[np.int32]
+    confidences: NDArray[np.float32]
+
+    @property
+    def tokens(self) -> int:
+        """Recorded positions."""
+        return len(self.predictions)
+
+
+def bytes_per_token(exits: int, width: int) -> int:
+    """Of all three arrays."""
+    return exits * (2 * width + 4 + 4)
+
+
+def window(tokens: int, context: tuple[float, float], episode_tokens: int) -> tuple[int, int] | None:
+    """First position and number of positions that episodes of a file of so many tokens can visit; None where it is too
+    short for the longest context and a whole episode. The state at position p predicts token p + 1.
+    """
+    first, last = int(tokens * context[0]), int(tokens * context[1])
+    if first < 1 or last + episode_tokens > tokens:
+        return None
+    return first - 1, last - first + episode_tokens
+
+
+def record(
+    student: Student,
+    corpus: Corpus,
+    folder: Path,
+    settings: Settings,
+    max_bytes: int,
+    limit_files: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Record files of a corpus until it ends, ``limit_files`` are recorded or the next would exceed ``max_bytes``.
+
+    A recording that was interrupted in the same folder goes on after its last whole file; one that is complete is
+    opened. ``progress`` is told files looked at and tokens recorded.
+
+    Raises:
+        UsageError: the folder has a recording of another model, layout, head or data, or nothing fits.
+    """
+    index = _begin(student, folder, settings)
+    if index.complete:
+        return open_recording(folder)
+    exits, width = index.card.exits, index.card.base.hidden_size
+    room = max_bytes // bytes_per_token(len(exits), width)
+    reader = StateReader(student.model, exits)
+    used = sum(file.count for file in index.files)
+    writer = _Writer(folder, len(exits), width, used)
+    with writer:
+        for place, row in enumerate(token_files(corpus, student.tokenizer, settings.max_tokens)):
+            if place < index.seen:
+                continue
+            found = window(len(row), settings.context, settings.episode_tokens)
+            files = index.files
+            if found is not None:
+                first, count = found
+                if used + count > room or (limit_files is not None and len(files) >= limit_files):
+                    break
+                clipped = writer.add(_read(student, reader, row, first, count))
+                files = (*files, RecordedFile(index=place, tokens=len(row), first=first, offset=used, count=count))
+                used += count
+                index = index.model_copy(update={"clipped": index.clipped + clipped})
+            index = index.model_copy(update={"files": files, "seen": place + 1})
+            writer.flush()
+            _write_index(folder, index)
+            if progress:
+                progress(index.seen, used)
+    if not index.files:
+        raise UsageError(
+            f"nothing of {corpus.description} was recorded: {index.seen} files are shorter than an episode, or "
+            f"{max_bytes / 1e9:.3g} GB hold none of them; give other --data or a greater --max-gb"
+        )
+    _write_index(folder, index.model_copy(update={"complete": True}))
+    return open_recording(folder)
+
+
+def open_recording(folder: Path) -> Recording:
+    """A recording, memory-mapped; UsageError when the folder holds none, or a damaged one."""
+    index = _read_index(folder)
+    if index is None:
+        raise UsageError(f"{folder} holds no recording: make one with `bench train agent`")
+    count, exits, width = sum(file.count for file in index.files), len(index.card.exits), index.card.base.hidden_size
+    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+        "states.f16": ((count, exits, width), np.float16),
+        "predictions.i32": ((count, exits), np.int32),
+        "confidences.f32": ((count, exits), np.float32),
+    }
+    arrays = []
+    for name, (shape, kind) in shapes.items():
+        file = folder / name
+        wanted = math.prod(shape) * np.dtype(kind).itemsize
+        if not file.is_file() or file.stat().st_size < wanted:
+            raise UsageError(f"{file} is shorter than {INDEX} says: delete {folder} and record again")
+        arrays.append(np.memmap(file, dtype=kind, mode="r", shape=shape))
+    return Recording(folder, index, *arrays)
+
+
+def check_recording(recording: Recording, student: Student) -> None:
+    """UsageError where a recording is of another model, layout or bundle than the student; names both."""
+    _check(recording.folder, recording.index, student)
+
+
+def _begin(student: Student, folder: Path, settings: Settings) -> Index:
+    index = _read_index(folder)
+    if index is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Index(card=student.card.model_copy(update={"notes": {}}), taught=student.taught, settings=settings)
+    _check(folder, index, student)
+    for name in Settings.model_fields:
+        have, want = getattr(index.settings, name), getattr(settings, name)
+        if have != want:
+            raise UsageError(f"{folder} was recorded with {name} {have!r}, not {want!r}: give another folder")
+    return index
+
+
+def _check(folder: Path, index: Index, student: Student) -> None:
+    have, want = index.card, student.card
+    if have.base.revision != want.base.revision:
+        raise UsageError(
+            f"{folder} is a recording of {have.base.model} ({have.base.revision[:19]}), not of {want.base.model} "
+            f"({want.base.revision[:19]}): give another folder"
+        )
+    if have.exits != want.exits:
+        raise UsageError(f"{folder} was recorded at exits {list(have.exits)}, not {list(want.exits)}: record again")
+    if (have.head, index.taught) != (want.head, student.taught):
+        raise UsageError(
+            f"{folder} was recorded with head {have.head} ({index.taught[:8] or 'untaught'}), not with the bundle's "
+            f"{want.head} ({student.taught[:8] or 'untaught'}): record again, in another folder"
+        )
+
+
+def _read(
+    student: Student, reader: StateReader, row: list[int], first: int, count: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """States [count, exits, d], predictions and confidences [count, exits] of a file's window."""
+    with torch.inference_mode():
+        ids = torch.tensor([row[: first + count]], device=student.device)  # what follows cannot be seen from before it
+        states = [state[0, first : first + count] for state in reader(ids)]
+        said, sure = [], []
+        for layer, state in zip(student.card.exits, states, strict=True):
+            parts = [_spoken(student.heads.logits(layer, chunk)) for chunk in torch.split(state, _CHUNK)]
+            said.append(torch.cat([token for token, _ in parts]))
+            sure.append(torch.cat([probability for _, probability in parts]))
+        return torch.stack(states, 1).float().cpu(), torch.stack(said, 1).cpu(), torch.stack(sure, 1).cpu()
+
+
+def _spoken(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The likeliest token and its probability, [n] each."""
+    best, token = logits.float().max(dim=-1)
+    return token, torch.exp(best - torch.logsumexp(logits.float(), dim=-1))
+
+
+class _Writer:
+    """Appends to the three arrays; what an interrupted process left behind its last whole file is cut off."""
+
+    def __init__(self, folder: Path, exits: int, width: int, tokens: int) -> None:
+        sizes = {"states.f16": exits * width * 2, "predictions.i32": exits * 4, "confidences.f32": exits * 4}
+        self._files = []
+        for name, size in sizes.items():
+            file = (folder / name).open("r+b" if (folder / name).exists() else "w+b")
+            file.truncate(size * tokens)
+            file.seek(0, os.SEEK_END)
+            self._files.append(file)
+
+    def add(self, parts: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> int:
+        states, said, sure = parts
+        kept = states.clamp(-_F16_MAX, _F16_MAX)
+        clipped = int((kept != states).sum())
+        for file, array in zip(
+            self._files, (kept.half().numpy(), said.int().numpy(), sure.float().numpy()), strict=True
+        ):
+            file.write(array.tobytes())
+        return clipped
+
+    def flush(self) -> None:
+        for file in self._files:
+            file.flush()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.close()
+
+
+def _read_index(folder: Path) -> Index | None:
+    file = folder / INDEX
+    try:
+        return Index.model_validate_json(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        problem = str(error).splitlines()[0]
+        raise UsageError(f"{file} is not a recording's index ({problem}): delete {folder} and record again") from None
+
+
+def _write_index(folder: Path, index: Index) -> None:
+    draft = folder / f".{INDEX}"
+    draft.write_text(json.dumps(index.model_dump(mode="json")) + "\n", "utf-8")
+    draft.replace(folder / INDEX)
