@@ -136,6 +136,9 @@ class ModelInfo(Record):
     quantization: Annotated[
         dict[str, Option], Field(description="bits, group size, method, tool version, kernel; empty when none")
     ] = {}
+    early_exit: Annotated[
+        dict[str, Option], Field(description="rule, exits, bundle and agent; empty where tokens run through all layers")
+    ] = {}
     dtype: str
     device: str
     parameters: Annotated[int, Field(ge=0, description="number of weights, before quantization packs them")]
@@ -241,7 +244,7 @@ class Sample(Record):
     ttft_s: Annotated[float | None, Field(ge=0, description="time to first token, where known")] = None
     exit_layers: Annotated[
         tuple[int, ...] | None,
-        Field(description="layers that each generated token ran through, where the adapter knows"),
+        Field(description="layers that each generated token ran through (by hindsight: needed), where known"),
     ] = None
     generation: Window
     generation_energy: Annotated[
@@ -360,4 +363,5 @@ def sample_key(spec: Spec, model: ModelInfo, task_id: str, prompt: str, sample_i
         [model.checkpoint, model.revision, model.adapter, model.quantization, model.dtype, model.device.split(":")[0]],
         [spec.batch_size, spec.max_new_tokens, spec.temperature, spec.top_p, spec.seed, spec.repeat, spec.exit],
         [spec.benchmark, task_id, prompt, sample_index],
+        *([model.early_exit] if model.early_exit else []),
     )[:32]

@@ -48,6 +48,8 @@ class Completion:
     finish_reason: Literal["stop", "length"]
     first_token_ns: int | None
     """Monotonic time at which the batch's first token was there; None where the adapter cannot know."""
+    exit_layers: tuple[int, ...] | None = None
+    """Layers that each token ran through; None for an adapter without early exit."""
 
 
 class Adapter(Protocol):

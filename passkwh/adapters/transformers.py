@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,6 +31,15 @@ _MARK = "instruction"
 """Stands in for an instruction to see what the chat template writes before it."""
 FORCED_PART = 128
 """Positions of a forced pass whose scores stand in memory together."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for a batch: the new tokens of every row, with anything after its end."""
+
+    tokens: list[list[int]]
+    exit_layers: list[list[int]] | None = None
+    """Layers that each token up to a row's end ran through; None where that is always all of them."""
 
 
 class TransformersAdapter:
@@ -85,6 +95,19 @@ class TransformersAdapter:
         """How weights are packed and computed with; empty for dense ones."""
         return {}
 
+    # ------------------------------------------------------------ what differs for early exit
+
+    def _draw(self, batch: BatchEncoding, steps: int, processors: Sequence[Any], criteria: Sequence[Any]) -> Drawn:
+        """Continue an encoded batch by at most ``steps`` tokens, until the criteria have ended every row."""
+        with torch.inference_mode():
+            output = self._model.generate(
+                **batch,
+                generation_config=self._generation_config(steps),
+                logits_processor=LogitsProcessorList(processors),
+                stopping_criteria=StoppingCriteriaList(criteria),
+            )
+        return Drawn(output[:, batch["input_ids"].shape[1] :].tolist())
+
     # ------------------------------------------------------------ the adapter
 
     @property
@@ -125,23 +148,16 @@ class TransformersAdapter:
                 rows,
             )
             criteria.append(watched)
-        processors = LogitsProcessorList()
+        processors: list[Any] = []
         if decoding.temperature > 0:
             processors.append(SeededSampling(seeds, steps, decoding.temperature, decoding.top_p, self._device))
-        with torch.inference_mode():
-            output = self._model.generate(
-                **batch,
-                generation_config=self._generation_config(steps),
-                logits_processor=processors,
-                stopping_criteria=StoppingCriteriaList(criteria),
-            )
+        drawn = self._draw(batch, steps, processors, criteria)
         synchronize(self._device)
-        tokens = output[:, prompt_length:].tolist()
         prompt_tokens = batch["attention_mask"].sum(dim=1).tolist()
         ended = [[part.length[row] for part in (stops, watched) if part] for row in range(rows)]
         return [
             self._completion(
-                tokens[row], lasts[row], ended[row], decoding.stop if stops else (), prompt_tokens[row], first
+                drawn, row, lasts[row], ended[row], decoding.stop if stops else (), prompt_tokens[row], first
             )
             for row in range(rows)
         ]
@@ -231,7 +247,8 @@ class TransformersAdapter:
 
     def _completion(
         self,
-        tokens: list[int],
+        drawn: Drawn,
+        row: int,
         last: int,
         ended: Sequence[int | None],
         stop: tuple[str, ...],
@@ -239,6 +256,7 @@ class TransformersAdapter:
         first: FirstToken,
     ) -> Completion:
         """One row's completion: tokens up to and including the one that ended it, text without what ended it."""
+        tokens = drawn.tokens[row]
         ends = [length for length in (self._end(tokens), *ended) if length is not None]
         length = min(ends, default=len(tokens))
         text = self._decode(tokens[:length], last)
@@ -250,6 +268,7 @@ class TransformersAdapter:
             completion_tokens=length,
             finish_reason="stop" if ends else "length",
             first_token_ns=first.ns,
+            exit_layers=None if drawn.exit_layers is None else tuple(drawn.exit_layers[row][:length]),
         )
 
     def _end(self, tokens: list[int]) -> int | None:
