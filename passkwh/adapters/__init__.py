@@ -34,13 +34,20 @@ ADAPTERS = {
 
 
 def prepare(
-    checkpoint: Checkpoint, progress: Callable[[str], None] | None = None, meter: Meter | None = None
+    checkpoint: Checkpoint,
+    progress: Callable[[str], None] | None = None,
+    meter: Meter | None = None,
+    exit: str | None = None,
 ) -> Checkpoint:
     """The checkpoint with its weights on this machine and its revision known: downloads, converts, quantizes.
 
     Each of these happens once; the result is kept in a cache. ``progress`` is told what is being done, in words;
-    ``meter`` measures what quantizing costs.
+    ``meter`` measures what quantizing costs. With an early-exit rule that comes with fine-tuned weights, it is these.
     """
+    if exit is not None:
+        from passkwh.adapters import early_exit
+
+        return early_exit.prepare(checkpoint, exit, progress, meter)
     from passkwh.adapters import embedded, hub
 
     tell = progress or (lambda _: None)
@@ -63,10 +70,18 @@ def prepare(
     )
 
 
-def load(checkpoint: Checkpoint, device: str = "auto") -> Adapter:
-    """The model, in memory and ready to answer. ``checkpoint`` as ``prepare`` returned it."""
+def load(checkpoint: Checkpoint, device: str = "auto", exit: str | None = None, language: str = "python") -> Adapter:
+    """The model, in memory and ready to answer. ``checkpoint`` as ``prepare`` returned it.
+
+    With an early-exit rule, its tokens leave by that; ``language`` is what is going to be written, for which there
+    may be an agent of its own.
+    """
     bound_kernel_caches()
     module, _, name = ADAPTERS[checkpoint.adapter].partition(":")
     make: Callable[[Checkpoint, str], Any] = getattr(importlib.import_module(module), name)
+    if exit is not None:
+        from passkwh.adapters import early_exit
+
+        make = early_exit.adapter_for(make, exit, language)
     adapter: Adapter = make(checkpoint, device)
     return adapter

@@ -189,6 +189,7 @@ def _run_row(run: Run) -> dict[str, Any]:
         "model": model.name,
         "adapter": model.adapter,
         "quant": model.quant,
+        "exit": run.manifest.spec.exit,
         "parameters": model.parameters,
         "dtype": model.dtype,
         "device": model.device,
@@ -215,6 +216,8 @@ def _run_row(run: Run) -> dict[str, Any]:
         "solved_per_kwh": summary.solved_per_kwh,
         "tokens_per_s": summary.tokens_per_s,
         "joules_per_token": summary.joules_per_token,
+        "mean_exit_layer": summary.mean_exit_layer,
+        "layers_skipped": summary.layers_skipped,
         "provenance": summary.provenance,
     }
 

@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 
 MODEL_HELP = "Registry name (see `bench list`), hub id or local folder; repeat to run several."
 QUANT_HELP = "none, gptq-int8, gptq-int4 or awq; repeat to run several."
+EXIT_HELP = (
+    "Rule by which tokens leave before the last layer: fixed:LAYER, agent:T, confidence:T, entropy:T, oracle, or none; "
+    "repeat to run several. See docs/early-exit.md for its options."
+)
 OPTION_HELP = "Another option of the benchmark, KEY=VALUE; repeat for several."
 
 
 def run(
     model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
     quant: Annotated[list[str] | None, typer.Option("--quant", "-q", help=QUANT_HELP)] = None,
+    exit: Annotated[list[str] | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
+    exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for every --exit.")] = None,
     benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="See `bench list`.")] = "bigcodebench",
     style: Annotated[str | None, typer.Option(help="Prompt style of the benchmark: complete or instruct.")] = None,
     subset: Annotated[str | None, typer.Option(help="Part of the benchmark, for example full, hard or sample.")] = None,
@@ -50,16 +56,18 @@ def run(
     from passkwh.harness.plan import plan
     from passkwh.records import Spec
 
+    rules = _rules(exit, exit_bundle)
     options = _options(option, style=style, subset=subset, task=task, data=data)
     try:
         specs = [
             Spec(
-                model=name, quant=quantization, benchmark=benchmark, benchmark_options=options, limit=limit,
+                model=name, quant=quantization, exit=rule, benchmark=benchmark, benchmark_options=options, limit=limit,
                 samples=samples, batch_size=batch_size, max_new_tokens=max_new_tokens, temperature=temperature,
                 top_p=top_p, seed=seed, repeat=repeat, meter=meter, idle_s=idle_s,
             )
             for name in model
             for quantization in quant or ["none"]
+            for rule in rules
             for repeat in range(repeats)
         ]  # fmt: skip
     except ValidationError as error:
@@ -72,6 +80,19 @@ def run(
         _show_plans(plans, as_json)
         return
     _carry_out(plans, resume, as_json)
+
+
+def _rules(exits: list[str] | None, bundle: Path | None) -> list[str | None]:
+    """The ``--exit`` of each run, with its bundle; None for a run whose tokens go through all layers."""
+    if not exits:
+        if bundle is not None:
+            raise UsageError(f"--exit-bundle {bundle} says where a rule's parts are: add the rule, as --exit agent:0.9")
+        return [None]
+    for text in exits:
+        if bundle is not None and ",bundle=" in text:
+            raise UsageError(f"--exit {text} names a bundle, and --exit-bundle {bundle} another: give one of them")
+    added = "" if bundle is None else f",bundle={bundle}"
+    return [None if text == "none" else text + added for text in exits]
 
 
 def _options(extra: list[str] | None, **named: object) -> dict[str, str | int | float | bool]:
@@ -137,6 +158,7 @@ def _show_plans(plans: list[Plan], as_json: bool) -> None:
                 "run_dir": str(entry.folder),
                 "model": entry.spec.model,
                 "quant": entry.spec.quant,
+                "exit": entry.spec.exit,
                 "checkpoint": entry.checkpoint.location,
                 "complete": (entry.folder / "summary.json").exists(),
                 "tasks": len(entry.benchmark.tasks),

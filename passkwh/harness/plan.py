@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from passkwh import adapters, benchmarks
+from passkwh.adapters import early_exit
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.benchmarks.base import Benchmark
 from passkwh.harness.meter.registry import open_meter
@@ -46,6 +47,8 @@ def plan(spec: Spec, out: Path) -> Plan:
     """
     checkpoint = adapters.resolve(spec.model, spec.quant)
     benchmark = benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
+    if spec.exit is not None:
+        early_exit.check(spec.exit, checkpoint, language(benchmark))
     channels = open_meter(spec.meter)
     for channel in channels:
         channel.close()
@@ -65,6 +68,11 @@ def plan(spec: Spec, out: Path) -> Plan:
     )
 
 
+def language(benchmark: Benchmark) -> str:
+    """Programming language that is written: what the benchmark says, otherwise Python."""
+    return str(getattr(benchmark, "language", "python"))
+
+
 def row_tokens(benchmark: Benchmark, max_new_tokens: int) -> int:
     """Prompt and completion of the benchmark's longest row, in tokens of three characters."""
     longest = max(max(len(task.request.text), len(task.request.instruction)) for task in benchmark.tasks)
@@ -75,4 +83,5 @@ def run_name(spec: Spec) -> str:
     """Name of the run folder: readable, and the same for the same spec, so that ``--resume`` finds it."""
     identity = content_hash(spec.model_dump(exclude={"repeat"}))[:8]
     model = re.sub(r"[^a-z0-9.]+", "-", Path(spec.model).name.lower()).strip("-.") or "model"
-    return f"{model}-{spec.quant}-{spec.benchmark}-{identity}-r{spec.repeat}"
+    left = "" if spec.exit is None else "-" + re.sub(r"[^a-z0-9.]+", "-", spec.exit.partition(",")[0].lower())
+    return f"{model}-{spec.quant}{left}-{spec.benchmark}-{identity}-r{spec.repeat}"

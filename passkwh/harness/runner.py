@@ -24,7 +24,7 @@ from passkwh.harness.host import host_info, package_versions
 from passkwh.harness.meter.recorder import Recorder
 from passkwh.harness.meter.registry import open_meter
 from passkwh.harness.meter.trace import TRACE_SCHEMA
-from passkwh.harness.plan import Plan
+from passkwh.harness.plan import Plan, language
 from passkwh.harness.progress import Progress, Silent, Status
 from passkwh.harness.spending import quantizing_span
 from passkwh.harness.store import RunFolder, check_new
@@ -122,6 +122,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             plan.checkpoint,
             lambda stage: progress.update(Status(stage, 0, 0)),
             lambda: quantizing_span(plan.spec.meter),
+            plan.spec.exit,
         )
         adapters.check_memory(checkpoint, plan.spec.batch_size, plan.tokens_per_row)
         return _run_metered(plan, checkpoint, existing, progress)
@@ -134,7 +135,7 @@ def _run_metered(plan: Plan, checkpoint: Checkpoint, existing: RunFolder | None,
     channels = open_meter(plan.spec.meter)
     try:
         progress.update(Status("loading the model", 0, 0))
-        adapter = adapters.load(checkpoint)
+        adapter = adapters.load(checkpoint, exit=plan.spec.exit, language=language(plan.benchmark))
         try:
             if isinstance(plan.benchmark, CutByTokens) and isinstance(adapter, TellsTokens):
                 plan = replace(plan, benchmark=plan.benchmark.cut_by(adapter.token_ends))
@@ -271,6 +272,7 @@ def _sample(item: Item, completion: Completion, window: Window, batch_size: int)
         finish_reason=completion.finish_reason,
         latency_s=ns_to_s(window.end_ns - window.start_ns),
         ttft_s=None if first_ns is None else ns_to_s(first_ns - window.start_ns),
+        exit_layers=completion.exit_layers,
         generation=window,
     )
 

@@ -64,6 +64,8 @@ def summarise(
     known = [entry.prefill for entry in counted if entry.prefill is not None]
     prefill_j = add(known).gross_j if known and len(known) == len(counted) else None
     decode_j = None if prefill_j is None or generation.gross_j is None else generation.gross_j - prefill_j
+    exits = [layer for sample in samples for layer in sample.exit_layers or ()]
+    mean_exit = sum(exits) / len(exits) if exits else None
     provenances = {total.provenance for total in counted}
     provenance: RunProvenance = provenances.pop() if len(provenances) == 1 else "mixed"
     return Summary(
@@ -98,6 +100,8 @@ def summarise(
         joules_per_token=generation.gross_j / tokens if generation.gross_j is not None and tokens else None,
         joules_per_prompt_token=prefill_j / prompt_tokens if prefill_j is not None and prompt_tokens else None,
         joules_per_decoded_token=decode_j / tokens if decode_j is not None and tokens else None,
+        mean_exit_layer=mean_exit,
+        layers_skipped=None if mean_exit is None else 1 - mean_exit / float(manifest.model.early_exit["layers"]),
         provenance=provenance,
         channels=totals,
         warnings=tuple(_warnings(manifest, samples, totals, generation_s + evaluation_s, total)),
@@ -135,6 +139,11 @@ def _warnings(
                 f"{channel.name} is {channel.provenance}, not measured: {channel.source}{note}; "
                 "`bench doctor` says what would be measured here"
             )
+    if manifest.model.early_exit.get("hindsight"):
+        yield (
+            "exit layers are those that would have sufficed, known after the last layer: every token ran through all "
+            "layers and every exit was read, so the energy is more than the full model's and not that of early exit"
+        )
     if metered_s < SHORT_WINDOW_S:
         yield (
             f"metered for {metered_s:.1f} s, less than {SHORT_WINDOW_S:.0f} s: the energy is uncertain; "

@@ -101,6 +101,7 @@ def _labels(manifests: Sequence[Manifest]) -> list[str]:
         {
             "model": m.model.name.rsplit("/", 1)[-1],
             "quant": m.model.quant,
+            "exit": m.spec.exit or "all layers",
             "batch": f"batch {m.spec.batch_size}",
             "repeat": f"run {m.spec.repeat + 1}",
         }

@@ -47,7 +47,7 @@ class ExitCard(Record):
     exits: Annotated[tuple[int, ...], Field(description="layers after which a token may leave; the last is the depth")]
     head: Annotated[Literal["none", "shortcut"], Field(description="what stands between the exits and the LM head")]
     lora: Annotated[bool, Field(description="there is a LITE adapter in lora/")] = False
-    notes: Annotated[dict[str, Any], Field(default_factory=dict, description="training card: data, steps, energy")]
+    notes: dict[str, Any] = Field(default_factory=dict, description="training card: data, steps, energy")
 
     @property
     def layout(self) -> ExitLayout:

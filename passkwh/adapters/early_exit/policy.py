@@ -39,7 +39,7 @@ class PolicyMeta(Record):
     head: Annotated[Literal["none", "shortcut"], Field(description="what stood between the exits and the LM head")]
     language: Annotated[str, Field(description="programming language of the files it was trained on")]
     trained_steps: Annotated[int, Field(ge=0)]
-    hyperparameters: Annotated[dict[str, Option], Field(default_factory=dict, description="of the training, by name")]
+    hyperparameters: dict[str, Option] = Field(default_factory=dict, description="of the training, by name")
     seed: int = 0
 
 

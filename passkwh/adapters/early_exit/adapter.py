@@ -1,0 +1,70 @@
+"""A model of transformers, dense or quantized, whose tokens may leave early: only the generate step is another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import BatchEncoding
+
+from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
+from passkwh.adapters.early_exit.families import anatomy
+from passkwh.adapters.early_exit.heads import ExitHeads
+from passkwh.adapters.early_exit.request import ExitRequest, parse, subject_of
+from passkwh.adapters.early_exit.tuned import folder_hash
+from passkwh.adapters.transformers import Drawn, TransformersAdapter
+from passkwh.errors import UsageError
+from passkwh.records import Option
+
+
+class EarlyExitAdapter(TransformersAdapter):
+    """To be mixed into an adapter of transformers' models (see ``early_exit``): that one loads, this one decodes."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str, request: ExitRequest, language: str) -> None:
+        super().__init__(checkpoint, device)
+        if self._model.config._attn_implementation != "sdpa":
+            self._model.set_attn_implementation("sdpa")  # the one for which leaving a mask out means causal
+        self._language = language
+        self._request = request
+        self._subject = subject_of(request, checkpoint, language, str(self._device))
+        parts = anatomy(self._model)
+        self._heads = ExitHeads.load(parts, self._subject.bundle)
+        self._decoder = ExitDecoder(parts, self._heads, request.rule(self._subject), request.skipped)
+        self._describe()
+
+    def use(self, exit: str) -> None:
+        """Leave by another rule, threshold or agent from now on; UsageError where it would need other weights."""
+        request = parse(exit)
+        subject = subject_of(request, self._checkpoint, self._language, str(self._device))
+        if subject.bundle != self._subject.bundle:
+            raise UsageError(f"--exit {exit} needs another bundle than --exit {self._request.text}: load it anew")
+        self._decoder = ExitDecoder(self._decoder.anatomy, self._heads, request.rule(subject), request.skipped)
+        self._request, self._subject = request, subject
+        self._describe()
+
+    def _describe(self) -> None:
+        subject, bundle = self._subject, self._subject.bundle
+        about: dict[str, Option] = {
+            "rule": self._request.text.partition(",bundle=")[0],
+            "kv": self._request.skipped,
+            "exits": "+".join(map(str, subject.layout.exits)),
+            "layers": subject.layout.depth,
+            "hindsight": self._decoder.rule.hindsight,
+            "head": bundle.card.head if bundle else "none",
+            **self._decoder.rule.about(),
+        }
+        if bundle is not None:
+            about |= {"bundle": bundle.folder.name, "bundle_sha256": folder_hash(bundle.folder)}
+        self._info = self._info.model_copy(update={"early_exit": about})
+
+    def _draw(self, batch: BatchEncoding, steps: int, processors: Sequence[Any], criteria: Sequence[Any]) -> Drawn:
+        """As ``generate`` would, token by token, with the layers that each went through."""
+        ending = Ending(steps, self._end_tokens, self._tokenizer.pad_token_id, criteria)
+        tokens, exits = self._decoder.draw(batch["input_ids"], batch["attention_mask"], ending, processors)
+        return Drawn(tokens.tolist(), exits)
+
+
+def early_exit(kind: type[TransformersAdapter]) -> type[EarlyExitAdapter]:
+    """The adapter that loads as ``kind`` does and decodes with early exit."""
+    return type(f"EarlyExit{kind.__name__}", (EarlyExitAdapter, kind), {})

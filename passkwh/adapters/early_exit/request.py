@@ -1,0 +1,167 @@
+"""What ``--exit`` asks for, read and checked: ``RULE[:ARGUMENT][,KEY=VALUE...]``.
+
+    fixed:12            agent:0.9,agent=java          confidence:0.8,kv=propagated          oracle,exits=4+8+30
+
+Options that every rule has: ``kv`` (where skipped keys and values come from: deferred or propagated), ``exits`` (the
+layers after which a token may leave, joined by +), and, last because a folder's name may hold a comma, ``bundle`` (the
+folder that ``bench train`` made, or none for the untrained model even where a bundle comes with it).
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from passkwh.adapters import checkpoint as folders
+from passkwh.adapters import hub, quantize
+from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.adapters.early_exit.bundle import CARD, Bundle
+from passkwh.adapters.early_exit.cache import Skipped
+from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
+from passkwh.adapters.early_exit.rules import RULES, Asked, Rule, Subject
+from passkwh.adapters.early_exit.rules.base import listed
+from passkwh.errors import UsageError
+
+SHIPPED = Path(__file__).with_name("bundles")
+"""Bundles that come with the package: a folder each, named as the model is in the registry."""
+NO_BUNDLE = "none"
+_COMMON = ("kv", "exits", "bundle")
+_SKIPPED: dict[str, Skipped] = {"deferred": "deferred", "propagated": "propagated"}
+
+
+@dataclass(frozen=True)
+class ExitRequest:
+    """An ``--exit``, taken apart."""
+
+    text: str
+    asked: Asked
+    skipped: Skipped = "deferred"
+    exits: tuple[int, ...] | None = None
+    bundle: str | None = None
+    """Folder of the bundle, ``none``, or None for the one that comes with the model."""
+
+    def find_bundle(self, checkpoint: Checkpoint) -> Bundle | None:
+        """The bundle asked for, else the one that comes with the model, else None."""
+        if self.bundle == NO_BUNDLE:
+            return None
+        if self.bundle is not None:
+            return Bundle.read(Path(self.bundle).expanduser())
+        for file in sorted(SHIPPED.glob(f"*/{CARD}")):
+            known = hub.registry().get(file.parent.name)
+            if checkpoint.name.lower() == file.parent.name or (known and known.id == checkpoint.location):
+                return Bundle.read(file.parent)
+        return None
+
+    def rule(self, subject: Subject) -> Rule:
+        """The rule for a model; UsageError where it does not fit."""
+        rule = RULES[self.asked.name].make(self.asked, subject)
+        assert rule is not None
+        return rule
+
+
+def parse(text: str) -> ExitRequest:
+    """Read an ``--exit`` and check all that can be checked without a model; UsageError for what is wrong with it."""
+    head, comma, rest = text.partition(",")
+    name, colon, argument = head.partition(":")
+    if name not in RULES:
+        close = difflib.get_close_matches(name, RULES, n=1, cutoff=0.4)
+        hint = f"did you mean {RULES[close[0]].example}? " if close else ""
+        examples = ", ".join(rule.example for rule in RULES.values())
+        raise UsageError(f"--exit {text}: unknown rule {name!r}: {hint}there are {examples}")
+    options = _options(text, rest) if comma else {}
+    allowed = (*RULES[name].options, *_COMMON)
+    for key in options:
+        if key not in allowed:
+            raise UsageError(f"--exit {text}: {name} has no option {key!r}: there are {', '.join(allowed)}")
+    skipped = _SKIPPED.get(kind := options.pop("kv", "deferred"))
+    if skipped is None:
+        raise UsageError(f"--exit {text}: kv={kind}: write {' or '.join(_SKIPPED)}")
+    exits = _exits(text, options.pop("exits", None))
+    bundle = options.pop("bundle", None)
+    asked = Asked(name, argument if colon else None, options)
+    RULES[name].make(asked, None)
+    return ExitRequest(text, asked, skipped, exits, bundle)
+
+
+def _options(text: str, rest: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    while rest:
+        part, _, after = rest.partition(",")
+        key, equals, value = part.partition("=")
+        if key == "bundle" and equals:
+            value, after = rest.removeprefix("bundle="), ""
+        if not (key and equals and value):
+            raise UsageError(f"--exit {text}: {part!r} is no option: write KEY=VALUE")
+        if key in options:
+            raise UsageError(f"--exit {text}: {key} is given twice")
+        options[key] = value
+        rest = after
+    return options
+
+
+def _exits(text: str, joined: str | None) -> tuple[int, ...] | None:
+    if joined is None:
+        return None
+    parts = joined.split("+")
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--exit {text}: exits={joined}: write layers joined by +, for example exits=4+8+12")
+    return tuple(int(part) for part in parts)
+
+
+# ---------------------------------------------------------------- against a model
+
+
+def subject_of(request: ExitRequest, checkpoint: Checkpoint, language: str, device: str = "cpu") -> Subject:
+    """What a rule must know of a model whose weights are on this machine; UsageError where the bundle does not fit it.
+
+    Reads the model's configuration, its bundle and nothing heavy.
+    """
+    assert checkpoint.path is not None
+    config = folders.config(checkpoint.path)
+    depth, width = int(config["num_hidden_layers"]), int(config["hidden_size"])
+    bundle = request.find_bundle(checkpoint)
+    if bundle is not None and (bundle.card.base.layers, bundle.card.base.hidden_size) != (depth, width):
+        raise UsageError(_other_model(bundle, checkpoint, f"{depth} layers of width {width}"))
+    exits = request.exits or (bundle.card.exits if bundle else default_layout(depth).exits)
+    layout = ExitLayout(depth, exits)
+    if bundle is not None and bundle.card.head == "shortcut" and not set(exits) <= set(bundle.card.exits):
+        raise UsageError(
+            f"--exit {request.text}: heads in {bundle.folder} are for exits {listed(bundle.card.exits)}: leave there"
+        )
+    return Subject(
+        model=checkpoint.name,
+        revision=bundle.card.base.revision if bundle else dense_revision(checkpoint),
+        hidden_size=width,
+        layout=layout,
+        bundle=bundle,
+        language=language,
+        device=device,
+    )
+
+
+def check_base(bundle: Bundle, checkpoint: Checkpoint) -> None:
+    """UsageError unless the bundle was made for this checkpoint, or for the one that it is known to be quantized from."""
+    revision = dense_revision(checkpoint)
+    if revision is not None and revision != bundle.card.base.revision:
+        raise UsageError(_other_model(bundle, checkpoint, f"revision {_short(revision)}"))
+
+
+def dense_revision(checkpoint: Checkpoint) -> str | None:
+    """Revision of a checkpoint's dense weights; None for one that was quantized elsewhere and does not tell."""
+    if checkpoint.quant == "none":
+        return checkpoint.revision
+    made = quantize.read_manifest(checkpoint.path) if checkpoint.path else None
+    return made.base_revision if made else None
+
+
+def _other_model(bundle: Bundle, checkpoint: Checkpoint, seen: str) -> str:
+    base = bundle.card.base
+    return (
+        f"{bundle.folder} was made for {base.model} ({base.layers} layers of width {base.hidden_size}, revision "
+        f"{_short(base.revision)}), not for {checkpoint.name} ({seen}): make one for it with `bench train`"
+    )
+
+
+def _short(revision: str) -> str:
+    return revision.removeprefix("sha256:")[:12]
