@@ -176,14 +176,19 @@ def find(model: str) -> tuple[Architecture, float | None]:
     file = path / "config.json" if path.is_dir() else path
     if file.is_file():
         return from_file(file), None
-    known = known_models()
-    wanted = model.rstrip("/").rsplit("/", 1)[-1].lower()
+    found = known_model(model)
+    if found is not None:
+        return found.architecture, found.nominal_parameters
+    names = ", ".join(dict.fromkeys(m.name for m in known_models().values()))
+    raise UsageError(f"--model {model}: neither a config.json nor a model known here ({names})")
+
+
+def known_model(name: str) -> KnownModel | None:
+    """A model of the data file by its name, with or without an organisation and a tuning; None when it is not there."""
+    wanted = name.rstrip("/").rsplit("/", 1)[-1].lower()
     for tuning in ("-instruct", "-base", "-chat", "-it"):
         wanted = wanted.replace(tuning, "")
-    if wanted in known:
-        return known[wanted].architecture, known[wanted].nominal_parameters
-    names = ", ".join(dict.fromkeys(m.name for m in known.values()))
-    raise UsageError(f"--model {model}: neither a config.json nor a model known here ({names})")
+    return known_models().get(wanted)
 
 
 def known_models() -> dict[str, KnownModel]:
