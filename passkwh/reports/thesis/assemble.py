@@ -11,6 +11,8 @@ from passkwh import __version__
 from passkwh.reports.thesis.content import Block, Report, Section, TableBlock
 from passkwh.reports.thesis.draft import Draft, Drawing, energy_unit
 from passkwh.reports.thesis.evidence import Evidence
+from passkwh.reports.thesis.sections.coverage import coverage
+from passkwh.reports.thesis.sections.exits import exits
 from passkwh.reports.thesis.sections.experiments import TITLES, experiment
 from passkwh.reports.thesis.sections.granularity import granularity
 from passkwh.reports.thesis.sections.measured import measured
@@ -43,8 +45,13 @@ def assemble(evidence: Evidence) -> Assembled:
     drafts += [experiment(name, evidence, unit) for name in evidence.experiments]
     if evidence.experiment in ("granularity", "all"):
         drafts.append(granularity(evidence))
+    if evidence.experiment in ("early-exit", "all"):
+        drafts.append(exits(evidence))
     drafts += [paired(evidence), measured(evidence), threats(evidence)]
     sections, drawings = _numbered(drafts)
+    # What is here can be listed only when all have their numbers; the list takes the next one.
+    listed, _ = _numbered([coverage(evidence, sections)], tables=sum(len(_tables(s)) for s in sections))
+    sections += listed
     return Assembled(
         Report(
             title=f"Energy and accuracy of code models: {NAMES[evidence.experiment]}",
@@ -63,10 +70,13 @@ def assemble(evidence: Evidence) -> Assembled:
     )  # fmt: skip
 
 
-def _numbered(drafts: Sequence[Draft]) -> tuple[tuple[Section, ...], dict[str, Drawing]]:
+def _tables(section: Section) -> list[TableBlock]:
+    return [block for block in section.blocks if isinstance(block, TableBlock)]
+
+
+def _numbered(drafts: Sequence[Draft], tables: int = 0) -> tuple[tuple[Section, ...], dict[str, Drawing]]:
     sections: list[Section] = []
     drawings: dict[str, Drawing] = {}
-    tables = 0
     for draft in drafts:
         blocks: list[Block] = []
         for block in draft.blocks:

@@ -69,6 +69,7 @@ class Missing(Record):
     kind: Literal["missing"] = "missing"
     what: str
     reason: str
+    after: Annotated[str | None, Field(description="the published figure or table that is missing")] = None
 
 
 class Heading(Record):

@@ -19,7 +19,9 @@ from passkwh.analysis.tasks import TaskTable, task_table
 from passkwh.errors import UsageError
 
 EXPERIMENTS = ("batch-size", "model-size", "fine-tuning", "awq", "gptq", "granularity", "early-exit", "all")
-NO_DOMAINS = "needs runs of BigCodeBench: these tasks have no domains"
+NO_DOMAINS = "it needs runs of BigCodeBench, and these tasks have no domains"
+
+NO_EXITS = "no token of these runs leaves early: none was made with an exit rule"
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,17 @@ def gather(paths: Sequence[Path], experiment: str, settings: Settings, strict: b
         if experiment in ("all", name):
             try:
                 found[name] = run_experiment(name, comparison, settings.energy)
-            except UsageError as error:
-                impossible[name] = str(error)
+            except UsageError:
+                impossible[name] = f"it needs runs of {DESIGNS[name].needs}, and these hold none"
     domains = by_domain(comparison, settings.energy, seed=settings.seed, level=settings.level)
+    if not any(run.manifest.spec.exit or run.summary.mean_exit_layer is not None for run in comparison.frames.runs):
+        impossible["early-exit"] = NO_EXITS
+        if experiment == "early-exit":
+            raise UsageError(f"experiment early-exit: {NO_EXITS}; make some with bench run --exit")
     if not domains:
-        impossible["granularity"] = f"experiment granularity {NO_DOMAINS}"
+        impossible["granularity"] = NO_DOMAINS
+        if experiment == "granularity":
+            raise UsageError(f"experiment granularity: {NO_DOMAINS}")
     draws = draw(table, settings.resamples, settings.seed, usual_ks(table)) if found else None
     return Evidence(
         experiment=experiment,

@@ -17,6 +17,8 @@ MEASURES = {
     "joules_per_token": "J/token",
     "tokens_per_s": "tokens/s",
 }
+MOST_DIGITS = 5
+"""An interval narrower than the fifth digit of its value is not told by more digits."""
 LARGEST = 1e12
 SMALLEST = 1e-9
 
@@ -24,7 +26,7 @@ SMALLEST = 1e-9
 def decimals(value: float, low: float | None = None, high: float | None = None) -> int:
     """Digits after the point: two significant ones of the interval's half-width, else three of the value."""
     if low is not None and high is not None and high > low:
-        return _places((high - low) / 2, 2)
+        return min(_places((high - low) / 2, 2), _places(value, MOST_DIGITS) if value else 9)
     return _places(value, 3)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import pandas as pd
 
 PAPER, INK, SOFT, LINE = "#fffffe", "#1f2933", "#5f6c7a", "#d9dee4"
 ACCENT, BLUE, GREEN, AMBER, PURPLE, GREY = "#b5482f", "#2f6db3", "#3f8a62", "#c08a1e", "#7a5aa6", "#8a95a1"
@@ -31,4 +34,9 @@ def themed(chart: Any) -> Any:
     header = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelFontWeight": "bold", "labelLimit": 320}
     return chart.configure(background=PAPER, font=FONT, padding=8, aria=False).configure_axis(**axis).configure_legend(
         **legend
-    ).configure_header(**header).configure_view(stroke=LINE)  # fmt: skip
+    ).configure_header(**header).configure_view(stroke=LINE).configure_title(color=INK)  # fmt: skip
+
+
+def rows(frame: pd.DataFrame) -> dict[str, Any]:
+    """Values of a chart, missing ones null. A plain dictionary: Altair would check each value against its schema."""
+    return {"values": json.loads(frame.to_json(orient="records", double_precision=15))}

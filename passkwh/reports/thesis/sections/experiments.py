@@ -8,6 +8,8 @@ from passkwh.analysis.layouts import experiment_tables
 from passkwh.reports.thesis.content import Block, Bullets, Column, Heading, TableBlock, Text, table_block
 from passkwh.reports.thesis.draft import Draft, Drawing, EnergyUnit
 from passkwh.reports.thesis.evidence import Evidence
+from passkwh.reports.thesis.figures.compare import measures
+from passkwh.reports.thesis.sections.requirements import requirement_blocks
 from passkwh.reports.thesis.sections.summary import MOST_CHANGES, change_sentence
 from passkwh.reports.thesis.words import count, scaled, sentence
 
@@ -30,8 +32,10 @@ def experiment(name: ExperimentName, evidence: Evidence, unit: EnergyUnit) -> Dr
     title, what = TITLES[name]
     folder = name.replace("-", "_")
     tables = {t.name.removeprefix(f"{folder}_"): t for t in experiment_tables(found)}
+    labels = list(dict.fromkeys(label for f in found.families for label in f.labels))
     blocks: list[Block | Drawing] = [
         Text(sentence=sentence(what, " ", count(len(found.families), "family", "families"), f": {_families(found)}.")),
+        measures(evidence, unit, f"{folder}_measures", labels, [f.labels[0] for f in found.families]),
         table_block(tables.pop("results"), note="Over one run's tasks; latency is the time spent generating."),
         Heading(text="On the same tasks"),
     ]
@@ -43,6 +47,8 @@ def experiment(name: ExperimentName, evidence: Evidence, unit: EnergyUnit) -> Dr
     blocks += [table_block(tables.pop(n)) for n in sorted(tables) if n.endswith("conover")]
     blocks.append(Heading(text="As the thesis tests it"))
     blocks += [table_block(t) for t in tables.values()]
+    blocks.append(Heading(text="By computation alone"))
+    blocks += requirement_blocks(f"{folder}_requirements", ESTIMATED[name], evidence, labels)
     return Draft(f"experiment-{name}", title, tuple(blocks))
 
 

@@ -6,16 +6,20 @@ from passkwh.analysis.layouts import analysis_tables, domain_table
 from passkwh.reports.thesis.content import Block, Column, Estimate, Heading, Missing, TableBlock, Text, table_block
 from passkwh.reports.thesis.draft import Draft, Drawing
 from passkwh.reports.thesis.evidence import NO_DOMAINS, Evidence
+from passkwh.reports.thesis.figures.tasks import energy_by_domain, energy_per_task, tasks_by_domain
 
 
 def granularity(evidence: Evidence) -> Draft:
     """Energies by task and domain, assumptions, and the regressions."""
-    blocks: list[Block | Drawing] = []
-    if evidence.domains:
-        blocks.append(_domains(evidence))
-    else:
-        for what in ("Tasks and energy by domain (figures 4.7-4.9, table 5.1)",):
-            blocks.append(Missing(what=what, reason=NO_DOMAINS))
+    blocks: list[Block | Drawing] = [
+        energy_per_task(evidence),
+        tasks_by_domain(evidence),
+        energy_by_domain(evidence, "task"),
+        energy_by_domain(evidence, "token"),
+        _domains(evidence)
+        if evidence.domains
+        else Missing(what="Domains", reason=NO_DOMAINS, after="thesis, table 5.1"),
+    ]
     tables = {t.name: t for t in analysis_tables(evidence.analysis)}
     blocks.append(Heading(text="Assumptions"))
     blocks.append(
@@ -43,7 +47,9 @@ def granularity(evidence: Evidence) -> Draft:
             blocks.append(table_block(tables[name], folded=True))
         else:
             reason = configuration.regressions[0].reason or "it has no coefficients"
-            blocks.append(Missing(what=f"Regression of {configuration.label} (tables 5.5-5.13)", reason=reason))
+            blocks.append(
+                Missing(what=f"Regression of {configuration.label}", reason=reason, after="thesis, tables 5.5-5.13")
+            )
     return Draft("granularity", "Task by task and domain by domain", tuple(blocks))
 
 

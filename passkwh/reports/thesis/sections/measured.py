@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from passkwh.analysis.frames import Run
 from passkwh.analysis.tables import Cell
 from passkwh.reports.thesis.content import Block, Bullets, Column, TableBlock, Text
-from passkwh.reports.thesis.draft import Draft
+from passkwh.reports.thesis.draft import Draft, Drawing
 from passkwh.reports.thesis.evidence import Evidence
+from passkwh.reports.thesis.figures.power import power_over_time
 from passkwh.reports.thesis.words import listed, sentence
 from passkwh.units import joules_to_kwh
 
@@ -18,7 +19,7 @@ Rows = tuple[tuple[Cell, ...], ...]
 def measured(evidence: Evidence) -> Draft:
     """Tables of hosts, channels, idle powers and runs; then the runs' own warnings."""
     runs = evidence.runs
-    blocks: list[Block] = [
+    blocks: list[Block | Drawing] = [
         _hosts(runs),
         _channels(runs),
         Text(
@@ -32,6 +33,7 @@ def measured(evidence: Evidence) -> Draft:
         ),
         _energies(evidence),
         _idle(evidence),
+        power_over_time(evidence),
         _models(evidence),
         _decoding(evidence),
         _versions(runs),

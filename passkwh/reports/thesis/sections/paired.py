@@ -6,6 +6,7 @@ from passkwh.analysis.layouts import analysis_tables
 from passkwh.reports.thesis.content import Block, Missing, Text, table_block
 from passkwh.reports.thesis.draft import Draft, Drawing
 from passkwh.reports.thesis.evidence import Evidence
+from passkwh.reports.thesis.figures.compare import pair_matrix
 
 MOST_COLUMNS = 8
 """A matrix of p-values with more configurations is folded away."""
@@ -34,6 +35,7 @@ def paired(evidence: Evidence) -> Draft:
             "all pairs. p not worse: that a's pass@1 is lower than b's by the margin or more.",
         ),
     ]
+    blocks.insert(2, pair_matrix(evidence))
     for name in ("dunn", "conover", "nemenyi"):
         if name in tables:
             blocks.append(table_block(tables[name], folded=many))

@@ -7,6 +7,8 @@ from passkwh.analysis.tables import Cell
 from passkwh.reports.thesis.content import Block, Column, Estimate, Missing, TableBlock, Text
 from passkwh.reports.thesis.draft import Draft, Drawing, EnergyUnit
 from passkwh.reports.thesis.evidence import Evidence
+from passkwh.reports.thesis.figures.tradeoff import tradeoff
+from passkwh.reports.thesis.sections.quality import quality
 from passkwh.reports.thesis.words import MEASURES, listed, scaled, sentence
 
 GROUPED_BY = "pass_at_kwh"
@@ -14,8 +16,8 @@ GROUPED_BY = "pass_at_kwh"
 
 def results(evidence: Evidence, unit: EnergyUnit) -> Draft:
     """Results with intervals, rankings, frontier."""
-    blocks: list[Block | Drawing] = [headline_table(evidence, unit)]
-    blocks += [_explained(unit), *_pass_at_more(evidence)]
+    blocks: list[Block | Drawing] = [headline_table(evidence, unit), _explained(unit)]
+    blocks += [tradeoff(evidence, unit), *_pass_at_more(evidence), *quality(evidence)]
     if len(evidence.labels) > 1:
         blocks += [_ranking(r, evidence, unit) for r in evidence.analysis.rankings if r.ranked]
     return Draft("results", "Results", tuple(blocks))

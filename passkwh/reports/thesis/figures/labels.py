@@ -1,0 +1,105 @@
+"""Names beside points, none over another: tried at rising distances around each point until one place is free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+CHARACTER = 6.0
+"""Width of a letter at the labels' size, in pixels, a little more than its mean."""
+HEIGHT = 13.0
+POINT = 6.0
+"""Half the room that a point takes."""
+DISTANCES = (10.0, 18.0, 28.0, 40.0, 55.0, 72.0, 92.0, 115.0)
+DIRECTIONS = 16
+
+
+CROWDED = 90.0
+"""Points nearer than this crowd each other."""
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlaps(self, other: Box) -> bool:
+        """Whether the two share more than an edge."""
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a label goes: the middle of its left edge, and whether it needs a line to its point."""
+
+    left: float
+    middle: float
+    box: Box
+    far: bool
+
+    def end(self, point: Point) -> Point:
+        """Where a line from ``point`` meets the label: the nearer of its ends, or the letters above or below."""
+        return (min(max(point[0], self.box.left), self.box.right), self.middle)
+
+
+def place(
+    points: Sequence[Point], texts: Sequence[str], width: float, height: float, avoid: Sequence[Box] = ()
+) -> list[Placed | None]:
+    """A free place for each text beside its point, inside ``width`` x ``height``; None where there is none.
+
+    A text covers no point, no other text and nothing of ``avoid``, and no line from a far text to its point crosses
+    another text or point. Points in the thickest crowd are served first.
+    """
+    dots = [Box(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in points]
+    crowd = [sum(math.dist(a, b) < CROWDED for b in points) for a in points]
+    found: list[Placed | None] = [None] * len(points)
+    for i in sorted(range(len(points)), key=lambda i: (-crowd[i], points[i])):
+        names = [(points[j], p) for j, p in enumerate(found) if p is not None]
+        blocked = [*dots[:i], *dots[i + 1 :], *avoid, *(p.box for _, p in names)]
+        for spot in _spots(points[i], texts[i], width, height):
+            free = not any(spot.box.overlaps(box) for box in blocked)
+            over = spot.far and any(_crosses(points[i], spot.end(points[i]), box) for box in dots[:i] + dots[i + 1 :])
+            if free and not over and not any(_tangled(points[i], spot, point, name) for point, name in names):
+                found[i] = spot
+                break
+    return found
+
+
+def _spots(point: Point, text: str, width: float, height: float) -> Iterator[Placed]:
+    """Places around a point that lie inside the figure, nearest first; straight up, then to both sides in turn."""
+    length = max(len(text), 1) * CHARACTER
+    for distance in DISTANCES:
+        for turn in range(DIRECTIONS):
+            angle = math.pi / 2 + (turn + 1) // 2 * (-1) ** turn * 2 * math.pi / DIRECTIONS
+            x, y = point[0] + distance * math.cos(angle), point[1] - distance * math.sin(angle)
+            left = x if math.cos(angle) > 0.3 else x - length if math.cos(angle) < -0.3 else x - length / 2
+            box = Box(left - 2, y - HEIGHT / 2, left + length + 2, y + HEIGHT / 2)
+            if box.left >= 0 and box.right <= width and box.top >= 0 and box.bottom <= height:
+                yield Placed(left, y, box, distance > 2 * DISTANCES[0])
+
+
+def _tangled(point: Point, spot: Placed, other: Point, name: Placed) -> bool:
+    """Whether the line of one far label would cross the other label."""
+    ours = spot.far and _crosses(point, spot.end(point), name.box)
+    return ours or (name.far and _crosses(other, name.end(other), spot.box))
+
+
+def _crosses(start: Point, end: Point, box: Box) -> bool:
+    """Whether the line from start to end passes through the box (clipping after Liang and Barsky)."""
+    enter, leave = 0.0, 1.0
+    for a, b, low, high in ((start[0], end[0], box.left, box.right), (start[1], end[1], box.top, box.bottom)):
+        if a == b:
+            if not low < a < high:
+                return False
+            continue
+        first, second = sorted(((low - a) / (b - a), (high - a) / (b - a)))
+        enter, leave = max(enter, first), min(leave, second)
+    return enter < leave
