@@ -15,6 +15,7 @@ import vl_convert
 from passkwh import __version__
 from passkwh.analysis.pareto import frontier
 from passkwh.reports import charts
+from passkwh.reports.numbers import number
 from passkwh.reports.runs import RunView
 
 
@@ -36,16 +37,6 @@ def render(runs: Sequence[RunView]) -> str:
         version=__version__,
         num=number,
     )
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure with significant ``digits`` and without an exponent where it can be read so; a dash where missing."""
-    if value is None:
-        return "—"
-    if value != 0 and not 1e-6 <= abs(value) < 1e9:
-        return f"{value:.{digits - 1}e}"
-    text = f"{float(f'{value:.{digits}g}'):.12f}".rstrip("0").rstrip(".")
-    return text if text not in ("-0", "") else "0"
 
 
 def _efficient(runs: Sequence[RunView]) -> dict[str, bool]:

@@ -85,7 +85,7 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
     texts = {
         name: _dictionary([getattr(row, name) for row in rows])
         for name in (
-            "model", "family", "tuning", "quant", "exit", "hardware", "benchmark", "provenance", "source",
+            "model", "family", "tuning", "quant", "exit", "hardware", "benchmark", "provenance", "source", "place",
             "tasks_key", "hardware_key", "label",
         )
     }  # fmt: skip
@@ -152,6 +152,7 @@ def _plain_groups(rows: Sequence[Row], most: int) -> list[dict[str, Any]]:
                 "benchmark": group[0].benchmark,
                 "hardware": group[0].hardware,
                 "provenance": group[0].provenance,
+                "source": group[0].source if group[0].provenance == "published" else "",
                 "columns": [figure(name, None) for name in names],
                 "rows": [{"row": r, "cells": [figure(name, r.measures.get(name)) for name in names]} for r in kept],
                 "left": len(group) - len(kept),
@@ -190,6 +191,7 @@ SCHEMA = pa.schema(
         ("energy_saved", pa.float64()),
         *((f"{name}{part}", pa.float64()) for name in MEASURES for part in ("", "_low", "_high")),
         ("source", pa.string()),
+        ("place", pa.string()),
     ]
 )
 """``board.parquet``: a row a configuration."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from passkwh.reports import numbers
 from passkwh.reports.leaderboard.rows import MEASURES, Cell, Row
-from passkwh.reports.page import number
 
 WH_PER_KWH = 1000.0
 SHOWN_UNIT = {"energy_kwh": ("energy", "Wh", WH_PER_KWH)}
@@ -23,6 +23,12 @@ class Figure:
     range: str
     note: str
     direction: str
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, thousands apart; a dash where missing."""
+    text = numbers.number(value)
+    return f"{int(text):,}" if text.lstrip("-").isdigit() else text
 
 
 def figure(measure: str, cell: Cell | None) -> Figure:
@@ -74,5 +80,5 @@ def flat(row: Row) -> Mapping[str, object]:
         line[measure] = None if cell is None else cell.value
         line[f"{measure}_low"] = None if cell is None else cell.low
         line[f"{measure}_high"] = None if cell is None else cell.high
-    line["source"] = row.source
+    line["source"], line["place"] = row.source, row.place
     return line

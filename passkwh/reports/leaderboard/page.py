@@ -14,11 +14,10 @@ from markupsafe import Markup
 from passkwh.analysis.frames import Run
 from passkwh.records import Manifest
 from passkwh.reports.leaderboard.detail import Detail, DomainLine
-from passkwh.reports.leaderboard.figures import figure
+from passkwh.reports.leaderboard.figures import figure, number
 from passkwh.reports.leaderboard.ingest import Configuration
 from passkwh.reports.leaderboard.rows import MEASURES
 from passkwh.reports.leaderboard.timeline import Timeline
-from passkwh.reports.page import number
 
 STAGES = (
     ("idle", "idle"), ("warmup", "warm-up"), ("generate", "generating"), ("score", "scoring"),

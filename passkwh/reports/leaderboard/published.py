@@ -44,7 +44,8 @@ def _thesis() -> list[Row]:
                 hardware="NVIDIA L40S (350 W); metered: GPU above idle",
                 benchmark="BigCodeBench: 1,140 tasks, as in the thesis",
                 provenance="published",
-                source=f"{THESIS}, table {entry.table}",
+                source=THESIS,
+                place=f"table {entry.table}",
                 tasks=1140,
                 runs=0,
                 measures={
@@ -91,8 +92,8 @@ def _green_code() -> list[Row]:
                 hardware="NVIDIA Quadro RTX 8000; metered: GPU",
                 benchmark=f"{dataset}: {tasks:,} line completions of at most 15 tokens, as in GREEN-CODE",
                 provenance="published",
-                source=f"{GREEN_CODE}, published run on {dataset}"
-                + (f", mean exit layer {entry['mean_exit_layer']}" if exits else ""),
+                source=f"{GREEN_CODE}, published runs on {dataset}",
+                place=f"mean exit layer {float(entry['mean_exit_layer']):.1f}" if exits else "every layer",
                 tasks=tasks,
                 runs=0,
                 measures={

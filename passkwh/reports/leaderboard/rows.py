@@ -54,6 +54,7 @@ class Row(Record):
     benchmark: str
     provenance: RowProvenance
     source: Annotated[str, Field(description="where a published row is printed; the run ids of a measured one")]
+    place: Annotated[str, Field(description="where in the source, or what it adds")] = ""
     tasks: int | None
     runs: Annotated[int, Field(ge=0, description="repeats pooled; 0 for a published row")]
     measures: dict[str, Cell]

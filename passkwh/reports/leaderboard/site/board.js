@@ -58,7 +58,7 @@
 
   app.append(
     make("div", { class: "controls" },
-      make("div", { class: "row" }, labelled("Rank among", group, "grow"), labelled("Search", search, "grow")),
+      make("div", { class: "row" }, labelled("Rank among", group, "grow"), labelled("Search", search, "find")),
       make("fieldset", {}, make("legend", {}, "Rank together with (asked for, never by default)"), make("div", { class: "checks" }, ...across)),
       make("div", { class: "row facets" }, ...FACETS.map(([key, name]) => labelled(name, facets[key]))), mixed),
     make("h2", {}, "Energy and accuracy"),
@@ -113,6 +113,7 @@
     passkwh.toAddress();
     controls();
     passkwh.chart.draw(current);
+    log.checked = passkwh.chart.logarithmic();
     passkwh.compare.draw(compare, current.columns, choose);
     drawTable();
   }
@@ -136,8 +137,6 @@
     price.value = state.price;
     accuracy.value = current.accuracy;
     accuracy.parentElement.hidden = raw.accuracy.filter((key) => current.members.some((r) => r.figures[key])).length < 2;
-    log.checked = state.log ?? false;
-    log.indeterminate = state.log === null;
     sliders();
   }
 
@@ -165,27 +164,29 @@
   function visibleColumns() {
     const { members, columns } = current, forced = new Set(state.columns);
     const texts = TEXTS.filter((c) => forced.has(c.key) || (c.key !== "source" && new Set(members.map(c.get)).size > 1));
-    return [...texts.filter((c) => !c.wide), ...columns.filter((c) => members.some((r) => c.figure(r))), ...texts.filter((c) => c.wide)];
+    return [...columns.filter((c) => members.some((r) => c.figure(r))), ...texts];
   }
 
   function header(column) {
     const sorted = current.sort === column.key, arrow = sorted ? (state.down ? "▼" : "▲") : "";
     const act = () => set({ sort: column.key, down: sorted ? !state.down : column.better !== "min" && !!column.better });
     const th = make("th", { scope: "col", class: column.figure || column.numeric ? "" : "left", "aria-sort": sorted ? (state.down ? "descending" : "ascending") : "none" },
-      make("button", { type: "button", onclick: act, "data-sort": column.key }, column.name, " ", make("span", { class: "arrow", "aria-hidden": "true" }, arrow)));
-    const hint = [column.unit || "", column.better ? (column.better === "min" ? "↓ lower is better" : "↑ higher is better") : ""].join(" ").trim();
-    if (hint) th.append(make("span", { class: "unit" }, hint));
+      make("button", { type: "button", onclick: act, "data-sort": column.key }, make("span", { class: "arrow", "aria-hidden": "true" }, arrow), column.name));
+    if (column.unit) th.append(make("span", { class: "unit" }, column.unit));
+    if (column.figure) th.append(make("span", { class: "unit" }, column.better === "min" ? "↓ lower is better" : "↑ higher is better"));
     return th;
   }
 
-  function line(row, columns, first) {
+  function line(row, columns) {
     const pick = make("input", { type: "checkbox", "aria-label": `Compare ${row.label}`, checked: state.chosen.includes(row.id), onchange: () => choose(row.id) });
-    const name = make("th", { scope: "row", class: "left wide" }, row.page ? make("a", { href: `c/${row.id}.html` }, row.label) : row.label);
-    if (current.frontier.has(row)) name.append(make("span", { class: "tag on" }, "frontier"));
-    if (row.provenance !== "measured") name.append(make("span", { class: "tag flag", title: row.provenance === "published" ? row.source : `energy is ${row.provenance}` }, row.provenance));
-    if (row.warnings) name.append(make("span", { class: "tag", title: "see its page" }, `${row.warnings} ${row.warnings === 1 ? "warning" : "warnings"}`));
-    if (!row.page) name.append(make("span", { class: "range note" }, row.source));
-    const tr = make("tr", { "data-id": row.id, class: state.chosen.includes(row.id) ? "chosen" : "" }, make("td", { class: "pick" }, pick), make("td", { class: first ? "" : "" }, String(current.ranks.get(row) ?? "—")), name);
+    const name = make("th", { scope: "row", class: "left wide name" }, row.page ? make("a", { href: `c/${row.id}.html` }, row.label) : row.label);
+    const tags = make("span", { class: "tags" });
+    if (current.frontier.has(row)) tags.append(make("span", { class: "tag on" }, "frontier"));
+    if (row.provenance !== "measured") tags.append(make("span", { class: "tag flag", title: row.provenance === "published" ? row.source : `energy is ${row.provenance}` }, row.provenance));
+    if (row.warnings) tags.append(make("span", { class: "tag", title: "see its page" }, `${row.warnings} ${row.warnings === 1 ? "warning" : "warnings"}`));
+    if (row.place) tags.append(make("span", { class: "soft" }, row.place));
+    name.append(tags);
+    const tr = make("tr", { "data-id": row.id, class: state.chosen.includes(row.id) ? "chosen" : "" }, make("td", { class: "pick" }, pick), make("td", {}, String(current.ranks.get(row) ?? "—")), name);
     for (const column of columns) {
       if (!column.figure) { tr.append(make("td", { class: `${column.numeric ? "" : "left"}${column.wide ? " wide note" : ""}` }, (column.text || ((r) => String(column.get(r))))(row))); continue; }
       const figure = column.figure(row), td = make("td", {}, figure ? number(figure.value) : "—");
@@ -197,10 +198,9 @@
 
   function drawTable() {
     const columns = visibleColumns(), { shown, members } = current, count = state.all ? shown.length : Math.min(shownRows, shown.length);
-    const head = make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "pick" }, make("span", { class: "sr" }, "compare")), make("th", { scope: "col" }, "rank"), header({ key: "model", name: "configuration", better: "max" }), ...columns.map(header)));
-    head.querySelector("th:nth-child(3)").className = "left wide";
-    head.querySelector("th:nth-child(3) .unit")?.remove();
-    table.replaceChildren(head, make("tbody", {}, ...shown.slice(0, count).map((row, i) => line(row, columns, i === 0))));
+    const head = make("thead", {}, make("tr", {}, make("th", { scope: "col", class: "pick" }, make("span", { class: "sr" }, "compare")), make("th", { scope: "col" }, "rank"), header({ key: "model", name: "configuration" }), ...columns.map(header)));
+    head.querySelector("th:nth-child(3)").className = "left wide name";
+    table.replaceChildren(head, make("tbody", {}, ...shown.slice(0, count).map((row) => line(row, columns))));
     const ranked = current.columns.find((c) => c.key === current.sort);
     said.textContent = `${shown.length} of ${members.length} configurations${ranked ? `, ranked by ${ranked.name}` : ""}. ${same(members)}`;
     more.replaceChildren(...(count < shown.length ? [button(`Show ${Math.min(PAGE, shown.length - count)} more`, () => { shownRows += PAGE; drawTable(); }, { id: "show-more" }), button(`Show all ${shown.length}`, () => { state.all = true; render(); }, { class: "quiet", id: "show-all" })] : []));
@@ -209,8 +209,10 @@
 
   // What all rows have in common is said once, not in every row.
   function same(members) {
-    const common = TEXTS.filter((c) => c.key !== "source" && members.length > 1 && new Set(members.map(c.get)).size === 1 && c.get(members[0]) !== null);
-    return common.length ? `The same for all: ${common.map((c) => `${c.name} ${c.text ? c.text(members[0]) : c.get(members[0])}`).join("; ")}.` : "";
+    const common = TEXTS.filter((c) => members.length > 1 && new Set(members.map(c.get)).size === 1 && c.get(members[0]) !== null);
+    const source = new Set(members.map((r) => r.source));
+    const from = members[0]?.provenance === "published" && source.size === 1 ? ` Source: ${members[0].source}.` : "";
+    return common.length ? `The same for all: ${common.map((c) => `${c.name} ${c.text ? c.text(members[0]) : c.get(members[0])}`).join("; ")}.${from}` : from;
   }
 
   // ---------------------------------------------------------------- taking it away

@@ -3,7 +3,8 @@
 (function () {
   const { number, state } = passkwh;
   const NS = "http://www.w3.org/2000/svg";
-  const WIDTH = 860, HEIGHT = 470, LEFT = 66, RIGHT = 22, TOP = 52, BOTTOM = 56;
+  const LEFT = 62, RIGHT = 20, TOP = 52, BOTTOM = 56;
+  let WIDTH = 860, HEIGHT = 470;
   const COLOURS = { none: "q-none", "gptq-int8": "q-int8", "gptq-int4": "q-int4", awq: "q-awq" };
   const SHAPES = { measured: "circle", estimated: "hollow", mixed: "hollow", simulated: "cross", published: "diamond" };
   let box = null, zoom = null, points = [], cursor = -1, last = null;
@@ -65,6 +66,10 @@
     last = view;
     const svg = box.querySelector("svg"), whole = domain(view);
     svg.replaceChildren();
+    // One unit is one pixel, so that text is as large on a phone as elsewhere.
+    WIDTH = Math.round(Math.min(960, Math.max(320, box.clientWidth - 2)));
+    HEIGHT = Math.round(Math.max(360, WIDTH * 0.54));
+    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     points = [];
     if (!whole) { make("text", { x: WIDTH / 2, y: HEIGHT / 2, "text-anchor": "middle", fill: "currentColor" }, svg, "No row here has both an energy and an accuracy."); return; }
     const area = zoom && zoom.log === whole.log ? zoom : whole;
@@ -80,7 +85,7 @@
     const clip = make("clipPath", { id: "plot" }, make("defs", {}, svg));
     make("rect", { x: LEFT, y: TOP - 8, width: WIDTH - LEFT - RIGHT + 8, height: HEIGHT - TOP - BOTTOM + 8 }, clip);
     const grid = make("g", { class: "grid" }, svg), axis = make("g", { class: "axis" }, svg);
-    for (const v of ticks(area.x0, area.x1, area.log)) {
+    for (const v of ticks(area.x0, area.x1, area.log, WIDTH < 560 ? 3 : 6)) {
       make("line", { x1: x(v), x2: x(v), y1: TOP, y2: HEIGHT - BOTTOM }, grid);
       make("text", { x: x(v), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }, axis, number(v));
     }
@@ -90,8 +95,8 @@
     }
     make("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }, axis);
     const name = passkwh.raw.measures[view.accuracy][0];
-    make("text", { class: "title", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 14, "text-anchor": "middle" }, axis, `← lower is better    energy of the run (Wh${area.log ? ", logarithmic" : ""})`);
-    make("text", { class: "title", transform: `translate(18 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)`, "text-anchor": "middle" }, axis, `${name}    higher is better →`);
+    make("text", { class: "title", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 14, "text-anchor": "middle" }, axis, WIDTH < 560 ? "energy, Wh · ← lower is better" : `energy of the run, Wh${area.log ? ", logarithmic" : ""} · ← lower is better`);
+    make("text", { class: "title", transform: `translate(18 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)`, "text-anchor": "middle" }, axis, `${name} · higher is better →`);
 
     const plot = make("g", { "clip-path": "url(#plot)" }, svg);
     const frontier = [...view.frontier].sort((a, b) => a.figures.energy_kwh.value - b.figures.energy_kwh.value);
@@ -122,14 +127,17 @@
   function nameThem(layer) {
     const taken = points.map((p) => [p.x - 7, p.y - 7, p.x + 7, p.y + 7]);
     const free = (b) => b[0] >= LEFT && b[2] <= WIDTH - 4 && b[1] >= TOP - 14 && b[3] <= HEIGHT - BOTTOM && !taken.some((t) => b[0] < t[2] && t[0] < b[2] && b[1] < t[3] && t[1] < b[3]);
+    const named = new Set();
     const order = [...points].sort((a, b) => b.chosen - a.chosen || b.front - a.front || a.x - b.x).slice(0, 60);
     for (const point of order) {
+      if (named.has(point.row.label)) continue;
       const text = point.row.label.length > 44 ? `${point.row.label.slice(0, 43)}…` : point.row.label;
       const w = text.length * 6.1 + 4, h = 14, { x, y } = point;
       const places = [[x + 10, y - h / 2], [x - w / 2, y - h - 8], [x - w / 2, y + 9], [x - w - 10, y - h / 2], [x + 8, y - h - 4], [x + 8, y + 6], [x - w - 8, y - h - 4], [x - w - 8, y + 6]];
       const place = places.map(([left, top]) => [left, top, left + w, top + h]).find(free);
       if (!place) continue;
       taken.push(place);
+      named.add(point.row.label);
       make("text", { x: place[0] + 2, y: place[3] - 3 }, layer, text);
     }
   }
@@ -198,7 +206,7 @@
 
   function mount(place_, choose) {
     box = place_;
-    const svg = make("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" });
+    const svg = make("svg", { "aria-hidden": "true", focusable: "false" });
     box.querySelector(".stage").append(svg);
     const stage = box.querySelector(".stage"), live = box.querySelector("[aria-live]");
     let start = null, brush = null;
@@ -239,11 +247,13 @@
       else return;
       event.preventDefault();
     });
+    let width = 0;
+    new ResizeObserver(() => { if (box.clientWidth !== width) { width = box.clientWidth; if (last) draw(last); } }).observe(box);
     stage.addEventListener("blur", () => show(-1));
     box.querySelector("[data-zoom=in]").addEventListener("click", () => zoomBy(0.7));
     box.querySelector("[data-zoom=out]").addEventListener("click", () => zoomBy(1 / 0.7));
     box.querySelector("[data-zoom=reset]").addEventListener("click", reset);
   }
 
-  passkwh.chart = { mount, draw, forget: () => { zoom = null; } };
+  passkwh.chart = { mount, draw, forget: () => { zoom = null; }, logarithmic: () => Boolean(box.area && box.area.log) };
 })();

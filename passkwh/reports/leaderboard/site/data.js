@@ -9,7 +9,7 @@
   for (const [name, [value, low, high]] of Object.entries(raw.figures)) {
     rows.forEach((row, i) => { if (value[i] !== null) row.figures[name] = { value: value[i], low: low[i], high: high[i] }; });
   }
-  rows.forEach((row) => { row.search = [row.label, row.family, row.quant, row.exit, row.hardware, row.benchmark, row.source].join(" ").toLowerCase(); });
+  rows.forEach((row) => { row.search = [row.label, row.family, row.quant, row.exit, row.hardware, row.benchmark, row.source, row.place].join(" ").toLowerCase(); });
   const byId = new Map(rows.map((row) => [row.id, row]));
 
   // ---------------------------------------------------------------- figures
@@ -40,7 +40,7 @@
     { key: "provenance", name: "energy is", get: (r) => r.provenance },
     { key: "hardware", name: "hardware", get: (r) => r.hardware, wide: true },
     { key: "benchmark", name: "benchmark", get: (r) => r.benchmark, wide: true },
-    { key: "source", name: "source", get: (r) => r.source, wide: true },
+    { key: "source", name: "source", get: (r) => r.place ? `${r.source}, ${r.place}` : r.source, wide: true },
   ];
   const FACETS = [["family", "Family", (r) => r.family], ["size", "Size", sizeClass], ["tuning", "Tuning", (r) => r.tuning], ["quant", "Quantization", (r) => r.quant],
     ["exit", "Exit rule", (r) => r.exit || "full depth"], ["batch", "Batch size", (r) => r.batch_size === null ? "not stated" : String(r.batch_size)],

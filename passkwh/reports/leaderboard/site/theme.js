@@ -8,7 +8,7 @@
   const dark = () => root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   document.addEventListener("DOMContentLoaded", () => {
     const button = document.getElementById("theme");
-    const show = () => { button.textContent = dark() ? "Light theme" : "Dark theme"; };
+    const show = () => { button.textContent = dark() ? "Light" : "Dark"; };
     button.hidden = false;
     show();
     button.addEventListener("click", () => {
