@@ -1,18 +1,26 @@
-"""Synthetic runs and their packs."""
+"""Synthetic runs and their packs, a built site, and a browser on it."""
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from passkwh.reports.leaderboard.build import Site, build
 from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
 from tests.leaderboard.synthetic import write_run
 
+CHROMIUM = os.environ.get("PASSKWH_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+EVIL = "<img src=x onerror=window.hit=1><script>window.hit=1</script>\"'`${window.hit=1}"
 
-def make_pack(folder: Path, name: str, **settings: object) -> Path:
+
+def make_pack(folder: Path, name: str, **settings: Any) -> Path:
     """A synthetic run, packed."""
-    run = write_run(folder / "runs" / name, **settings)  # type: ignore[arg-type]
+    run = write_run(folder / "runs" / name, **settings)
     target = folder / "packs" / f"{name}{SUFFIX}"
     write_pack(members_of(run), target)
     return target
@@ -22,3 +30,45 @@ def make_pack(folder: Path, name: str, **settings: object) -> Path:
 def good_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A consistent run folder, never changed by a test."""
     return write_run(tmp_path_factory.mktemp("good") / "good")
+
+
+@pytest.fixture(scope="session")
+def packs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three configurations on one machine (one repeated), one elsewhere, one estimated, one hostile, one bad."""
+    place = tmp_path_factory.mktemp("packs")
+    common: dict[str, Any] = {"tasks": 60, "batch_size": 10}
+    alpha: dict[str, Any] = {"model": "lab/Alpha-1.5B-Instruct", **common}
+    made = [
+        make_pack(place, "plain-r0", accuracy=0.7, seed=1, **alpha),
+        make_pack(place, "plain-r1", accuracy=0.7, seed=2, repeat=1, **alpha),
+        make_pack(place, "int4", quant="gptq-int4", accuracy=0.5, work_w=160.0, seed=3, **alpha),
+        make_pack(place, "int8", quant="gptq-int8", accuracy=0.3, work_w=220.0, seed=4, **alpha),
+        make_pack(place, "elsewhere", model="lab/Beta-7B", accuracy=0.9, seed=5, gpu="Another GPU", **common),
+        make_pack(place, "guessed", model="lab/Beta-7B", accuracy=0.9, seed=6, provenance="estimated", **common),
+        make_pack(
+            place, "evil", model="lab/=cmd|calc!A1<img src=x onerror=window.hit=1>", accuracy=0.2, seed=7,
+            detail=EVIL, tasks=[f"{EVIL} {i}" for i in range(6)], batch_size=3,
+        ),
+    ]  # fmt: skip
+    bad = place / "packs" / f"bad{SUFFIX}"
+    bad.write_bytes(made[0].read_bytes()[:-300])
+    return [*made, bad]
+
+
+@pytest.fixture(scope="session")
+def site(packs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A board of ``packs`` and the published rows."""
+    place = tmp_path_factory.mktemp("site")
+    return build(packs, place / "site", place / "cache", title="Test board", published=True)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: apt-get install chromium, or set PASSKWH_CHROMIUM")
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is in the dev extra")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
