@@ -106,8 +106,16 @@ class ChannelInfo(Record):
         Field(description="a cumulative counter, instantaneous power, or power averaged over the last second"),
     ]
     counted: Annotated[
-        bool, Field(description="part of the run's total; False for a channel that another one already contains")
+        bool,
+        Field(
+            description="part of the run's total; False for a channel that another one already contains, and for one "
+            "that does not see where the model runs"
+        ),
     ] = True
+    scope: Annotated[
+        Literal["processes", "machine", "external"],
+        Field(description="what it sees: the run's own processes, this machine, or what the user attached it to"),
+    ] = "machine"
     note: Annotated[str | None, Field(description="what a reader must know, for example assumed watts per core")] = None
 
 
@@ -128,10 +136,10 @@ class ModelInfo(Record):
     """The checkpoint that was run and how it was made callable."""
 
     name: Annotated[str, Field(description="as asked for")]
-    adapter: Annotated[str, Field(description="base, instruct, gptq-int8, gptq-int4, awq")]
+    adapter: Annotated[str, Field(description="base, instruct, gptq-int8, gptq-int4, awq, openai, openai-chat")]
     chat: Annotated[bool, Field(description="prompts go through the model's chat template")]
-    checkpoint: Annotated[str, Field(description="hub id, or name of the local folder")]
-    revision: Annotated[str, Field(description="hub commit, or content hash of a local folder")]
+    checkpoint: Annotated[str, Field(description="hub id, name of the local folder, or URL#MODEL of an endpoint")]
+    revision: Annotated[str, Field(description="hub commit, content hash of a local folder, or unknown (an endpoint)")]
     quant: str = "none"
     quantization: Annotated[
         dict[str, Option], Field(description="bits, group size, method, tool version, kernel; empty when none")
@@ -141,7 +149,15 @@ class ModelInfo(Record):
     ] = {}
     dtype: str
     device: str
-    parameters: Annotated[int, Field(ge=0, description="number of weights, before quantization packs them")]
+    parameters: Annotated[
+        int | None, Field(ge=0, description="number of weights, before quantization packs them; None of an endpoint")
+    ]
+    place: Annotated[
+        Literal["process", "machine", "elsewhere"],
+        Field(
+            description="where it computes: in the run's processes, in another program on this machine, or elsewhere"
+        ),
+    ] = "process"
 
 
 class BenchmarkInfo(Record):

@@ -29,6 +29,8 @@ ADAPTERS = {
     "gptq-int4": "passkwh.adapters.gptq:GptqAdapter",
     "gptq-int8": "passkwh.adapters.gptq:GptqAdapter",
     "awq": "passkwh.adapters.awq:AwqAdapter",
+    "openai": "passkwh.adapters.openai:OpenAiAdapter",
+    "openai-chat": "passkwh.adapters.openai:OpenAiAdapter",
 }
 """Name of an adapter -> where its class is. It is called with a checkpoint and a device."""
 
@@ -44,6 +46,8 @@ def prepare(
     Each of these happens once; the result is kept in a cache. ``progress`` is told what is being done, in words;
     ``meter`` measures what quantizing costs. With an early-exit rule that comes with fine-tuned weights, it is these.
     """
+    if checkpoint.source == "endpoint":
+        return checkpoint  # its server has the weights
     if exit is not None:
         from passkwh.adapters import early_exit
 

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from passkwh.errors import UsageError
 
-Source = Literal["embedded", "hub", "local"]
-"""Where weights come from: a Python package's GGUF file, the Hugging Face hub or a folder of the user's."""
+Source = Literal["embedded", "hub", "local", "endpoint"]
+"""Where weights come from: a Python package's GGUF file, the Hugging Face hub, a folder of the user's, or a server that
+has them already."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class Checkpoint:
     """As asked for."""
     source: Source
     location: str
-    """Hub id, or name of the local folder or of the embedded file: where these weights come from."""
+    """Hub id, name of the local folder or of the embedded file, or URL#MODEL: where these weights come from."""
     path: Path | None
-    """Folder of the weights in transformers' format; None until ``passkwh.adapters.prepare`` has made it."""
+    """Folder of the weights in transformers' format; None until ``passkwh.adapters.prepare`` has made it, and for an
+    endpoint."""
     revision: str | None
     """Hub commit, or ``sha256:...`` over a folder's content; None where the hub's is not known yet."""
     chat: bool
@@ -46,7 +48,9 @@ class Checkpoint:
 
     @property
     def adapter(self) -> str:
-        """Name in the registry of adapters: the quantization, or else base or instruct."""
+        """Name in the registry of adapters: the quantization, or else base or instruct; an endpoint's own."""
+        if self.source == "endpoint":
+            return "openai-chat" if self.chat else "openai"
         if self.quant != "none":
             return self.quant
         return "instruct" if self.chat else "base"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from passkwh.adapters import checkpoint as folders
-from passkwh.adapters import embedded
+from passkwh.adapters import embedded, openai
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.errors import UsageError
 
@@ -61,7 +61,7 @@ def published(hub_id: str, quant: str) -> str | None:
 
 
 def resolve(model: str, quant: str = "none") -> Checkpoint:
-    """The checkpoint that a name means: a registered name, a hub id or a local folder.
+    """The checkpoint that a name means: a registered name, a hub id, a local folder or ``openai:URL#MODEL``.
 
     With a ``quant``: the publisher's quantized checkpoint where one is known, the folder itself where it is already
     quantized so, otherwise one that ``passkwh.adapters.prepare`` will quantize here, into the cache.
@@ -71,6 +71,8 @@ def resolve(model: str, quant: str = "none") -> Checkpoint:
         close = difflib.get_close_matches(quant, QUANTS, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}? " if close else ""
         raise UsageError(f"unknown quantization {quant!r}: {hint}there are {', '.join(QUANTS)}")
+    if openai.is_endpoint(model):
+        return openai.resolve(model, quant)
     known = _registered(model)
     if known and known.id == "embedded":
         return _embedded(known, model, quant)

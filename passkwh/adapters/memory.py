@@ -23,6 +23,8 @@ def memory_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int, devi
     From ``config.json`` and file headers only. A checkpoint that is not on this machine yet has neither: then it is
     the registry's number of weights at 16 bits (UsageError where that is unknown too), without the cache.
     """
+    if checkpoint.source == "endpoint":
+        return 0  # the server's memory is the server's affair
     device = devices.pick(device)
     if checkpoint.path is None:
         if checkpoint.parameters is None:

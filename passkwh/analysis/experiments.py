@@ -37,7 +37,7 @@ class Traits:
     family: str
     """Model name without its size, tuning and quantization."""
     size: str
-    parameters: int
+    parameters: int | None
     tuning: Literal["base", "instruct"]
     quant: str
     batch_size: int
@@ -153,7 +153,7 @@ def members(name: ExperimentName, comparison: Comparison) -> dict[tuple[object, 
     for configuration in comparison.configurations:
         own = traits(comparison.frames.runs[configuration.runs[0]])
         level = chosen.vary(own)
-        if chosen.levels is None or level in chosen.levels:
+        if level is not None and (chosen.levels is None or level in chosen.levels):
             found.setdefault(chosen.keep(own), []).append((level, configuration.label))
     families = {key: own for key, own in found.items() if len({level for level, _ in own}) > 1}
     if not families:

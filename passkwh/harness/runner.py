@@ -26,6 +26,7 @@ from passkwh.harness.meter.registry import open_meter
 from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.harness.plan import Plan, language
 from passkwh.harness.progress import Progress, Silent, Status
+from passkwh.harness.sight import seen
 from passkwh.harness.spending import quantizing_span
 from passkwh.harness.store import RunFolder, check_new
 from passkwh.harness.summarise import finish
@@ -144,7 +145,7 @@ def _run_metered(plan: Plan, checkpoint: Checkpoint, existing: RunFolder | None,
                     f"{plan.spec.model} only writes text and cannot say what it would have written, which task=token "
                     "asks: leave it out"
                 )
-            manifest = _manifest(plan, adapter.info, [channel.info for channel in channels])
+            manifest = _manifest(plan, adapter.info, seen([channel.info for channel in channels], adapter.info))
             folder = existing or RunFolder.create(plan.folder, manifest)
             try:
                 manifest = _next_session(folder, manifest)

@@ -10,6 +10,7 @@ from passkwh.harness.checks import check
 from passkwh.harness.measure import add, batches, measure, merge, scored_by_session
 from passkwh.harness.meter.condition import drift
 from passkwh.harness.meter.trace import Trace
+from passkwh.harness.sight import no_energy, notes
 from passkwh.harness.store import RunFolder
 from passkwh.passk import expected_solved, mean_pass_at_k, pass_at_kwh, solved_per_kwh
 from passkwh.records import ChannelTotal, Energy, Manifest, RunProvenance, Sample, Summary
@@ -50,8 +51,9 @@ def summarise(
     solved = expected_solved(counts) if has_verdicts and counts else None
 
     counted = [total for total in totals if total.counted]
-    generation = add(total.generation for total in counted) if counted else _unmetered()
-    evaluation = add(total.evaluation for total in counted) if counted else _unmetered()
+    unmetered = Energy(gross_j=None, net_j=None, reason=no_energy(manifest.meter, manifest.model))
+    generation = add(total.generation for total in counted) if counted else unmetered
+    evaluation = add(total.evaluation for total in counted) if counted else unmetered
     total = add([generation, evaluation])
     generation_s = sum(ns_to_s(b[0].generation.end_ns - b[0].generation.start_ns) for b in batches(samples))
     evaluation_s = sum(
@@ -66,7 +68,7 @@ def summarise(
     decode_j = None if prefill_j is None or generation.gross_j is None else generation.gross_j - prefill_j
     exits = [layer for sample in samples for layer in sample.exit_layers or ()]
     mean_exit = sum(exits) / len(exits) if exits else None
-    provenances = {total.provenance for total in counted}
+    provenances = {total.provenance for total in counted or totals}
     provenance: RunProvenance = provenances.pop() if len(provenances) == 1 else "mixed"
     return Summary(
         run_id=manifest.run_id,
@@ -108,10 +110,6 @@ def summarise(
     )
 
 
-def _unmetered() -> Energy:
-    return Energy(gross_j=None, net_j=None, reason="no channel was metered")
-
-
 def _pass_at(counts: Sequence[tuple[int, int]]) -> dict[str, float]:
     """pass@k for every usual k that some task has samples for."""
     found = {str(k): mean_pass_at_k([count for count in counts if count[0] >= k], k) for k in KS}
@@ -139,6 +137,7 @@ def _warnings(
                 f"{channel.name} is {channel.provenance}, not measured: {channel.source}{note}; "
                 "`bench doctor` says what would be measured here"
             )
+    yield from notes(manifest.meter, manifest.model)
     if manifest.model.early_exit.get("hindsight"):
         yield (
             "exit layers are those that would have sufficed, known after the last layer: every token ran through all "

@@ -64,6 +64,7 @@ class HttpMeter:
                 "provenance": "measured",
                 "source": f"{self._url}, {path} in {unit or 'W'}",
                 "quantity": self._quantity,
+                "scope": "external",
                 "note": f"everything behind that meter, read every {INTERVAL_S:g} s",
             }
         )

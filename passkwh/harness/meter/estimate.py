@@ -25,6 +25,7 @@ class EstimatedCpu:
             provenance="estimated",
             source="CPU seconds of the process tree x watts per core",
             quantity="energy_j",
+            scope="processes",
             note=(
                 f"{power.model}, {power.cores} cores, {power.watts_per_core:.3g} W per core ({power.source}); "
                 "CPU time of this run's processes only, no memory, no idle power"

@@ -37,6 +37,7 @@ class ReplayChannel:
                 "provenance": "simulated",
                 "source": f"a recording played again: {file}",
                 "quantity": quantity,
+                "scope": "external",
             }
         )
 

@@ -134,6 +134,7 @@ class SimulatedChannel:
             provenance="simulated",
             source="a simulated device: invented readings, not this machine's energy",
             quantity=profile.kind,
+            scope="external",
         )
 
     def read(self) -> list[Reading]:

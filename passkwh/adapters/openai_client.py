@@ -1,0 +1,244 @@
+"""The HTTP side of an OpenAI-compatible server: patient when it is busy, and one line when it cannot be helped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    import httpx
+
+CONNECT_S = 5.0
+READ_S = 600.0
+"""Between two pieces of an answer; without streaming, for the whole of it."""
+RETRIES = 6
+"""A busy server (429, 503) is asked again so often, ..."""
+LONGEST_WAIT_S = 30.0
+"""... after as long as it says (Retry-After) or 0.5, 1, 2, ... s, and never longer than this."""
+BUSY = (429, 503)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completion as the server gave it."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str | None
+    first_token_ns: int | None
+    """Monotonic time at which the first piece of text had arrived; None without streaming."""
+
+
+class Client:
+    """Connections to one server, for any number of threads. ``direct`` keeps off the proxies of the environment."""
+
+    def __init__(self, url: str, key: str | None, *, direct: bool) -> None:
+        import httpx
+
+        self._url = url
+        self._streams: bool | None = None  # not known before the first answer
+        self._http = httpx.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
+            limits=httpx.Limits(max_connections=None),
+            trust_env=not direct,
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def models(self) -> list[str]:
+        """Names of the server's models; empty where it keeps no list. UsageError where nobody answers."""
+        with self._asking():
+            answer = self._http.get(f"{self._url}/models", timeout=CONNECT_S * 2)
+        if answer.status_code in (404, 405, 501):
+            return []
+        self._check(answer)
+        try:
+            return [str(entry["id"]) for entry in answer.json()["data"]]
+        except (ValueError, LookupError, TypeError):
+            raise UsageError(
+                f"{self._url}/models does not answer as an OpenAI-compatible server: give its base URL, as a rule "
+                "http://HOST:PORT/v1"
+            ) from None
+
+    def complete(self, path: str, body: dict[str, Any]) -> Answer:
+        """Ask for one completion. UsageError, in a line, for anything but an answer with token counts."""
+        if self._streams is not False:
+            answer = self._streamed(path, {**body, "stream": True, "stream_options": {"include_usage": True}})
+            if answer is not None:
+                self._streams = True
+                return answer
+            self._streams = False  # it cannot stream, or not count tokens when it does
+        return self._whole(path, body)
+
+    def _whole(self, path: str, body: dict[str, Any]) -> Answer:
+        for wait_s in _waits():
+            with self._asking():
+                answer = self._http.post(self._url + path, json=body)
+            if not self._busy(answer, wait_s):
+                break
+        self._check(answer)
+        try:
+            found = answer.json()
+            choice = found["choices"][0]
+        except (ValueError, LookupError, TypeError):
+            raise self._strange(answer.text) from None
+        return self._answer(_text(choice), choice.get("finish_reason"), found.get("usage"), None)
+
+    def _streamed(self, path: str, body: dict[str, Any]) -> Answer | None:
+        """As ``_whole``, piece by piece; None where it turns out, at the first request, that this server cannot."""
+        for wait_s in _waits():
+            with self._asking(), self._http.stream("POST", self._url + path, json=body) as answer:
+                if answer.status_code < 300 and _is_stream(answer):
+                    return self._read(answer)
+                answer.read()
+            if self._streams is None and (answer.status_code in (400, 422) or answer.status_code < 300):
+                return None  # whether it is the streaming that is not wanted shows when asked without
+            if not self._busy(answer, wait_s):
+                break
+        self._check(answer)
+        raise self._strange(answer.text)
+
+    def _read(self, answer: httpx.Response) -> Answer | None:
+        texts: list[str] = []
+        reason: str | None = None
+        first_ns: int | None = None
+        usage: dict[str, Any] | None = None
+        for piece in self._events(answer):
+            usage = piece.get("usage") or usage
+            for choice in piece.get("choices") or ():
+                if text := _text(choice):
+                    first_ns = first_ns or time.monotonic_ns()
+                    texts.append(text)
+                reason = choice.get("finish_reason") or reason
+        if usage is None and self._streams is None:
+            return None
+        return self._answer("".join(texts), reason, usage, first_ns)
+
+    def _events(self, answer: httpx.Response) -> Iterator[dict[str, Any]]:
+        for line in answer.iter_lines():
+            if not line.startswith("data:"):
+                continue
+            data = line.removeprefix("data:").strip()
+            if data == "[DONE]":
+                return
+            try:
+                piece = json.loads(data)
+            except ValueError:
+                raise self._strange(data) from None
+            if not isinstance(piece, dict) or piece.get("error"):
+                raise UsageError(f"{self._url} broke off its answer: {_said(data)}")
+            yield piece
+
+    # ------------------------------------------------------------ what can go wrong
+
+    def _asking(self) -> _Reachable:
+        return _Reachable(self._url)
+
+    def _busy(self, answer: httpx.Response, wait_s: float | None) -> bool:
+        """The server is busy and may be asked again, after a while that is waited here."""
+        if answer.status_code not in BUSY or wait_s is None:
+            return False
+        after = answer.headers.get("retry-after", "")
+        time.sleep(min(float(after) if after.isdigit() else wait_s, LONGEST_WAIT_S))
+        return True
+
+    def _check(self, answer: httpx.Response) -> None:
+        code = answer.status_code
+        if code < 300:
+            return
+        said = _said(answer.text)
+        if code in (401, 403):
+            raise UsageError(f"{self._url} wants another key ({code}: {said}): put it into OPENAI_API_KEY")
+        if code in BUSY:
+            raise UsageError(
+                f"{self._url} is busy and stays so ({code}: {said}): lower --batch-size or give it more room"
+            )
+        if code == 404:
+            raise UsageError(f"{answer.url} is not there ({said}): give the base URL, as a rule http://HOST:PORT/v1")
+        raise UsageError(f"{self._url} refused a request ({code}: {said}): start it so that it takes this, or ask less")
+
+    def _answer(self, text: str, reason: str | None, usage: Any, first_ns: int | None) -> Answer:
+        try:
+            prompt_tokens, completion_tokens = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
+        except (LookupError, TypeError, ValueError):
+            raise UsageError(
+                f"{self._url} does not count tokens ('usage' is {json.dumps(usage)[:80]}), so nothing could be said "
+                "per token: use a server that does"
+            ) from None
+        return Answer(text, prompt_tokens, completion_tokens, reason, first_ns)
+
+    def _strange(self, said: str) -> UsageError:
+        return UsageError(
+            f"{self._url} does not answer as an OpenAI-compatible server ({_said(said)}): give its base URL, as a rule "
+            "http://HOST:PORT/v1"
+        )
+
+
+class _Reachable:
+    """Within it, failures of the connection become one line that names the server and what to do."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        import httpx
+
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            raise UsageError(f"no server answers at {self._url} ({error}): start it, or correct the URL") from None
+        if isinstance(error, httpx.TimeoutException):
+            raise UsageError(
+                f"{self._url} is silent for {READ_S:g} s: see what it does, then go on with --resume"
+            ) from None
+        if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
+            why = f"{type(error).__name__}: {error}"
+            raise UsageError(f"the connection to {self._url} broke ({why}): see to the server, then --resume") from None
+
+
+def _waits() -> Iterator[float | None]:
+    """How long to wait before each time a busy server is asked again; None when it is not asked again."""
+    yield from (0.5 * 2**turn for turn in range(RETRIES))
+    yield None
+
+
+def _is_stream(answer: httpx.Response) -> bool:
+    return str(answer.headers.get("content-type", "")).startswith("text/event-stream")
+
+
+def _text(choice: dict[str, Any]) -> str:
+    """A choice's text, of any of the four forms."""
+    for part in (choice.get("delta"), choice.get("message"), choice):
+        if isinstance(part, dict):
+            found = part.get("content") or part.get("text")
+            if found:
+                return str(found)
+    return ""
+
+
+def _said(text: str) -> str:
+    """The server's message in one short line."""
+    try:
+        found = json.loads(text)
+        error = found.get("error", found.get("detail", found))
+        text = str(error.get("message", error) if isinstance(error, dict) else error)
+    except (ValueError, AttributeError):
+        pass  # not JSON: as it is
+    return " ".join(text.split())[:200]
