@@ -8,11 +8,16 @@ from typing import Annotated
 import typer
 
 from passkwh.cli.output import note, print_json
+from passkwh.errors import UsageError
+
+EXIT_HELP = "Rule by which tokens leave early: fixed:LAYER, agent:T, confidence:T, entropy:T or oracle."
 
 
 def serve(
     model: Annotated[str, typer.Option("--model", "-m", help="Registry name, hub id or local folder.")],
     quant: Annotated[str, typer.Option("--quant", "-q", help="none, gptq-int8, gptq-int4 or awq.")] = "none",
+    exit: Annotated[str | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
+    exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for --exit.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; loopback is reachable from this machine only.")] = (
         "127.0.0.1"
     ),
@@ -32,6 +37,7 @@ def serve(
 ) -> None:
     """Serve a model to editors: /api/generate (llm-vscode, Ollama), /v1/completions (OpenAI), /metrics."""
     from passkwh import adapters
+    from passkwh.adapters import early_exit
     from passkwh.serve.limits import Limits
     from passkwh.serve.server import bind, check_installed, is_loopback, url
     from passkwh.serve.server import serve as serve_model
@@ -41,10 +47,14 @@ def serve(
     if not is_loopback(bound):
         note(f"warning: {host} can be reached from other machines, and there is no password: anyone may use the model")
     limits = Limits(max_body_bytes, max_prompt_tokens, max_new_tokens, max_queue, timeout_s, batch_size)
-    checkpoint = adapters.prepare(adapters.resolve(model, quant), note)
+    rule = _rule(exit, exit_bundle)
+    resolved = adapters.resolve(model, quant)
+    if rule is not None:
+        early_exit.check(rule, resolved, "python")
+    checkpoint = adapters.prepare(resolved, note, exit=rule)
     adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens)
     note("loading the model")
-    adapter = adapters.load(checkpoint)
+    adapter = adapters.load(checkpoint, exit=rule)
     name = Path(checkpoint.location).name if checkpoint.source == "local" else model
     address = url(bound)
 
@@ -60,5 +70,18 @@ def serve(
         else:
             print(f"serving {name} at {address} (Ctrl-C ends it)", flush=True)
 
-    serve_model(bound, adapter, (name, model), limits, meter=meter, idle_s=idle_s, always_usage=usage, ready=ready)
+    serve_model(
+        bound, adapter, (name, model), limits, rule=rule, meter=meter, idle_s=idle_s, always_usage=usage, ready=ready
+    )
     note("stopped")
+
+
+def _rule(exit: str | None, bundle: Path | None) -> str | None:
+    """The server's rule with its bundle."""
+    if bundle is None:
+        return exit
+    if exit is None:
+        raise UsageError(f"--exit-bundle {bundle} says where a rule's parts are: add the rule, as --exit agent:0.9")
+    if ",bundle=" in exit:
+        raise UsageError(f"--exit {exit} names a bundle, and --exit-bundle {bundle} another: give one of them")
+    return f"{exit},bundle={bundle}"

@@ -216,9 +216,10 @@ class Engine:
         batch = [row for row in batch if self._fits(row)]
         if not batch:
             return
-        adapter = self._rules.under(self._adapter, batch[0].rule)
-        start_ns = time.monotonic_ns()
+        adapter = self._adapter
         try:
+            self._rules.under(adapter, batch[0].rule)
+            start_ns = time.monotonic_ns()
             if isinstance(adapter, Watchable):
                 adapter.watch = lambda text_of: self._follow(batch, text_of)
             completions = adapter.generate(

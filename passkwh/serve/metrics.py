@@ -24,7 +24,7 @@ class Metrics:
     """Counters of one service; safe to use from any thread."""
 
     def __init__(self, model: str, info: ModelInfo, waiting: Callable[[], int], queue_limit: int) -> None:
-        disable_created_metrics()  # a second series for every one, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each that nobody asks for
         registry = CollectorRegistry()
         self._registry = registry
         served = Info("passkwh_model", "The model that is served", registry=registry)

@@ -1,21 +1,86 @@
-"""Early-exit rules a request may ask for, where the model that is served has any."""
+"""Early-exit rules a request may ask for, where the model that is served has one."""
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 from passkwh.adapters.base import Adapter
-from passkwh.serve.limits import invalid
+from passkwh.errors import UsageError
+from passkwh.serve.limits import Refused, invalid
+
+FIELD, THRESHOLD_FIELD = "exit", "RL_agent_thresh"
+WITH_THRESHOLD = ("agent", "confidence", "entropy")
+
+
+@runtime_checkable
+class SwitchesExit(Protocol):
+    """An adapter whose early-exit rule can be changed between batches."""
+
+    def use(self, exit: str) -> None:
+        """Leave by this rule from now on; UsageError where it does not fit the model."""
+        ...
 
 
 class Rules:
-    """Which rule a request's rows are generated under."""
+    """The rule of each request: its own, the server's with another threshold, or the server's.
 
-    def choose(self, rule: str | None, threshold: float | None) -> str | None:
-        """The rule for a request; None is the server's own. Refused (400) where there is none to choose."""
-        for field, value in (("exit", rule), ("RL_agent_thresh", threshold)):
-            if value is not None:
-                raise invalid(f"{field}: the model that is served has no early-exit rule: start it with --exit", field)
-        return None
+    ``server`` is what ``--exit`` was, with its bundle; None for a model without early exit. A request may choose rule
+    and options but not the bundle, which is a folder on the server's disk.
+    """
 
-    def under(self, adapter: Adapter, rule: str | None) -> Adapter:
-        """The adapter with ``rule`` in force. Called by the engine's thread."""
-        return adapter
+    def __init__(self, server: str | None) -> None:
+        self._server = server
+        self._in_force = server
+
+    def choose(self, exit: str | None, threshold: float | None) -> str | None:
+        """The rule for a request, None without early exit. Refused (400), naming the field, for one that cannot be."""
+        if self._server is None:
+            for field, value in ((FIELD, exit), (THRESHOLD_FIELD, threshold)):
+                if value is not None:
+                    raise invalid(
+                        f"{field}: the model that is served has no early-exit rule: start it with --exit", field
+                    )
+            return None
+        if exit is not None and threshold is not None:
+            raise invalid(f"{FIELD} and {THRESHOLD_FIELD}: give one of them", THRESHOLD_FIELD)
+        if exit is not None:
+            return self._asked(exit)
+        if threshold is not None:
+            return self._with_threshold(threshold)
+        return self._server
+
+    def under(self, adapter: Adapter, rule: str | None) -> None:
+        """Put ``rule`` in force; UsageError where it does not fit the model. Called by the thread that generates."""
+        if rule == self._in_force or rule is None:
+            return
+        assert isinstance(adapter, SwitchesExit)  # only a server with a rule hands out rules
+        adapter.use(rule)
+        self._in_force = rule
+
+    def _asked(self, exit: str) -> str:
+        from passkwh.adapters.early_exit.request import parse
+
+        if "bundle=" in exit:
+            raise invalid(f"{FIELD}: a request cannot choose a bundle, the server has one", FIELD)
+        try:
+            parse(exit)
+        except UsageError as error:
+            raise _refused(error) from None
+        assert self._server is not None
+        _, comma, bundle = self._server.partition(",bundle=")
+        return exit + comma + bundle
+
+    def _with_threshold(self, threshold: float) -> str:
+        assert self._server is not None
+        head, comma, options = self._server.partition(",")
+        name = head.partition(":")[0]
+        if name not in WITH_THRESHOLD:
+            raise invalid(
+                f"{THRESHOLD_FIELD}: the server's rule {head} has no threshold: give {FIELD}, for example agent:0.9",
+                THRESHOLD_FIELD,
+            )
+        return f"{name}:{threshold:g}{comma}{options}"
+
+
+def _refused(error: UsageError) -> Refused:
+    return invalid(f"{FIELD}: {' '.join(str(error).split()).removeprefix('--exit ')}", FIELD)

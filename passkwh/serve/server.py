@@ -36,6 +36,7 @@ def bind(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen(MAX_CONNECTIONS)  # who comes before the model is loaded waits
     except (OSError, OverflowError) as error:
         raise UsageError(f"--host {host} --port {port} cannot be bound ({error}): choose another --port") from None
     return bound
@@ -58,6 +59,7 @@ def serve(
     names: tuple[str, ...],
     limits: Limits,
     *,
+    rule: str | None,
     meter: str,
     idle_s: float,
     always_usage: bool,
@@ -75,7 +77,7 @@ def serve(
             if self.started:
                 ready()
 
-    service = start_service(adapter, names, limits, meter, idle_s, always_usage)
+    service = start_service(adapter, names, limits, rule=rule, meter=meter, idle_s=idle_s, always_usage=always_usage)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         config = uvicorn.Config(

@@ -37,10 +37,17 @@ class Service:
 
 
 def start_service(
-    adapter: Adapter, names: tuple[str, ...], limits: Limits, meter: str, idle_s: float, always_usage: bool = False
+    adapter: Adapter,
+    names: tuple[str, ...],
+    limits: Limits,
+    *,
+    rule: str | None,
+    meter: str,
+    idle_s: float,
+    always_usage: bool,
 ) -> Service:
     """A running service; returns when the idle baseline has been taken. UsageError for a meter that is not here."""
-    rules = Rules()
+    rules = Rules(rule)
     metrics = Metrics(names[0], adapter.info, lambda: engine.waiting(), limits.queue)
     ledger = Ledger(meter, limits.timeout_s, metrics.energy)
 

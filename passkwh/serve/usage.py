@@ -37,7 +37,7 @@ def extension(
 
 def exit_layers(finished: Sequence[Finished]) -> list[list[int]] | None:
     """For every completion the layers each of its tokens ran through; None where the model has no early exits."""
-    layers = [getattr(row.completion, "exit_layers", None) for row in finished]
+    layers = [row.completion.exit_layers for row in finished]
     return None if any(row is None for row in layers) else [list(row) for row in layers if row is not None]
 
 

@@ -1,0 +1,84 @@
+"""A request's early-exit rule: its own, the server's with another threshold, or the server's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from passkwh import adapters
+from passkwh.adapters.base import Decoding
+from passkwh.serve.limits import Refused
+from passkwh.serve.rules import Rules
+from tests.serve.conftest import Server, serving
+
+PROMPT = "def area(radius):\n    return "
+
+
+@pytest.mark.parametrize(
+    ("server", "exit", "threshold", "chosen"),
+    [
+        (None, None, None, None),
+        ("confidence:0.5", None, None, "confidence:0.5"),
+        ("confidence:0.5", None, 0.25, "confidence:0.25"),
+        ("agent:0.9,kv=propagated,bundle=/a,b", None, 1.0, "agent:1,kv=propagated,bundle=/a,b"),
+        ("agent:0.9,kv=propagated,bundle=/a,b", "fixed:4", None, "fixed:4,bundle=/a,b"),
+        ("fixed:4", "entropy:0.3", None, "entropy:0.3"),
+    ],
+)
+def test_rules(server: str | None, exit: str | None, threshold: float | None, chosen: str | None) -> None:
+    assert Rules(server).choose(exit, threshold) == chosen
+
+
+@pytest.mark.parametrize(
+    ("server", "exit", "threshold", "expected"),
+    [
+        (None, "fixed:4", None, "no early-exit rule"),
+        (None, None, 0.5, "no early-exit rule"),
+        ("fixed:4", None, 0.5, "has no threshold"),
+        ("fixed:4", "fixed:8", 0.5, "give one of them"),
+        ("fixed:4", "confidense:0.9", None, "did you mean confidence"),
+        ("fixed:4", "confidence:1.9", None, "threshold from 0 to 1"),
+        ("fixed:4", "agent:0.9,bundle=/etc", None, "cannot choose a bundle"),
+    ],
+)
+def test_rules_that_cannot_be(server: str | None, exit: str | None, threshold: float | None, expected: str) -> None:
+    with pytest.raises(Refused, match=expected) as refused:
+        Rules(server).choose(exit, threshold)
+    assert (refused.value.status, refused.value.field is not None) == (400, True)
+
+
+@pytest.fixture(scope="module")
+def leaving(letters: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The small model, whose tokens leave after its first layer unless a request says otherwise."""
+    log = tmp_path_factory.mktemp("leaving") / "log"
+    with serving(letters, log, "--meter", "simulated:steady", "--exit", "fixed:1,exits=1+2", "--usage") as found:
+        yield found
+
+
+def test_the_rule_of_each_request(leaving: Server, letters: Path) -> None:
+    def ask(**options: Any) -> dict[str, Any]:
+        body = {"inputs": PROMPT, "options": {"num_predict": 12, **options}}
+        found: dict[str, Any] = httpx.post(f"{leaving.url}/api/generate", json=body).json()
+        return found
+
+    adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters))), exit="fixed:1,exits=1+2")
+    early = adapter.generate([PROMPT], Decoding(12), [0])[0]
+    full = adapters.load(adapters.prepare(adapters.resolve(str(letters)))).generate([PROMPT], Decoding(12), [0])[0]
+    assert early.text != full.text
+
+    answer = ask()
+    assert answer["generated_text"] == early.text
+    assert answer["usage"]["exit_layers"] == [list(early.exit_layers or ())]
+    through = ask(exit="fixed:2,exits=1+2")
+    assert through["generated_text"] == full.text
+    assert through["usage"]["exit_layers"] == [[2] * 12]
+    sure = ask(exit="confidence:1,exits=1+2")
+    assert sure["generated_text"] == full.text
+    assert ask()["generated_text"] == early.text  # the server's own rule is in force again
+    assert "has no threshold" in ask(RL_agent_thresh=0.9)["error"]
+    assert "can be left after layers" in ask(exit="fixed:9,exits=1+2")["error"]
+    assert ask()["generated_text"] == early.text
