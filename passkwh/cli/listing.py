@@ -45,7 +45,7 @@ def list_(
         for m in models
     ]
     columns = ["name", "family", "weights", "tuning", "source", "published quantizations"]
-    print_table(table("models (any hub id or local folder works too)", columns, rows, right=[2]))
+    print_table(table("models (any hub id, local folder or openai:URL#MODEL works too)", columns, rows, right=[2]))
     print("quantizations:", ", ".join(hub.QUANTS))
     print("benchmarks:   ", ", ".join(benchmarks.names()))
     print("meters:       ", ", ".join(entry.usage for entry in METERS.values()))

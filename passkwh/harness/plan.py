@@ -82,6 +82,6 @@ def row_tokens(benchmark: Benchmark, max_new_tokens: int) -> int:
 def run_name(spec: Spec) -> str:
     """Name of the run folder: readable, and the same for the same spec, so that ``--resume`` finds it."""
     identity = content_hash(spec.model_dump(exclude={"repeat"}))[:8]
-    model = re.sub(r"[^a-z0-9.]+", "-", Path(spec.model).name.lower()).strip("-.") or "model"
+    model = re.sub(r"[^a-z0-9.]+", "-", Path(spec.model.rpartition("#")[2]).name.lower()).strip("-.") or "model"
     left = "" if spec.exit is None else "-" + re.sub(r"[^a-z0-9.]+", "-", spec.exit.partition(",")[0].lower())
     return f"{model}-{spec.quant}{left}-{spec.benchmark}-{identity}-r{spec.repeat}"
