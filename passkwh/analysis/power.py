@@ -54,8 +54,7 @@ def power_timeline(run: Run, points: int = POINTS) -> PowerTimeline:
     """
     windows = _windows(run)
     file = run.path / TRACE
-    if not file.is_file():
-        return PowerTimeline(points=(), stages=(), reason=f"{file.name} is missing from the run folder")
+    traced = file.is_file()
     found: list[PowerPoint] = []
     stages: list[Stage] = []
     longest_s = 0.0
@@ -65,10 +64,11 @@ def power_timeline(run: Run, points: int = POINTS) -> PowerTimeline:
         start_ns, end_ns = min(w.start_ns for w in own), max(w.end_ns for w in own)
         step_ns = int(max((end_ns - start_ns) / points, SHORTEST_STEP_S * NS_PER_S))
         stages += _stages(own, offset_ns - start_ns)
-        found += _powers(run, session, start_ns, end_ns, step_ns, offset_ns)
+        found += [] if not traced else _powers(run, session, start_ns, end_ns, step_ns, offset_ns)
         longest_s = max(longest_s, ns_to_s(step_ns))
         offset_ns += end_ns - start_ns
-    reason = None if found else "the trace holds no readings of the run's channels"
+    missing = "the trace holds no readings of the run's channels" if traced else f"the run folder has no {file.name}"
+    reason = None if found else missing
     return PowerTimeline(points=tuple(found), stages=tuple(stages), step_s=longest_s or None, reason=reason)
 
 
