@@ -55,7 +55,7 @@ class Configuration(NamedTuple):
 
 
 def _size(name: str, parameters: float, *rows: tuple[float, float, float, float]) -> list[Configuration]:
-    base = f"synthetic/invented-{name}"
+    base = f"synthetic-{name}"
     kinds = ((base, False, "none"), (f"{base}-Instruct", True, "none"), (f"{base}-Instruct", True, "awq"),
              (f"{base}-Instruct", True, "gptq-int8"), (f"{base}-Instruct", True, "gptq-int4"))  # fmt: skip
     return [Configuration(m, int(parameters), c, q, *row) for (m, c, q), row in zip(kinds, rows, strict=True)]

@@ -1,4 +1,4 @@
-"""What configurations would need by computation alone (tables 5.14, 5.19, 5.25, 5.30, 5.35): estimated, not measured."""
+"""What configurations would need by computation alone (tables 5.14, 5.19, 5.25, 5.30, 5.35): estimated only."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import jinja2
 from markupsafe import Markup, escape
 
 from passkwh.analysis.tables import Cell, Style
-from passkwh.reports.thesis.content import Estimate, Link, Number, Report, Sentence
-from passkwh.reports.thesis.words import estimate_texts, shown
+from passkwh.reports.thesis.content import Estimate, Link, Number, Report, Sentence, TableBlock
+from passkwh.reports.thesis.words import estimate_texts, listed, shown
 
 
 def render(report: Report, pictures: Mapping[str, str]) -> str:
@@ -23,17 +23,16 @@ def render(report: Report, pictures: Mapping[str, str]) -> str:
     )
     environment.filters["sentence"] = _sentence
     environment.filters["cell"] = _cell
+    environment.filters["reasons"] = _reasons
     template = resources.files("passkwh.reports").joinpath("templates/thesis.html.j2").read_text("utf-8")
     return environment.from_string(template).render(
         report=report, pictures={name: Markup(svg) for name, svg in pictures.items()}
     )
 
 
-def _data(value: float, text: str, at: str, kind: str = "") -> Markup:
+def _data(value: float, text: str, at: str) -> Markup:
     """A number with its full value and its place in report.json."""
-    return Markup('<data value="{}" data-at="{}"{}>{}</data>').format(
-        repr(value), at, Markup(' class="{}"').format(kind) if kind else "", text
-    )
+    return Markup('<data value="{}" data-at="{}">{}</data>').format(repr(value), at, text)
 
 
 def _sentence(parts: Sentence, at: str) -> Markup:
@@ -63,7 +62,17 @@ def _estimate(cell: Estimate, at: str) -> Markup:
     if cell.value is None:
         return Markup('<span class="none" title="{}">—</span>').format(cell.reason or "missing")
     out = _data(cell.value, text, f"{at}/value")
-    if low is not None and high is not None and cell.low is not None and cell.high is not None:
-        bounds = Markup("{} – {}").format(_data(cell.low, low, f"{at}/low"), _data(cell.high, high, f"{at}/high"))
-        out += Markup('<span class="range">{}</span>').format(bounds)
-    return out
+    if low is None or high is None or cell.low is None or cell.high is None:
+        return out + Markup('<span class="range" title="{}">no interval</span>').format(cell.reason or "")
+    bounds = _data(cell.low, low, f"{at}/low") + " – " + _data(cell.high, high, f"{at}/high")
+    return out + Markup('<span class="range">{}</span>').format(bounds)
+
+
+def _reasons(block: TableBlock) -> list[str]:
+    """Why values or intervals of a table are missing or unusual, each reason once, with whom it is about."""
+    said: dict[str, list[str]] = {}
+    for row in block.rows:
+        for cell, column in zip(row, block.columns, strict=True):
+            if isinstance(cell, Estimate) and cell.reason:
+                said.setdefault(cell.reason, []).append(f"{row[0]}, {column.name}" if isinstance(row[0], str) else "")
+    return [f"{listed(list(dict.fromkeys(who)), 3)}: {reason}" for reason, who in said.items()]

@@ -108,7 +108,23 @@
 
   // ---------------------------------------------------------------- drawing
 
+  // What the keyboard is on is drawn anew; the focus must not fall off it.
+  function focused() {
+    const active = document.activeElement;
+    if (!active || !app.contains(active)) return null;
+    if (active.id) return `#${active.id}`;
+    if (active.dataset.sort) return `[data-sort="${active.dataset.sort}"]`;
+    const row = active.closest("tr[data-id]");
+    return row ? `tr[data-id="${row.dataset.id}"] ${active.localName}` : null;
+  }
+
   function render() {
+    const focus = focused();
+    draw();
+    if (focus && !app.contains(document.activeElement)) app.querySelector(focus)?.focus({ preventScroll: true });
+  }
+
+  function draw() {
     current = passkwh.view();
     passkwh.toAddress();
     controls();
@@ -204,7 +220,7 @@
     const ranked = current.columns.find((c) => c.key === current.sort);
     said.textContent = `${shown.length} of ${members.length} configurations${ranked ? `, ranked by ${ranked.name}` : ""}. ${same(members)}`;
     more.replaceChildren(...(count < shown.length ? [button(`Show ${Math.min(PAGE, shown.length - count)} more`, () => { shownRows += PAGE; drawTable(); }, { id: "show-more" }), button(`Show all ${shown.length}`, () => { state.all = true; render(); }, { class: "quiet", id: "show-all" })] : []));
-    columnMenu.replaceChildren(...TEXTS.map((c) => make("label", {}, make("input", { type: "checkbox", checked: columns.includes(c), disabled: columns.includes(c) && !state.columns.includes(c.key), onchange: (e) => set({ columns: e.target.checked ? [...state.columns, c.key] : state.columns.filter((key) => key !== c.key) }) }), make("span", {}, c.name))));
+    columnMenu.replaceChildren(...TEXTS.map((c) => make("label", {}, make("input", { type: "checkbox", id: `column-${c.key}`, checked: columns.includes(c), disabled: columns.includes(c) && !state.columns.includes(c.key), onchange: (e) => set({ columns: e.target.checked ? [...state.columns, c.key] : state.columns.filter((key) => key !== c.key) }) }), make("span", {}, c.name))));
   }
 
   // What all rows have in common is said once, not in every row.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from passkwh.analysis.layouts import analysis_tables, domain_table
+from passkwh.analysis.overview import REGRESSIONS
+from passkwh.analysis.regression import RegressionResult
 from passkwh.reports.thesis.content import Block, Column, Estimate, Heading, Missing, TableBlock, Text, table_block
 from passkwh.reports.thesis.draft import Draft, Drawing
 from passkwh.reports.thesis.evidence import NO_DOMAINS, Evidence
@@ -86,16 +88,13 @@ def _methods(evidence: Evidence) -> TableBlock:
     rows = []
     for configuration in evidence.analysis.configurations:
         fits = {fit.method: fit for fit in configuration.regressions}
-        tokens = [
-            next((c for c in fits[method].coefficients if "token" in c.name), None)
-            for method in ("thesis", "with intercept", "Newey-West", "GLSAR")
-        ]
+        tokens = [_token_effect(fits[method]) for method in REGRESSIONS]
         rows.append(
             (
                 configuration.label,
                 fits["thesis"].r_squared,
                 fits["with intercept"].r_squared,
-                *(None if c is None else Estimate(value=c.estimate, low=c.low, high=c.high) for c in tokens),
+                *tokens,
                 fits["thesis"].durbin_watson,
                 fits["GLSAR"].rho,
             )
@@ -114,3 +113,10 @@ def _methods(evidence: Evidence) -> TableBlock:
         ),
         rows=tuple(rows),
     )  # fmt: skip
+
+
+def _token_effect(fit: RegressionResult) -> Estimate:
+    found = next((c for c in fit.coefficients if "token" in c.name), None)
+    if found is None:
+        return Estimate(value=None, reason=fit.reason or "solution tokens do not vary")
+    return Estimate(value=found.estimate, low=found.low, high=found.high)

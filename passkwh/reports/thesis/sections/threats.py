@@ -154,7 +154,8 @@ def _design(evidence: Evidence) -> Iterator[Sentence]:
         if run.manifest.sessions
     )
     switches = sum(a[1] != b[1] for a, b in pairwise(order))
-    if len(evidence.labels) > 1 and len(order) > len(evidence.labels) and switches < len(evidence.labels):
+    known = len({moment for moment, _ in order}) == len(order)
+    if known and len(order) > len(evidence.labels) > 1 and switches < len(evidence.labels):
         yield sentence(
             "Configurations ran one after the other, not interleaved: what changed with time (heat, clocks) is mixed "
             "with what differs between them."
