@@ -78,6 +78,75 @@ def shortcut(
 
 
 @app.command()
+def lite(
+    model: Model,
+    bundle: Bundle,
+    data: Data = ["embedded"],  # noqa: B006
+    language: Languages = ["python"],  # noqa: B006
+    held_out: HeldOut = None,
+    work: Annotated[Path | None, typer.Option(help="Folder for checkpoints and logs (BUNDLE-training/lite).")] = None,
+    method: Annotated[str, typer.Option(help="lora: small matrices beside the weights; full: all of them.")] = "lora",
+    rank: Annotated[int, typer.Option(help="Of LoRA's matrices.")] = 16,
+    learning_rate: Annotated[
+        float, typer.Option(help="At the beginning; 0: 1e-5 for full, as the paper, 3e-4 for lora.", min=0)
+    ] = 0.0,
+    batch_size: Annotated[int, typer.Option(help="Rows read together.")] = 4,
+    accumulation: Annotated[int, typer.Option(help="Batches to a step of the optimizer.")] = 32,
+    epochs: Annotated[int, typer.Option(help="Times through the data.")] = 1,
+    length: Annotated[int, typer.Option(help="Tokens of a row.", min=2)] = 1024,
+    tokens: Annotated[int | None, typer.Option(help="Tokens of the data to use; all by default.", min=2)] = None,
+    precision: Annotated[str, typer.Option(help="bf16 or float32.")] = "bf16",
+    seed: Annotated[int, typer.Option(help="Of the order of rows and LoRA's beginning.")] = 0,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 10,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --work.")] = False,
+    exits: Exits = None,
+    meter: MeterName = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune a model so that every exit speaks through its one LM head (LITE)."""
+    need_extra("bench train lite", "peft", "tensorboard")
+    from passkwh.adapters.early_exit.training import student as students
+    from passkwh.adapters.early_exit.training.finetuning import Plan, Progress, finetune
+    from passkwh.cli.live import LiveProgress
+    from passkwh.harness.progress import Status
+
+    plan = Plan(method, rank, learning_rate, batch_size, accumulation, epochs, length, tokens, precision, seed)
+    corpora = _corpora(data, language, "train")
+    judged = _held_out(data, language, held_out)
+    checkpoint = _checkpoint(model)
+    folder = work or bundle.with_name(f"{bundle.name}-training") / "lite"
+    with LiveProgress(f"lite {model}") as live:
+
+        def show(progress: Progress) -> None:
+            losses = ", ".join(f"{layer}: {loss:.2f}" for layer, loss in progress.exits.items())
+            live.update(Status(f"training (loss {progress.loss:.3f}; {losses})", progress.step, progress.total))
+
+        notes = finetune(
+            students.load(checkpoint, None, _layers(exits), plan.dtype),
+            corpora,
+            judged,
+            bundle,
+            folder,
+            plan,
+            resume,
+            checkpoint_every,
+            meter=_meter(meter),
+            tick=show,
+        )
+    if as_json:
+        print_json({"bundle": str(bundle), "work": str(folder), **notes})
+        return
+    rows = []
+    for layer, loss in notes["before"]["loss"].items():
+        after = notes["after"]
+        agreed = notes["before"]["agreement"][layer], after["agreement"][layer]
+        rows.append([layer, f"{loss:.3f}", f"{after['loss'][layer]:.3f}", *(f"{share:.1%}" for share in agreed)])
+    heads = ["exit", "loss before", "after", "agreement before", "after"]
+    print_table(table("on held-out files", heads, rows, right=[0, 1, 2, 3, 4]))
+    _said(bundle, notes)
+
+
+@app.command()
 def agent(
     model: Model,
     bundle: Bundle,

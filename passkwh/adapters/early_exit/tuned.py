@@ -16,6 +16,7 @@ from passkwh.adapters import noise
 from passkwh.adapters.cache import building, cache_dir
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import Bundle
+from passkwh.adapters.early_exit.lora import dense_only
 from passkwh.adapters.early_exit.request import check_base
 from passkwh.errors import MissingExtra, UsageError
 from passkwh.records import content_hash
@@ -69,7 +70,9 @@ def _merge(base: Path, lora: Path, draft: Path) -> None:
     dtype = getattr(torch, devices.dtype_name(folders.config(base), devices.pick("auto")))
     model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True)
     try:
-        PeftModel.from_pretrained(model, str(lora), local_files_only=True).merge_and_unload().save_pretrained(draft)
+        with dense_only():
+            merged = PeftModel.from_pretrained(model, str(lora), local_files_only=True).merge_and_unload()
+        merged.save_pretrained(draft)
     except (ValueError, RuntimeError, KeyError, OSError) as error:
         why = str(error).strip().splitlines()[0]
         raise UsageError(f"the LITE adapter in {lora} does not fit {base.name}: {why}") from None

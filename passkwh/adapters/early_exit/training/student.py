@@ -19,6 +19,7 @@ from passkwh.adapters.early_exit.bundle import CARD, HEADS, LORA, BaseModelCard,
 from passkwh.adapters.early_exit.families import Anatomy, anatomy
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
+from passkwh.adapters.early_exit.lora import dense_only
 from passkwh.errors import UsageError
 
 
@@ -73,7 +74,8 @@ def load(checkpoint: Checkpoint, bundle: Path | None, exits: Sequence[int] | Non
         if made is not None and made.lora is not None:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, str(made.lora)).merge_and_unload()
+            with dense_only():
+                model = PeftModel.from_pretrained(model, str(made.lora)).merge_and_unload()
             parts = anatomy(model)
     model.eval().requires_grad_(False)
     return Student(model, tokenizer, parts, ExitHeads.load(parts, made), card, taught(bundle) if bundle else "")

@@ -1,0 +1,185 @@
+"""LITE: the chunked loss is the plain one, and a training that is killed goes on as if it had not been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from passkwh.adapters import resolve
+from passkwh.adapters.early_exit.bundle import Bundle
+from passkwh.adapters.early_exit.training import lite
+from passkwh.adapters.early_exit.training import student as students
+from passkwh.adapters.early_exit.training.data import packed
+from passkwh.adapters.early_exit.training.finetuning import Plan, Progress, finetune
+from passkwh.adapters.early_exit.training.states import StateReader
+from passkwh.adapters.early_exit.training.student import Student
+from passkwh.errors import UsageError
+from tests.early_exit.training.conftest import EXITS, words
+
+PLAN = Plan(
+    rank=4, batch_size=2, accumulation=2, epochs=2, length=64, tokens=1536, precision="float32", learning_rate=1e-2
+)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+def test_the_chunked_loss_and_its_gradients_are_the_plain_ones(six_layers: Path, dtype: str, tolerance: float) -> None:
+    tokens = torch.randint(2, 250, (3, 41), generator=torch.Generator().manual_seed(0))
+    weights = (0.7, 0.2, 0.1)
+
+    def run(chunked: bool) -> tuple[list[float], dict[str, torch.Tensor]]:
+        taught = students.load(resolve(str(six_layers)), None, EXITS, dtype)
+        model = taught.model.requires_grad_(True)
+        states = StateReader(model, EXITS)(tokens)
+
+        def speak(part: torch.Tensor) -> torch.Tensor:
+            return taught.anatomy.head(taught.anatomy.finish(part))
+
+        if chunked:
+            found = lite.backward(states, tokens, weights, speak, scale=0.5, chunk=13)
+        else:
+            logits = [speak(state[:, :-1]).flatten(0, 1) for state in states]
+            each = [torch.nn.functional.cross_entropy(part, tokens[:, 1:].flatten()) for part in logits]
+            total: Any = 0.5 * sum(weight * loss for weight, loss in zip(weights, each, strict=True))
+            total.backward()
+            found = [float(loss) for loss in each]
+        return found, {name: weight.grad for name, weight in model.named_parameters()}
+
+    (losses, gradients), (plain, plain_gradients) = run(True), run(False)
+    np.testing.assert_allclose(losses, plain, rtol=tolerance)
+    assert len(gradients) > 50
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, plain_gradients[name], rtol=tolerance * 10, atol=tolerance)
+
+
+@given(st.integers(1, 40), st.integers(2, 20), st.integers(1, 3))
+@settings(deadline=None, max_examples=20)
+def test_no_chunk_size_changes_the_loss(chunk: int, length: int, batch: int) -> None:
+    generator = torch.Generator().manual_seed(length)
+    head = torch.randn(11, 8, generator=generator, dtype=torch.float64)
+    states = [torch.randn(batch, length, 8, generator=generator, dtype=torch.float64) for _ in range(2)]
+    tokens = torch.randint(0, 11, (batch, length), generator=generator)
+    found = lite.losses(states, tokens, lambda part: part @ head.T, chunk)
+    for loss, state in zip(found, states, strict=True):
+        plain = torch.nn.functional.cross_entropy((state[:, :-1] @ head.T).flatten(0, 1), tokens[:, 1:].flatten())
+        assert loss == pytest.approx(float(plain))
+
+
+def fresh(six_layers: Path) -> Student:
+    return students.load(resolve(str(six_layers)), None, EXITS, "float32")
+
+
+def test_loss_falls_at_every_exit_and_the_bundle_holds_what_was_trained(six_layers: Path, tmp_path: Path) -> None:
+    taught = fresh(six_layers)
+    curve: list[Progress] = []
+    bundle = tmp_path / "bundle"
+    notes = finetune(taught, [words(60)], [words(20)], bundle, tmp_path / "work", PLAN, tick=curve.append)
+    assert len(curve) == notes["steps"] == 12
+    for layer in map(str, EXITS):
+        assert notes["after"]["loss"][layer] < 0.95 * notes["before"]["loss"][layer]
+    weighted = sum(w * loss for w, loss in zip(taught.card.layout.weights(), curve[0].exits.values(), strict=True))
+    assert curve[0].loss == pytest.approx(weighted)
+    assert list((tmp_path / "work" / "tensorboard").iterdir())
+    # What is read back from the bundle says, at every exit, what the trained model says (weights were cut to 16 bits).
+    card = Bundle.read(bundle).card
+    assert card.lora
+    assert card.exits == tuple(EXITS)
+    again = students.load(resolve(str(six_layers)), bundle)
+    rows = packed(words(20), taught.tokenizer, 64, 512)
+    reader = StateReader(again.model, EXITS)
+    found = np.mean(
+        [
+            lite.losses(reader(ids), ids, lambda part: again.anatomy.head(again.anatomy.finish(part)))
+            for ids in (torch.from_numpy(row)[None] for row in rows)
+        ],
+        axis=0,
+    )
+    expected = [notes["after"]["loss"][str(layer)] for layer in EXITS]
+    np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
+def test_killed_and_resumed_it_has_the_losses_it_would_have_had(six_layers: Path, tmp_path: Path) -> None:
+    whole: list[Progress] = []
+    finetune(fresh(six_layers), [words(60)], [words(20)], tmp_path / "a", tmp_path / "wa", PLAN, tick=whole.append)
+
+    class Killed(Exception):
+        pass
+
+    def kill(progress: Progress) -> None:
+        if progress.step == 5:
+            raise Killed
+
+    def go(**more: Any) -> None:
+        finetune(
+            fresh(six_layers),
+            [words(60)],
+            [words(20)],
+            tmp_path / "b",
+            tmp_path / "wb",
+            PLAN,
+            checkpoint_every=2,
+            **more,
+        )
+
+    with pytest.raises(Killed):
+        go(tick=kill)
+    rest: list[Progress] = []
+    go(resume=True, tick=rest.append)
+    assert rest[0].step == 5  # the last checkpoint was after step 4
+    assert rest == whole[4:]
+
+
+def test_other_hyperparameters_are_not_resumed(six_layers: Path, tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(progress: Progress) -> None:
+        raise Killed
+
+    def go(plan: Plan, **more: Any) -> None:
+        finetune(
+            fresh(six_layers),
+            [words(60)],
+            [words(20)],
+            tmp_path / "b",
+            tmp_path / "w",
+            plan,
+            checkpoint_every=1,
+            **more,
+        )
+
+    with pytest.raises(Killed):
+        go(PLAN, tick=kill)
+    with pytest.raises(UsageError, match="already holds a training: add --resume"):
+        go(PLAN)
+    other = Plan(**{**vars(PLAN), "epochs": 3})
+    with pytest.raises(UsageError, match="was begun with epochs 2, not 3: resume it as it was"):
+        go(other, resume=True)
+
+
+def test_all_weights_can_be_trained(six_layers: Path, tmp_path: Path) -> None:
+    plan = Plan(**{**vars(PLAN), "method": "full", "epochs": 1, "precision": "bf16", "learning_rate": 1e-3})
+    notes = finetune(fresh(six_layers), [words(40)], [words(20)], tmp_path / "b", tmp_path / "w", plan)
+    assert notes["after"]["loss"]["2"] < notes["before"]["loss"]["2"]
+    again = students.load(resolve(str(six_layers)), tmp_path / "b")
+    base = fresh(six_layers)
+    key = "model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(again.model.state_dict()[key], base.model.state_dict()[key])
+
+
+def test_a_bundle_is_not_written_over(six_layers: Path, tmp_path: Path) -> None:
+    taught = fresh(six_layers)
+    taught.card.write(tmp_path / "b")
+    with pytest.raises(UsageError, match="is a bundle already, and fine-tuning comes first"):
+        finetune(taught, [words()], [words()], tmp_path / "b", tmp_path / "w", PLAN)
+
+
+def test_too_little_data_is_told(six_layers: Path, tmp_path: Path) -> None:
+    plan = Plan(**{**vars(PLAN), "length": 100_000})
+    with pytest.raises(UsageError, match="less than one row of 100000"):
+        finetune(fresh(six_layers), [words()], [words()], tmp_path / "b", tmp_path / "w", plan)
