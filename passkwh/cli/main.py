@@ -44,6 +44,7 @@ def _add_commands() -> None:
     from passkwh.cli.compare import compare
     from passkwh.cli.doctor import doctor
     from passkwh.cli.estimate import estimate
+    from passkwh.cli.exits import exits
     from passkwh.cli.listing import list_
     from passkwh.cli.quantize import quantize
     from passkwh.cli.report import report
@@ -60,6 +61,7 @@ def _add_commands() -> None:
     app.command()(analyze)
     app.command()(compare)
     app.command()(estimate)
+    app.command()(exits)
     app.command(name="list")(list_)
     app.command()(doctor)
     app.command()(quantize)

@@ -1,0 +1,137 @@
+"""Charts of the exits analysis, each defined once: GREEN-CODE's figure 1, its exit histograms, figures 8 to 11."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import vl_convert
+
+from passkwh.analysis.exits import ExitStudy, Leaving
+
+PNG_SCALE = 2.0
+_PANELS = {
+    "generation_net_j": "net energy of generating (J)",
+    "generation_gross_j": "gross energy of generating (J)",
+    "s_per_sample": "time a completion (s)",
+    "tokens_per_s": "tokens a second",
+    "mean_exit_layer": "mean exit layer",
+}
+
+
+def charts(study: ExitStudy) -> dict[str, Any]:
+    """Charts by name; one is left out where these runs have nothing for it."""
+    found: dict[str, Any] = {}
+    if len(study.fixed()) > 1:
+        found["fixed"] = _curves(study.fixed(), study.metrics, "exit layer", "rule")
+    if any(c.exit_shares for c in study.configurations):
+        found["exits"] = _histograms(study.configurations)
+    swept = [c for some in study.sweeps().values() if len(some) > 1 for c in some]
+    if swept:
+        found["thresholds"] = _curves(swept, study.metrics, "threshold", "rule")
+    if study.metrics and any(c.generation_net_j is not None for c in study.configurations):
+        found["plane"] = _plane(study, study.metrics[0])
+    return found
+
+
+def write(study: ExitStudy, folder: Path) -> list[Path]:
+    """Write every chart as SVG, PNG and HTML; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
+    written: list[Path] = []
+    for name, chart in charts(study).items():
+        specification = chart.to_json()
+        svg = vl_convert.vegalite_to_svg(specification, vl_version=version)
+        contents: dict[str, bytes] = {
+            "svg": svg.encode(),
+            "png": vl_convert.svg_to_png(svg, scale=PNG_SCALE),
+            "html": vl_convert.vegalite_to_html(specification, vl_version=version, bundle=True).encode(),
+        }
+        for suffix, content in contents.items():
+            written.append(folder / f"{name}.{suffix}")
+            written[-1].write_bytes(content)
+    return written
+
+
+def _configuration(c: Leaving) -> str:
+    return c.label if c.quant == "none" else f"{c.label} ({c.quant})"
+
+
+def _curves(configurations: Sequence[Leaving], metrics: Sequence[str], x_title: str, colour: str) -> Any:
+    """A panel per metric and resource over layer or threshold."""
+    rows = []
+    for c in configurations:
+        values: dict[str, float | None] = {name: c.quality.get(name) for name in metrics}
+        values |= {title: getattr(c, field) for field, title in _PANELS.items()}
+        line = " ".join(part for part in (c.rule, "" if c.quant == "none" else c.quant, c.kv or "") if part)
+        rows += [
+            {"x": c.argument, "value": value, "panel": panel, colour: line, "configuration": c.label}
+            for panel, value in values.items()
+            if value is not None
+        ]
+    data = pd.DataFrame(rows)
+    panels = list(dict.fromkeys(data["panel"]))
+    base = alt.Chart(data).encode(
+        x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False)),
+        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
+        color=alt.Color(f"{colour}:N", title=None),
+        tooltip=["configuration", alt.Tooltip("x:Q", title=x_title), alt.Tooltip("value:Q", format=".4g")],
+    )
+    lines = (base.mark_line() + base.mark_point(filled=True, size=60)).properties(width=260, height=180)
+    return lines.facet(alt.Facet("panel:N", title=None, sort=panels), columns=3).resolve_scale(y="independent")
+
+
+def _histograms(configurations: Sequence[Leaving]) -> Any:
+    """Share of decoded tokens per exit, a panel per configuration."""
+    data = pd.DataFrame(
+        [
+            {"configuration": _configuration(c), "exit": layer, "share": share}
+            for c in configurations
+            for layer, share in c.exit_shares.items()
+        ]
+    )
+    bars = (
+        alt.Chart(data)
+        .mark_bar(color="#3f7fbf")
+        .encode(
+            x=alt.X("exit:O", title="exit layer"),
+            y=alt.Y("share:Q", title="share of decoded tokens", axis=alt.Axis(format="%")),
+            tooltip=["configuration", "exit", alt.Tooltip("share:Q", format=".1%")],
+        )
+        .properties(width=260, height=150)
+    )
+    return bars.facet(alt.Facet("configuration:N", title=None, sort=None), columns=3)
+
+
+def _plane(study: ExitStudy, metric: str) -> Any:
+    """Quality against energy, every configuration a point; those that only know afterwards are left out."""
+    data = pd.DataFrame(
+        [
+            {
+                "configuration": _configuration(c),
+                "energy": c.generation_net_j,
+                "quality": c.quality[metric],
+                "rule": c.rule if c.quant == "none" else f"{c.rule}, {c.quant}",
+            }
+            for c in study.configurations
+            if c.generation_net_j is not None and not c.hindsight
+        ]
+    )
+    x = alt.X("energy:Q", title="net energy of generating (J) — lower is better", scale=alt.Scale(zero=False))
+    y = alt.Y("quality:Q", title=f"{metric} — higher is better", scale=alt.Scale(zero=False))
+    points = (
+        alt.Chart(data)
+        .mark_point(filled=True, size=110, opacity=1)
+        .encode(
+            x=x, y=y, color=alt.Color("rule:N", title=None),
+            tooltip=[
+                "configuration", alt.Tooltip("energy:Q", format=".4g"),
+                alt.Tooltip("quality:Q", title=metric, format=".4g"),
+            ],
+        )
+    )  # fmt: skip
+    names = alt.Chart(data).mark_text(dy=-11, fontSize=10).encode(x=x, y=y, text="configuration:N")
+    return alt.layer(points, names).properties(width=780, height=380)
