@@ -110,7 +110,7 @@ def study(frames: Frames, metrics: Sequence[str] = ()) -> ExitStudy:
     """Analyse runs of one benchmark, with and without early exit.
 
     Raises:
-        UsageError: no run leaves early, runs differ in tasks or in what must agree, or a metric that they do not have is asked for.
+        UsageError: no run leaves early, runs differ in tasks or in what must agree, or lack a metric that is asked for.
     """
     check_agreement(frames.runs)
     if not any(run.manifest.spec.exit for run in frames.runs):
