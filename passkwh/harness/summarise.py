@@ -149,7 +149,9 @@ def _warnings(
             "run more tasks (--limit) or more samples (--samples)"
         )
     if total.reason:
-        yield f"an energy is missing: {total.reason}"
+        lacking = [(e.channel, add([e.generation, e.evaluation]).reason) for e in totals if e.counted]
+        missing_of = [f"{channel} ({reason})" for channel, reason in lacking if reason]
+        yield f"the run's energy is missing, for want of {'; '.join(missing_of) or total.reason}"
     busiest = max((session.busy or 0.0 for session in manifest.sessions), default=0.0)
     if busiest > BUSY:
         yield (

@@ -1,4 +1,4 @@
-"""A GPU that is lost in the middle of a real ``bench run``: the run goes on, and every figure says what it knows."""
+"""GPUs that fail in the middle of a real ``bench run``: the run goes on, and every figure says what it knows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,22 @@ import pytest
 
 from passkwh.harness.store import RunFolder
 
-GPUS = "0 period_ms 20\n1 period_ms 20\n"
+FAULTS = {
+    1: ("all_error 15", "lost"),
+    2: ("energy_error 4", "Permission"),
+    3: ("energy_error 10", "Timeout"),
+    4: ("base_mj 1000000", "reset"),
+}
+"""What happens to which GPU in mid-run, and what must be said of it."""
+HIDDEN = 5
+"""A GPU whose counter shows 0 from the start: its power is integrated instead."""
+GPUS = "".join(f"{gpu} period_ms 20\n" for gpu in range(HIDDEN + 1)) + f"{HIDDEN} energy_error -1\n"
 
 
 @pytest.mark.slow
-def test_a_gpu_lost_during_a_run_is_missing_and_not_zero(tiny_llama: Path, nvml_folder: Path, tmp_path: Path) -> None:
+def test_gpus_that_fail_during_a_run_are_missing_and_not_zero(
+    tiny_llama: Path, nvml_folder: Path, tmp_path: Path
+) -> None:
     config = tmp_path / "gpus.txt"
     config.write_text(GPUS)
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
@@ -33,7 +44,7 @@ def test_a_gpu_lost_during_a_run_is_missing_and_not_zero(tiny_llama: Path, nvml_
     )  # fmt: skip
     while run.poll() is None and not any(file.stat().st_size for file in out.glob("*/samples.jsonl")):
         time.sleep(0.01)
-    config.write_text(GPUS + "1 all_error 15\n")
+    config.write_text(GPUS + "".join(f"{gpu} {fault}\n" for gpu, (fault, _) in FAULTS.items()))
     stdout, stderr = run.communicate(timeout=300)
     assert run.returncode == 0, stderr
     assert "Traceback" not in stderr
@@ -44,16 +55,28 @@ def test_a_gpu_lost_during_a_run_is_missing_and_not_zero(tiny_llama: Path, nvml_
     (path,) = out.iterdir()
     samples = RunFolder.open(path).samples()
     assert len(samples) == 24
+    said = dict.fromkeys(FAULTS, "")
     for sample in samples:
         for energies in (sample.generation_energy, sample.evaluation_energy):
-            sound, lost = energies["gpu:GPU-00000000-fake"], energies["gpu:GPU-00000001-fake"]
-            assert sound.gross_j is not None
-            assert sound.gross_j > 0
-            assert lost.gross_j is None or lost.gross_j > 0
-            assert lost.gross_j is not None or "lost" in str(lost.reason)
+            for gpu in (0, HIDDEN):
+                sound = energies[name(gpu)].gross_j
+                assert sound is not None
+                assert sound > 0
+            for gpu in FAULTS:
+                failed = energies[name(gpu)]
+                assert failed.gross_j is None or failed.gross_j > 0
+                said[gpu] += str(failed.reason)
+    for gpu, (_, reason) in FAULTS.items():
+        assert reason in said[gpu], gpu
+    # A counter that was set back counts on; from a device that does not answer nothing comes any more.
     last = max(samples, key=lambda sample: sample.order)
-    assert last.evaluation_energy["gpu:GPU-00000001-fake"].gross_j is None
+    assert [last.evaluation_energy[name(gpu)].gross_j is None for gpu in FAULTS] == [True, True, True, False]
     # A total that lacks a counted channel is missing, too, and says which and why.
     assert summary["gross_energy_j"] is None
     assert summary["pass_at_kwh"] is None
-    assert any("lost" in warning for warning in summary["warnings"])
+    for gpu in FAULTS:
+        assert any(name(gpu) in warning for warning in summary["warnings"]), gpu
+
+
+def name(gpu: int) -> str:
+    return f"gpu:GPU-0000000{gpu}-fake"

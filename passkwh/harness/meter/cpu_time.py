@@ -20,6 +20,9 @@ FILES_PER_LOOK = 8
 LOOK_EVERY_NS = 100_000_000
 """... and not in every reading. Until a descendant is found, its time is missing; then all of it is there."""
 
+PAGE = 1 << 16
+"""Room for a process with nine thousand children."""
+
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -53,30 +56,40 @@ class ProcessTreeTime:
             self._next_look_ns = now_ns + LOOK_EVERY_NS
             for _, _ in zip(range(FILES_PER_LOOK), self._scan, strict=False):
                 pass
-        # Waited-for sums are read before the live processes: one that ends in between is then missing for one
-        # reading (which the running maximum hides) and never counted twice.
         own_s = time.process_time_ns() / 1e9
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        waited_before_s, self._waited_s = self._waited_s, children.ru_utime + children.ru_stime
-        live_s = self._refresh(self._waited_s - waited_before_s)
+        live_s = self._refresh()
         self._highest_s = max(self._highest_s, own_s + self._waited_s + live_s + self._unwaited_s)
         return self._highest_s
 
-    def _refresh(self, waited_gain_s: float) -> float:
-        """Read every known descendant again; returns their sum and settles those that have ended."""
-        gains = {self._pid: waited_gain_s}
+    def _refresh(self) -> float:
+        """Read every known descendant and the waited-for sums again; returns the descendants' sum, and settles those
+        that have ended.
+
+        Waited-for sums are read before the processes that may go into them, so what is in one is not counted alive as
+        well. Where a process was gone, all is read again: only sums read after its end can be known to hold it.
+        """
+        before, waited_before_s = dict(self._known), self._waited_s
         ended: list[_Process] = []
-        for process in list(self._known.values()):
-            now = _look(process.pid)
-            if now is None or now.started != process.started:
-                ended.append(process)
-                del self._known[process.pid]
-            else:
-                gains[process.pid] = now.waited_s - process.waited_s
-                self._known[process.pid] = now
+        while True:
+            children = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self._waited_s = children.ru_utime + children.ru_stime
+            gone = [process for process in list(self._known.values()) if not self._still(process)]
+            if not gone:
+                break
+            ended += gone
         if ended:
-            self._settle(ended, gains)
+            gains = {pid: now.waited_s - before[pid].waited_s for pid, now in self._known.items()}
+            self._settle(ended, gains | {self._pid: self._waited_s - waited_before_s})
         return sum(process.own_s + process.waited_s for process in self._known.values())
+
+    def _still(self, process: _Process) -> bool:
+        """Read a known process again; forgets it when it is gone."""
+        now = _look(process.pid)
+        if now is None or now.started != process.started:
+            del self._known[process.pid]
+            return False
+        self._known[process.pid] = now
+        return True
 
     def _settle(self, ended: list[_Process], gains: dict[int, float]) -> None:
         """Keep the time of ended processes that turned up in no surviving ancestor's waited-for sum."""
@@ -110,8 +123,7 @@ class ProcessTreeTime:
         for thread in threads:
             yield
             try:
-                with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                    children = file.read().split()
+                children = _content(f"/proc/{pid}/task/{thread}/children").split()
             except OSError:
                 continue
             for child in children:
@@ -119,12 +131,20 @@ class ProcessTreeTime:
                     self._known[process.pid] = process
 
 
+def _content(path: str) -> bytes:
+    """A small file of the kernel's, without the file objects that ``open`` would build fifty times a second."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, PAGE)
+    finally:
+        os.close(descriptor)
+
+
 def _look(pid: int) -> _Process | None:
     """One process now, or None when it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # Fields after the command's closing parenthesis, which itself may hold anything.
-            fields = file.read().rpartition(b")")[2].split()
+        # Fields after the command's closing parenthesis, which itself may hold anything.
+        fields = _content(f"/proc/{pid}/stat").rpartition(b")")[2].split()
         # The clock id of another process's CPU clock, as clock_getcpuclockid(3) makes it.
         own_s = time.clock_gettime_ns((~pid << 3) | 2) / 1e9
     except OSError:
