@@ -104,7 +104,7 @@ def until(reached: Callable[[], bool]) -> None:
 
 
 def test_the_channel_says_what_it_assumes() -> None:
-    (channel,) = open_meter("estimate")
+    channel = open_meter("estimate")[0]
     power = core_power()
     assert channel.info.provenance == "estimated"
     assert channel.info.note is not None

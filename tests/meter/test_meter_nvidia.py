@@ -124,7 +124,7 @@ print(json.dumps(found))
     }
     for visible, indices in expected.items():
         names = [info["name"] for info in found[visible]]
-        assert names == [*(f"gpu:GPU-0000000{index}-fake" for index in indices), "cpu:estimate"], visible
+        assert names == [*(f"gpu:GPU-0000000{index}-fake" for index in indices), "cpu:estimate", "dram:estimate"]
     assert "cannot be told apart" in found["MIG-1-instance"][0]["note"]
     assert "module" in found["2"][0]["note"]
     assert found["2"][-1]["provenance"] == "estimated"

@@ -1,4 +1,4 @@
-"""``--meter auto``: every device that can be read here, and the estimated CPU channel where no CPU counter can."""
+"""``--meter auto``: every device that can be read here, and estimates of CPU and memory where no counter can."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from passkwh.errors import UsageError
 from passkwh.harness.meter.amd import find_amd
 from passkwh.harness.meter.base import Channel
+from passkwh.harness.meter.dram import EstimatedDram
 from passkwh.harness.meter.estimate import EstimatedCpu
 from passkwh.harness.meter.nvidia import find_nvidia
 from passkwh.harness.meter.rapl import find_rapl
@@ -27,14 +28,15 @@ def find_channels() -> tuple[list[Channel], list[ChannelState]]:
         found, said = finder()
         channels += found
         states += said
-    estimate = EstimatedCpu()
-    if any(channel.info.name.startswith(("cpu:", "soc")) for channel in channels):
-        states.append(
-            ChannelState(estimate.info.name, "estimated", "not used: the CPU is measured", None, estimate.info)
-        )
-    else:
-        channels.append(estimate)
-        states.append(ChannelState(estimate.info.name, "estimated", "readable", None, estimate.info))
+    for estimate, measured, what in (
+        (EstimatedCpu(), ("cpu:", "soc"), "CPU"),
+        (EstimatedDram(), ("dram:", "soc"), "memory"),
+    ):
+        used = not any(channel.info.name.startswith(measured) for channel in channels)
+        if used:
+            channels.append(estimate)
+        said = "readable" if used else f"not used: the {what} is measured"
+        states.append(ChannelState(estimate.info.name, "estimated", said, None, estimate.info))
     return channels, states
 
 

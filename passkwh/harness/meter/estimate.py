@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from passkwh.harness.meter.base import Channel, Reading
 from passkwh.harness.meter.cpu_time import ProcessTreeTime
+from passkwh.harness.meter.dram import EstimatedDram
 from passkwh.harness.meter.tdp import core_power
 from passkwh.records import ChannelInfo
 
@@ -46,4 +47,4 @@ def open_estimate(argument: str) -> list[Channel]:
 
     if argument:
         raise UsageError(f"the meter 'estimate' takes no argument, not {argument!r}: use --meter estimate")
-    return [EstimatedCpu()]
+    return [EstimatedCpu(), EstimatedDram()]
