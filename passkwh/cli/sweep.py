@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from passkwh.cli.output import note, number, print_json, print_table, table
-from passkwh.errors import UsageError
+from passkwh.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from passkwh.analysis.estimate.study import Forecast
+    from passkwh.harness.sweep.folder import StudyFolder
     from passkwh.harness.sweep.preflight import Check, Preflight
     from passkwh.harness.sweep.status import StudyStatus
     from passkwh.harness.sweep.study import Study
@@ -27,6 +29,12 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, what it takes, what lacks.")] = False,
     gpu: Annotated[
         str | None, typer.Option(help="With --dry-run: reckon with this device (see bench estimate).")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Carry it out on this Ray cluster; auto is the one here.")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="With --ray: collect run folders there (s3://..., /shared).")
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Name the ready-made studies.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
@@ -44,35 +52,78 @@ def sweep(
         raise UsageError(f"one study at a time: {folder} is one too many (its runs go to --out)")
     if gpu is not None and not dry_run:
         raise UsageError("--gpu is for reckoning: add --dry-run")
-    from passkwh.harness.sweep.preflight import preflight
+    if storage is not None and ray is None:
+        raise UsageError("--storage collects what other machines have made: add --ray")
+    if ray is not None and dry_run:
+        raise UsageError("--dry-run looks at this host alone: leave out --ray")
     from passkwh.harness.sweep.study import read
 
     asked = read(study)
+    if ray is not None:
+        _on_ray(asked, ray, storage, out, as_json)
+        return
+    from passkwh.harness.sweep.preflight import preflight
+
     found = preflight([configuration.spec for configuration in asked.configurations])
     if dry_run:
         _dry_run(asked, found, out, gpu, as_json)
         return
-    _carry_out(asked, found, out, as_json)
+    _here(asked, found, out, as_json)
 
 
-def _carry_out(study: Study, found: Preflight, out: Path, as_json: bool) -> None:
+def _here(study: Study, found: Preflight, out: Path, as_json: bool) -> None:
     from passkwh.harness.sweep.drive import begin, drive, refuse_problems
-    from passkwh.harness.sweep.folder import StudyFolder
-    from passkwh.harness.sweep.status import study_status
     from passkwh.harness.sweep.supervise import Signals
 
     folder = begin(study, refuse_problems(study, [found]), out)
     try:
         with Signals() as signals:
             why = drive(folder, study, note, signals)
-        folder.release()
     finally:
-        folder.unlock()
-    status = study_status(StudyFolder.open(folder.path))
-    _end(status, why, as_json)
+        folder.close()
+    _end(folder, why, as_json)
 
 
-def _end(status: StudyStatus, why: str | None, as_json: bool) -> None:
+def _on_ray(study: Study, address: str, storage: str | None, out: Path, as_json: bool) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("ray") is None:
+        raise MissingExtra("--ray", "cluster")
+    from passkwh.harness.sweep.cluster import Cluster, Dispatch
+    from passkwh.harness.sweep.drive import begin, refuse_problems
+    from passkwh.harness.sweep.supervise import Signals
+
+    cluster = Cluster(address)
+    try:
+        found = cluster.preflight([configuration.spec for configuration in study.configurations])
+        folder = begin(study, refuse_problems(study, list(found.values())), out)
+        try:
+            for text in unlike_hosts(found.values()):
+                note(f"note: {text}")
+            with Signals() as signals:
+                why = Dispatch(cluster, folder, study, storage, note).drive(found, signals)
+        finally:
+            folder.close()
+    finally:
+        cluster.close()
+    _end(folder, why, as_json)
+
+
+def unlike_hosts(found: Iterable[Preflight]) -> list[str]:
+    """What to say where a cluster's nodes are not alike."""
+    kinds = {", ".join([p.host.cpu, *(gpu.name for gpu in p.host.gpus)]) for p in found}
+    if len(kinds) < 2:
+        return []
+    return [
+        f"nodes of {len(kinds)} kinds ({'; '.join(sorted(kinds))}): energies of different kinds are never compared or "
+        "pooled; to have all runs on one kind, name it in the study file ([resources] accelerator)"
+    ]
+
+
+def _end(folder: StudyFolder, why: str | None, as_json: bool) -> None:
+    from passkwh.harness.sweep.status import study_status
+
+    status = study_status(folder)
     if as_json:
         print_json({**status.model_dump(mode="json"), "complete": status.complete, "ended": why})
     else:

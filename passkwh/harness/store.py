@@ -129,7 +129,8 @@ class RunFolder:
         """Append a batch of samples in one write and see it on disk."""
         block = "".join(sample.model_dump_json() + "\n" for sample in samples).encode("utf-8", "surrogatepass")
         with (self.path / SAMPLES).open("ab", buffering=0) as file:
-            file.write(block)
+            while block:  # on a disk that is nearly full a write is cut short; the next one says why
+                block = block[file.write(block) :]
             os.fsync(file.fileno())
 
     def samples(self) -> list[Sample]:
@@ -224,7 +225,7 @@ def check_new(path: Path) -> None:
         raise UsageError(_finished(path))
     if (path / MANIFEST).exists():
         raise UsageError(f"{path} holds an unfinished run: add --resume to continue it, or choose another --out")
-    if path.exists() and any(path.iterdir()):
+    if path.exists() and any(not entry.name.endswith(".partial") for entry in path.iterdir()):
         raise UsageError(f"{path} is not empty and not a run; choose another --out")
 
 

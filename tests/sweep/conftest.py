@@ -24,8 +24,9 @@ def study_file(tmp_path: Path, tiny_llama: Path) -> StudyFile:
         path = tmp_path / "tiny.toml"
         path.write_text(
             'name = "tiny"\ncool_down_s = 0\n' + top + "\n[defaults]\n"
-            f'model = "{model or tiny_llama}"\nbenchmark = "bigcodebench"\nbenchmark_options = {{ subset = "sample" }}\n'
-            'meter = "simulated:counter-50ms"\nidle_s = 0.2\nlimit = 2\nmax_new_tokens = 8\n' + defaults + "\n" + tables
+            f'model = "{model or tiny_llama}"\n'
+            'benchmark = "bigcodebench"\nbenchmark_options = { subset = "sample" }\nmeter = "simulated:counter-50ms"\n'
+            "idle_s = 0.2\nlimit = 2\nmax_new_tokens = 8\n" + defaults + "\n" + tables
         )
         return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tomllib
 from collections import Counter
@@ -48,7 +49,8 @@ def test_a_matrix_is_every_combination_over_the_defaults() -> None:
 
 def test_include_keeps_exclude_drops_and_runs_add() -> None:
     found = study(
-        "[matrix]\nmodel = ['a', 'b', 'c']\nquant = ['none', 'awq']\nbenchmark = [{ name = 'py150', limit = 3 }, 'mbpp']\n"
+        "[matrix]\nmodel = ['a', 'b', 'c']\nquant = ['none', 'awq']\n"
+        "benchmark = [{ name = 'py150', limit = 3 }, 'mbpp']\n"
         "[[include]]\nmodel = ['a', 'b']\n"
         "[[exclude]]\nmodel = 'b'\nquant = 'awq'\n[[exclude]]\nbenchmark = 'py150'\nquant = 'awq'\n"
         "[[runs]]\nmodel = 'd'\nbatch_size = [1, 2]\nbenchmark = 'mbpp'"
@@ -83,7 +85,7 @@ MISTAKES = {
     "no model": ("[matrix]\nquant = ['none']", ["[matrix] model", "missing"]),
     "a list as a default": ("[defaults]\nmodel = ['a']", ["[defaults] model", "[matrix]"]),
     "excludes everything": ("[matrix]\nmodel = 'a'\n[[exclude]]\nmodel = 'a'", ["[[exclude]]", "every combination"]),
-    "excludes nothing": ("[matrix]\nmodel = 'a'\n[[exclude]]\nmodel = 'b'", ["[[exclude]] 1", 'model = "b"', "no comb"]),
+    "excludes nothing": ("[matrix]\nmodel = 'a'\n[[exclude]]\nmodel = 'b'", ["[[exclude]] 1", 'model = "b"']),
     "includes nothing": ("[matrix]\nmodel = 'a'\n[[include]]\nquant = 'awq'", ["[[include]] 1", "no combination"]),
     "excludes twice": (
         "[matrix]\nmodel = ['a', 'b']\n[[exclude]]\nmodel = 'a'\n[[exclude]]\nmodel = 'a'", ["[[exclude]] 2", "already"]
@@ -144,7 +146,7 @@ def test_the_square_is_latin_and_balanced(n: int) -> None:
     assert all(sorted(row) == list(range(n)) for row in square)
     for place in range(n):
         assert set(Counter(row[place] for row in square).values()) == {len(square) // n}
-    follows = Counter((a, b) for row in square for a, b in zip(row, row[1:], strict=False))
+    follows = Counter((a, b) for row in square for a, b in itertools.pairwise(row))
     assert len(follows) == n * (n - 1)
     assert len(set(follows.values())) <= 1
 
@@ -180,10 +182,10 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
 
 
 HERE = {
-    "a model that no host can hold": ("[matrix]\nbatch_size = [1, 100_000_000]", ["[matrix] model", "GiB", "all there is"]),
+    "a model that no host can hold": ("[matrix]\nbatch_size = [1, 100_000_000]", ["[matrix] model", "all there is"]),
     "an unknown model": ("[[runs]]\nmodel = 'smollm2-135m-instrct'", ["[[runs]] 1 model", "smollm2-135m-instruct"]),
     "an unknown quant": ("[matrix]\nquant = ['none', 'gptq-int5']", ["[matrix] quant", "gptq-int4"]),
-    "an unknown benchmark": ("[matrix]\nbenchmark = 'bigcodebanch'\n", ["[matrix] benchmark", "did you mean bigcodebench"]),
+    "an unknown benchmark": ("[matrix]\nbenchmark = 'bigcodebanch'\n", ["[matrix] benchmark", "mean bigcodebench"]),
     "an unknown meter": ("[matrix]\nmeter = ['simulatd']", ["[matrix] meter", "did you mean simulated"]),
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ SIGINT ends the run after the batch it is in. The process dies with the one that
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import json
@@ -101,9 +102,10 @@ def main() -> None:
         messages.send(end="stopped")
     except BaseException as error:
         kind, reason = classify(error)
-        if kind != "usage":
-            traceback.print_exc()
         messages.send(end="failed", kind=kind, reason=reason)
+        if kind != "usage":
+            with contextlib.suppress(OSError):  # the log may be on the disk that is full
+                traceback.print_exc()
         sys.exit(1)
 
 

@@ -38,8 +38,9 @@ EVENTS = "events.jsonl"
 LIVE = "live.json"
 LOGS = "logs"
 RESERVE = ".reserve"
-RESERVE_BYTES = 256 * 1024
-"""Kept free for the ledger: given up when the disk is full, so that the reason can still be written."""
+RESERVE_BYTES = 64 * 1024
+"""Kept free for the ledger: given up page by page when the disk is full, so that the reason can still be written."""
+PAGE_BYTES = 4096
 
 FailureKind = Literal[
     "usage", "out of memory", "disk full", "lost device", "hang", "crash", "lost node", "damaged", "error"
@@ -69,6 +70,7 @@ class Event(Record):
     run: Annotated[str | None, Field(description="run_id; None for what concerns the whole study")] = None
     at: Annotated[str, Field(description="UTC by the wall clock, for people only: nothing is computed from it")]
     host: str
+    node: Annotated[str | None, Field(description="Ray's node id, on a cluster")] = None
     pid: Annotated[int | None, Field(description="of the driver, or of the run's process")] = None
     elapsed_s: Annotated[float | None, Field(ge=0, description="by the monotonic clock, since the run's start")] = None
     kind: FailureKind | None = None
@@ -172,14 +174,17 @@ class StudyFolder:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            (self.path / RESERVE).unlink(missing_ok=True)
-            try:
-                self._append(line)
-            except OSError as again:
-                raise UsageError(
-                    f"{self.path / EVENTS} cannot be written ({again.strerror}): free some space"
-                ) from again
+            self._append_from_reserve(line, error)
         return written
+
+    def _append_from_reserve(self, line: bytes, error: OSError) -> None:
+        reserve = self.path / RESERVE
+        while reserve.exists() and (size := reserve.stat().st_size) > 0:
+            os.truncate(reserve, max(0, size - PAGE_BYTES))
+            with contextlib.suppress(OSError):
+                self._append(line)
+                return
+        raise UsageError(f"{self.path / EVENTS} cannot be written ({error.strerror}): free some space") from error
 
     def _append(self, line: bytes) -> None:
         fd = os.open(self.path / EVENTS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -198,9 +203,10 @@ class StudyFolder:
         with contextlib.suppress(OSError):  # none to keep
             (self.path / RESERVE).write_bytes(bytes(RESERVE_BYTES))
 
-    def release(self) -> None:
-        """Give the reserve back."""
+    def close(self) -> None:
+        """Give the reserve back and release the lock."""
         (self.path / RESERVE).unlink(missing_ok=True)
+        self.unlock()
 
     def events(self) -> Iterator[Event]:
         """The ledger's lines; halves that a kill or a full disk left are passed over."""

@@ -44,36 +44,46 @@ class Outcome:
     """Of a complete run: what ``status.finished`` read."""
 
 
-class Signals:
-    """Ctrl-C (or SIGTERM) once: finish the batch; twice: stop at once. Usable only in the main thread."""
+class Stops:
+    """Asked once: finish the batch; asked twice: stop at once. Wakes whoever selects on ``wake_r``."""
 
     def __init__(self) -> None:
         self.asked = 0
-        self.wake_r, self.wake_w = os.pipe()
-        os.set_blocking(self.wake_w, False)
-        self._before: dict[int, Any] = {}
+        self.wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_w, False)
+
+    def ask(self) -> None:
+        """Ask for a stop, once more."""
+        self.asked += 1
+        with contextlib.suppress(OSError):
+            os.write(self._wake_w, b"x")
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep that a request ends."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.wake_r, selectors.EVENT_READ)
+            selector.select(seconds)
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self.wake_r)
+        os.close(self._wake_w)
+
+
+class Signals(Stops):
+    """Stops that Ctrl-C and SIGTERM ask for, while it is entered. Usable only in the main thread."""
 
     def __enter__(self) -> Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
+        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        os.close(self.wake_r)
-        os.close(self.wake_w)
+        self.close()
 
     def _handle(self, _number: int, _frame: object) -> None:
-        self.asked += 1
-        with contextlib.suppress(OSError):
-            os.write(self.wake_w, b"x")
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep that a signal ends."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.wake_r, selectors.EVENT_READ)
-            selector.select(seconds)
+        self.ask()
 
 
 class Attempt:
@@ -109,7 +119,7 @@ class Attempt:
         """Of the run's process."""
         return self._process.pid
 
-    def watch(self, tell: Callable[[Message], None], signals: Signals | None = None) -> Outcome:
+    def watch(self, tell: Callable[[Message], None], signals: Stops | None = None) -> Outcome:
         """Wait for the end; ``tell`` gets every message. Leaves no process behind."""
         assert self._process.stdout is not None
         end: Message | None = None

@@ -1,0 +1,157 @@
+"""Studies on Ray: three node processes on this machine, one of which is killed, and a driver that is killed too."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from passkwh.errors import UsageError
+from passkwh.harness.store import RunFolder
+from passkwh.harness.sweep import collect
+from passkwh.harness.sweep.cluster import METER, requirements
+from passkwh.harness.sweep.folder import Event, StudyFolder, is_study
+from passkwh.harness.sweep.status import study_status
+from passkwh.harness.sweep.study import Resources
+from passkwh.records import Spec
+from tests.analysis.conftest import write_run
+from tests.sweep import kills
+from tests.sweep.conftest import StudyFile
+
+SPEC = Spec(model="m")
+
+
+@pytest.mark.parametrize("how", ["message", "file", "memory"])
+def test_a_run_folder_arrives_as_it_was(tmp_path: Path, how: str) -> None:
+    made, arrived = write_run(tmp_path / "made"), tmp_path / "arrived"
+    if how == "message":
+        collect.unpack(collect.pack(made), arrived)
+    else:
+        url = f"memory://{tmp_path.name}/study/run" if how == "memory" else str(tmp_path / "storage" / "run")
+        assert not collect.stored(url)
+        collect.upload(made, url)
+        assert collect.stored(url)
+        collect.download(url, arrived)
+    assert {p.name: p.read_bytes() for p in arrived.iterdir()} == {p.name: p.read_bytes() for p in made.iterdir()}
+    assert RunFolder.open(arrived).complete
+
+
+def test_what_arrives_replaces_an_unfinished_folder(tmp_path: Path) -> None:
+    made = write_run(tmp_path / "made")
+    old = tmp_path / "arrived"
+    old.mkdir()
+    (old / "samples.jsonl").write_text("half")
+    collect.unpack(collect.pack(made), old)
+    assert (old / "samples.jsonl").read_bytes() == (made / "samples.jsonl").read_bytes()
+
+
+def test_storage_that_is_none_is_named(tmp_path: Path) -> None:
+    made = write_run(tmp_path / "made")
+    with pytest.raises(UsageError, match="nowhere"):
+        collect.upload(made, "nowhere://bucket/run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        collect.upload(made, str(tmp_path / "file" / "run"))
+
+
+def test_a_run_takes_the_meter_of_its_node_unless_only_its_gpus_are_metered() -> None:
+    assert requirements(SPEC, Resources(), False, 5 * 2**30) == {
+        "num_cpus": 1, "num_gpus": 0, "max_retries": 0, "memory": 5 * 2**30, "resources": {METER: 1},
+    }  # fmt: skip
+    assert requirements(SPEC, Resources(), True, 5 * 2**30)["resources"] == {METER: 1}
+    only_gpus = SPEC.model_copy(update={"meter": "nvidia"})
+    assert "resources" not in requirements(only_gpus, Resources(gpus=2), True, None)
+    assert requirements(only_gpus, Resources(gpus=0), True, None)["resources"] == {METER: 1}
+    placed = requirements(SPEC, Resources(gpus=2, accelerator="L40S", memory_gib=8), True, None)
+    assert (placed["num_gpus"], placed["accelerator_type"], placed["memory"]) == (2, "L40S", 8 * 2**30)
+
+
+def until(what: Callable[[], object], driver: subprocess.Popen[bytes], log: Path) -> None:
+    while not what():
+        assert driver.poll() is None, log.read_text()[-3000:]
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_a_study_on_three_nodes_survives_a_node_and_its_driver(
+    tmp_path: Path, study_file: StudyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    path = study_file("[[runs]]\nbatch_size = 1", "repeats = 3")
+    path.write_text(path.read_text().replace("max_new_tokens = 8", "max_new_tokens = 60"))
+    out, log = tmp_path / "runs", tmp_path / "driver.log"
+    each = {"num_cpus": 1, "resources": {METER: 1}, "object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**each, "include_dashboard": False})
+    try:
+        others = {node.node_id: node for node in (cluster.add_node(**each), cluster.add_node(**each))}
+        command = [sys.executable, "-m", "passkwh.cli.main", "sweep", path, "--ray", cluster.address, "--out", out]
+
+        def driver() -> subprocess.Popen[bytes]:
+            with log.open("ab") as file:
+                return subprocess.Popen(command, stdout=file, stderr=file)
+
+        def events() -> list[Event]:
+            return list(StudyFolder(out / "tiny").events()) if is_study(out / "tiny") else []
+
+        def metered(nodes: object) -> list[dict[str, object]]:
+            """What has the machine's meter now, on one of these nodes."""
+            live = StudyFolder(out / "tiny").live() if is_study(out / "tiny") else []
+            early = ("starting", "waiting", "loading")
+            return [e for e in live if e["node"] in nodes and not e["stage"].startswith(early)]  # type: ignore[operator]
+
+        first = driver()
+        until(lambda: [event for event in events() if event.event == "started"], first, log)
+        first.kill()
+        first.wait()
+        started = [event.pid for event in events() if event.event == "started"]
+        psutil.wait_procs([psutil.Process(pid) for pid in started if pid and psutil.pid_exists(pid)], timeout=120)
+        assert not [pid for pid in started if pid and kills._alive(pid)]
+
+        second = driver()
+        until(lambda: metered(others), second, log)
+        (victim,) = metered(others)
+        cluster.remove_node(others[str(victim["node"])], allow_graceful=False)
+        assert second.wait() == 0, log.read_text()[-3000:]
+    finally:
+        cluster.shutdown()
+
+    study = StudyFolder.open(out / "tiny")
+    lost = [event for event in study.events() if event.kind == "lost node"]
+    assert [event.run for event in lost] == [victim["run"]]
+    (end,) = [event for event in study.events() if event.run == victim["run"] and event.event == "complete"]
+    assert end.node != victim["node"]
+    assert study_status(study).complete
+    assert kills.check(out) == {"runs": 3, "samples": 6, "sessions": 3}  # begun anew elsewhere, never in the middle
+    folders = [RunFolder.open(study.path / planned.run_id) for planned in study.record().runs]
+    answers = [[(s.text, s.verdict.status if s.verdict else None) for s in folder.samples()] for folder in folders]
+    assert answers[0] == answers[1] == answers[2]  # greedy
+    assert all(folder.manifest().host.cpu for folder in folders)
+    spans = sorted(
+        (min(w.start_ns for w in session.windows), max(w.end_ns for w in session.windows))
+        for folder in folders
+        for session in folder.manifest().sessions
+    )
+    for (_, end_ns), (start_ns, _) in itertools.pairwise(spans):
+        assert end_ns < start_ns  # one clock, as all nodes are on this machine: never two metered at once
+
+
+def test_no_cluster_is_one_line(tmp_path: Path, study_file: StudyFile) -> None:
+    path = study_file("[[runs]]\nbatch_size = 1")
+    command = [sys.executable, "-m", "passkwh.cli.main", "sweep", str(path), "--ray", "127.0.0.1:1", "--out", "runs"]
+    environment = {
+        **os.environ,
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "1",
+        "RAY_gcs_server_request_timeout_seconds": "1",
+    }
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "no Ray cluster answers there" in done.stderr.splitlines()[-1]

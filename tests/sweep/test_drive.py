@@ -1,0 +1,195 @@
+"""Studies carried out here by real processes: failures, a full disk, Ctrl-C, kills, and going on after each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from passkwh.errors import UsageError
+from passkwh.harness.store import RunFolder
+from passkwh.harness.sweep.drive import begin, drive
+from passkwh.harness.sweep.folder import StudyFolder
+from passkwh.harness.sweep.preflight import Check, inspect
+from passkwh.harness.sweep.status import study_status
+from passkwh.harness.sweep.study import Study, read
+from passkwh.harness.sweep.supervise import Signals
+from tests.sweep import kills
+from tests.sweep.conftest import StudyFile
+
+
+def checks(study: Study) -> tuple[Check, ...]:
+    """Of this host; looked at in this process, which has torch already."""
+    return inspect([configuration.spec for configuration in study.configurations]).checks
+
+
+def go(folder: StudyFolder, study: Study) -> tuple[str | None, list[str]]:
+    said: list[str] = []
+    with Signals() as signals:
+        return drive(folder, study, said.append, signals), said
+
+
+def by_model(folder: StudyFolder) -> dict[str, tuple[str, str | None]]:
+    return {Path(run.model).name: (run.state, run.kind) for run in study_status(folder).runs}
+
+
+def interrupt_when_generating(folder: StudyFolder) -> threading.Thread:
+    """Ctrl-C as soon as the run that is going on generates."""
+
+    def watch() -> None:
+        while not any(entry.get("stage") == "generating" for entry in folder.live()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path | None]:
+    """A disk of 8 MiB; None where this user may not make one."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(path)]
+    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        yield None
+        return
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def fill(path: Path) -> Path:
+    """Leave not a byte free."""
+    filler = path / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                continue
+    return filler
+
+
+@pytest.mark.slow
+def test_a_study_through_failures_a_full_disk_and_an_interruption(
+    tmp_path: Path, tiny_llama: Path, study_file: StudyFile, small_disk: Path | None
+) -> None:
+    good, broken = tmp_path / "good", tmp_path / "broken"
+    shutil.copytree(tiny_llama, good)
+    shutil.copytree(tiny_llama, broken)
+    weights = broken / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size - 1000)  # its header is whole, so nothing is seen before it is loaded
+    path = study_file(f'[[runs]]\nmodel = ["{broken}", "{good}"]', "retries = 0\nseed = 1", defaults="batch_size = 1")
+    study = read(str(path))
+    out = small_disk or tmp_path / "runs"
+    folder = begin(study, checks(study), out)
+    with pytest.raises(UsageError, match="another `bench sweep`"):
+        begin(study, checks(study), out)
+
+    if small_disk is not None:
+        filler = fill(small_disk)
+        why, _ = go(folder, study)
+        assert why is None
+        found = by_model(folder)
+        assert found["good"] == ("failed", "disk full")
+        assert found["broken"] == ("failed", "error")
+        assert study_status(folder).gross_energy_j is None
+        assert "No space left" in next(r.reason or "" for r in study_status(folder).runs if r.model == str(good))
+        filler.unlink()
+        folder.reserve()
+
+    interrupt = interrupt_when_generating(folder)
+    why, said = go(folder, study)
+    interrupt.join()
+    assert why == "interrupted"
+    assert by_model(folder)["good"] == ("stopped", None)
+    (run,) = [r for r in study_status(folder).runs if r.model == str(good)]
+    assert f"{run.run_id}: stopped" in said
+    kept = {sample.key for sample in RunFolder.open(folder.path / run.run_id).samples()}
+    assert len(kept) == 1  # the batch that it was in, and no other
+
+    shutil.copy(tiny_llama / weights.name, weights)
+    why, _ = go(folder, study)
+    folder.unlock()
+    assert why is None
+    assert by_model(folder) == {"good": ("complete", None), "broken": ("complete", None)}
+    assert kills.check(out) == {"runs": 2, "samples": 4, "sessions": 3}
+    assert kept <= {sample.key for sample in RunFolder.open(folder.path / run.run_id).samples()}
+
+
+def test_a_study_is_given_up_when_all_fails_alike(tmp_path: Path, tiny_llama: Path, study_file: StudyFile) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_llama, model)
+    study = read(str(study_file("[matrix]\nbatch_size = [1, 2]", "repeats = 2\nstop_after = 2", model)))
+    folder = begin(study, checks(study), tmp_path / "runs")
+    shutil.rmtree(model)
+    why, _ = go(folder, study)
+    folder.unlock()
+    assert why is not None
+    assert "2 runs in a row failed alike (usage)" in why
+    assert study_status(folder).counts == {"failed": 2, "waiting": 2}
+
+
+def test_a_run_that_hangs_is_tried_again_and_the_others_go_on(
+    tmp_path: Path, tiny_llama: Path, study_file: StudyFile
+) -> None:
+    stuck, lost = tmp_path / "stuck", tmp_path / "lost"
+    shutil.copytree(tiny_llama, stuck)
+    shutil.copytree(tiny_llama, lost)
+    path = study_file(f'[[runs]]\nmodel = ["{stuck}", "{lost}"]', "retries = 1\nhang_s = 6.0")
+    study = read(str(path))
+    folder = begin(study, checks(study), tmp_path / "runs")
+    (stuck / "config.json").unlink()
+    os.mkfifo(stuck / "config.json")  # reading it never ends
+    shutil.rmtree(lost)
+    why, _ = go(folder, study)
+    folder.unlock()
+    assert why is None
+    assert by_model(folder) == {"stuck": ("failed", "hang"), "lost": ("failed", "usage")}
+    failures = {Path(run.model).name: run.failures for run in study_status(folder).runs}
+    assert failures == {"stuck": 2, "lost": 1}  # a mistake does not go away by trying again
+
+
+def test_a_study_cannot_become_another(tmp_path: Path, study_file: StudyFile) -> None:
+    study = read(str(study_file("[matrix]\nbatch_size = [1, 2]", "repeats = 2")))
+    found = checks(study)
+    begin(study, found, tmp_path / "runs").unlock()
+    begin(study, found, tmp_path / "runs").unlock()
+    handled = read(str(study_file("[matrix]\nbatch_size = [1, 2]", "repeats = 2\nretries = 5\nhang_s = 60.0")))
+    begin(handled, found, tmp_path / "runs").unlock()  # how failures are handled changes no sample
+    for top, tables, words in (
+        ("repeats = 3", "[matrix]\nbatch_size = [1, 2]", "2 are new, 0 are gone"),
+        ("repeats = 2", "[matrix]\nbatch_size = [1, 4]", "2 are new, 2 are gone"),
+        ("repeats = 2\nseed = 9", "[matrix]\nbatch_size = [1, 2]", "another order"),
+    ):
+        other = read(str(study_file(tables, top)))
+        with pytest.raises(UsageError, match=words):
+            begin(other, checks(other), tmp_path / "runs")
+
+
+def test_a_folder_of_other_runs_is_no_study(tmp_path: Path, study_file: StudyFile) -> None:
+    (tmp_path / "runs" / "tiny" / "some-run").mkdir(parents=True)
+    (tmp_path / "runs" / "tiny" / "some-run" / "manifest.json").write_text("{}")
+    study = read(str(study_file("[matrix]\nbatch_size = [1]")))
+    with pytest.raises(UsageError, match="holds runs that are no study"):
+        begin(study, checks(study), tmp_path / "runs")
+
+
+@pytest.mark.slow
+def test_a_study_killed_at_random_points_loses_nothing(tmp_path: Path, study_file: StudyFile) -> None:
+    """A few kills of driver or run; ``python -m tests.sweep.kills`` does any number on any study."""
+    path = study_file("[matrix]\nbatch_size = 2", "repeats = 2", defaults="").as_posix()
+    text = Path(path).read_text().replace("limit = 2", "limit = 6").replace("max_new_tokens = 8", "max_new_tokens = 60")
+    Path(path).write_text(text)
+    found = kills.survive(path, tmp_path / "runs", kills=4, within_s=16.0)
+    assert (found["runs"], found["samples"]) == (2, 12)
+    assert sum(found["kills"].values()) >= 1

@@ -1,0 +1,222 @@
+"""A study's ledger and what is read from it: right after any kill, whatever the wall clock does."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from passkwh.errors import UsageError
+from passkwh.harness.sweep import folder as folders
+from passkwh.harness.sweep.drive import Ledger, todo
+from passkwh.harness.sweep.folder import Planned, StudyFolder, StudyRecord
+from passkwh.harness.sweep.status import RunStatus, finished, study_status
+from passkwh.harness.sweep.study import Settings, Study
+from passkwh.harness.sweep.supervise import Outcome
+from passkwh.records import Spec
+from tests.analysis.conftest import write_run
+
+RUNS = ("a-r0", "a-r1", "b-r0", "b-r1")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> StudyFolder:
+    """A study of four runs on which nothing has been done yet."""
+    settings = Settings(name="s", repeats=2, cool_down_s=5)
+    runs = []
+    for run_id in RUNS:
+        spec = Spec(model=run_id[0], repeat=int(run_id[-1]))
+        runs.append(Planned(run_id=run_id, asked=spec, spec=spec))
+    found = StudyFolder(tmp_path / "s")
+    found.path.mkdir()
+    found.write(Study("s.toml", "# text", settings, ()), StudyRecord(settings=settings, runs=tuple(runs)))
+    return found
+
+
+def states(study: StudyFolder) -> dict[str, str]:
+    return {run.run_id: run.state for run in study_status(study).runs}
+
+
+def run(study: StudyFolder, run_id: str) -> RunStatus:
+    return next(run for run in study_status(study).runs if run.run_id == run_id)
+
+
+def complete(study: StudyFolder, run_id: str, elapsed_s: float = 40.0) -> Path:
+    path = write_run(study.path / run_id)
+    study.append("started", run_id, pid=1)
+    study.append("complete", run_id, elapsed_s=elapsed_s, **finished(path))
+    return path
+
+
+def test_a_study_that_was_not_begun_is_waiting(study: StudyFolder) -> None:
+    status = study_status(study)
+    assert status.counts == {"waiting": 4}
+    assert (status.gross_energy_j, status.left_s, status.driven, status.complete) == (None, None, False, False)
+
+
+def test_joules_so_far_and_time_left_are_those_of_complete_runs(study: StudyFolder) -> None:
+    first = complete(study, "a-r0", 40.0)
+    complete(study, "b-r0", 60.0)
+    status = study_status(study)
+    expected_j = json.loads((first / "summary.json").read_text())["gross_energy_j"]
+    assert status.gross_energy_j == pytest.approx(2 * expected_j)
+    assert status.elapsed_s == 100.0
+    assert status.left_s == (40 + 5) + (60 + 5)  # each as its like was, and the rest before it
+    assert [planned.run_id for planned in todo(study)] == ["a-r1", "b-r1"]
+
+
+def test_a_run_that_completed_after_its_driver_was_killed_is_complete(study: StudyFolder) -> None:
+    study.append("started", "a-r0", pid=1)
+    path = write_run(study.path / "a-r0")
+    assert run(study, "a-r0").gross_energy_j == json.loads((path / "summary.json").read_text())["gross_energy_j"]
+    assert run(study, "a-r0").state == "complete"
+    Ledger(study, 3, lambda _: None).note_complete_runs()
+    assert [event.event for event in study.events()] == ["started", "complete"]
+    Ledger(study, 3, lambda _: None).note_complete_runs()
+    assert len(list(study.events())) == 2
+
+
+def test_a_driver_that_was_killed_leaves_interrupted_runs(study: StudyFolder) -> None:
+    study.append("started", "a-r0", pid=1)
+    study.show_live([{"run": "a-r0", "since_ns": 0, "stage": "generating", "done": 1, "total": 4}])
+    assert run(study, "a-r0").state == "interrupted"  # live.json is stale: nobody holds the lock
+    assert [planned.run_id for planned in todo(study)] == list(RUNS)
+
+
+def test_while_a_driver_is_at_work_its_run_is_running(study: StudyFolder) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from passkwh.harness.sweep.folder import StudyFolder\n"
+        "f = StudyFolder(Path(sys.argv[1])); f.lock(); f.append('started', 'a-r0', pid=1)\n"
+        "f.show_live([{'run': 'a-r0', 'since_ns': time.monotonic_ns(), 'stage': 'generating', 'done': 1, 'total': 4,\n"
+        "  'energy_j': 12.5}]); print('ready', flush=True); input()"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code, study.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert driver.stdout is not None
+    assert driver.stdout.readline() == "ready\n"
+    seen = run(study, "a-r0")
+    assert (seen.state, seen.stage, seen.done, seen.total, seen.gross_energy_j) == ("running", "generating", 1, 4, 12.5)
+    assert study_status(study).gross_energy_j is None  # what is live is for the eye and in no sum
+    with pytest.raises(UsageError, match=f"another `bench sweep` \\(process {driver.pid} on "):
+        StudyFolder(study.path).lock()
+    driver.kill()
+    driver.wait()
+    assert run(study, "a-r0").state == "interrupted"
+    study.lock()  # the dead driver's lock is free
+    study.unlock()
+
+
+@pytest.mark.parametrize("harm", ["cut samples", "no trace", "no summary", "no manifest"])
+def test_a_complete_run_that_was_damaged_is_no_number(study: StudyFolder, harm: str) -> None:
+    path = complete(study, "a-r0")
+    name = {"cut samples": "samples", "no trace": "trace", "no summary": "summary", "no manifest": "manifest"}[harm]
+    (victim,) = path.glob(f"{name}.*")
+    if harm == "cut samples":
+        os.truncate(victim, victim.stat().st_size // 2)
+    else:
+        victim.unlink()
+    status = study_status(study)
+    assert (status.gross_energy_j, status.counts) == (None, {"damaged": 1, "waiting": 3})
+    assert str(victim) in (run(study, "a-r0").reason or "")
+    assert "remove the folder" in (run(study, "a-r0").reason or "")
+    assert "a-r0" not in [planned.run_id for planned in todo(study)]
+
+
+def test_a_summary_that_is_no_summary_is_damage(study: StudyFolder) -> None:
+    path = write_run(study.path / "a-r0")
+    (path / "summary.json").write_text("{")
+    assert run(study, "a-r0").state == "damaged"
+    assert "summary.json" in (run(study, "a-r0").reason or "")
+    Ledger(study, 3, lambda _: None).note_complete_runs()
+    assert [(event.event, event.kind) for event in study.events()] == [("failed", "damaged")]
+
+
+def test_a_run_folder_that_was_removed_waits_again(study: StudyFolder) -> None:
+    path = complete(study, "a-r0")
+    for file in path.iterdir():
+        file.unlink()
+    path.rmdir()
+    assert states(study)["a-r0"] == "waiting"
+
+
+def test_a_complete_run_without_energy_is_not_in_the_sum(study: StudyFolder) -> None:
+    path = write_run(study.path / "a-r0")
+    values = {**finished(path), "gross_energy_j": None, "energy_reason": "the device is lost"}
+    study.append("complete", "a-r0", **values)
+    status = study_status(study)
+    assert (status.gross_energy_j, status.without_energy) == (None, 1)
+    assert run(study, "a-r0").reason == "the device is lost"
+
+
+def test_half_a_line_costs_that_line_alone(study: StudyFolder) -> None:
+    study.append("started", "a-r0", pid=1)
+    study.append("failed", "a-r0", kind="crash", reason="killed by SIGSEGV")
+    with (study.path / "events.jsonl").open("a") as file:
+        file.write('{"event":"started","run":"a-r1","at')
+    study.append("started", "b-r0", pid=2)
+    assert [event.run for event in study.events()] == ["a-r0", "a-r0", "b-r0"]
+    assert states(study) == {"a-r0": "failed", "a-r1": "waiting", "b-r0": "interrupted", "b-r1": "waiting"}
+    assert run(study, "a-r0").reason == "killed by SIGSEGV"
+
+
+def test_a_wall_clock_that_jumps_changes_nothing(study: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is set back by ten years and forward by twenty between any two lines of the ledger."""
+    moments = [datetime(2026, 6, 1, tzinfo=UTC) + timedelta(days=days) for days in (0, -3650, 3650, -1, 7300, 12)]
+
+    class Clock:
+        @staticmethod
+        def now(_zone: object) -> datetime:
+            return moments.pop(0)
+
+    monkeypatch.setattr(folders, "datetime", Clock)
+    complete(study, "a-r0", 40.0)
+    ledger = Ledger(study, 3, lambda _: None)
+    ledger.started("a-r1", 1)
+    ledger.ended("a-r1", Outcome("failed", 7.0, "crash", "killed by SIGKILL"))
+    ledger.started("a-r1", 1)
+    ledger.ended("a-r1", Outcome("stopped", 3.0))
+    assert moments == []
+    assert [event.at[:4] for event in study.events()] == ["2026", "2016", "2036", "2026", "2046", "2026"]
+    status = study_status(study)
+    assert states(study) == {"a-r0": "complete", "a-r1": "stopped", "b-r0": "waiting", "b-r1": "waiting"}
+    assert (run(study, "a-r1").elapsed_s, run(study, "a-r1").failures) == (3.0, 1)
+    assert status.left_s == 3 * (40 + 5)
+
+
+def test_failures_alike_in_a_row_end_the_study(study: StudyFolder) -> None:
+    ledger = Ledger(study, 3, lambda _: None)
+
+    def fail(run_id: str, kind: Any, reason: str) -> None:
+        ledger.ended(run_id, Outcome("failed", 1.0, kind, reason))
+
+    fail("a-r0", "disk full", "no space for a-r0")
+    fail("a-r1", "disk full", "no space for a-r1")
+    assert ledger.hopeless() is None
+    fail("b-r0", "hang", "no progress")
+    fail("b-r1", "disk full", "no space for b-r1")
+    fail("a-r0", "disk full", "no space for a-r0")
+    assert ledger.hopeless() is None
+    fail("a-r1", "disk full", "no space for a-r1")
+    assert "3 runs in a row failed alike (disk full)" in (ledger.hopeless() or "")
+    path = write_run(study.path / "b-r0")
+    ledger.ended("b-r0", Outcome("complete", 1.0, result=finished(path)))
+    assert ledger.hopeless() is None
+
+
+def test_only_one_driver(study: StudyFolder) -> None:
+    study.lock()
+    with pytest.raises(UsageError, match=f"process {os.getpid()}"):
+        StudyFolder(study.path).lock()
+    assert study_status(study).driven
+    study.unlock()
+    assert not study_status(study).driven
+    with (study.path / "lock").open() as file:  # looking takes no lock that would stop a driver
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,160 @@
+"""One run in a process of its own: however it ends, there is a reason, and nothing of it is left running."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from passkwh.errors import UsageError
+from passkwh.harness.sweep.alone import Alone, shared_counters
+from passkwh.harness.sweep.child import classify
+from passkwh.harness.sweep.supervise import Attempt, Message
+from passkwh.records import Spec
+
+
+def fails(what: object) -> BaseException:
+    """The exception that really comes of it."""
+    try:
+        what()  # type: ignore[operator]
+    except BaseException as error:
+        return error
+    raise AssertionError("it did not fail")
+
+
+def full_disk() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as file:
+        file.write(b"x")
+
+
+def wrapped() -> None:
+    try:
+        full_disk()
+    except OSError as error:
+        raise RuntimeError("the trace could not be written") from error
+
+
+def too_much_for_torch() -> None:
+    torch.empty(10**16)
+
+
+REAL = {
+    "a full disk": (full_disk, "disk full"),
+    "a full disk as a cause": (wrapped, "disk full"),
+    "memory of python": (lambda: bytearray(2**62), "out of memory"),
+    "memory of torch": (too_much_for_torch, "out of memory"),
+    "anything else": (lambda: {}["x"], "error"),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_exceptions_are_told_apart(name: str) -> None:
+    what, kind = REAL[name]
+    found, reason = classify(fails(what))
+    assert found == kind, reason
+    assert reason
+    assert "\n" not in reason
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out of memory"),
+        (RuntimeError("CUDA error: unspecified launch failure"), "lost device"),
+        (RuntimeError("NVML: GPU is lost"), "lost device"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk full"),
+        (UsageError("no checkpoint folder x:\n  give another"), "usage"),
+    ],
+)
+def test_texts_of_devices_are_told_apart(error: BaseException, kind: str) -> None:
+    assert classify(error)[0] == kind
+
+
+@pytest.fixture
+def stuck_model(tmp_path: Path) -> Path:
+    """A checkpoint folder whose config.json is a pipe that nobody writes to: reading it never ends."""
+    path = tmp_path / "stuck"
+    path.mkdir()
+    os.mkfifo(path / "config.json")
+    return path
+
+
+def attempt(model: Path, out: Path, hang_s: float) -> Attempt:
+    spec = Spec(model=str(model), meter="simulated", limit=1)
+    return Attempt(spec, "the-run", out, out / "logs" / "the-run.log", hang_s)
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_process_that_hangs_is_ended(stuck_model: Path, tmp_path: Path) -> None:
+    run = attempt(stuck_model, tmp_path / "out", 8.0)
+    seen: list[Message] = []
+    outcome = run.watch(seen.append)
+    assert (outcome.event, outcome.kind) == ("failed", "hang")
+    assert "8 s" in (outcome.reason or "")
+    assert gone(run.pid)
+
+
+def test_a_process_that_is_killed_has_crashed(stuck_model: Path, tmp_path: Path) -> None:
+    run = attempt(stuck_model, tmp_path / "out", 600.0)
+    outcome = run.watch(lambda _: os.kill(run.pid, signal.SIGSEGV))
+    assert (outcome.event, outcome.kind, outcome.reason) == ("failed", "crash", "killed by SIGSEGV")
+
+
+def test_a_mistake_comes_back_as_its_one_line(tmp_path: Path) -> None:
+    run = attempt(tmp_path / "nowhere", tmp_path / "out", 600.0)
+    outcome = run.watch(lambda _: None)
+    assert (outcome.event, outcome.kind) == ("failed", "usage")
+    assert "nowhere" in (outcome.reason or "")
+    assert "Traceback" not in (tmp_path / "out" / "logs" / "the-run.log").read_text()
+
+
+def test_a_run_dies_with_its_supervisor(stuck_model: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.sweep.test_supervise import attempt\n"
+        "run = attempt(Path(sys.argv[1]), Path(sys.argv[2]), 600.0)\n"
+        "run.watch(lambda _: print(run.pid, flush=True))"
+    )
+    import sys
+
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", code, stuck_model, tmp_path / "out"], stdout=subprocess.PIPE, text=True
+    )
+    assert supervisor.stdout is not None
+    process = psutil.Process(int(supervisor.stdout.readline()))
+    supervisor.kill()
+    supervisor.wait()
+    psutil.wait_procs([process], timeout=60)
+    assert gone(process.pid)
+
+
+def test_what_shares_a_counter_is_metered_alone() -> None:
+    first, second = Alone("auto", "first"), Alone("estimate", "second")
+    assert first.try_lock() is None
+    assert second.try_lock() == f"process {os.getpid()}, first"
+    one, other = Alone("nvidia:GPU-1", "one"), Alone("nvidia:GPU-2,GPU-3", "other")
+    assert one.try_lock() == f"process {os.getpid()}, first"
+    first.close()
+    assert one.try_lock() is None
+    assert other.try_lock() is None  # other GPUs, and nothing else is counted
+    assert Alone("nvidia:GPU-3", "third").try_lock() == f"process {os.getpid()}, other"
+    assert second.try_lock() is not None
+    other.close()
+    one.close()
+    assert second.try_lock() is None
+    second.close()
+
+
+def test_gpus_are_those_that_cuda_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert shared_counters("nvidia") == [("machine", False), ("gpu-0", True), ("gpu-1", True)]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert shared_counters("nvidia") == [("machine", True)]
