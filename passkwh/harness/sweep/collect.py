@@ -1,0 +1,90 @@
+"""Run folders on their way from where they were made: packed into one message, or through shared storage.
+
+Storage is any place that fsspec knows: a folder on a shared disk, ``s3://bucket/path``, ``gs://``, ``memory://``. A run
+folder there is complete when it has ``summary.json``, which is written last, as on disk.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from pathlib import Path
+
+from passkwh.errors import MissingExtra, UsageError
+from passkwh.harness.sweep.status import FILES
+
+LAST = "summary.json"
+
+
+def pack(path: Path) -> bytes:
+    """A complete run folder as a compressed archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
+        for name in FILES:
+            archive.add(path / name, arcname=name)
+    return buffer.getvalue()
+
+
+def unpack(content: bytes, path: Path) -> None:
+    """The run folder of an archive; appears whole or not at all, in place of an unfinished one."""
+    partial = _partial(path)
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+        archive.extractall(partial, filter="data")
+    _replace(path, partial)
+
+
+def upload(path: Path, url: str) -> None:
+    """Copy a complete run folder to ``url``; raises UsageError when it cannot be written."""
+    files, root = _open(url)
+    try:
+        files.makedirs(root, exist_ok=True)
+        for name in sorted(FILES, key=lambda name: name == LAST):
+            files.put_file(str(path / name), f"{root}/{name}")
+    except Exception as error:  # of whatever library serves this kind of storage
+        raise UsageError(f"{url} cannot be written ({type(error).__name__}: {error})") from error
+
+
+def stored(url: str) -> bool:
+    """Whether a complete run folder is at ``url``; raises UsageError when that cannot be told."""
+    files, root = _open(url)
+    try:
+        return bool(files.exists(f"{root}/{LAST}"))
+    except Exception as error:
+        raise UsageError(f"{url} cannot be read ({type(error).__name__}: {error})") from error
+
+
+def download(url: str, path: Path) -> None:
+    """The run folder at ``url``; appears whole or not at all, in place of an unfinished one."""
+    files, root = _open(url)
+    partial = _partial(path)
+    try:
+        for name in FILES:
+            files.get_file(f"{root}/{name}", str(partial / name))
+    except Exception as error:
+        raise UsageError(f"{url} cannot be read ({type(error).__name__}: {error})") from error
+    _replace(path, partial)
+
+
+def _open(url: str):  # type: ignore[no-untyped-def]  # fsspec has no types
+    try:
+        import fsspec
+    except ImportError:
+        raise MissingExtra("--storage", "cluster") from None
+    try:
+        return fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"--storage {url}: {error}") from error
+
+
+def _partial(path: Path) -> Path:
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def _replace(path: Path, partial: Path) -> None:
+    if path.exists():
+        shutil.rmtree(path)
+    partial.rename(path)
