@@ -108,7 +108,7 @@ class ExitPolicy(torch.nn.Module):
             problem = error.errors()[0]
             key = ".".join(map(str, problem["loc"]))
             raise UsageError(f"{card_file} is not an agent's card: {key}: {problem['msg']}") from None
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{card_file} is not an agent's card: {error!r}") from None
         except RuntimeError as error:  # tensors of other names or shapes
             why = str(error).splitlines()[-1].strip()

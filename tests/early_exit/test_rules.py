@@ -1,0 +1,181 @@
+"""Rules decide as they are written, and what is wrong with an --exit is said in one line."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passkwh.adapters.early_exit.bundle import BaseModelCard, Bundle, ExitCard
+from passkwh.adapters.early_exit.families import anatomy
+from passkwh.adapters.early_exit.heads import ExitHeads
+from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
+from passkwh.adapters.early_exit.policy import ExitPolicy, PolicyMeta
+from passkwh.adapters.early_exit.request import parse
+from passkwh.adapters.early_exit.rules import RULES, Asked, Subject
+from passkwh.adapters.early_exit.rules.agent import Agent
+from passkwh.adapters.early_exit.rules.confidence import Confidence
+from passkwh.adapters.early_exit.rules.entropy import Entropy
+from passkwh.errors import UsageError
+from tests.early_exit.conftest import MODELS
+
+LAYOUT = ExitLayout(8, (4, 6, 8))
+WIDTH = 48
+
+
+def subject(bundle: Bundle | None = None, revision: str | None = "sha256:base", exits: ExitLayout = LAYOUT) -> Subject:
+    return Subject("tiny", revision, WIDTH, exits, bundle, "python")
+
+
+def meta(**changes: object) -> PolicyMeta:
+    known = {
+        "model": "tiny", "revision": "sha256:base", "hidden_size": WIDTH, "layers": 8, "exits": (4, 6, 8),
+        "head": "none", "language": "python", "trained_steps": 10,
+    }  # fmt: skip
+    return PolicyMeta.model_validate({**known, **changes})
+
+
+def bundle_with(folder: Path, **agents: PolicyMeta) -> Bundle:
+    base = BaseModelCard(model="tiny", revision="sha256:base", family="llama", hidden_size=WIDTH, layers=8)
+    ExitCard(base=base, exits=(4, 6, 8), head="none").write(folder)
+    for name, card in agents.items():
+        torch.manual_seed(1)
+        ExitPolicy(card.hidden_size, (16,)).save(folder / "agents" / name, card)
+    return Bundle.read(folder)
+
+
+@pytest.fixture(scope="module")
+def heads() -> ExitHeads:
+    torch.manual_seed(0)
+    return ExitHeads(anatomy(MODELS["llama"]().eval()))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.55, 1.0])
+def test_the_agent_leaves_where_its_softmax_reaches_the_threshold(threshold: float, heads: ExitHeads) -> None:
+    torch.manual_seed(2)
+    policy = ExitPolicy(WIDTH, (32, 32), "relu")
+    policy.mean.copy_(torch.randn(WIDTH))
+    policy.std.copy_(torch.rand(WIDTH) + 0.5)
+    states = 3 * torch.randn(200, WIDTH)
+    for temperature in (1.0, 2.5):
+        rule = Agent(policy, threshold, frozenset({4, 6}), "cpu", temperature)
+        probability = policy.exit_probability(states, temperature)
+        clear = (probability - threshold).abs() > 1e-5
+        decided = torch.tensor(rule.leave(4, states, heads).leave)
+        assert (decided == (probability >= threshold))[clear].all()
+        assert decided[clear].any() == (threshold < 1)
+        assert [rule.leave(4, state[None], heads).leave[0] for state in states[:20]] == decided[:20].tolist()
+
+
+def test_confidence_and_entropy_are_those_of_the_exits_distribution(heads: ExitHeads) -> None:
+    torch.manual_seed(3)
+    states = 4 * torch.randn(60, WIDTH)
+    probabilities = torch.softmax(heads.logits(4, states).detach().double(), dim=-1)
+    top = probabilities.max(dim=-1).values
+    entropy = -(probabilities * probabilities.log()).sum(dim=-1) / math.log(probabilities.shape[-1])
+    confident = Confidence(float(top.median()), LAYOUT).leave(4, states, heads)
+    certain = Entropy(float(entropy.median()), LAYOUT).leave(4, states, heads)
+    assert confident.logits is not None
+    torch.testing.assert_close(confident.logits, heads.logits(4, states))
+    for decided, expected, margin in (
+        (confident, top >= top.median(), (top - top.median()).abs()),
+        (certain, entropy <= entropy.median(), (entropy - entropy.median()).abs()),
+    ):
+        clear = margin > 1e-5
+        assert (torch.tensor(decided.leave) == expected)[clear].all()
+        assert 0 < sum(decided.leave) < 60
+
+
+@given(st.sampled_from(sorted(RULES)), st.floats(0, 1), st.sampled_from(["deferred", "propagated"]))
+def test_whatever_is_written_is_read_back(name: str, threshold: float, kv: str) -> None:
+    argument = {"fixed": ":6", "oracle": ""}.get(name, f":{threshold}")
+    request = parse(f"{name}{argument},kv={kv},exits=4+6+8,bundle=a folder, with a comma")
+    assert (request.asked.name, request.skipped, request.exits) == (name, kv, (4, 6, 8))
+    assert request.bundle == "a folder, with a comma"
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_rule_or_a_usage_error(text: str) -> None:
+    try:
+        request = parse(text)
+    except UsageError:
+        return
+    assert request.asked.name in RULES
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("agnt:0.9", "did you mean agent:0.9?"),
+        ("sometimes", "there are fixed:12, agent:0.9, confidence:0.9, entropy:0.1, oracle"),
+        ("agent", "needs a threshold from 0 to 1, not nothing"),
+        ("agent:1.5", "needs a threshold from 0 to 1, not '1.5'"),
+        ("confidence:-0.1", "not '-0.1'"),
+        ("entropy:nan", "not 'nan'"),
+        ("fixed:twelve", "needs a layer, not 'twelve'"),
+        ("oracle:1", "takes no argument"),
+        ("fixed:4,kv=guessed", "write deferred or propagated"),
+        ("fixed:4,temperature=2", "no option 'temperature': there are kv, exits, bundle"),
+        ("agent:0.9,temperature=0", "not a number above 0"),
+        ("fixed:4,kv", "write KEY=VALUE"),
+        ("fixed:4,kv=deferred,kv=deferred", "given twice"),
+        ("fixed:4,exits=4-8", "layers joined by +"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        parse(text)
+
+
+def test_a_layer_that_is_no_exit_is_told_the_exits() -> None:
+    with pytest.raises(UsageError, match="fixed:5: tiny can be left after layers 4, 6, 8"):
+        parse("fixed:5").rule(subject())
+    assert parse("fixed:8").rule(subject()).exits == frozenset()
+
+
+def test_an_agent_needs_a_bundle_that_has_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none comes with tiny: train one with `bench train agent`"):
+        parse("agent:0.9").rule(subject())
+    with pytest.raises(UsageError, match=r"has no agent 'python': it has none"):
+        parse("agent:0.9").rule(subject(bundle_with(tmp_path)))
+
+
+def test_the_agent_is_chosen_by_language_or_name(tmp_path: Path) -> None:
+    bundle = bundle_with(tmp_path, first=meta(language="java"), second=meta())
+    assert parse("agent:0.9").rule(subject(bundle)).about() == {"agent": "second", "agent_language": "python"}
+    assert parse("agent:0.9,agent=first").rule(subject(bundle)).about()["agent_language"] == "java"
+    with pytest.raises(UsageError, match="no agent 'third': there are first, second"):
+        parse("agent:0.9,agent=third").rule(subject(bundle))
+    other = Subject("tiny", "sha256:base", WIDTH, LAYOUT, bundle, "rust")
+    with pytest.raises(UsageError, match="no agent for rust, only first, second"):
+        parse("agent:0.9").rule(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"revision": "sha256:0ther", "model": "huge"},
+            r"trained for huge \(revision 0ther.*not for tiny \(revision base",
+        ),
+        ({"layers": 12, "exits": (4, 6, 12)}, r"12 layers of width 48\), not for tiny .*8 layers of width 48"),
+        ({"hidden_size": 64}, "8 layers of width 64"),
+        ({"exits": (4, 8)}, "trained for exits 4, 8, and tiny is left at 4, 6, 8"),
+    ],
+)
+def test_an_agent_for_another_model_or_layout_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse("agent:0.9").rule(subject(bundle_with(tmp_path, only=meta(**changes))))
+
+
+def test_every_rule_is_asked_at_the_exits_before_the_last() -> None:
+    exits = default_layout(30)
+    asked = Subject("m", None, WIDTH, exits, None, "python")
+    for text in ("confidence:0.5", "entropy:0.5", "oracle"):
+        assert parse(text).rule(asked).exits == frozenset(exits.exits[:-1])
+    assert RULES["fixed"].make(Asked("fixed", "8"), asked).exits == frozenset({8})  # type: ignore[union-attr]
