@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -94,13 +95,11 @@ def draw_each(tables: Sequence[TaskTable], resamples: int = 10_000, seed: int = 
         raise ValueError("expected tables of one configuration each, all with as many tasks, and at least one")
     columns = [[t.pass_rates(1), t.energy_j, t.generation_j, t.tokens, t.generation_s] for t in tables]
     values = np.concatenate([column for table in columns for column in table]).T
-    rng = np.random.default_rng(seed)
-    noise = rng.standard_normal((resamples, 1))
+    noise, drawn = _drawn(resamples, tasks, seed)
     sums = np.empty((resamples, values.shape[1]))
     chunk = max(1, _CHUNK_BYTES // (8 * tasks))
     for start in range(0, resamples, chunk):
-        stop = min(start + chunk, resamples)
-        sums[start:stop] = _weights(rng, stop - start, tasks) @ values
+        sums[start : start + chunk] = drawn[start : start + chunk].astype(np.float64) @ values
     once = values.sum(axis=0, keepdims=True)
     width = len(columns[0])
     return [
@@ -115,6 +114,18 @@ def draw_each(tables: Sequence[TaskTable], resamples: int = 10_000, seed: int = 
         )
         for i, t in zip(range(0, values.shape[1], width), tables, strict=True)
     ]
+
+
+@lru_cache(maxsize=2)
+def _drawn(resamples: int, tasks: int, seed: int) -> tuple[Floats, NDArray[np.uint16]]:
+    """What ``draw`` of one configuration draws: the meter's noise, and how often each task is taken."""
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((resamples, 1))
+    drawn = np.empty((resamples, tasks), dtype=np.uint16)
+    chunk = max(1, _CHUNK_BYTES // (8 * tasks))
+    for start in range(0, resamples, chunk):
+        drawn[start : start + chunk] = _weights(rng, min(chunk, resamples - start), tasks)
+    return noise, drawn
 
 
 def _weights(rng: np.random.Generator, resamples: int, tasks: int) -> Floats:

@@ -108,14 +108,51 @@ def build(
         print(site.index.resolve())
 
 
+@app.command()
+def serve(
+    submissions: Annotated[list[Path], typer.Argument(help="Packs, or folders that hold packs.")],
+    out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("site"),
+    title: Annotated[str, typer.Option(help="Name of the board.")] = "pass@kWh leaderboard",
+    published: Annotated[bool, typer.Option(help="Show the rows of the thesis and of GREEN-CODE, marked.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
+) -> None:
+    """Preview the site on this machine; it is built again whenever a pack changes. End with Ctrl-C."""
+    from passkwh.reports.leaderboard.build import build as build_site
+    from passkwh.reports.leaderboard.cache import default_place
+    from passkwh.reports.leaderboard.serve import Preview
+
+    def rebuild() -> None:
+        try:
+            site = build_site(find_packs(submissions), out, default_place(), title=title, published=published)
+        except UsageError as error:  # a pack that is just being copied: the next change builds again
+            note(f"not built: {error}")
+        else:
+            note(f"built {len(site.rows)} rows; refused: {', '.join(p.path.name for p in site.refused) or 'none'}")
+
+    find_packs(submissions)
+    rebuild()
+    preview = Preview(out, lambda: [pack for path in submissions for pack in _packs_in(path)], rebuild, port)
+    print(preview.address, flush=True)
+    try:
+        preview.run()
+    except KeyboardInterrupt:
+        note("ended")
+
+
 def find_packs(paths: list[Path]) -> list[Path]:
     """Packs as given; a folder stands for all packs in it, at any depth, by name."""
     from passkwh.reports.leaderboard.pack import SUFFIX
 
     found: list[Path] = []
     for path in paths:
-        inside = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        inside = _packs_in(path)
         if not inside:
             raise UsageError(f"{path} holds no pack (*{SUFFIX}): make one with `bench leaderboard pack RUN`")
         found += inside
     return found
+
+
+def _packs_in(path: Path) -> list[Path]:
+    from passkwh.reports.leaderboard.pack import SUFFIX
+
+    return sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]

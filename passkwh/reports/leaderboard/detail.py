@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
 from passkwh.analysis.domains import task_domains
-from passkwh.analysis.frames import Frames
 from passkwh.analysis.results import finite
 from passkwh.analysis.tasks import TaskTable
 from passkwh.harness.store import SAMPLES
@@ -42,9 +44,12 @@ class Detail(Record):
     domains: tuple[DomainLine, ...]
 
 
-def details(frames: Frames, table: TaskTable) -> Detail:
-    """Details of the one configuration in the table."""
-    said = _verdicts([run.path / SAMPLES for run in frames.runs])
+Said = Mapping[str, tuple[str, str]]
+"""Of each task: its verdicts in words, and the message of a failure where there is one."""
+
+
+def details(table: TaskTable, said: Said) -> Detail:
+    """Details of the one configuration in the table, from what was said of its tasks."""
     return Detail(
         tasks=table.task_ids,
         evaluated=tuple(int(n) for n in table.evaluated[0]),
@@ -53,47 +58,57 @@ def details(frames: Frames, table: TaskTable) -> Detail:
         tokens=tuple(float(n) for n in table.tokens[0]),
         status=tuple(said.get(task, ("", ""))[0] for task in table.task_ids),
         message=tuple(said.get(task, ("", ""))[1] for task in table.task_ids),
-        domains=_domains(table),
+        domains=_domains(table, _members(table.task_ids)),
     )
 
 
 _VERDICTS = """
 WITH counted AS (
-    SELECT task_id, verdict.status AS status, count(*) AS n, min(verdict.detail) AS message
-    FROM read_json($files, format = 'newline_delimited',
+    SELECT filename, task_id, verdict.status AS status, count(*) AS n, min(verdict.detail) AS message
+    FROM read_json($files, format = 'newline_delimited', filename = true,
         columns = {'task_id': 'VARCHAR', 'verdict': 'STRUCT(status VARCHAR, detail VARCHAR)'})
     WHERE verdict IS NOT NULL GROUP BY ALL
 )
-SELECT task_id,
+SELECT $configurations[list_position($files, filename)] AS configuration, task_id,
     CASE WHEN count(*) = 1 AND sum(n) = 1 THEN any_value(status)
         ELSE string_agg(n || ' ' || status, ', ' ORDER BY n DESC, status) END,
     coalesce(max(message), '')
-FROM counted GROUP BY task_id
+FROM counted GROUP BY configuration, task_id
 """
 
 
-def _verdicts(files: list[Path]) -> dict[str, tuple[str, str]]:
-    """Verdicts of each task in words, and the message of a failure where there is one."""
+def verdicts(configurations: Sequence[Sequence[Path]]) -> list[Said]:
+    """What was said of the tasks of each configuration, given as the folders of its runs; read in one go."""
+    files = [str(folder / SAMPLES) for folders in configurations for folder in folders]
+    places = [place for place, folders in enumerate(configurations) for _ in folders]
     connection = duckdb.connect()
     try:
-        found = connection.execute(_VERDICTS, {"files": [str(file) for file in files]}).fetchall()
+        rows = connection.execute(_VERDICTS, {"files": files, "configurations": places}).fetchall()
     finally:
         connection.close()
-    return {task: (status.replace("_", " "), " ".join(message.split())[:LONGEST]) for task, status, message in found}
+    found: list[dict[str, tuple[str, str]]] = [{} for _ in configurations]
+    for place, task, status, message in rows:
+        found[place][task] = (status.replace("_", " "), " ".join(message.split())[:LONGEST])
+    return [*found]
 
 
-def _domains(table: TaskTable) -> tuple[DomainLine, ...]:
-    members = task_domains(table.task_ids)
+@lru_cache(maxsize=8)
+def _members(task_ids: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:
+    """Which tasks are in each domain; most configurations of a board ran the same tasks."""
+    found = task_domains(task_ids)
+    return {str(domain): found[domain].to_numpy(dtype=bool) for domain in found.columns}
+
+
+def _domains(table: TaskTable, members: Mapping[str, NDArray[np.bool_]]) -> tuple[DomainLine, ...]:
     lines = []
-    for domain in members.columns:
-        mask = members[domain].to_numpy(dtype=bool)
+    for domain, mask in members.items():
         if not mask.any():
             continue
         rates = table.pass_rates()[0, mask]
         tokens = float(table.tokens[0, mask].sum())
         lines.append(
             DomainLine(
-                domain=str(domain),
+                domain=domain,
                 tasks=int(mask.sum()),
                 pass_rate=finite(float(np.mean(rates))),
                 energy_j=finite(float(np.mean(table.energy_j[0, mask]))),

@@ -20,7 +20,7 @@ from passkwh.errors import UsageError
 from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.records import Manifest, Summary, content_hash
 from passkwh.reports.leaderboard.cache import Cache
-from passkwh.reports.leaderboard.detail import Detail, details
+from passkwh.reports.leaderboard.detail import Detail, details, verdicts
 from passkwh.reports.leaderboard.findings import Finding, error
 from passkwh.reports.leaderboard.pack import Problem, read_pack
 from passkwh.reports.leaderboard.rows import Row, configuration_key, row
@@ -184,12 +184,13 @@ def _work_out(jobs: list[tuple[str, list[tuple[str, str, list[dict[str, Any]]]]]
             tables.append(task_table(compare(parts[-1])))
             start += len(group)
         found = _intervals(tables)
+        said = verdicts(folders)
         return [
             (
                 key,
                 {
                     "row": row(part.runs, found[n], key, _warnings(part.runs, packs, table)).model_dump(),
-                    "detail": details(part, table).model_dump(),
+                    "detail": details(table, said[n]).model_dump(),
                     "timelines": [one.model_dump() for one in lines],
                 },
             )

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from passkwh.harness.meter.series import Series
 from passkwh.harness.meter.trace import Trace
-from passkwh.records import Manifest, Record, Window
+from passkwh.records import Manifest, Record
 from passkwh.units import ns_to_s
 
 POINTS = 240
@@ -45,13 +45,16 @@ class Timeline(Record):
 def timeline(manifest: bytes, samples: bytes, trace: bytes) -> Timeline:
     """From the parts of a checked pack."""
     known = Manifest.model_validate_json(manifest)
-    windows = list(known.sessions[0].windows)
+    windows: list[tuple[int, int, str]] = [(w.start_ns, w.end_ns, w.kind) for w in known.sessions[0].windows]
     for text in samples.splitlines():
         sample = json.loads(text)
-        for part in ("generation", "evaluation"):
-            if sample[part] is not None and sample[part]["session"] == 0:
-                windows.append(Window.model_construct(**sample[part]))
-    start, end = min(w.start_ns for w in windows), max(w.end_ns for w in windows)
+        windows += [
+            (part["start_ns"], part["end_ns"], part["kind"])
+            for part in (sample["generation"], sample["evaluation"])
+            if part is not None and part["session"] == 0
+        ]
+    windows = sorted(set(windows))  # the samples of a batch share one
+    start, end = windows[0][0], max(window[1] for window in windows)
     readings = Trace.from_table(pq.read_table(io.BytesIO(trace)), known.meter.channels)
     edges = np.arange(start, end + 1, max((end - start) // POINTS, SHORTEST_NS), dtype=np.int64)
     lines = []
@@ -81,13 +84,13 @@ def _power(
     return tuple(round(float(p), 2) if ok and p >= 0 else None for p, ok in zip(power, inside, strict=True))
 
 
-def _stages(windows: list[Window], start_ns: int) -> list[Stage]:
+def _stages(windows: list[tuple[int, int, str]], start_ns: int) -> list[Stage]:
     """Windows of one kind that follow each other closely as one: thousands of batches are one band."""
     joined: list[list[float | str]] = []
-    for window in sorted(windows, key=lambda w: w.start_ns):
-        left, right = ns_to_s(window.start_ns - start_ns), ns_to_s(window.end_ns - start_ns)
-        if joined and joined[-1][0] == window.kind and left - float(joined[-1][2]) < JOIN_S:
+    for window_start_ns, window_end_ns, kind in windows:
+        left, right = ns_to_s(window_start_ns - start_ns), ns_to_s(window_end_ns - start_ns)
+        if joined and joined[-1][0] == kind and left - float(joined[-1][2]) < JOIN_S:
             joined[-1][2] = max(float(joined[-1][2]), right)
         else:
-            joined.append([window.kind, left, right])
+            joined.append([kind, left, right])
     return [Stage(kind=str(kind), start_s=float(left), end_s=float(right)) for kind, left, right in joined[:500]]

@@ -1,0 +1,161 @@
+"""How long a large board takes to build and to use: `python perf/leaderboard.py`. Prints one JSON line last.
+
+Packs are synthetic (and named so): some runs are made whole, from trace to summary, and copied under other model
+names and sample keys, which the checks cannot tell from other runs. Writing them is not timed. Then
+
+1. a build with nothing cached: every pack is checked, its trace integrated again, every configuration resampled
+   10,000 times. A leaderboard does this once for each pack that comes in;
+2. a build of the same packs with all of that looked up, as it is on every later day;
+3. the first page in Chromium: bytes that it loads, and how long sorting and filtering all rows take, to the layout.
+
+Memory is the sum of resident sets over all processes of the build (pages they share are counted in each).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
+from tests.leaderboard.synthetic import write_run
+
+MADE_WHOLE = 20
+QUANTS = ("none", "gptq-int8", "gptq-int4", "awq")
+
+
+def make_run(root: Path, tasks: int, number: int) -> Path:
+    """One run with an accuracy, a power and lengths of its own."""
+    return write_run(
+        root / f"whole-{number:02d}", model=f"synthetic/whole-{number:02d}-7B-instruct", tasks=tasks,
+        batch_size=(1, 4, 8, 16)[number % 4], quant=QUANTS[number % 4], accuracy=0.1 + 0.04 * number,
+        work_w=150.0 + 9 * number, seed=number,
+    )  # fmt: skip
+
+
+def copy_as(target: Path, runs: list[Path], number: int) -> None:
+    """A pack of one of the runs under another model's name."""
+    run = runs[number % len(runs)]
+    members = members_of(run)
+    name = f"whole-{number % len(runs):02d}".encode()
+    for part in ("manifest.json", "summary.json"):
+        members[part] = members[part].replace(name, f"copy-{number:05d}".encode())
+    keys = re.compile(rb'"key":"[0-9a-f]{8}')
+    members["samples.jsonl"] = keys.sub(f'"key":"{number:08x}'.encode(), members["samples.jsonl"])
+    write_pack(members, target / f"copy-{number:05d}{SUFFIX}")
+
+
+def build(packs: Path, site: Path, cache: Path) -> dict[str, Any]:
+    """One build in a process of its own: seconds, CPU seconds, and peak memory of all its processes."""
+    command = [sys.executable, "-m", "passkwh.cli.main", "leaderboard", "build", packs, "--out", site, "--cache", cache]
+    start = time.perf_counter()
+    before = os.times()
+    process = subprocess.Popen([*map(str, command), "--json"], stdout=subprocess.PIPE, text=True)
+    peak = 0
+    watched = psutil.Process(process.pid)
+    while process.poll() is None:
+        try:
+            peak = max(peak, sum(p.memory_info().rss for p in [watched, *watched.children(recursive=True)]))
+        except psutil.Error:  # a process ended while it was being asked
+            continue
+        time.sleep(0.1)
+    after = os.times()
+    assert process.stdout is not None
+    said = json.loads(process.stdout.read().splitlines()[-1])
+    assert not said["refused"], said["refused"][:3]
+    return {
+        "s": round(time.perf_counter() - start, 1),
+        "cpu_s": round(after.children_user + after.children_system - before.children_user - before.children_system, 1),
+        "peak_gib": round(peak / 2**30, 2),
+        "from_cache": said["from_cache"],
+        "rows": said["rows"],
+    }
+
+
+MEASURE = """async (repeats) => {
+  const times = { sort: [], filter: [] };
+  const timed = (kind, act) => { const start = performance.now(); act(); document.body.offsetHeight; times[kind].push(performance.now() - start); };
+  for (let i = 0; i < repeats; i += 1) {
+    for (const sort of ["energy_kwh", "pass_at_1", "model"]) {
+      timed("sort", () => passkwh.set({ sort, down: i % 2 === 0 }));
+      await new Promise((done) => setTimeout(done, 10));
+    }
+    for (const change of [{ q: "copy-00" }, { q: "" }, { facets: { quant: "awq" } }, { facets: {} }]) {
+      timed("filter", () => passkwh.set(change));
+      await new Promise((done) => setTimeout(done, 10));
+    }
+  }
+  return times;
+}"""  # noqa: E501 - JavaScript
+
+
+def first_view(site: Path) -> dict[str, float]:
+    """Bytes of the first page with all it loads, and milliseconds of sorting and filtering."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1366, "height": 900})
+        loaded: list[str] = []
+        page.on("request", lambda request: loaded.append(request.url))
+        start = time.perf_counter()
+        page.goto(f"file://{site / 'index.html'}")
+        opened = time.perf_counter() - start
+        times = page.evaluate(MEASURE, 10)
+        chromium.close()
+    files = [Path(url.removeprefix("file://")) for url in loaded]
+    return {
+        "first_view_mb": round(sum(file.stat().st_size for file in files) / 1e6, 3),
+        "open_s": round(opened, 2),
+        **{f"{kind}_median_ms": round(statistics.median(values), 1) for kind, values in times.items()},
+        **{f"{kind}_worst_ms": round(max(values), 1) for kind, values in times.items()},
+    }
+
+
+def main() -> None:
+    """Make packs, build twice, open the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--configurations", type=int, default=1000)
+    parser.add_argument("--tasks", type=int, default=1140)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="passkwh-perf-") as place:
+        root = Path(place)
+        (root / "packs").mkdir()
+        with ProcessPoolExecutor() as pool:
+            numbers = range(min(MADE_WHOLE, asked.configurations))
+            runs = list(pool.map(partial(make_run, root / "runs", asked.tasks), numbers))
+            list(pool.map(partial(copy_as, root / "packs", runs), range(asked.configurations), chunksize=20))
+        print(f"{asked.configurations} packs written", file=sys.stderr)
+        first = build(root / "packs", root / "site", root / "cache")
+        print(f"first build: {first}", file=sys.stderr)
+        later = build(root / "packs", root / "site", root / "cache")
+        print(f"later build: {later}", file=sys.stderr)
+        size = sum(file.stat().st_size for file in (root / "site").rglob("*") if file.is_file())
+        result = {
+            "configurations": asked.configurations,
+            "samples": asked.configurations * asked.tasks,
+            "first_build": first,
+            "later_build": later,
+            "site_mb": round(size / 1e6, 1),
+            **first_view(root / "site"),
+        }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
