@@ -87,7 +87,7 @@ def load(paths: Sequence[Path]) -> Frames:
     """
     if not paths:
         raise UsageError("no run was given: name one or more run folders that `bench run` made")
-    runs = tuple(_open(path) for path in expand(paths))
+    runs = tuple(open_run(path) for path in expand(paths))
     seen: dict[Path, Path] = {}
     for run in runs:
         real = run.path.resolve()
@@ -106,7 +106,8 @@ def expand(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _open(path: Path) -> Run:
+def open_run(path: Path) -> Run:
+    """One complete run. Raises UsageError for what is no run, or not complete."""
     folder = RunFolder.open(path)
     return Run(path, folder.manifest(), folder.summary())
 

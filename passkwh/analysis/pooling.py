@@ -15,7 +15,7 @@ from passkwh.analysis.frames import Frames, Run
 from passkwh.errors import UsageError
 from passkwh.records import content_hash
 
-_CHECKED: tuple[tuple[str, Callable[[Run], Any]], ...] = (
+CHECKED: tuple[tuple[str, Callable[[Run], Any]], ...] = (
     ("benchmark.name", lambda r: r.manifest.benchmark.name),
     ("benchmark.version", lambda r: r.manifest.benchmark.version),
     ("benchmark.options", lambda r: r.manifest.benchmark.options),
@@ -85,7 +85,7 @@ def compare(frames: Frames, strict: bool = False) -> Comparison:
 
 def check_agreement(runs: Sequence[Run]) -> None:
     """Refuse runs that differ in checked metadata, naming the first field that does."""
-    for name, value in _CHECKED:
+    for name, value in CHECKED:
         first = value(runs[0])
         for run in runs[1:]:
             if value(run) != first:
@@ -123,7 +123,7 @@ def _traits(run: Run) -> dict[str, Any]:
 
 def checked(run: Run) -> dict[str, Any]:
     """What must agree between runs that are compared, by the name of the field."""
-    return {name: value(run) for name, value in _CHECKED}
+    return {name: value(run) for name, value in CHECKED}
 
 
 def identity(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,9 +54,6 @@ def analyze(
             raise UsageError("--published checks a file of rows and takes no runs: leave the run folders out")
         _published(published, family, out, as_json)
         return
-    from passkwh.analysis.frames import load
-    from passkwh.analysis.pooling import compare
-
     settings = settings_of(energy, resamples, seed, level, margin, budget_kwh, floor)
     if not 0 < power < 1:
         raise UsageError(f"--power {power}: give a number between 0 and 1, for example 0.8")
@@ -64,18 +62,49 @@ def analyze(
     assumed = _assumptions(region, pue, price)
     if assumed is not None and (plan or experiment is not None):
         raise UsageError("--region, --pue and --price add to the overview: leave --plan and --experiment out")
-    frames = load(runs or [])
-    if idle is not None:
-        frames = _with_idle(frames, idle)
-    comparison = compare(frames, strict)
-    for text in comparison.notes:
+
+    def one(paths: Sequence[Path], folder: Path | None) -> dict[str, Any]:
+        from passkwh.analysis.frames import load
+        from passkwh.analysis.pooling import compare
+
+        frames = load(paths)
+        if idle is not None:
+            frames = _with_idle(frames, idle)
+        comparison = compare(frames, strict)
+        for text in comparison.notes:
+            note(f"note: {text}")
+        if plan:
+            return _plan(comparison, settings, effect, power, folder, as_json)
+        if experiment is not None:
+            return _experiment(experiment, comparison, settings, folder, as_json)
+        return _overview(comparison, settings, assumed, folder, as_json)
+
+    content = _part_by_part(runs or [], one, out)
+    if as_json:
+        print_json(content)
+
+
+def _part_by_part(
+    runs: Sequence[Path], one: Callable[[Sequence[Path], Path | None], dict[str, Any]], out: Path | None
+) -> dict[str, Any]:
+    """All runs at once; of a study with parts that cannot be compared, each part for itself."""
+    from passkwh.analysis.parts import parts
+
+    found, notes = parts(runs)
+    for text in notes:
         note(f"note: {text}")
-    if plan:
-        _plan(comparison, settings, effect, power, out, as_json)
-    elif experiment is not None:
-        _experiment(experiment, comparison, settings, out, as_json)
-    else:
-        _overview(comparison, settings, assumed, out, as_json)
+    if len(found) == 1:
+        return one(found[0].paths, out)
+    analysed = []
+    for number, part in enumerate(found, start=1):
+        note(f"part {number} of {len(found)}: {part.title} ({len(part.paths)} runs)")
+        try:
+            content = one(part.paths, None if out is None else out / f"part-{number}")
+        except UsageError as error:  # one part without verdicts, for example, does not keep the others back
+            note(f"part {number}: {error}")
+            content = {"error": str(error)}
+        analysed.append({"part": part.title, "runs": [str(path) for path in part.paths], **content})
+    return {"parts": analysed}
 
 
 def _assumptions(region: str | None, pue: float, price: float | None) -> Assumptions | None:
@@ -120,7 +149,7 @@ def _with_idle(frames: Frames, idle: str) -> Frames:
 
 def _overview(
     comparison: Comparison, settings: Settings, assumed: Assumptions | None, out: Path | None, as_json: bool
-) -> None:
+) -> dict[str, Any]:
     from passkwh.analysis.layouts import analysis_tables
     from passkwh.analysis.overview import analyse
 
@@ -138,15 +167,18 @@ def _overview(
             "rows": [f.model_dump(mode="json") for f in found],
         }
         note(f"note: carbon and cost are {describe(assumed)}")
-    deliver(tables, [t for t in tables if t.name in SHOWN], content, out, as_json)
+    content = deliver(tables, [t for t in tables if t.name in SHOWN], content, out, as_json)
     if out is not None:
         comparison.frames.run_table().to_csv(out / "runs.csv", index=False)
         comparison.samples().to_parquet(out / "samples.parquet", index=False)
     for finding in result.findings:
         note(f"{finding.subject}: {finding.text}")
+    return content
 
 
-def _experiment(name: str, comparison: Comparison, settings: Settings, out: Path | None, as_json: bool) -> None:
+def _experiment(
+    name: str, comparison: Comparison, settings: Settings, out: Path | None, as_json: bool
+) -> dict[str, Any]:
     from passkwh.analysis.experiments import DESIGNS, run_experiment
     from passkwh.analysis.granularity import by_domain
     from passkwh.analysis.layouts import analysis_tables, domain_table, experiment_tables
@@ -164,19 +196,18 @@ def _experiment(name: str, comparison: Comparison, settings: Settings, out: Path
             "domains": [row.model_dump(mode="json") for row in rows],
             "configurations": [c.model_dump(mode="json") for c in result.configurations],
         }
-        deliver(tables, tables, content, out, as_json)
-        return
+        return deliver(tables, tables, content, out, as_json)
     chosen = next((known for known in DESIGNS if known == name), None)
     if chosen is None:
         raise UsageError(f"--experiment {name}: there is none of that name; write one of {', '.join(EXPERIMENTS)}")
     found = run_experiment(chosen, comparison, settings.energy)
     tables = experiment_tables(found)
-    deliver(tables, tables, found.model_dump(mode="json"), out, as_json)
+    return deliver(tables, tables, found.model_dump(mode="json"), out, as_json)
 
 
 def _plan(
     comparison: Comparison, settings: Settings, effect: float | None, power: float, out: Path | None, as_json: bool
-) -> None:
+) -> dict[str, Any]:
     from passkwh.analysis.layouts import plan_table
     from passkwh.analysis.planning import MEASURES, plan
 
@@ -197,7 +228,7 @@ def _plan(
     for text in dict.fromkeys(text for p in plans for text in p.notes):
         note(f"note: {text}")
     tables = [plan_table(p) for p in plans]
-    deliver(tables, tables, {"plans": [p.model_dump(mode="json") for p in plans]}, out, as_json)
+    return deliver(tables, tables, {"plans": [p.model_dump(mode="json") for p in plans]}, out, as_json)
 
 
 def _published(path: Path, family: str, out: Path | None, as_json: bool) -> None:
@@ -206,13 +237,17 @@ def _published(path: Path, family: str, out: Path | None, as_json: bool) -> None
 
     report = check(read(path), family)
     tables = published_tables(report)
-    deliver(tables, tables, report.model_dump(mode="json"), out, as_json)
+    content = deliver(tables, tables, report.model_dump(mode="json"), out, as_json)
     for text in report.oddities:
         note(f"inconsistent: {text}")
+    if as_json:
+        print_json(content)
 
 
-def deliver(tables: list[Table], shown: list[Table], content: dict[str, Any], out: Path | None, as_json: bool) -> None:
-    """Write the tables where asked, then print them or, last, the JSON object."""
+def deliver(
+    tables: list[Table], shown: list[Table], content: dict[str, Any], out: Path | None, as_json: bool
+) -> dict[str, Any]:
+    """Write the tables where asked, and print them unless JSON is wanted; the object to be printed then."""
     if out is not None:
         import json
 
@@ -225,11 +260,10 @@ def deliver(tables: list[Table], shown: list[Table], content: dict[str, Any], ou
             raise UsageError(f"--out {out}: cannot be written ({error.strerror}); choose another folder") from error
         note(f"{len(tables)} tables in {len(written)} files written to {out}")
         content = {**content, "written": [str(path) for path in written]}
-    if as_json:
-        print_json(content)
-        return
-    for one in shown:
-        show(one)
+    if not as_json:
+        for one in shown:
+            show(one)
+    return content
 
 
 def show(one: Table) -> None:

@@ -43,17 +43,21 @@ def report(
 
 
 def _page(runs: list[Path], out: Path, as_json: bool) -> None:
+    from passkwh.analysis.parts import parts
     from passkwh.harness.store import write_atomic
     from passkwh.reports.page import render
     from passkwh.reports.runs import load_runs
 
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder: name the HTML file to write")
-    views = load_runs(runs)
+    found, notes = parts(runs)
+    for text in notes:
+        note(f"note: {text}")
+    groups = {part.title: load_runs(part.paths) for part in found}
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, render(views))
+    write_atomic(out, render(groups))
     if as_json:
-        print_json({"report": str(out), "runs": [str(view.path) for view in views]})
+        print_json({"report": str(out), "runs": [str(view.path) for views in groups.values() for view in views]})
     else:
         print(out.resolve())
 

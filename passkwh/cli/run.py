@@ -110,17 +110,23 @@ def _options(extra: list[str] | None, **named: object) -> dict[str, str | int | 
 def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
     from passkwh.cli.live import LiveProgress
     from passkwh.harness.runner import run as run_plan
+    from passkwh.harness.sweep.alone import beside
 
     results: list[dict[str, Any]] = []
     todo = [entry for entry in plans if not (resume and len(plans) > 1 and (entry.folder / "summary.json").exists())]
     if len(todo) < len(plans):
         note(f"{len(plans) - len(todo)} of {len(plans)} runs are already complete")
     for entry in todo:
-        with LiveProgress(entry.folder.name) as progress:
+        name = entry.folder.name
+        with beside(entry.spec.meter, name) as other, LiveProgress(name) as progress:
             folder = run_plan(entry, resume=resume, progress=progress)
         results.append({"run_dir": str(folder.path), **folder.summary().model_dump(mode="json")})
         for warning in results[-1]["warnings"]:
             note(f"warning: {warning}")
+        if other is not None:
+            note(
+                f"warning: another run ({other}) was metered on this machine at the same time: both energies are of both"
+            )
     if as_json:
         print_json(results[0] if len(plans) == 1 else {"runs": results})
         return

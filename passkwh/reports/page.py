@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
@@ -19,24 +19,34 @@ from passkwh.reports.numbers import number
 from passkwh.reports.runs import RunView
 
 
-def render(runs: Sequence[RunView]) -> str:
-    """HTML of a report over ``runs`` (at least one). Text from runs is escaped and can never run in the page."""
+def render(groups: Mapping[str, Sequence[RunView]]) -> str:
+    """HTML of a report over groups of runs by title (at least one, with at least one run): runs are compared within
+    their group only. Text from runs is escaped and can never run in the page.
+    """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = resources.files("passkwh.reports").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    scatter = charts.energy_accuracy(runs)
     return environment.from_string(template).render(
-        runs=runs,
-        efficient=_efficient(runs),
-        best=_best(runs),
-        scatter=None if scatter is None else _chart(scatter),
-        timelines=[(run, _chart(chart)) for run in runs if (chart := charts.power_timeline(run)) is not None],
+        groups=[_group(title, runs) for title, runs in groups.items()],
+        runs=[run for runs in groups.values() for run in runs],
         vega=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_vega_lite()),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
         num=number,
     )
+
+
+def _group(title: str, runs: Sequence[RunView]) -> dict[str, Any]:
+    scatter = charts.energy_accuracy(runs)
+    return {
+        "title": title,
+        "runs": runs,
+        "efficient": _efficient(runs),
+        "best": _best(runs),
+        "scatter": None if scatter is None else _chart(scatter),
+        "timelines": [(run, _chart(chart)) for run in runs if (chart := charts.power_timeline(run)) is not None],
+    }
 
 
 def _efficient(runs: Sequence[RunView]) -> dict[str, bool]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from passkwh.errors import UsageError
-from passkwh.harness.sweep.alone import Alone, shared_counters
+from passkwh.harness.sweep.alone import Alone, beside, shared_counters
 from passkwh.harness.sweep.child import classify
 from passkwh.harness.sweep.supervise import Attempt, Message
 from passkwh.records import Spec
@@ -151,6 +151,15 @@ def test_what_shares_a_counter_is_metered_alone() -> None:
     one.close()
     assert second.try_lock() is None
     second.close()
+
+
+def test_a_run_by_hand_knows_who_else_is_metered() -> None:
+    with beside("auto", "by hand") as nobody, beside("auto", "another") as holder:
+        assert nobody is None
+        assert holder == f"process {os.getpid()}, by hand"
+        assert Alone("auto", "a study's").try_lock() == holder
+    with beside("auto", "later") as nobody:
+        assert nobody is None
 
 
 def test_gpus_are_those_that_cuda_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

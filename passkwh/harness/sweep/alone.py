@@ -88,3 +88,19 @@ def alone(meter: str, name: str, waiting: Callable[[str], None]) -> Iterator[Non
         yield
     finally:
         locks.close()
+
+
+@contextlib.contextmanager
+def beside(meter: str, name: str) -> Iterator[str | None]:
+    """Hold the locks of a run that someone started by hand, where they are free; else it goes on, and this yields who
+    has them: a study waits for it, but it does not wait for a study.
+    """
+    locks = Alone(meter, name)
+    try:
+        holder = locks.try_lock()
+    except (UsageError, OSError):  # no place for locks: nobody else can have them either
+        holder = None
+    try:
+        yield holder
+    finally:
+        locks.close()

@@ -1,0 +1,67 @@
+"""The parts of a study that may be compared: runs of other tasks, or on other hardware, stand apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from passkwh.analysis.frames import Run, expand, open_run
+from passkwh.analysis.pooling import CHECKED
+from passkwh.harness.sweep.folder import StudyFolder, is_study
+from passkwh.harness.sweep.status import study_status
+from passkwh.records import content_hash
+
+
+@dataclass(frozen=True)
+class Part:
+    """Complete runs that agree in all that is checked before runs are compared."""
+
+    title: str
+    """What sets this part apart from the others; empty when there is only one."""
+    paths: tuple[Path, ...]
+
+
+def parts(paths: Sequence[Path]) -> tuple[list[Part], list[str]]:
+    """Complete runs part by part, and notes on runs that are missing.
+
+    Only studies are taken apart: runs that someone names one by one are meant to be compared, and where they cannot be,
+    that is an error for whoever compares them. Raises UsageError for what is no run, or damaged.
+    """
+    notes = [note for path in paths if is_study(path) for note in _missing(path)]
+    if not any(is_study(path) for path in paths):
+        return [Part("", tuple(paths))], notes
+    groups: dict[str, list[Run]] = {}
+    for run in (open_run(path) for path in expand(paths)):
+        groups.setdefault(content_hash([value(run) for _, value in CHECKED]), []).append(run)
+    return [Part(title, tuple(run.path for run in runs)) for title, runs in _titled(list(groups.values()))], notes
+
+
+def _missing(path: Path) -> list[str]:
+    status = study_status(StudyFolder.open(path))
+    if status.complete:
+        return []
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items()))
+    return [
+        f"not every run of {path} is complete ({counts}): the others are not in this; see bench sweep status {path}"
+    ]
+
+
+def _titled(groups: list[list[Run]]) -> list[tuple[str, list[Run]]]:
+    """Each group with what differs between groups, the telling fields first."""
+    differing = [
+        (name, value) for name, value in CHECKED if len({content_hash(value(group[0])) for group in groups}) > 1
+    ]
+    titles = [" · ".join(_shown(name, value(group[0])) for name, value in differing[:3]) for group in groups]
+    return [
+        (title if titles.count(title) == 1 else f"{title} (part {number})", group)
+        for number, (title, group) in enumerate(zip(titles, groups, strict=True), start=1)
+    ]
+
+
+def _shown(name: str, value: object) -> str:
+    if name == "benchmark.name":
+        return str(value)
+    if name == "host.gpus" and isinstance(value, list):
+        return ", ".join(str(gpu[0]) for gpu in value) or "no GPU"
+    return str(value) if name == "host.cpu" else f"{name.rsplit('.', 1)[-1]} {value}"

@@ -1,0 +1,109 @@
+"""A study where runs are expected: its parts are compared each for itself, and what is not complete is said."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from passkwh.analysis.frames import open_run
+from passkwh.analysis.parts import parts
+from passkwh.cli import main as program
+from passkwh.errors import UsageError
+from passkwh.harness.sweep.folder import Planned, StudyFolder, StudyRecord
+from passkwh.harness.sweep.status import finished
+from passkwh.harness.sweep.study import Settings, Study
+from passkwh.records import Spec
+from tests.analysis.conftest import write_run
+
+OTHER = {"name": "humaneval", "version": "1", "source": "file", "sha256": "1" * 64, "tasks": 4}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two configurations on two benchmarks, all complete but one run that has failed."""
+    settings = Settings(name="s")
+    made = [
+        (f"{quant}-{name}", quant, benchmark)
+        for name, benchmark in (("big", None), ("human", OTHER))
+        for quant in ("none", "awq")
+    ]
+    specs = {run_id: Spec(model="family/tiny-1B-Instruct", quant=quant) for run_id, quant, _ in made}
+    specs["late"] = Spec(model="family/tiny-1B-Instruct", quant="gptq-int4")
+    runs = tuple(Planned(run_id=run_id, asked=spec, spec=spec) for run_id, spec in specs.items())
+    folder = StudyFolder(tmp_path / "s")
+    folder.path.mkdir()
+    folder.write(Study("s.toml", "", settings, ()), StudyRecord(settings=settings, runs=runs))
+    for number, (run_id, quant, benchmark) in enumerate(made):
+        joules = [10.0 + number + i for i in range(4)]
+        path = write_run(folder.path / run_id, quant=quant, benchmark=benchmark, energy_j=joules)
+        folder.append("complete", run_id, elapsed_s=1.0, **finished(path))
+    folder.append("failed", "late", kind="out of memory", reason="killed by the kernel for want of memory")
+    return folder.path
+
+
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[Any, str]:
+    """The last line of stdout as JSON, and stderr, of the program called in this process."""
+    monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments), "--json"])
+    with pytest.raises(SystemExit) as stop:
+        program.main()
+    shown = capsys.readouterr()
+    assert not stop.value.code, shown.err
+    return json.loads(shown.out.strip().splitlines()[-1]), shown.err
+
+
+def test_parts_are_what_may_be_compared(study: Path) -> None:
+    found, notes = parts([study])
+    assert [(part.title.split(" · ")[0], sorted(path.name for path in part.paths)) for part in found] == [
+        ("bench", ["awq-big", "none-big"]),
+        ("humaneval", ["awq-human", "none-human"]),
+    ]
+    assert "1 failed" in notes[0]
+    assert "bench sweep status" in notes[0]
+
+
+def test_unlike_hardware_is_apart(study: Path) -> None:
+    manifest = study / "none-big" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["host"]["cpu"] = "another processor"
+    manifest.write_text(json.dumps(content))
+    found, _ = parts([study])
+    assert sorted(len(part.paths) for part in found) == [1, 1, 2]
+    assert {open_run(path).manifest.host.cpu for part in found for path in part.paths} >= {"another processor"}
+    assert any("another processor" in part.title for part in found)
+
+
+def test_runs_that_are_named_are_not_taken_apart(study: Path) -> None:
+    named = sorted(study.glob("*-*"))
+    found, notes = parts(named)
+    assert [part.paths for part in found] == [tuple(named)]
+    assert notes == []
+
+
+def test_analyze_and_report_take_a_study(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, said = bench(monkeypatch, capsys, "analyze", study, "--resamples", 200, "--out", tmp_path / "tables")
+    assert [len(part["configurations"]) for part in content["parts"]] == [2, 2]
+    assert "not every run" in said
+    assert (tmp_path / "tables" / "part-1" / "analysis.json").is_file()
+    assert (tmp_path / "tables" / "part-2" / "analysis.json").is_file()
+
+    page = tmp_path / "report.html"
+    content, _ = bench(monkeypatch, capsys, "report", study, "--out", page)
+    assert sorted(Path(run).name for run in content["runs"]) == ["awq-big", "awq-human", "none-big", "none-human"]
+    text = page.read_text()
+    assert text.count("<section>") == 2
+    assert 'id="results"' in text
+    assert 'id="results-2"' in text
+    assert "humaneval" in text
+
+
+def test_runs_of_two_benchmarks_named_one_by_one_are_refused(study: Path) -> None:
+    from passkwh.reports.runs import load_runs
+
+    with pytest.raises(UsageError, match=r"benchmark\.name"):
+        load_runs(sorted(study.glob("*-*")))
