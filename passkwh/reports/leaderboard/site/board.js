@@ -1,10 +1,10 @@
 "use strict";
 // The controls and the table, and what happens when the reader touches them.
 (function () {
-  const { raw, state, groups, number, TEXTS, FACETS } = passkwh;
+  const { raw, state, groups, number, byName, TEXTS, FACETS } = passkwh;
   const PAGE = 50;
   const app = document.getElementById("app");
-  let shownRows = PAGE, current = null;
+  let shownRows = PAGE, current = null, facetsOf = null;
 
   // ---------------------------------------------------------------- building the page once
 
@@ -74,11 +74,14 @@
 
   // ---------------------------------------------------------------- changing the view
 
+  // Changes that move rows or add columns, and leave points, sliders and facets as they are.
+  const TABLE_ONLY = new Set(["sort", "down", "columns", "all"]);
+
   function set(change) {
     Object.assign(state, change);
     shownRows = PAGE;
     if ("group" in change || "across" in change) passkwh.chart.forget();
-    render();
+    render(Object.keys(change).every((key) => TABLE_ONLY.has(key)) ? drawAgain : draw);
   }
 
   function choose(id) {
@@ -118,10 +121,16 @@
     return row ? `tr[data-id="${row.dataset.id}"] ${active.localName}` : null;
   }
 
-  function render() {
+  function render(how = draw) {
     const focus = focused();
-    draw();
+    how();
     if (focus && !app.contains(document.activeElement)) app.querySelector(focus)?.focus({ preventScroll: true });
+  }
+
+  function drawAgain() {
+    current = passkwh.view();
+    passkwh.toAddress();
+    drawTable();
   }
 
   function draw() {
@@ -138,14 +147,18 @@
     group.value = groups.some((g) => g.key === state.group) ? state.group : groups[0]?.key;
     if (search.value !== state.q) search.value = state.q;
     across.forEach((label) => { label.firstChild.checked = state.across.includes(label.firstChild.value); });
+    const members = `${state.group} ${state.across}`;
     for (const [key, , get] of FACETS) {
-      const values = [...new Set(current.members.map(get))].sort((a, b) => String(a).localeCompare(String(b), "en", { numeric: true })), select = facets[key];
-      const wanted = state.facets[key] || "";
-      select.replaceChildren(option("", "all"), ...values.map((value) => option(value, value)));
-      if (wanted && !values.includes(wanted)) select.append(option(wanted, wanted));
+      const select = facets[key], wanted = state.facets[key] || "";
+      if (members !== facetsOf) {
+        const values = [...new Set(current.members.map(get))].sort((a, b) => byName(String(a), String(b)));
+        select.replaceChildren(option("", "all"), ...values.map((value) => option(value, value)));
+      }
+      if (wanted && ![...select.options].some((o) => o.value === wanted)) select.append(option(wanted, wanted));
       select.value = wanted;
-      select.parentElement.hidden = values.length < 2 && !wanted;
+      select.parentElement.hidden = select.options.length < 3 && !wanted;
     }
+    facetsOf = members;
     mixed.hidden = current.mixed.length === 0;
     mixed.textContent = `These rows differ in ${current.mixed.join(", ")}: a difference between them may come from that and not from the model.`;
     grid.value = state.grid;
@@ -219,7 +232,7 @@
     table.replaceChildren(head, make("tbody", {}, ...shown.slice(0, count).map((row) => line(row, columns))));
     const ranked = current.columns.find((c) => c.key === current.sort);
     said.textContent = `${shown.length} of ${members.length} configurations${ranked ? `, ranked by ${ranked.name}` : ""}. ${same(members)}`;
-    more.replaceChildren(...(count < shown.length ? [button(`Show ${Math.min(PAGE, shown.length - count)} more`, () => { shownRows += PAGE; drawTable(); }, { id: "show-more" }), button(`Show all ${shown.length}`, () => { state.all = true; render(); }, { class: "quiet", id: "show-all" })] : []));
+    more.replaceChildren(...(count < shown.length ? [button(`Show ${Math.min(PAGE, shown.length - count)} more`, () => { shownRows += PAGE; drawTable(); }, { id: "show-more" }), button(`Show all ${shown.length}`, () => set({ all: true }), { class: "quiet", id: "show-all" })] : []));
     columnMenu.replaceChildren(...TEXTS.map((c) => make("label", {}, make("input", { type: "checkbox", id: `column-${c.key}`, checked: columns.includes(c), disabled: columns.includes(c) && !state.columns.includes(c.key), onchange: (e) => set({ columns: e.target.checked ? [...state.columns, c.key] : state.columns.filter((key) => key !== c.key) }) }), make("span", {}, c.name))));
   }
 

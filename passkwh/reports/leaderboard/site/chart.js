@@ -110,8 +110,9 @@
       const px = x(energy.value * 1000), py = y(accuracy.value);
       const outside = (state.budget !== null && energy.value * 1000 > state.budget) || (state.floor !== null && accuracy.value < state.floor);
       const group = make("g", { class: `${colour(row)}${outside ? " out" : ""}`, "data-id": row.id, "data-frontier": view.frontier.has(row) ? "1" : "0" }, plot);
-      if (energy.low !== null && energy.high > energy.low) make("line", { class: "whisker", x1: x(energy.low * 1000), x2: x(energy.high * 1000), y1: py, y2: py }, group);
-      if (accuracy.low !== null && accuracy.high > accuracy.low) make("line", { class: "whisker", x1: px, x2: px, y1: y(accuracy.low), y2: y(accuracy.high) }, group);
+      const aside = energy.low !== null && energy.high > energy.low ? `M${x(energy.low * 1000).toFixed(1)},${py.toFixed(1)}H${x(energy.high * 1000).toFixed(1)}` : "";
+      const along = accuracy.low !== null && accuracy.high > accuracy.low ? `M${px.toFixed(1)},${y(accuracy.low).toFixed(1)}V${y(accuracy.high).toFixed(1)}` : "";
+      if (aside || along) make("path", { class: "whisker", d: aside + along }, group);
       mark(row, px, py, group);
       if (chosen.has(row.id)) make("circle", { class: "halo", cx: px, cy: py, r: 10 }, group);
       const visible = px >= LEFT - 1 && px <= WIDTH - RIGHT + 1 && py >= TOP - 1 && py <= HEIGHT - BOTTOM + 1;

@@ -48,6 +48,8 @@
 
   const state = { group: "", across: [], q: "", facets: {}, sort: "", down: true, budget: null, floor: null, chosen: [], grid: "NLD", pue: 1, price: 0.25, y: "", log: null, columns: [], all: false };
 
+  const byName = new Intl.Collator("en", { numeric: true }).compare;
+
   function figureColumns() {
     const measured = Object.keys(raw.measures).map((key) => {
       const [name, unit, better] = raw.measures[key];
@@ -91,17 +93,19 @@
     const members = inGroup();
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
     const active = FACETS.filter(([key]) => state.facets[key]);
-    const shown = members.filter((r) => words.every((word) => r.search.includes(word)) && active.every(([key, , get]) => get(r) === state.facets[key]));
+    const matching = members.filter((r) => words.every((word) => r.search.includes(word)) && active.every(([key, , get]) => get(r) === state.facets[key]));
     const columns = figureColumns(), accuracy = state.y && members.some((r) => r.figures[state.y]) ? state.y : accuracyOf(members);
     const sort = state.sort || (members.some((r) => r.figures.pass_at_kwh) ? "pass_at_kwh" : accuracy);
     const column = columns.find((c) => c.key === sort), text = TEXTS.find((c) => c.key === sort);
     const value = column ? (r) => column.figure(r)?.value : text ? text.get : (r) => r.label;
     const sign = state.down ? -1 : 1;
-    shown.sort((a, b) => {
-      const x = value(a), y = value(b), gone = (v) => v === undefined || v === null;
+    const gone = (v) => v === undefined || v === null;
+    const keyed = matching.map((row) => [value(row), row]);
+    keyed.sort(([x, a], [y, b]) => {
       if (gone(x) || gone(y)) return gone(x) - gone(y) || a.index - b.index;
-      return (typeof x === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true })) * sign || a.index - b.index;
+      return (typeof x === "number" ? x - y : byName(String(x), String(y))) * sign || a.index - b.index;
     });
+    const shown = keyed.map(([, row]) => row);
     return { members, shown, columns, accuracy, sort, mixed: mixtures(members), frontier: frontier(shown, accuracy), ranks: ranks(shown, column) };
   }
 
@@ -167,5 +171,5 @@
     state.pue = Math.max(1, state.pue);
   }
 
-  Object.assign(passkwh, { raw, rows, byId, count, state, groups, view, winners, number, TEXTS, FACETS, toAddress, fromAddress, figureColumns });
+  Object.assign(passkwh, { raw, rows, byId, count, state, groups, view, winners, number, byName, TEXTS, FACETS, toAddress, fromAddress, figureColumns });
 })();
