@@ -1,4 +1,5 @@
 # make demo   sets up .venv and compares variants of a small real model on this machine, then writes a report
+#             and a leaderboard
 # make test   sets up .venv and runs the whole test suite (make test-quick leaves out the slow ones)
 # make lint   ruff and mypy --strict
 #
@@ -11,17 +12,24 @@ READY := $(VENV)/.ready
 DEMO_RUN := $(BIN)/bench run --model smollm2-135m-instruct --benchmark bigcodebench --subset sample --batch-size 4 \
             --max-new-tokens 256 --out runs/demo --resume
 
-.PHONY: demo test test-quick lint clean
+.PHONY: demo test test-quick chromium lint clean
 
 demo: $(READY)
 	$(DEMO_RUN) --quant none --quant gptq-int4
 	$(BIN)/bench report runs/demo --out report.html
+	$(BIN)/bench leaderboard pack runs/demo --out runs/submissions
+	$(BIN)/bench leaderboard build runs/submissions --out site
 
-test: $(READY)
+test: $(READY) chromium
 	$(BIN)/python -m pytest
 
-test-quick: $(READY)
+test-quick: $(READY) chromium
 	$(BIN)/python -m pytest -m "not slow"
+
+# The leaderboard's pages are tested in Chromium; without it those tests are skipped and say so.
+chromium:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -y -q chromium; } || \
+	  echo "no Chromium, so no browser tests: apt-get install chromium"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -42,4 +50,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs report.html
+	rm -rf $(VENV) runs report.html site
