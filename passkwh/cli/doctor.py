@@ -19,6 +19,7 @@ EXTRAS = {
     "quant": ("gptqmodel", "GPTQ and AWQ: loading and making quantized checkpoints"),
     "completion": ("codebleu", "metrics of the line-completion benchmarks"),
     "serve": ("fastapi", "the completion endpoint for editors"),
+    "cluster": ("ray", "studies on many machines"),
 }
 
 

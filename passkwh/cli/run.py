@@ -124,9 +124,7 @@ def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
         for warning in results[-1]["warnings"]:
             note(f"warning: {warning}")
         if other is not None:
-            note(
-                f"warning: another run ({other}) was metered on this machine at the same time: both energies are of both"
-            )
+            note(f"warning: another run ({other}) was metered here at the same time: each energy is of both")
     if as_json:
         print_json(results[0] if len(plans) == 1 else {"runs": results})
         return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket
 import time
 import warnings
 from collections import deque
@@ -43,6 +44,7 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         """Raises UsageError when there is no cluster at ``address`` or no node of it can meter."""
+        _check_reachable(address)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # advice about future versions of Ray
@@ -90,6 +92,17 @@ class Cluster:
 
     def _meters(self) -> list[dict[str, Any]]:
         return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get(METER, 0) >= 1]
+
+
+def _check_reachable(address: str) -> None:
+    """Raises UsageError where nobody listens: Ray itself would end this process without a word to us."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdecimal()):
+        return  # "auto", which Ray looks up itself
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise UsageError(f"--ray {address}: no Ray cluster answers there ({error.strerror or error})") from error
 
 
 def requirements(spec: Spec, wanted: Resources, gpus: bool, needed_bytes: int | None) -> dict[str, Any]:
