@@ -80,8 +80,17 @@ class Analysis(Record):
 
 def analyse(comparison: Comparison, settings: Settings) -> Analysis:
     """Analyse configurations over their common tasks."""
+    return conclude(comparison, settings, *resample(comparison, settings))
+
+
+def resample(comparison: Comparison, settings: Settings) -> tuple[TaskTable, Draws]:
+    """The matched table of configurations and tasks, and its bootstrap."""
     table = task_table(comparison, settings.energy)
-    draws = draw(table, settings.resamples, settings.seed, usual_ks(table))
+    return table, draw(table, settings.resamples, settings.seed, _ks(table))
+
+
+def conclude(comparison: Comparison, settings: Settings, table: TaskTable, draws: Draws) -> Analysis:
+    """The analysis of configurations whose table and bootstrap are at hand."""
     pairs = list(combinations(range(len(table.labels)), 2))
     groups = {label: row[~np.isnan(row)] for label, row in zip(table.labels, table.energy_j, strict=True)}
     per_task = table.energy_j.T
@@ -113,8 +122,7 @@ def analyse(comparison: Comparison, settings: Settings) -> Analysis:
     )
 
 
-def usual_ks(table: TaskTable) -> list[int]:
-    """The k of pass@k that every task has samples for."""
+def _ks(table: TaskTable) -> list[int]:
     most = int(table.evaluated.min()) if table.has_verdicts else 1
     return [k for k in KS if k <= max(most, 1)]
 
