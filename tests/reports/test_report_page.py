@@ -117,7 +117,7 @@ def test_a_named_experiment_reports_its_own_configurations(invented: Path, tmp_p
     [
         ("alchemy", "there is none of that name; write one of batch-size"),
         ("batch-size", "needs runs of a model at two batch sizes"),
-        ("early-exit", "no token of these runs leaves early"),
+        ("early-exit", "none of these runs leaves early"),
     ],
 )
 def test_an_experiment_that_cannot_be_is_refused(invented: Path, tmp_path: Path, experiment: str, message: str) -> None:

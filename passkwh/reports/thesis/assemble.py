@@ -98,5 +98,12 @@ def _results(evidence: Evidence) -> dict[str, Any]:
         "experiments": {name: found.model_dump(mode="json") for name, found in evidence.experiments.items()},
         "changes": {name: [c.model_dump(mode="json") for c in found] for name, found in evidence.changes.items()},
         "domains": [row.model_dump(mode="json") for row in evidence.domains],
+        "exits": None
+        if evidence.exits is None
+        else {
+            "metrics": list(evidence.exits.metrics),
+            "configurations": [c.model_dump(mode="json") for c in evidence.exits.configurations],
+            "oracle": [o.model_dump(mode="json") for o in evidence.exits.oracle],
+        },
         "impossible": evidence.impossible,
     }

@@ -87,7 +87,7 @@ class TableBlock(Record):
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell | Estimate, ...], ...]
-    thesis: Annotated[str | None, Field(description="the thesis's table with this layout")] = None
+    thesis: Annotated[str | None, Field(description="the thesis's table with this layout, or `paper, table`")] = None
     note: str | None = None
     folded: Annotated[bool, Field(description="closed on the screen until asked for; always printed")] = False
     number: Annotated[int, Field(description="its place among the report's tables")] = 0

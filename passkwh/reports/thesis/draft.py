@@ -16,7 +16,7 @@ class Drawing:
     """A figure with its one definition (Vega-Lite, by Altair) and the values it shows."""
 
     block: FigureBlock
-    chart: Any
+    specification: dict[str, Any]
     data: pd.DataFrame
 
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from passkwh.analysis.bootstrap import draw
 from passkwh.analysis.changes import Change, changes
+from passkwh.analysis.exits import ExitStudy, study
 from passkwh.analysis.experiments import DESIGNS, Experiment, ExperimentName, members, run_experiment
 from passkwh.analysis.frames import Frames, Run, load
 from passkwh.analysis.granularity import DomainRow, by_domain
-from passkwh.analysis.overview import Analysis, Settings, analyse, usual_ks
+from passkwh.analysis.overview import Analysis, Settings, conclude, resample
 from passkwh.analysis.pooling import Comparison, compare
 from passkwh.analysis.power import PowerTimeline, power_timeline
 from passkwh.analysis.results import Interval
-from passkwh.analysis.tasks import TaskTable, task_table
+from passkwh.analysis.tasks import TaskTable
 from passkwh.errors import UsageError
 
 EXPERIMENTS = ("batch-size", "model-size", "fine-tuning", "awq", "gptq", "granularity", "early-exit", "all")
 NO_DOMAINS = "it needs runs of BigCodeBench, and these tasks have no domains"
-
-NO_EXITS = "no token of these runs leaves early: none was made with an exit rule"
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class Evidence:
     impossible: dict[str, str]
     """Experiments that these runs do not allow, each with the reason."""
     domains: tuple[DomainRow, ...]
+    exits: ExitStudy | None
+    """Runs that leave early, against those that do not; None where there are none, or they were not asked for."""
     power: dict[str, PowerTimeline]
     """Power over time of each configuration's first run."""
     left_out: tuple[str, ...]
@@ -78,8 +79,13 @@ def gather(paths: Sequence[Path], experiment: str, settings: Settings, strict: b
     frames = load(paths)
     everything = compare(frames, strict)
     comparison, left_out = _restrict(everything, experiment, strict)
-    analysis = analyse(comparison, settings)
-    table = task_table(comparison, settings.energy)
+    # Traces are thinned by DuckDB, beside Python: on the second core while the analysis is on the first.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        timelines = {c.label: beside.submit(power_timeline, comparison.frames.runs[c.runs[0]])
+                     for c in comparison.configurations}  # fmt: skip
+        table, draws = resample(comparison, settings)
+        analysis = conclude(comparison, settings, table, draws)
+        power = {label: timeline.result() for label, timeline in timelines.items()}
     found: dict[ExperimentName, Experiment] = {}
     impossible: dict[str, str] = {}
     for name in DESIGNS:
@@ -89,27 +95,29 @@ def gather(paths: Sequence[Path], experiment: str, settings: Settings, strict: b
             except UsageError:
                 impossible[name] = f"it needs runs of {DESIGNS[name].needs}, and these hold none"
     domains = by_domain(comparison, settings.energy, seed=settings.seed, level=settings.level)
-    if not any(run.manifest.spec.exit or run.summary.mean_exit_layer is not None for run in comparison.frames.runs):
-        impossible["early-exit"] = NO_EXITS
-        if experiment == "early-exit":
-            raise UsageError(f"experiment early-exit: {NO_EXITS}; make some with bench run --exit")
+    leaving: ExitStudy | None = None
+    if experiment in ("all", "early-exit"):
+        try:
+            leaving = study(comparison.frames)
+        except UsageError as error:
+            if experiment == "early-exit":
+                raise
+            impossible["early-exit"] = str(error)
     if not domains:
         impossible["granularity"] = NO_DOMAINS
         if experiment == "granularity":
             raise UsageError(f"experiment granularity: {NO_DOMAINS}")
-    draws = draw(table, settings.resamples, settings.seed, usual_ks(table)) if found else None
     return Evidence(
         experiment=experiment,
         comparison=comparison,
         analysis=analysis,
         table=table,
         experiments=found,
-        changes={}
-        if draws is None
-        else {name: changes(e, table, draws, settings.margin, settings.level) for name, e in found.items()},
+        changes={name: changes(e, table, draws, settings.margin, settings.level) for name, e in found.items()},
         impossible=impossible,
         domains=domains,
-        power={c.label: power_timeline(comparison.frames.runs[c.runs[0]]) for c in comparison.configurations},
+        exits=leaving,
+        power=power,
         left_out=left_out,
     )
 

@@ -11,7 +11,7 @@ import pandas as pd
 from passkwh.reports.thesis.content import FigureBlock, Missing
 from passkwh.reports.thesis.draft import Drawing, EnergyUnit
 from passkwh.reports.thesis.evidence import Evidence
-from passkwh.reports.thesis.figures.theme import ACCENT, BLUE, GREY, WIDTH, rows, themed
+from passkwh.reports.thesis.figures.theme import ACCENT, BLUE, GREY, WIDTH, Sheet
 from passkwh.reports.thesis.words import scaled
 
 MOST_PAIRED = 40
@@ -41,8 +41,10 @@ def measures(
         return Missing(what="Measures side by side", reason="no configuration has an energy or a pass@1")
     data = pd.DataFrame(found)
     titles = [title for _, _, title in told if title in set(data["measure"])]
+    sheet = Sheet()
     panels = [
-        _panel(data[data["measure"] == t], list(labels), t, i == 0, bool(references)) for i, t in enumerate(titles)
+        _panel(sheet, data[data["measure"] == t], list(labels), t, i == 0, bool(references))
+        for i, t in enumerate(titles)
     ]
     width = (WIDTH - 260) // len(panels)
     chart = alt.hconcat(*(p.properties(width=width, height=alt.Step(17)) for p in panels), spacing=16)
@@ -50,16 +52,16 @@ def measures(
         name=name, title="Energy, accuracy and accuracy per energy",
         caption=f"Points with {evidence.analysis.settings.level:.0%} intervals over tasks.",
     )  # fmt: skip
-    return Drawing(block, themed(chart), data)
+    return Drawing(block, sheet.specification(chart), data)
 
 
-def _panel(data: pd.DataFrame, labels: list[str], title: str, first: bool, roles: bool) -> alt.LayerChart:
+def _panel(sheet: Sheet, data: pd.DataFrame, labels: list[str], title: str, first: bool, roles: bool) -> alt.LayerChart:
     axis = alt.Axis(grid=True, ticks=False, labels=first, labelLimit=220)
     scale = alt.Scale(zero=False, nice=True)
     roles_scale = alt.Scale(domain=["its family's reference", "compared with it"], range=[GREY, BLUE])
     legend = alt.Legend(orient="top", title=None) if first and roles else None
     colour = alt.Color("role:N", scale=roles_scale, legend=legend) if roles else alt.value(BLUE)
-    base = alt.Chart(rows(data)).encode(
+    base = alt.Chart(sheet.rows(data)).encode(
         y=alt.Y("configuration:N", sort=labels, scale=alt.Scale(domain=labels), title=None, axis=axis), color=colour
     )
     rule = base.mark_rule(strokeWidth=1.8).encode(
@@ -86,7 +88,8 @@ def pair_matrix(evidence: Evidence) -> Drawing | Missing:
     data = pd.DataFrame(found)
     size = max(16, min(34, (WIDTH - 220) // len(labels)))
     most = float(data["log2"].abs().max()) or 1.0
-    base = alt.Chart(rows(data)).encode(
+    sheet = Sheet()
+    base = alt.Chart(sheet.rows(data)).encode(
         x=alt.X("b:N", sort=labels, title="compared with",
                 axis=alt.Axis(orient="top", labelAngle=-55, ticks=False, domain=False, labelLimit=220)),
         y=alt.Y("a:N", sort=labels, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=220)),
@@ -105,4 +108,8 @@ def pair_matrix(evidence: Evidence) -> Drawing | Missing:
         caption="Row over column, ratio of geometric means over tasks: blue, the row uses less; red, more. A dot: not "
         "told apart (Wilcoxon, Holm over all pairs).",
     )  # fmt: skip
-    return Drawing(block, themed(chart), data[["a", "b", "ratio", "alike"]].rename(columns={"alike": "not_told_apart"}))
+    return Drawing(
+        block,
+        sheet.specification(chart),
+        data[["a", "b", "ratio", "alike"]].rename(columns={"alike": "not_told_apart"}),
+    )

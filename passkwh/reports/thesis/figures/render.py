@@ -33,7 +33,7 @@ def pictures(drawings: Mapping[str, Drawing]) -> dict[str, Picture]:
 
 def _picture(name: str, drawing: Drawing) -> Picture:
     version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
-    svg = vl_convert.vegalite_to_svg(drawing.chart.to_json(validate=False), vl_version=version)
+    svg = vl_convert.vegalite_to_svg(drawing.specification, vl_version=version)
     return Picture(svg, _inline(svg, name, drawing.block.title), vl_convert.svg_to_png(svg, scale=PNG_SCALE))
 
 

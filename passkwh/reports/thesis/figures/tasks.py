@@ -9,7 +9,7 @@ import pandas as pd
 from passkwh.reports.thesis.content import FigureBlock, Missing
 from passkwh.reports.thesis.draft import Drawing
 from passkwh.reports.thesis.evidence import NO_DOMAINS, Evidence
-from passkwh.reports.thesis.figures.theme import BLUE, CATEGORIES, INK, SOFT, WIDTH, rows, themed
+from passkwh.reports.thesis.figures.theme import BLUE, CATEGORIES, INK, SOFT, WIDTH, Sheet
 
 MOST_DOTS = 2500
 """More tasks x configurations are drawn as lines: a dot each would fill the page's file."""
@@ -34,7 +34,8 @@ def energy_per_task(evidence: Evidence) -> Drawing | Missing:
         return Missing(what="Energy per task", reason="no task has a positive energy", after="thesis, figure 4.6")
     few = len(table.labels) <= 3
     width, height = (WIDTH - 100, 130) if few else (WIDTH // 2 - 60, 64)
-    base = alt.Chart(rows(positive[["configuration", "place", "energy_j"]]))
+    sheet = Sheet()
+    base = alt.Chart(sheet.rows(positive[["configuration", "place", "energy_j"]]))
     dots = len(positive) <= MOST_DOTS
     marks = base.mark_circle(size=14, opacity=0.75, color=BLUE) if dots else base.mark_line(strokeWidth=0.5, color=BLUE)
     chart = marks.encode(
@@ -49,7 +50,7 @@ def energy_per_task(evidence: Evidence) -> Drawing | Missing:
         caption=f"{evidence.analysis.settings.energy.capitalize()} energy of generating and scoring, mean of repeats, "
         "on one logarithmic scale; lower is better.",
     )  # fmt: skip
-    return Drawing(block, themed(chart), data)
+    return Drawing(block, sheet.specification(chart), data)
 
 
 def tasks_by_domain(evidence: Evidence) -> Drawing | Missing:
@@ -59,8 +60,9 @@ def tasks_by_domain(evidence: Evidence) -> Drawing | Missing:
     own = [row for row in evidence.domains if row.label == evidence.domains[0].label]
     data = pd.DataFrame([{"domain": row.domain, "tasks": row.tasks, "share": row.share} for row in own])
     order = list(data.sort_values("tasks", ascending=False)["domain"])
+    sheet = Sheet()
     chart = (
-        alt.Chart(rows(data))
+        alt.Chart(sheet.rows(data))
         .mark_bar(color=BLUE, height=14)
         .encode(y=alt.Y("domain:N", title=None, sort=order), x=alt.X("tasks:Q", title="tasks"))
         .properties(width=WIDTH - 220, height=alt.Step(24))
@@ -69,7 +71,7 @@ def tasks_by_domain(evidence: Evidence) -> Drawing | Missing:
         name="tasks_by_domain", title="Tasks by domain", after="thesis, figure 4.7",
         caption=f"Of {evidence.analysis.tasks} tasks; one that uses libraries of several domains counts in each.",
     )  # fmt: skip
-    return Drawing(block, themed(chart), data)
+    return Drawing(block, sheet.specification(chart), data)
 
 
 def energy_by_domain(evidence: Evidence, per: str) -> Drawing | Missing:
@@ -95,18 +97,22 @@ def energy_by_domain(evidence: Evidence, per: str) -> Drawing | Missing:
     scale = alt.Scale(type="log" if log else "linear", zero=False, nice=True)
     title = f"J per {per} — lower is better"
     many = len(evidence.labels) > MOST_COLOURS
-    chart = _panels(data, evidence, scale, title) if many else _coloured(data, evidence, scale, title)
+    sheet = Sheet()
+    values = sheet.rows(data)
+    chart = (_panels if many else _coloured)(values, evidence, list(dict.fromkeys(data["domain"])), scale, title)
     block = FigureBlock(
         name=f"energy_per_{per}_by_domain", title=what, after=f"thesis, figure {number}",
         caption="Means with intervals over the domain's tasks." + (" Logarithmic scale." if log else ""),
     )  # fmt: skip
-    return Drawing(block, themed(chart), data)
+    return Drawing(block, sheet.specification(chart), data)
 
 
-def _coloured(data: pd.DataFrame, evidence: Evidence, scale: alt.Scale, title: str) -> alt.LayerChart:
+def _coloured(
+    values: dict[str, str], evidence: Evidence, domains: list[str], scale: alt.Scale, title: str
+) -> alt.LayerChart:
     labels = list(evidence.labels)
-    base = alt.Chart(rows(data)).encode(
-        y=alt.Y("domain:N", title=None, axis=alt.Axis(grid=True, bandPosition=0.5)),
+    base = alt.Chart(values).encode(
+        y=alt.Y("domain:N", sort=domains, title=None, axis=alt.Axis(grid=True, bandPosition=0.5)),
         yOffset=alt.YOffset("configuration:N", sort=labels),
         color=alt.Color("configuration:N", sort=labels, title=None, legend=alt.Legend(orient="top", columns=3),
                         scale=alt.Scale(domain=labels, range=list(CATEGORIES[: len(labels)]))),
@@ -116,9 +122,10 @@ def _coloured(data: pd.DataFrame, evidence: Evidence, scale: alt.Scale, title: s
     return alt.layer(rule, dots).properties(width=WIDTH - 220, height=alt.Step(11 if len(labels) > 2 else 14))
 
 
-def _panels(data: pd.DataFrame, evidence: Evidence, scale: alt.Scale, title: str) -> alt.FacetChart:
+def _panels(
+    values: dict[str, str], evidence: Evidence, domains: list[str], scale: alt.Scale, title: str
+) -> alt.FacetChart:
     labels = list(evidence.labels)
-    domains = list(dict.fromkeys(data["domain"]))
     base = alt.Chart().encode(
         y=alt.Y("configuration:N", sort=labels, title=None, axis=alt.Axis(grid=True, ticks=False))
     )
@@ -129,7 +136,7 @@ def _panels(data: pd.DataFrame, evidence: Evidence, scale: alt.Scale, title: str
     dots = base.mark_point(filled=True, size=30, opacity=1, color=INK).encode(x="value:Q")
     width = (WIDTH - 210 - 12 * len(domains)) // max(len(domains), 1)
     return (
-        alt.layer(rule, dots, data=rows(data))
+        alt.layer(rule, dots, data=values)
         .properties(width=width, height=alt.Step(15))
         .facet(column=alt.Column("domain:N", title=title, sort=domains, spacing=12,
                header=alt.Header(labelFontSize=11, titleOrient="bottom")),

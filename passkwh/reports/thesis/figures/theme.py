@@ -21,8 +21,28 @@ WIDTH = 860
 """Width that a figure has on the page, in pixels."""
 
 
-def themed(chart: Any) -> Any:
-    """A chart in the report's look."""
+class Sheet:
+    """The values of one figure's charts, by name.
+
+    They stay out of the charts until the specification is written: Altair copies a chart's content with every step of
+    putting charts together, and checks each value.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[dict[str, Any]]] = {}
+
+    def rows(self, frame: pd.DataFrame) -> dict[str, str]:
+        """A frame as a chart's data; missing values become null."""
+        name = f"rows-{len(self._values)}"
+        self._values[name] = json.loads(frame.to_json(orient="records", double_precision=15))
+        return {"name": name}
+
+    def specification(self, chart: Any) -> dict[str, Any]:
+        """The chart as Vega-Lite in the report's look, with its values."""
+        return {**_themed(chart).to_dict(validate=False), "datasets": self._values}
+
+
+def _themed(chart: Any) -> Any:
     axis = {
         "labelColor": SOFT, "titleColor": INK, "gridColor": LINE, "domainColor": LINE, "tickColor": LINE,
         "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8, "labelLimit": 320,
@@ -35,8 +55,3 @@ def themed(chart: Any) -> Any:
     return chart.configure(background=PAPER, font=FONT, padding=8, aria=False).configure_axis(**axis).configure_legend(
         **legend
     ).configure_header(**header).configure_view(stroke=LINE).configure_title(color=INK)  # fmt: skip
-
-
-def rows(frame: pd.DataFrame) -> dict[str, Any]:
-    """Values of a chart, missing ones null. A plain dictionary: Altair would check each value against its schema."""
-    return {"values": json.loads(frame.to_json(orient="records", double_precision=15))}

@@ -12,7 +12,7 @@ from passkwh.reports.thesis.content import FigureBlock, Missing
 from passkwh.reports.thesis.draft import Drawing, EnergyUnit
 from passkwh.reports.thesis.evidence import Evidence
 from passkwh.reports.thesis.figures.labels import Box, Point, place
-from passkwh.reports.thesis.figures.theme import ACCENT, BLUE, GREY, INK, SOFT, rows, themed
+from passkwh.reports.thesis.figures.theme import ACCENT, BLUE, GREY, INK, SOFT, Sheet
 from passkwh.reports.thesis.words import scaled
 
 SIZE = (780, 460)
@@ -46,10 +46,11 @@ def tradeoff(evidence: Evidence, unit: EnergyUnit) -> Drawing | Missing:
         "energy:Q",
         title=f"energy of one run, {unit.name} — lower is better",
         scale=x.scale(),
-        axis=alt.Axis(grid=False),
+        axis=alt.Axis(grid=False, tickCount=7),
     )
-    ey = alt.Y("pass_at_1:Q", title="pass@1 — higher is better", scale=y.scale())
-    dots = alt.Chart(rows(data))
+    ey = alt.Y("pass_at_1:Q", title="pass@1 — higher is better", scale=y.scale(), axis=alt.Axis(tickCount=8))
+    sheet = Sheet()
+    dots = alt.Chart(sheet.rows(data))
     bars = dots.mark_rule(color=GREY, strokeWidth=1.2, opacity=0.7)
     colour = alt.Color(
         "place:N", title=None, legend=alt.Legend(orient="top"),
@@ -58,14 +59,14 @@ def tradeoff(evidence: Evidence, unit: EnergyUnit) -> Drawing | Missing:
     layers = [
         bars.encode(x="energy_low:Q", x2="energy_high:Q", y=ey),
         bars.encode(x=ex, y="pass_at_1_low:Q", y2="pass_at_1_high:Q"),
-        alt.Chart(rows(data[data["on"]].sort_values("energy")))
+        alt.Chart(sheet.rows(data[data["on"]].sort_values("energy")))
         .mark_line(interpolate="step-after", color=ACCENT, strokeDash=[5, 4], strokeWidth=1.3)
         .encode(x=ex, y=ey, order="energy:Q"),
-        alt.Chart(rows(labels[labels["far"]])).mark_rule(color=SOFT, strokeWidth=0.6)
+        alt.Chart(sheet.rows(labels[labels["far"]])).mark_rule(color=SOFT, strokeWidth=0.6)
         .encode(x="energy:Q", y="pass_at_1:Q", x2="near:Q", y2="y:Q"),
         dots.mark_point(filled=True, size=70, opacity=1).encode(x=ex, y=ey, color=colour),
         *(
-            alt.Chart(rows(labels[labels["before"] == before]))
+            alt.Chart(sheet.rows(labels[labels["before"] == before]))
             .mark_text(align="right" if before else "left", baseline="middle", fontSize=11, color=INK)
             .encode(x="x:Q", y="y:Q", text="name:N")
             for before in (False, True)
@@ -77,7 +78,7 @@ def tradeoff(evidence: Evidence, unit: EnergyUnit) -> Drawing | Missing:
     caption += f" Without room for a name: {', '.join(unnamed)}; see the table." if unnamed else ""
     block = FigureBlock(name="tradeoff", title=WHAT, caption=caption, after="thesis, figure 4.12")
     chart = alt.layer(*layers).properties(width=SIZE[0], height=SIZE[1])
-    return Drawing(block, themed(chart), data.drop(columns=["on"]))
+    return Drawing(block, sheet.specification(chart), data.drop(columns=["on"]))
 
 
 def _lines(data: pd.DataFrame, at: list[Point], x: _Axis, y: _Axis) -> list[Box]:

@@ -87,7 +87,7 @@ def _places(item: str, sections: Sequence[Section]) -> Iterator[str]:
 
 def _covers(thesis: str | None, item: str) -> bool:
     """Whether a table with the layout of the thesis's table ``thesis`` is (one of) ``item``."""
-    return thesis is not None and re.sub(r"^thesis, tables? ", "", item) == thesis
+    return thesis is not None and thesis in (item, re.sub(r"^thesis, tables? ", "", item))
 
 
 def _reasons(item: str, sections: Sequence[Section]) -> Iterator[str]:
