@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from passkwh.cli.output import note, print_json
-from passkwh.errors import UsageError
+from passkwh.errors import MissingExtra, UsageError
 
 EXIT_HELP = "Rule by which tokens leave early: fixed:LAYER, agent:T, confidence:T, entropy:T or oracle."
 
@@ -38,15 +38,23 @@ def serve(
     """Serve a model to editors: /api/generate (llm-vscode, Ollama), /v1/completions (OpenAI), /metrics."""
     from passkwh import adapters
     from passkwh.adapters import early_exit
-    from passkwh.serve.limits import Limits
-    from passkwh.serve.server import bind, check_installed, is_loopback, url
-    from passkwh.serve.server import serve as serve_model
+    from passkwh.harness.meter import open_meter
 
-    check_installed()
-    bound = bind(host, port)
-    if not is_loopback(bound):
+    try:
+        from passkwh.serve import server
+        from passkwh.serve.service import start_service
+    except ImportError as error:
+        if (error.name or "").split(".")[0] in ("fastapi", "prometheus_client", "starlette", "uvicorn"):
+            raise MissingExtra("the completion endpoint", "serve") from None
+        raise
+    from passkwh.serve.limits import Limits
+
+    bound = server.bind(host, port)
+    if not server.is_loopback(bound):
         note(f"warning: {host} can be reached from other machines, and there is no password: anyone may use the model")
     limits = Limits(max_body_bytes, max_prompt_tokens, max_new_tokens, max_queue, timeout_s, batch_size)
+    for channel in open_meter(meter):  # a mistake shows before the model is loaded
+        channel.close()
     rule = _rule(exit, exit_bundle)
     resolved = adapters.resolve(model, quant)
     if rule is not None:
@@ -55,8 +63,8 @@ def serve(
     adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens)
     note("loading the model")
     adapter = adapters.load(checkpoint, exit=rule)
-    name = Path(checkpoint.location).name if checkpoint.source == "local" else model
-    address = url(bound)
+    name = checkpoint.location if checkpoint.source == "local" else model.rpartition("#")[2]
+    address = server.url(bound)
 
     def ready() -> None:
         if as_json:
@@ -64,15 +72,15 @@ def serve(
             print_json(
                 {
                     "url": address, "model": name, "adapter": info.adapter, "quant": info.quant, "device": info.device,
-                    "loopback": is_loopback(bound),
+                    "loopback": server.is_loopback(bound),
                 }
             )  # fmt: skip
         else:
             print(f"serving {name} at {address} (Ctrl-C ends it)", flush=True)
 
-    serve_model(
-        bound, adapter, (name, model), limits, rule=rule, meter=meter, idle_s=idle_s, always_usage=usage, ready=ready
-    )
+    names = (name, model)
+    service = start_service(adapter, names, limits, rule=rule, meter=meter, idle_s=idle_s, always_usage=usage)
+    server.serve(bound, service, ready)
     note("stopped")
 
 

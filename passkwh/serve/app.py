@@ -160,7 +160,9 @@ async def _ollama(service: Service, request: Request, ask: Ask) -> Response:
         return JSONResponse(await end(finished[0].text, finished))
     exchange = _exchange(service, request, ask)
     written = lines(exchange.events(service.engine))
-    return await _stream(request, exchange, written, NDJSON, lambda refused: _ndjson({"error": refused.message}))
+    return await _stream(
+        service, request, exchange, written, NDJSON, lambda refused: _ndjson({"error": refused.message})
+    )
 
 
 async def _openai(service: Service, request: Request, ask: Ask, counts: bool, is_chat: bool) -> Response:
@@ -190,11 +192,16 @@ async def _openai(service: Service, request: Request, ask: Ask, counts: bool, is
         return JSONResponse(openai_api.answer(head, finished, await _extension(service, ask, finished), is_chat))
     exchange = _exchange(service, request, ask)
     written = parts(exchange.events(service.engine))
-    return await _stream(request, exchange, written, EVENTS, lambda refused: _event(openai_api.error(refused)))
+    return await _stream(service, request, exchange, written, EVENTS, lambda refused: _event(openai_api.error(refused)))
 
 
 async def _stream(
-    request: Request, exchange: Exchange, written: Written, media_type: str, refusal: Callable[[Refused], str]
+    service: Service,
+    request: Request,
+    exchange: Exchange,
+    written: Written,
+    media_type: str,
+    refusal: Callable[[Refused], str],
 ) -> Response:
     """A streamed response, begun only when there is something to say: a refusal before that gets its own status."""
     first = await while_connected(request, _next(written))
@@ -205,6 +212,7 @@ async def _stream(
             async for piece in written:
                 yield piece
         except Refused as refused:  # the status has gone out: all that can be done is to say so
+            service.metrics.refused(refused.reason)
             yield refusal(refused)
         finally:
             exchange.cancel()

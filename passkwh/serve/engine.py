@@ -151,15 +151,18 @@ class Engine:
 
     def submit(self, rows: Sequence[Row]) -> None:
         """Queue all of ``rows`` or none; Refused (503) where there is no room, with when to try again."""
+        limit = self._limits.queue
+        if len(rows) > limit:
+            raise Refused(400, f"{len(rows)} completions are more than this server's queue of {limit} holds", "invalid")
         with self._change:
             if self._stopping:
                 raise _stopping()
             self._waiting = deque(row for row in self._waiting if not row.cancelled)
-            if len(self._waiting) + len(rows) > self._limits.queue:
+            if len(self._waiting) + len(rows) > limit:
                 raise Refused(
                     503,
                     f"{len(self._waiting)} completions wait already and {len(rows)} more would exceed this server's "
-                    f"limit of {self._limits.queue}: try again later",
+                    f"limit of {limit}: try again later",
                     "queue_full",
                     retry_after_s=RETRY_AFTER_S,
                 )

@@ -135,4 +135,4 @@ async def extension(finished: list[Finished], ledger: Ledger) -> dict[str, Any]:
                 energies.append((await asyncio.wrap_future(row.energy))[row.place])
         except TimeoutError:
             energies.append(usage.missing(ledger.channels, f"not known within {ENERGY_WAIT_S:g} s of the answer"))
-    return usage.extension(finished, energies, ledger.channels)
+    return usage.extension(finished, energies, ledger.channels, ledger.no_energy)

@@ -21,10 +21,13 @@ from passkwh.harness.meter.attribution import split, token_weights
 from passkwh.harness.meter.recorder import Recorder
 from passkwh.harness.meter.registry import open_meter
 from passkwh.harness.meter.trace import Trace
-from passkwh.records import ChannelInfo, Energy, IdleBaseline, Window
+from passkwh.harness.sight import no_energy, seen
+from passkwh.records import ChannelInfo, Energy, IdleBaseline, MeterInfo, ModelInfo, Window
 from passkwh.serve.engine import RowEnergy
 from passkwh.units import s_to_ns
 
+INTERVAL_S = 0.02
+"""Time between readings of every channel."""
 SETTLE_S = 0.3
 """After its end a batch waits so long for its energy: slow counters step every 0.1 s, and two steps are wanted."""
 CONTEXT_S = 10.0
@@ -43,11 +46,18 @@ class _Entry:
 
 
 class Ledger:
-    """Meters from ``start`` to ``stop``. ``keep_s`` is the longest a batch can take; ``tell`` hears of every batch."""
+    """Meters ``model`` from ``start`` to ``stop``.
 
-    def __init__(self, meter: str, keep_s: float, tell: Callable[[ChannelInfo, Energy], None]) -> None:
+    ``keep_s`` is the longest a batch can take; ``tell`` hears of every batch's energy on every channel.
+    """
+
+    def __init__(
+        self, meter: str, model: ModelInfo, keep_s: float, tell: Callable[[ChannelInfo, Energy], None]
+    ) -> None:
         self._channels = open_meter(meter)
-        self.channels: tuple[ChannelInfo, ...] = tuple(channel.info for channel in self._channels)
+        self.channels = seen([channel.info for channel in self._channels], model)
+        self.no_energy = no_energy(MeterInfo(name=meter, interval_s=INTERVAL_S, channels=self.channels), model)
+        """Why there is none, where no channel counts."""
         self.idle: dict[str, IdleBaseline] = {
             info.name: IdleBaseline(channel=info.name, mean_w=None, reason="no idle baseline (--idle-s 0)")
             for info in self.channels
@@ -56,7 +66,7 @@ class Ledger:
         self._tell = tell
         self._tables: deque[pa.Table] = deque()
         self._tables_lock = threading.Lock()
-        self._recorder = Recorder(self._channels, self._take, session=0)
+        self._recorder = Recorder(self._channels, self._take, session=0, interval_s=INTERVAL_S)
         self._due: deque[_Entry] = deque()
         self._change = threading.Condition()
         self._stopping = False

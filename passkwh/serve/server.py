@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
 
-from passkwh.adapters.base import Adapter
-from passkwh.errors import MissingExtra, UsageError
-from passkwh.serve.limits import Limits
+import uvicorn
 
-MAX_CONNECTIONS = 1024
+from passkwh.errors import UsageError
+from passkwh.serve.app import make_app
+from passkwh.serve.service import Service
+
+MAX_CONNECTIONS = 256
 SHUTDOWN_S = 5
 """Answers that are under way get so long to go out once the server is told to stop."""
-
-
-def check_installed() -> None:
-    """MissingExtra unless the libraries of the service are installed."""
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError:
-        raise MissingExtra("the completion endpoint", "serve") from None
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -53,42 +46,40 @@ def url(bound: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def serve(
-    bound: socket.socket,
-    adapter: Adapter,
-    names: tuple[str, ...],
-    limits: Limits,
-    *,
-    rule: str | None,
-    meter: str,
-    idle_s: float,
-    always_usage: bool,
-    ready: Callable[[], None],
-) -> None:
-    """Serve until interrupted (Ctrl-C or SIGTERM); ``ready`` is called when requests are answered."""
-    import uvicorn
+class Server(uvicorn.Server):
+    """uvicorn, with a word when it answers and an engine that is stopped before connections are."""
 
-    from passkwh.serve.app import make_app
-    from passkwh.serve.service import start_service
+    def __init__(self, service: Service, ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                make_app(service),
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                limit_concurrency=MAX_CONNECTIONS,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+            )
+        )
+        self._service = service
+        self._ready = ready
 
-    class Announced(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                ready()
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
-    service = start_service(adapter, names, limits, rule=rule, meter=meter, idle_s=idle_s, always_usage=always_usage)
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; the engine first, so that every request has its answer and no connection is waited for."""
+        await asyncio.to_thread(self._service.engine.stop)
+        await super().shutdown(sockets)
+
+
+def serve(bound: socket.socket, service: Service, ready: Callable[[], None]) -> None:
+    """Serve until interrupted (Ctrl-C or SIGTERM), then stop the service; ``ready`` is called when it answers."""
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        config = uvicorn.Config(
-            make_app(service),
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=SHUTDOWN_S,
-        )
-        Announced(config).run(sockets=[bound])
+        Server(service, ready).run(sockets=[bound])
     except KeyboardInterrupt:
         pass  # how a server is told to stop
     finally:

@@ -49,7 +49,7 @@ def start_service(
     """A running service; returns when the idle baseline has been taken. UsageError for a meter that is not here."""
     rules = Rules(rule)
     metrics = Metrics(names[0], adapter.info, lambda: engine.waiting(), limits.queue)
-    ledger = Ledger(meter, limits.timeout_s, metrics.energy)
+    ledger = Ledger(meter, adapter.info, limits.timeout_s, metrics.energy)
 
     def book(start_ns: int, end_ns: int, tokens: Sequence[tuple[int, int]]) -> Future[list[RowEnergy]]:
         metrics.generated(len(tokens), sum(prompt for prompt, _ in tokens), sum(made for _, made in tokens))

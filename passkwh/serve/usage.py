@@ -17,9 +17,9 @@ METHOD = (
 
 
 def extension(
-    finished: Sequence[Finished], energies: Sequence[RowEnergy], channels: Sequence[ChannelInfo]
+    finished: Sequence[Finished], energies: Sequence[RowEnergy], channels: Sequence[ChannelInfo], no_energy: str
 ) -> dict[str, Any]:
-    """Time, energy and exit layers of an answer's completions together."""
+    """Time, energy and exit layers of an answer's completions together; ``no_energy``: why, where no channel counts."""
     first_ns = [row.completion.first_token_ns for row in finished]
     start_ns = min(row.start_ns for row in finished)
     known = [ns for ns in first_ns if ns is not None]
@@ -30,7 +30,7 @@ def extension(
             "first_token_s": ns_to_s(min(known) - start_ns) if known else None,
             "batch_size": max(row.batch_size for row in finished),
         },
-        "energy": energy_of(energies, channels),
+        "energy": energy_of(energies, channels, no_energy),
         "exit_layers": exit_layers(finished),
     }
 
@@ -41,14 +41,14 @@ def exit_layers(finished: Sequence[Finished]) -> list[list[int]] | None:
     return None if any(row is None for row in layers) else [list(row) for row in layers if row is not None]
 
 
-def energy_of(energies: Sequence[RowEnergy], channels: Sequence[ChannelInfo]) -> dict[str, Any]:
+def energy_of(energies: Sequence[RowEnergy], channels: Sequence[ChannelInfo], no_energy: str) -> dict[str, Any]:
     """Joules of the counted channels together and of every channel, each with where it comes from."""
     by_channel = {info.name: add(row[info.name] for row in energies) for info in channels}
     counted = [info for info in channels if info.counted]
     total = (
         add(by_channel[info.name] for info in counted)
         if counted
-        else Energy(gross_j=None, net_j=None, reason="the meter has no channel that counts")
+        else Energy(gross_j=None, net_j=None, reason=no_energy)
     )
     kinds = {info.provenance for info in counted}
     return {
