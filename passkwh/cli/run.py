@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,29 +129,39 @@ def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
     if as_json:
         print_json(results[0] if len(plans) == 1 else {"runs": results})
         return
-    print_table(
-        table(
-            None,
-            ["run", "tasks", "pass@1", "energy", "provenance", "pass@kWh", "solved/kWh", "J/token", "tokens/s"],
-            [
-                [
-                    r["run_dir"],
-                    str(r["tasks"]),
-                    number(r["pass_at_k"].get("1")),
-                    number(r["gross_energy_j"], 4, "J"),
-                    r["provenance"],
-                    number(r["pass_at_kwh"]),
-                    number(r["solved_per_kwh"]),
-                    number(r["joules_per_token"]),
-                    number(r["tokens_per_s"]),
-                ]
-                for r in results
-            ],
-            right=[1, 2, 3, 5, 6, 7, 8],
-        )
-    )
+    _show_results(results)
     if results:
         note("next: bench report " + " ".join(r["run_dir"] for r in results))
+
+
+def _show_results(results: list[dict[str, Any]]) -> None:
+    """Print headlines, a line a run; of benchmarks without verdicts also each metric, alone and per kilowatt-hour."""
+    judged = [r for r in results if r["pass_at_k"]]
+    columns: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+        ("tasks", lambda r: str(r["tasks"])),
+        ("energy", lambda r: number(r["gross_energy_j"], 4, "J")),
+        ("provenance", lambda r: r["provenance"]),
+        ("J/token", lambda r: number(r["joules_per_token"])),
+        ("tokens/s", lambda r: number(r["tokens_per_s"])),
+    ]
+    if judged:
+        columns[1:1] = [("pass@1", lambda r: number(r["pass_at_k"].get("1")))]
+        columns[4:4] = [
+            ("pass@kWh", lambda r: number(r["pass_at_kwh"])), ("solved/kWh", lambda r: number(r["solved_per_kwh"])),
+        ]  # fmt: skip
+    if any(r["mean_exit_layer"] is not None for r in results):
+        columns.append(("mean exit layer", lambda r: number(r["mean_exit_layer"])))
+    names = ["run", *(name for name, _ in columns)]
+    rows = [[r["run_dir"], *(show(r) for _, show in columns)] for r in results]
+    print_table(
+        table(None, names, rows, right=[i for i, name in enumerate(names) if name not in ("run", "provenance")])
+    )
+    for r in results:
+        if r["metrics_per_kwh"]:
+            values = [
+                [name, number(r["metrics"][name]), number(per_kwh)] for name, per_kwh in r["metrics_per_kwh"].items()
+            ]
+            print_table(table(r["run_dir"], ["metric", "value", "per kWh"], values, right=[1, 2]))
 
 
 def _show_plans(plans: list[Plan], as_json: bool) -> None:

@@ -8,12 +8,16 @@ import pytest
 from transformers import AutoTokenizer
 
 from passkwh.benchmarks.completion.data import embedded_files
+from passkwh.cli.output import number
+from passkwh.cli.run import _show_results
 from passkwh.harness.store import RunFolder
 from tests.conftest import Bench, last_json
 
 
 @pytest.mark.slow
-def test_a_run_is_the_papers_task_and_reports_quality_per_kwh(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:
+def test_a_run_is_the_papers_task_and_reports_quality_per_kwh(
+    bench: Bench, tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     common = ["--benchmark", "py150", "--meter", "simulated:steady", "--idle-s", 0.3, "--out", tmp_path, "--json"]
     result = bench("run", "--model", tiny_llama, "--limit", 4, "--batch-size", 2, *common)
     summary = last_json(result)
@@ -38,6 +42,13 @@ def test_a_run_is_the_papers_task_and_reports_quality_per_kwh(bench: Bench, tiny
     assert set(summary["metrics"]) - set(summary["metrics_per_kwh"]) == {"levenshtein", "files_skipped"}
     for name, value in summary["metrics_per_kwh"].items():
         assert value == pytest.approx(summary["metrics"][name] / summary["energy_kwh"])
+    _show_results([summary])
+    shown = capsys.readouterr().out
+    assert "pass@1" not in shown, "there are no verdicts"
+    for name, value in summary["metrics_per_kwh"].items():
+        (line,) = [line for line in shown.splitlines() if line.startswith(f"│ {name} ")]
+        assert number(summary["metrics"][name]) in line
+        assert number(value) in line
 
 
 def test_wrong_use_of_the_benchmark_is_one_line(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:
