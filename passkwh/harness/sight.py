@@ -53,7 +53,7 @@ def notes(meter: MeterInfo, model: ModelInfo) -> Iterator[str]:
                     else "attach a meter to that machine (--meter http://...), or run `bench run` there"
                 )
             )
-        elif channel.scope == "machine":
+        elif channel.scope == "machine" and channel.counted:
             yield (
                 f"{channel.name} counts all that ran on this machine: the server at {model.device.partition(':')[2]}, "
                 "whatever else it was asked, and this program"

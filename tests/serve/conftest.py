@@ -7,22 +7,57 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from passkwh import adapters
 from passkwh.adapters.base import Adapter, Decoding
+from passkwh.serve.limits import Limits
+from passkwh.serve.server import Server as HttpServer
+from passkwh.serve.server import bind, url
+from passkwh.serve.service import start_service
+
+HTTP = httpx.Client(verify=False, timeout=120)  # certificates would be read for every client, for nothing
+LONG = {"model": "letters", "prompt": "x = 1", "temperature": 0, "max_tokens": 1000, "n": 4}
+"""Work for some seconds: the small model never ends by itself."""
+
+
+def until(wanted: Callable[[], bool]) -> None:
+    """Wait for something that comes true soon."""
+    end_s = time.monotonic() + 120
+    while not wanted():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
 
 
 @dataclass
-class Server:
-    """A running ``bench serve``."""
+class Endpoint:
+    """A served model."""
 
     url: str
+
+    def complete(self, body: dict[str, Any]) -> httpx.Response:
+        """``POST /v1/completions``."""
+        return HTTP.post(f"{self.url}/v1/completions", json=body)
+
+    def figure(self, name: str) -> float:
+        """One of its metrics, 0 before it first counts."""
+        lines = HTTP.get(f"{self.url}/metrics").text.splitlines()
+        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name)), 0.0)
+
+
+@dataclass
+class Server(Endpoint):
+    """A running ``bench serve``."""
+
     process: subprocess.Popen[str]
     log: Path
 
@@ -92,9 +127,39 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(letters: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The small model, served with default limits."""
+    """The small model, served with default limits. It is told to stop while requests run and wait."""
+    told: list[httpx.Response] = []
     with serving(letters, tmp_path_factory.mktemp("serve") / "log", "--meter", "simulated:steady") as found:
         yield found
+        busy = [threading.Thread(target=lambda: told.append(found.complete(LONG))) for _ in range(3)]
+        for thread in busy:
+            thread.start()
+        until(lambda: found.figure("passkwh_queue_length") > 0)
+    for thread in busy:
+        thread.join()
+    assert [(answer.status_code, "stopping" in answer.text) for answer in told] == [(503, True)] * 3
+
+
+@contextmanager
+def hosted(letters: Path, limits: Limits, *, exit: str | None = None, always_usage: bool = False) -> Iterator[Endpoint]:
+    """The small model, served from this process by a server with limits of its own."""
+    adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters)), exit=exit), exit=exit)
+    service = start_service(
+        adapter, ("letters",), limits, rule=exit, meter="simulated:steady", idle_s=0, always_usage=always_usage
+    )
+    bound = bind("127.0.0.1", 0)
+    ready = threading.Event()
+    server = HttpServer(service, ready.set)
+    thread = threading.Thread(target=lambda: server.run(sockets=[bound]))
+    thread.start()
+    try:
+        assert ready.wait(60)
+        yield Endpoint(url(bound))
+    finally:
+        server.should_exit = True
+        thread.join()
+        service.stop()
+        bound.close()
 
 
 @pytest.fixture(scope="session")

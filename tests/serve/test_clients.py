@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import huggingface_hub
 import openai
 import pytest
 from huggingface_hub import InferenceClient
 
 from passkwh.adapters.base import Adapter, Decoding
-from tests.serve.conftest import Server
+from tests.serve.conftest import HTTP, Server
 
 PROMPT = "def area(radius):\n    return "
 
@@ -155,21 +154,21 @@ REQUESTS = {
 @pytest.mark.parametrize("name", REQUESTS)
 def test_llm_vscode(server: Server, direct: Callable[..., str], name: str) -> None:
     backend, path, request_body, key = REQUESTS[name]
-    answer = httpx.post(server.url + path, json=llm_ls(backend, PROMPT, "letters", request_body)).json()
+    answer = HTTP.post(server.url + path, json=llm_ls(backend, PROMPT, "letters", request_body)).json()
     found = answer[key][0]["text"] if key == "choices" else answer[key]
     assert found == direct(PROMPT, 10)
 
 
 def test_llm_vscode_asks_for_energy_in_its_settings(server: Server) -> None:
     asked = llm_ls("huggingface", PROMPT, "", {**TEMPLATE, "usage": True})
-    usage = httpx.post(f"{server.url}/api/generate", json=asked).json()["usage"]
+    usage = HTTP.post(f"{server.url}/api/generate", json=asked).json()["usage"]
     assert usage["completion_tokens"] == 10
     assert usage["energy"]["gross_j"] > 0
 
 
 def test_ollama_streams_unless_told_otherwise(server: Server, direct: Callable[..., str]) -> None:
     asked = {"model": "letters:latest", "prompt": PROMPT, "options": {"num_predict": 30, "temperature": 0}, "raw": True}
-    lines = [json.loads(line) for line in httpx.post(f"{server.url}/api/generate", json=asked).text.splitlines()]
+    lines = [json.loads(line) for line in HTTP.post(f"{server.url}/api/generate", json=asked).text.splitlines()]
     assert len(lines) > 5
     assert "".join(line["response"] for line in lines) == direct(PROMPT, 30)
     assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
@@ -177,5 +176,5 @@ def test_ollama_streams_unless_told_otherwise(server: Server, direct: Callable[.
     assert (last["done_reason"], last["eval_count"], last["prompt_eval_count"]) == ("length", 30, len(PROMPT))
     assert last["total_duration"] > last["eval_duration"] > 0
     templated = {**asked, "raw": False, "stream": False}  # Ollama's default: the prompt is a turn of a chat
-    found = httpx.post(f"{server.url}/api/generate", json=templated).json()["response"]
+    found = HTTP.post(f"{server.url}/api/generate", json=templated).json()["response"]
     assert found == direct(f"<user>{PROMPT}<assistant>", 30)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from passkwh.serve.ask import parse, read_json
 from passkwh.serve.limits import Limits, Refused
 from passkwh.serve.openai_api import CompletionBody, completion
-from tests.serve.conftest import Server
+from tests.serve.conftest import HTTP, Server
 
 GOOD = {"model": "letters", "prompt": "x = 1", "max_tokens": 3, "temperature": 0}
 COMPLETIONS, CHAT, GENERATE = "/v1/completions", "/v1/chat/completions", "/api/generate"
@@ -65,7 +65,7 @@ def said(answer: httpx.Response) -> str:
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_requests(server: Server, name: str) -> None:
     path, body, expected = WRONG[name]
-    answer = httpx.post(server.url + path, content=json.dumps(body))
+    answer = HTTP.post(server.url + path, content=json.dumps(body))
     assert answer.status_code == 400, answer.text
     assert expected in said(answer)
     assert len(said(answer).splitlines()) == 1
@@ -75,18 +75,18 @@ def test_wrong_requests(server: Server, name: str) -> None:
     "raw", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"model": NaN2}', b'{"a": ' + b"9" * 5000 + b"}"]
 )
 def test_bad_json(server: Server, raw: bytes) -> None:
-    answer = httpx.post(server.url + COMPLETIONS, content=raw)
+    answer = HTTP.post(server.url + COMPLETIONS, content=raw)
     assert answer.status_code == 400
     assert "JSON" in said(answer)
 
 
 def test_other_models_paths_and_methods(server: Server) -> None:
-    assert httpx.post(server.url + COMPLETIONS, json={**GOOD, "model": "other"}).status_code == 404
-    assert httpx.post(server.url + GENERATE, json={"model": "other", "prompt": "x"}).status_code == 404
-    assert httpx.post(f"{server.url}/models/other", json={"inputs": "x"}).status_code == 404
-    assert httpx.get(f"{server.url}/v1/models/other").status_code == 404
-    assert httpx.get(f"{server.url}/nothing").status_code == 404
-    assert httpx.get(server.url + COMPLETIONS).status_code == 405
+    assert HTTP.post(server.url + COMPLETIONS, json={**GOOD, "model": "other"}).status_code == 404
+    assert HTTP.post(server.url + GENERATE, json={"model": "other", "prompt": "x"}).status_code == 404
+    assert HTTP.post(f"{server.url}/models/other", json={"inputs": "x"}).status_code == 404
+    assert HTTP.get(f"{server.url}/v1/models/other").status_code == 404
+    assert HTTP.get(f"{server.url}/nothing").status_code == 404
+    assert HTTP.get(server.url + COMPLETIONS).status_code == 405
 
 
 @pytest.mark.parametrize("size", [2**20 + 1, 3 * 2**20])
@@ -94,7 +94,7 @@ def test_other_models_paths_and_methods(server: Server) -> None:
 def test_large_bodies(server: Server, size: int, declared: bool) -> None:
     body = json.dumps({**GOOD, "prompt": "x" * size}).encode()
     content = body if declared else (body[start : start + 65536] for start in range(0, len(body), 65536))
-    answer = httpx.post(server.url + COMPLETIONS, content=content)
+    answer = HTTP.post(server.url + COMPLETIONS, content=content)
     assert answer.status_code == 413
     assert "1048576" in said(answer)
 
@@ -110,8 +110,8 @@ def test_a_huge_body_is_refused_before_it_is_sent(server: Server) -> None:
 
 
 def test_the_server_goes_on(server: Server) -> None:
-    assert httpx.post(server.url + COMPLETIONS, json=GOOD).status_code == 200
-    text = httpx.get(f"{server.url}/metrics").text
+    assert HTTP.post(server.url + COMPLETIONS, json=GOOD).status_code == 200
+    text = HTTP.get(f"{server.url}/metrics").text
     assert 'passkwh_refused_total{reason="invalid"}' in text
     assert "Traceback" not in server.errors()
 

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from passkwh import adapters
 from passkwh.adapters.base import Decoding
-from passkwh.serve.limits import Refused
+from passkwh.serve.limits import Limits, Refused
 from passkwh.serve.rules import Rules
-from tests.serve.conftest import Server, serving
+from tests.serve.conftest import HTTP, Endpoint, hosted
 
 PROMPT = "def area(radius):\n    return "
 
@@ -52,17 +51,16 @@ def test_rules_that_cannot_be(server: str | None, exit: str | None, threshold: f
 
 
 @pytest.fixture(scope="module")
-def leaving(letters: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def leaving(letters: Path) -> Iterator[Endpoint]:
     """The small model, whose tokens leave after its first layer unless a request says otherwise."""
-    log = tmp_path_factory.mktemp("leaving") / "log"
-    with serving(letters, log, "--meter", "simulated:steady", "--exit", "fixed:1,exits=1+2", "--usage") as found:
+    with hosted(letters, Limits(), exit="fixed:1,exits=1+2", always_usage=True) as found:
         yield found
 
 
-def test_the_rule_of_each_request(leaving: Server, letters: Path) -> None:
+def test_the_rule_of_each_request(leaving: Endpoint, letters: Path) -> None:
     def ask(**options: Any) -> dict[str, Any]:
         body = {"inputs": PROMPT, "options": {"num_predict": 12, **options}}
-        found: dict[str, Any] = httpx.post(f"{leaving.url}/api/generate", json=body).json()
+        found: dict[str, Any] = HTTP.post(f"{leaving.url}/api/generate", json=body).json()
         return found
 
     adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters))), exit="fixed:1,exits=1+2")
@@ -82,3 +80,15 @@ def test_the_rule_of_each_request(leaving: Server, letters: Path) -> None:
     assert "has no threshold" in ask(RL_agent_thresh=0.9)["error"]
     assert "can be left after layers" in ask(exit="fixed:9,exits=1+2")["error"]
     assert ask()["generated_text"] == early.text
+
+
+def test_the_threshold_of_each_request(letters: Path) -> None:
+    texts = {}
+    with hosted(letters, Limits(), exit="confidence:0.5,exits=1+2") as sure:
+        for threshold in (0, 1):
+            body = {"inputs": PROMPT, "options": {"num_predict": 12, "RL_agent_thresh": threshold}, "usage": True}
+            answer = HTTP.post(f"{sure.url}/api/generate", json=body).json()
+            texts[threshold] = answer["generated_text"]
+            layers = answer["usage"]["exit_layers"][0]
+            assert set(layers[1:]) == {1 + threshold}  # 0: every exit is sure enough, 1: none is
+    assert texts[0] != texts[1]

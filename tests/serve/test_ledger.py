@@ -1,0 +1,75 @@
+"""Joules of batches while the service runs: what the trace says, split over rows, and missing with a reason."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from passkwh.adapters.base import Adapter
+from passkwh.records import ChannelInfo, Energy
+from passkwh.serve.ledger import Ledger
+from passkwh.serve.usage import energy_of
+
+
+@contextmanager
+def running(meter: str, model: Adapter, idle_s: float = 0) -> Iterator[tuple[Ledger, list[Energy]]]:
+    heard: list[Energy] = []
+
+    def hear(channel: ChannelInfo, energy: Energy) -> None:
+        heard.append(energy)
+
+    ledger = Ledger(meter, model.info, 60, hear)
+    ledger.start(idle_s)
+    try:
+        yield ledger, heard
+    finally:
+        ledger.stop()
+
+
+def test_batches_get_their_joules_and_rows_their_shares(model: Adapter) -> None:
+    with running("simulated:steady", model, idle_s=1.0) as (ledger, heard):
+        booked = []
+        for _ in range(2):
+            start_ns = time.monotonic_ns()
+            time.sleep(0.5)
+            booked.append((start_ns, end_ns := time.monotonic_ns()))
+            pending = ledger.book(start_ns, end_ns, [(100, 10), (0, 20)])
+        rows = pending.result(30)
+    (name,) = (channel.name for channel in ledger.channels)
+    for energy, (start_ns, end_ns) in zip(heard, booked, strict=True):
+        assert energy.gross_j == pytest.approx(100 * (end_ns - start_ns) / 1e9, rel=0.05)  # 100 W throughout
+        assert energy.net_j == pytest.approx(0, abs=5)
+    shares = [row[name].gross_j or 0 for row in rows]
+    assert sum(shares) == pytest.approx(heard[-1].gross_j)
+    assert shares[0] == pytest.approx(shares[1])  # 100 prompt tokens weigh as much as 10 generated ones
+    together = energy_of(rows, ledger.channels, ledger.no_energy)
+    assert together["gross_j"] == pytest.approx(heard[-1].gross_j)
+    assert together["provenance"] == "simulated"
+
+
+def test_a_device_that_is_lost_leaves_no_energy_but_a_reason(model: Adapter) -> None:
+    with running("simulated:counter-20ms,lost=0.2", model) as (ledger, heard):
+        time.sleep(1.0)
+        start_ns = time.monotonic_ns()
+        time.sleep(0.2)
+        rows = ledger.book(start_ns, time.monotonic_ns(), [(1, 1)]).result(30)
+    together = energy_of(rows, ledger.channels, ledger.no_energy)
+    assert together["gross_j"] is None
+    assert together["reason"] == heard[0].reason
+    assert together["reason"]
+
+
+def test_what_does_not_see_a_served_model_does_not_count(model: Adapter) -> None:
+    class Served:
+        info = model.info.model_copy(update={"place": "machine", "device": "server:localhost:1"})
+
+    with running("estimate", Served()) as (ledger, _):  # type: ignore[arg-type]
+        start_ns = time.monotonic_ns()
+        time.sleep(0.2)
+        rows = ledger.book(start_ns, time.monotonic_ns(), [(1, 1)]).result(30)
+    together = energy_of(rows, ledger.channels, ledger.no_energy)
+    assert (together["gross_j"], together["provenance"]) == (None, None)
+    assert "no channel of --meter estimate sees the model" in together["reason"]
