@@ -53,6 +53,12 @@ class Evidence:
         """The runs."""
         return self.comparison.frames.runs
 
+    @property
+    def energy_is(self) -> str:
+        """A sentence on the provenance of energy for captions; empty where all of it is measured."""
+        kinds = sorted({self.provenance(label) for label in self.labels})
+        return "" if kinds == ["measured"] else f" Energy is {' or '.join(kinds)}."
+
     def label_of(self, run: int) -> str:
         """The configuration that a run (by position) belongs to."""
         return next(c.label for c in self.comparison.configurations if run in c.runs)

@@ -50,7 +50,7 @@ def measures(
     chart = alt.hconcat(*(p.properties(width=width, height=alt.Step(17)) for p in panels), spacing=16)
     block = FigureBlock(
         name=name, title="Energy, accuracy and accuracy per energy",
-        caption=f"Points with {evidence.analysis.settings.level:.0%} intervals over tasks.",
+        caption=f"Points with {evidence.analysis.settings.level:.0%} intervals over tasks.{evidence.energy_is}",
     )  # fmt: skip
     return Drawing(block, sheet.specification(chart), data)
 
@@ -106,7 +106,7 @@ def pair_matrix(evidence: Evidence) -> Drawing | Missing:
     block = FigureBlock(
         name="pairs_matrix", title=what,
         caption="Row over column, ratio of geometric means over tasks: blue, the row uses less; red, more. A dot: not "
-        "told apart (Wilcoxon, Holm over all pairs).",
+        "told apart (Wilcoxon, Holm over all pairs)." + evidence.energy_is,
     )  # fmt: skip
     return Drawing(
         block,

@@ -87,9 +87,20 @@ def _spots(point: Point, text: str, width: float, height: float) -> Iterator[Pla
 
 
 def _tangled(point: Point, spot: Placed, other: Point, name: Placed) -> bool:
-    """Whether the line of one far label would cross the other label."""
+    """Whether the line of one far label would cross the other label or its line."""
+    if spot.far and name.far and _meet(point, spot.end(point), other, name.end(other)):
+        return True
     ours = spot.far and _crosses(point, spot.end(point), name.box)
     return ours or (name.far and _crosses(other, name.end(other), spot.box))
+
+
+def _meet(a: Point, b: Point, c: Point, d: Point) -> bool:
+    """Whether the line from a to b crosses that from c to d."""
+
+    def side(p: Point, q: Point, r: Point) -> float:
+        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+
+    return side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
 
 
 def _crosses(start: Point, end: Point, box: Box) -> bool:

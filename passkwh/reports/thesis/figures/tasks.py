@@ -48,7 +48,7 @@ def energy_per_task(evidence: Evidence) -> Drawing | Missing:
     block = FigureBlock(
         name="energy_per_task", title="Energy of every task", after="thesis, figure 4.6",
         caption=f"{evidence.analysis.settings.energy.capitalize()} energy of generating and scoring, mean of repeats, "
-        "on one logarithmic scale; lower is better.",
+        f"on one logarithmic scale; lower is better.{evidence.energy_is}",
     )  # fmt: skip
     return Drawing(block, sheet.specification(chart), data)
 
@@ -102,7 +102,8 @@ def energy_by_domain(evidence: Evidence, per: str) -> Drawing | Missing:
     chart = (_panels if many else _coloured)(values, evidence, list(dict.fromkeys(data["domain"])), scale, title)
     block = FigureBlock(
         name=f"energy_per_{per}_by_domain", title=what, after=f"thesis, figure {number}",
-        caption="Means with intervals over the domain's tasks." + (" Logarithmic scale." if log else ""),
+        caption="Means with intervals over the domain's tasks." + (" Logarithmic scale." if log else "")
+        + evidence.energy_is,
     )  # fmt: skip
     return Drawing(block, sheet.specification(chart), data)
 

@@ -76,6 +76,7 @@ def tradeoff(evidence: Evidence, unit: EnergyUnit) -> Drawing | Missing:
     caption += " The energy axis is logarithmic." if x.log else ""
     caption += f" Names are without their common beginning, {prefix.strip('-_ /')}." if prefix else ""
     caption += f" Without room for a name: {', '.join(unnamed)}; see the table." if unnamed else ""
+    caption += evidence.energy_is
     block = FigureBlock(name="tradeoff", title=WHAT, caption=caption, after="thesis, figure 4.12")
     chart = alt.layer(*layers).properties(width=SIZE[0], height=SIZE[1])
     return Drawing(block, sheet.specification(chart), data.drop(columns=["on"]))
