@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Teach a model to be left early (GREEN-CODE).")
 
 Model = Annotated[str, typer.Option("--model", "-m", help="Registry name (see `bench list`), hub id or local folder.")]
-Bundle = Annotated[Path, typer.Option(help="Folder of the early-exit bundle, made if need be; `bench run --bundle`.")]
+Bundle = Annotated[Path, typer.Option(help="Folder of the early-exit bundle, made if need be.")]
 Data = Annotated[
     list[str], typer.Option(help="embedded, hub, or a file or folder in CodeXGLUE's token form; repeat for more.")
 ]
@@ -192,7 +192,8 @@ def agent(
         raise UsageError(f"--max-gb is {max_gb}: give a size above 0")
     space = Space(int(max_gb * 1e9), max_tokens, files, held_out_files)
     name = name or language
-    folder = (work or bundle.with_name(f"{bundle.name}-training")) / name
+    root = work or bundle.with_name(f"{bundle.name}-training")
+    folder = root / name
     checkpoint = _checkpoint(model)
     with LiveProgress(f"agent {name}") as live:
         notes = teach_agent(
@@ -201,6 +202,7 @@ def agent(
             judged,
             bundle,
             folder,
+            root / "recordings" / language,
             name,
             plan,
             space,
@@ -216,7 +218,7 @@ def agent(
     for metric, gains in notes["ahead_of"].items():
         told = "; ".join(f"{kind} {_spread(gain)}" for kind, gain in gains.items())
         note(f"{_FIGURES[metric]}: {notes['rivals'][metric]['agent']} is ahead of {told}")
-    note(f"recordings, checkpoints, TensorBoard logs and figures: {folder}")
+    note(f"checkpoints, TensorBoard logs and figures: {folder}; recordings: {root / 'recordings' / language}")
     _said(bundle, notes)
 
 

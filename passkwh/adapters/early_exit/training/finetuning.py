@@ -220,7 +220,7 @@ class _Course:
 
         exits = self._student.card.exits
         self._model.train()
-        writer: Any = SummaryWriter(str(self._work / LOGS))  # type: ignore[no-untyped-call]
+        writer: Any = SummaryWriter(str(self._work / LOGS))
         try:
             while self.step < self.total:
                 found = self._learn()

@@ -40,6 +40,7 @@ def teach_agent(
     held_out: list[Corpus],
     bundle: Path,
     work: Path,
+    recordings: Path,
     name: str,
     plan: Hyperparameters,
     space: Space,
@@ -47,19 +48,22 @@ def teach_agent(
     meter: Meter | None = None,
     tick: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Train the agent ``name`` of a bundle; recordings, checkpoints, logs and figures stay in ``work``.
+    """Train the agent ``name`` of a bundle; checkpoints, logs and figures stay in ``work``.
 
-    Recordings that are already there are used again, and one that was interrupted is finished.
+    What is in ``recordings`` already is used again, and a recording that was interrupted is finished: agents of one
+    language can share them.
 
     Returns:
         what the bundle's card then says of the agent.
     """
     start_ns = time.monotonic_ns()
     with meter() if meter else nullcontext(None) as spent:
-        seen = Recorded(_recordings(student, corpora, work / "recordings", space, space.files, "recording", tick))
+        seen = Recorded(_recordings(student, corpora, recordings / "train", space, space.files, "recording", tick))
         recorded_s = (time.monotonic_ns() - start_ns) / 1e9
         unseen = Recorded(
-            _recordings(student, held_out, work / "held-out", space, space.held_out_files, "recording held-out", tick)
+            _recordings(
+                student, held_out, recordings / "held-out", space, space.held_out_files, "recording held-out", tick
+            )
         )
         train_ns = time.monotonic_ns()
         trained = train(seen, plan, work / "training", resume, tick=lambda done, total: tick("training", done, total))
