@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +20,7 @@ from passkwh.harness.sweep.status import study_status
 from passkwh.harness.sweep.study import Study, read
 from passkwh.harness.sweep.supervise import Signals
 from tests.sweep import kills
-from tests.sweep.conftest import StudyFile
+from tests.sweep.conftest import StudyFile, fill
 
 
 def checks(study: Study) -> tuple[Check, ...]:
@@ -51,32 +49,6 @@ def interrupt_when_generating(folder: StudyFolder) -> threading.Thread:
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     return thread
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path | None]:
-    """A disk of 8 MiB; None where this user may not make one."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(path)]
-    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        yield None
-        return
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-def fill(path: Path) -> Path:
-    """Leave not a byte free."""
-    filler = path / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (1 << 20, 4096, 1):
-            try:
-                while file.write(bytes(size)) == size:
-                    pass
-            except OSError:
-                continue
-    return filler
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from passkwh.errors import UsageError
+from passkwh.harness.store import RunFolder
 from passkwh.harness.sweep import folder as folders
 from passkwh.harness.sweep.drive import Ledger, todo
 from passkwh.harness.sweep.folder import Planned, StudyFolder, StudyRecord
@@ -22,6 +24,7 @@ from passkwh.harness.sweep.study import Settings, Study
 from passkwh.harness.sweep.supervise import Outcome
 from passkwh.records import Spec
 from tests.analysis.conftest import write_run
+from tests.sweep.conftest import fill
 
 RUNS = ("a-r0", "a-r1", "b-r0", "b-r1")
 
@@ -220,3 +223,45 @@ def test_only_one_driver(study: StudyFolder) -> None:
     assert not study_status(study).driven
     with (study.path / "lock").open() as file:  # looking takes no lock that would stop a driver
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_on_a_full_disk_the_reason_is_still_written(study: StudyFolder, small_disk: Path | None) -> None:
+    if small_disk is None:
+        pytest.skip("only root can make a small disk")
+    full = StudyFolder(small_disk / "s")
+    shutil.copytree(study.path, full.path)
+    full.reserve()
+    fill(small_disk)
+    with pytest.raises(OSError, match="No space left"):
+        (full.path / "other").write_bytes(b"x")
+    for number in range(100):
+        full.append("failed", "a-r0", kind="disk full", reason=f"{number}: " + "x" * 300)
+
+    def use_up() -> None:
+        for _ in range(1000):
+            full.append("failed", "a-r0", kind="disk full", reason="x" * 300)
+
+    with pytest.raises(UsageError, match=r"events\.jsonl cannot be written"):
+        use_up()
+    assert [event.reason[:4] for event in full.events() if event.reason][:3] == ["0: x", "1: x", "2: x"]
+    assert run(full, "a-r0").kind == "disk full"
+
+
+def test_samples_that_do_not_fit_are_refused_and_fit_later(tmp_path: Path, small_disk: Path | None) -> None:
+    if small_disk is None:
+        pytest.skip("only root can make a small disk")
+    made = RunFolder.open(write_run(tmp_path / "made", tasks=[f"t{i}" for i in range(40)]))
+    folder = RunFolder.create(small_disk / "run", made.manifest())
+    samples = made.samples()
+    folder.append(samples[:5])
+    filler = fill(small_disk)
+    with pytest.raises(OSError, match="No space left"):
+        folder.append(samples[5:])  # what fits is written, and the rest is not passed over in silence
+    folder.close()
+    filler.unlink()
+    again = RunFolder.resume(folder.path)
+    kept = again.samples()
+    assert kept == samples[: len(kept)]
+    again.append(samples[len(kept) :])
+    again.close()
+    assert again.samples() == samples

@@ -186,6 +186,7 @@ HERE = {
     "an unknown model": ("[[runs]]\nmodel = 'smollm2-135m-instrct'", ["[[runs]] 1 model", "smollm2-135m-instruct"]),
     "an unknown quant": ("[matrix]\nquant = ['none', 'gptq-int5']", ["[matrix] quant", "gptq-int4"]),
     "an unknown benchmark": ("[matrix]\nbenchmark = 'bigcodebanch'\n", ["[matrix] benchmark", "mean bigcodebench"]),
+    "an unknown exit rule": ("[matrix]\nexit = ['none', 'fxed:2']", ["[matrix] exit", "did you mean fixed"]),
     "an unknown meter": ("[matrix]\nmeter = ['simulatd']", ["[matrix] meter", "did you mean simulated"]),
 }  # fmt: skip
 

@@ -259,7 +259,7 @@ class Dispatch:
                 continue  # late, from an attempt that has ended
             if run_id not in self._live:
                 self._ledger.started(run_id, message["pid"], host=message["host"], node=message["node"])
-            self._live[run_id] = {"run": run_id, **message}
+            self._live[run_id] = {"run": run_id, "since_ns": int(self._since_s[run_id] * 1e9), **message}
         self._folder.show_live(list(self._live.values()))
 
     def _elapsed_s(self, run_id: str) -> float:

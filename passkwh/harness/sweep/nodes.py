@@ -73,10 +73,7 @@ def carry_out(job: NodeJob, board: Any) -> tuple[Outcome, bytes | None]:
     stops = Stops()
     attempt = Attempt(job.spec, job.run_id, out, out / f"{job.run_id}.log", job.hang_s)
     threading.Thread(target=_listen, args=(board, stops), daemon=True).start()
-    where = {
-        "host": platform.node(), "node": node, "pid": attempt.pid, "attempt": job.attempt,
-        "since_ns": time.monotonic_ns(),
-    }  # fmt: skip
+    where = {"host": platform.node(), "node": node, "pid": attempt.pid, "attempt": job.attempt}
     outcome = attempt.watch(lambda message: board.post.remote(job.run_id, {**message, **where}), stops)
     if outcome.event != "complete":
         return outcome, None

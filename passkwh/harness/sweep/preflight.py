@@ -81,9 +81,10 @@ def inspect(specs: Sequence[Spec]) -> Preflight:
 
 def _check(spec: Spec) -> Check:
     from passkwh import adapters
+    from passkwh.adapters import early_exit
     from passkwh.benchmarks.base import ListsMissing
     from passkwh.harness.meter.registry import open_meter
-    from passkwh.harness.plan import CHARACTERS_PER_TOKEN, row_tokens, run_name
+    from passkwh.harness.plan import CHARACTERS_PER_TOKEN, language, row_tokens, run_name
 
     problems: list[Problem] = []
     missing: list[str] = []
@@ -103,6 +104,11 @@ def _check(spec: Spec) -> Check:
         benchmark = _benchmark(spec.benchmark, tuple(sorted(spec.benchmark_options.items())), spec.limit)
     except UsageError as error:
         problems.append(Problem(key="benchmark", text=str(error)))
+    if spec.exit is not None and checkpoint is not None and benchmark is not None:
+        try:
+            early_exit.check(spec.exit, checkpoint, language(benchmark))
+        except UsageError as error:
+            problems.append(Problem(key="exit", text=str(error)))
     try:
         for channel in open_meter(spec.meter):
             channels[channel.info.name] = channel.info.provenance

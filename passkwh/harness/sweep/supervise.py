@@ -71,10 +71,12 @@ class Stops:
 
 
 class Signals(Stops):
-    """Stops that Ctrl-C and SIGTERM ask for, while it is entered. Usable only in the main thread."""
+    """Stops that Ctrl-C, SIGTERM and a closed terminal ask for, while it is entered. Only for the main thread."""
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __enter__(self) -> Signals:
-        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._handle) for number in self.NUMBERS}
         return self
 
     def __exit__(self, *_: object) -> None:
