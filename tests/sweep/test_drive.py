@@ -148,6 +148,12 @@ def test_a_study_cannot_become_another(tmp_path: Path, study_file: StudyFile) ->
             begin(other, checks(other), tmp_path / "runs")
 
 
+def test_two_ways_to_ask_for_one_run_are_refused(tmp_path: Path, study_file: StudyFile) -> None:
+    study = read(str(study_file("[matrix]\nmax_new_tokens = ['none', 1280]")))  # 1280 is the benchmark's own
+    with pytest.raises(UsageError, match="the same run"):
+        begin(study, checks(study), tmp_path / "runs")
+
+
 def test_a_folder_of_other_runs_is_no_study(tmp_path: Path, study_file: StudyFile) -> None:
     (tmp_path / "runs" / "tiny" / "some-run").mkdir(parents=True)
     (tmp_path / "runs" / "tiny" / "some-run" / "manifest.json").write_text("{}")

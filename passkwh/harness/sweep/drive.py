@@ -89,6 +89,8 @@ def _record(study: Study, checks: Sequence[Check]) -> StudyRecord:
         check = found[asked.model_copy(update={"repeat": 0}).model_dump_json()]
         run_id = check.run_id.rpartition("-r")[0] + f"-r{asked.repeat}"
         spec = check.spec.model_copy(update={"repeat": asked.repeat})
+        if run_id in {run.run_id for run in runs}:
+            raise UsageError(f"{study.file}: two configurations are the same run ({run_id}) once filled in: remove one")
         runs.append(Planned(run_id=run_id, asked=asked, spec=spec))
     return StudyRecord(settings=study.settings, runs=tuple(runs))
 

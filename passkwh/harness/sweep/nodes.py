@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import platform
+import shutil
 import tempfile
 import threading
 import time
@@ -78,10 +79,13 @@ def carry_out(job: NodeJob, board: Any) -> tuple[Outcome, bytes | None]:
     if outcome.event != "complete":
         return outcome, None
     path = out / job.run_id
+    content = None
     if job.storage is None:
-        return outcome, pack(path)
-    upload(path, f"{job.storage}/{job.run_id}")
-    return outcome, None
+        content = pack(path)
+    else:
+        upload(path, f"{job.storage}/{job.run_id}")
+    shutil.rmtree(path)
+    return outcome, content
 
 
 def look(specs: list[Spec], directory: str) -> Preflight:

@@ -199,7 +199,7 @@ def _left(record: StudyRecord, runs: tuple[RunStatus, ...]) -> float | None:
     for run in todo:
         spent_s = run.elapsed_s or 0.0 if run.state == "running" else 0.0
         left_s += max(0.0, like.get(_configuration(run), mean_s) - spent_s) + record.settings.cool_down_s
-    return left_s
+    return left_s / max(1, sum(run.state == "running" for run in todo))  # a cluster does several at a time
 
 
 def _configuration(run: RunStatus) -> tuple[Any, ...]:
