@@ -15,6 +15,7 @@ from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
 from tests.leaderboard.synthetic import write_run
 
 CHROMIUM = os.environ.get("PASSKWH_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE_MS = 400_000
 EVIL = "<img src=x onerror=window.hit=1><script>window.hit=1</script>\"'`${window.hit=1}"
 
 
@@ -70,5 +71,18 @@ def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is in the dev extra")
     with api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
+        yield Browser(chromium)
         chromium.close()
+
+
+class Browser:
+    """Chromium whose patience does not depend on how busy the machine is."""
+
+    def __init__(self, chromium: Any) -> None:
+        self._chromium = chromium
+
+    def new_context(self, **settings: Any) -> Any:
+        """A fresh profile."""
+        context = self._chromium.new_context(**settings)
+        context.set_default_timeout(PATIENCE_MS)
+        return context

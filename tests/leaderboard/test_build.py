@@ -17,6 +17,7 @@ from passkwh.analysis.bootstrap import draw, draw_each, intervals
 from passkwh.analysis.frames import load
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.published import check, read
+from passkwh.analysis.ranking import rank
 from passkwh.analysis.tasks import task_table
 from passkwh.errors import UsageError
 from passkwh.reports.leaderboard.build import MARKER, Site, build, csv_safe
@@ -46,6 +47,19 @@ def test_every_figure_is_the_one_of_analysis(site: Site, packs: list[Path], quan
     for name in ("pass_at_1", "pass_at_kwh", "tokens_per_s"):
         assert number(found[name].estimate) in page
         assert f"{number(found[name].low)} – {number(found[name].high)}" in page
+
+
+def test_ranks_are_those_of_analysis(site: Site, packs: list[Path]) -> None:
+    folder = packs[0].parents[1] / "runs"
+    rows = [row_of(site, quant) for quant in ("none", "gptq-int4", "gptq-int8")]
+    table = task_table(compare(load([folder / name for name in ("plain-r0", "plain-r1", "int4", "int8")])))
+    by_id = dict(zip((row.id for row in rows), table.labels, strict=True))
+    draws = draw(table.select([by_id[row_id] for row_id in sorted(by_id)]))
+    ranking = rank("pass_at_kwh", "max", draws.labels, draws.estimates["pass_at_kwh"], draws.resampled["pass_at_kwh"])
+    expected = {one.label: (one.best_rank, one.worst_rank) for one in ranking.ranked}
+    assert {by_id[row.id]: row.ranks for row in rows} == expected
+    assert len(set(expected.values())) > 1
+    assert all(row.ranks is None for row in site.rows if row.model == "Beta-7B")  # alone in their groups
 
 
 def test_many_resampled_together_are_as_each_alone(packs: list[Path]) -> None:

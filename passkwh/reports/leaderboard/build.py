@@ -24,7 +24,9 @@ from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.figures import columns, figure, flat, groups
 from passkwh.reports.leaderboard.findings import Finding
 from passkwh.reports.leaderboard.ingest import Pack, configurations, inspect
+from passkwh.reports.leaderboard.markup import script_json
 from passkwh.reports.leaderboard.published import published_rows
+from passkwh.reports.leaderboard.ranks import with_ranks
 from passkwh.reports.leaderboard.rows import ACCURACY, MEASURES, Row, with_savings
 
 MARKER = ".passkwh-leaderboard"
@@ -67,11 +69,11 @@ def build(packs: Sequence[Path], out: Path, cache_place: Path, *, title: str, pu
     for configuration, was_known in configurations(inspected, cache):
         row = configuration.row
         _write(out / "c" / f"{row.id}.html", page.render(configuration, template, common))
-        _write(out / "data" / f"{row.id}.js", page.task_data(row.id, configuration.detail))
+        _write(out / "data" / f"{row.id}.js", configuration.task_script)
         made.append(row)
         looked_up += was_known
     _tidy(out, {row.id for row in made})
-    rows = [*with_savings(made), *(published_rows() if published else ())]
+    rows = [*with_ranks(with_savings(made), cache), *(published_rows() if published else ())]
     refused = [pack for pack in inspected if pack.run is None]
     _write_pages(out, environment, {**common, "root": ""}, rows, refused)
     _write_downloads(out, rows)
@@ -104,6 +106,7 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         },
         "warnings": [len(row.warnings) for row in rows],
         "pages": [int(row.page) for row in rows],
+        "ranks": [row.ranks for row in rows],
         "figures": figures,
         "measures": {name: list(MEASURES[name]) for name in figures},
         "accuracy": [name for name in ACCURACY if name in figures],
@@ -130,7 +133,7 @@ def _write_pages(
         counts={"measured": sum(row.runs > 0 for row in rows), "published": sum(row.runs == 0 for row in rows)},
         groups=_plain_groups(rows, PLAIN_ROWS),
         refused=[{"name": pack.path.name, "why": _why(pack.findings)} for pack in refused],
-        data=page.script_json(board_data(rows)),
+        data=script_json(board_data(rows)),
         scripts=SCRIPTS,
     )
     _write(out / "index.html", index)

@@ -15,6 +15,8 @@ from passkwh.analysis.results import finite
 from passkwh.analysis.tasks import TaskTable
 from passkwh.harness.store import SAMPLES
 from passkwh.records import Record
+from passkwh.reports.leaderboard.figures import number
+from passkwh.reports.leaderboard.markup import clean, script_json
 
 LONGEST = 160
 """So much of a failure's message is shown."""
@@ -116,3 +118,24 @@ def _domains(table: TaskTable, members: Mapping[str, NDArray[np.bool_]]) -> tupl
             )
         )
     return tuple(lines)
+
+
+def task_rows(detail: Detail) -> str:
+    """Table rows of every task; plain string work, as a board has a million of them."""
+    lines = []
+    columns = (detail.tasks, detail.status, detail.passed, detail.evaluated, detail.energy_j, detail.tokens)
+    for task, status, passed, evaluated, energy_j, tokens, message in zip(*columns, detail.message, strict=True):
+        kind = "pass" if evaluated and passed == evaluated else "bad" if status in ("timeout", "error") else "fail"
+        lines.append(
+            f'<tr><td class="left">{clean(task)}<td class="left {kind}">{clean(status) or "—"}<td>{number(energy_j)}'
+            f'<td>{tokens:.0f}<td class="left wide note">{clean(message)}'
+        )
+    return "\n".join(lines)
+
+
+def task_script(row_id: str, detail: Detail) -> str:
+    """The per-task script of a configuration: a call with data, loaded when two are compared."""
+    data = {
+        "tasks": detail.tasks, "evaluated": detail.evaluated, "passed": detail.passed, "energy_j": detail.energy_j,
+    }  # fmt: skip
+    return f"passkwh.loaded({script_json(row_id)},{script_json(data)});\n"

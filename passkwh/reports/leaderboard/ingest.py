@@ -19,8 +19,9 @@ from passkwh.analysis.tasks import TaskTable, task_table
 from passkwh.errors import UsageError
 from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.records import Manifest, Summary, content_hash
+from passkwh.reports.leaderboard import ranks
 from passkwh.reports.leaderboard.cache import Cache
-from passkwh.reports.leaderboard.detail import Detail, details, verdicts
+from passkwh.reports.leaderboard.detail import DomainLine, details, task_rows, task_script, verdicts
 from passkwh.reports.leaderboard.findings import Finding, error
 from passkwh.reports.leaderboard.pack import Problem, read_pack
 from passkwh.reports.leaderboard.rows import Row, configuration_key, row
@@ -33,6 +34,8 @@ CHUNK = 16
 FEW = 4
 """So few are done in this process: starting others takes longer."""
 
+Job = tuple[str, list[tuple[str, str, list[dict[str, Any]]]]]
+"""A configuration to be worked out: its key, and its packs, each with checksum and findings."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -54,7 +57,10 @@ class Configuration:
 
     row: Row
     runs: tuple[Run, ...]
-    detail: Detail
+    domains: tuple[DomainLine, ...]
+    task_rows: str
+    """HTML, escaped."""
+    task_script: str
     timelines: tuple[Timeline, ...]
 
 
@@ -84,7 +90,8 @@ def configurations(packs: Sequence[Pack], cache: Cache) -> Iterator[tuple[Config
         for part in (missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK))
     ]
     for made in in_parallel(_work_out, jobs):
-        for key, value in made:
+        for key, value, table in made:
+            cache.put("tables", key, table)
             cache.put("rows", key, value)
     for key, group in zip(keys, members, strict=True):
         found = cache.get("rows", key)
@@ -94,7 +101,9 @@ def configurations(packs: Sequence[Pack], cache: Cache) -> Iterator[tuple[Config
             Configuration(
                 Row.model_validate(found["row"]),
                 runs,
-                Detail.model_validate(found["detail"]),
+                tuple(DomainLine.model_validate(line) for line in found["domains"]),
+                found["task_rows"],
+                found["task_script"],
                 tuple(Timeline.model_validate(t) for t in found["timelines"]),
             ),
             key not in fresh,
@@ -163,8 +172,8 @@ def same_run(other: Path) -> Finding:
 # ---------------------------------------------------------------- configurations
 
 
-def _work_out(jobs: list[tuple[str, list[tuple[str, str, list[dict[str, Any]]]]]]) -> list[tuple[str, dict[str, Any]]]:
-    """Row, page content and timeline of each configuration: (key, [(pack, checksum, findings)]) -> (key, value)."""
+def _work_out(jobs: Sequence[Job]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Of each configuration what its row and page show, and what ranking it among others needs."""
     with tempfile.TemporaryDirectory(prefix="passkwh-board-") as place:
         folders: list[list[Path]] = []
         shown: list[list[Timeline]] = []
@@ -185,17 +194,18 @@ def _work_out(jobs: list[tuple[str, list[tuple[str, str, list[dict[str, Any]]]]]
             start += len(group)
         found = _intervals(tables)
         said = verdicts(folders)
-        return [
-            (
-                key,
-                {
-                    "row": row(part.runs, found[n], key, _warnings(part.runs, packs, table)).model_dump(),
-                    "detail": details(table, said[n]).model_dump(),
-                    "timelines": [one.model_dump() for one in lines],
-                },
-            )
-            for n, ((key, packs), part, table, lines) in enumerate(zip(jobs, parts, tables, shown, strict=True))
-        ]
+        made = []
+        for n, ((key, packs), part, table, lines) in enumerate(zip(jobs, parts, tables, shown, strict=True)):
+            detail = details(table, said[n])
+            value = {
+                "row": row(part.runs, found[n], key, _warnings(part.runs, packs, table)).model_dump(),
+                "domains": [line.model_dump() for line in detail.domains],
+                "task_rows": task_rows(detail),
+                "task_script": task_script(key, detail),
+                "timelines": [one.model_dump() for one in lines],
+            }
+            made.append((key, value, ranks.kept(table)))
+        return made
 
 
 def _unpack(path: Path, sha256: str, folder: Path) -> Timeline:

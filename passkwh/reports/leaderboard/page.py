@@ -1,9 +1,7 @@
-"""A configuration's page, and the per-task data that the compare view loads."""
+"""A configuration's page."""
 
 from __future__ import annotations
 
-import html
-import json
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +11,7 @@ from markupsafe import Markup
 
 from passkwh.analysis.frames import Run
 from passkwh.records import Manifest
-from passkwh.reports.leaderboard.detail import Detail, DomainLine
+from passkwh.reports.leaderboard.detail import DomainLine
 from passkwh.reports.leaderboard.figures import figure, number
 from passkwh.reports.leaderboard.ingest import Configuration
 from passkwh.reports.leaderboard.rows import MEASURES
@@ -26,7 +24,7 @@ BAR_REM = 12.0
 
 
 def render(configuration: Configuration, template: jinja2.Template, common: dict[str, Any]) -> str:
-    """The page of one configuration. Text from submissions is escaped, by Jinja or by ``clean`` here."""
+    """The page of one configuration. Text from submissions is escaped, by Jinja or by ``markup``."""
     row, runs = configuration.row, configuration.runs
     manifest = runs[0].manifest
     tiles = [figure(name, row.measures[name]) for name in MEASURES if name in row.measures]
@@ -41,44 +39,11 @@ def render(configuration: Configuration, template: jinja2.Template, common: dict
             if line.lines
         ],
         stages=STAGES,
-        domains=_domains(configuration.detail.domains),
+        domains=_domains(configuration.domains),
         facts=_facts(runs),
         command=command(manifest, len(runs)),
-        tasks=Markup(task_rows(configuration.detail)),
+        tasks=Markup(configuration.task_rows),
     )
-
-
-def task_rows(detail: Detail) -> str:
-    """Table rows of every task; plain string work, as a board has a million of them."""
-    lines = []
-    columns = (detail.tasks, detail.status, detail.passed, detail.evaluated, detail.energy_j, detail.tokens)
-    for task, status, passed, evaluated, energy_j, tokens, message in zip(*columns, detail.message, strict=True):
-        kind = "pass" if evaluated and passed == evaluated else "bad" if status in ("timeout", "error") else "fail"
-        energy = number(energy_j)
-        lines.append(
-            f'<tr><td class="left">{clean(task)}<td class="left {kind}">{clean(status) or "—"}<td>{energy}'
-            f'<td>{tokens:.0f}<td class="left wide note">{clean(message)}'
-        )
-    return "\n".join(lines)
-
-
-def task_data(row_id: str, detail: Detail) -> str:
-    """The per-task script of a configuration: a call with data, loaded when two are compared."""
-    data = {
-        "tasks": detail.tasks, "evaluated": detail.evaluated, "passed": detail.passed, "energy_j": detail.energy_j,
-    }  # fmt: skip
-    return f"passkwh.loaded({script_json(row_id)},{script_json(data)});\n"
-
-
-def script_json(value: Any) -> str:
-    """JSON that may stand in a script: no text in it can end the script or begin a line that JavaScript would see."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def clean(text: str) -> str:
-    """Foreign text for HTML: escaped, and control characters made visible."""
-    return html.escape("".join(c if c.isprintable() else "\ufffd" for c in text))
 
 
 def command(manifest: Manifest, repeats: int) -> str:

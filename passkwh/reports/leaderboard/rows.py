@@ -63,6 +63,9 @@ class Row(Record):
     ] = None
     tasks_key: Annotated[str, Field(description="equal where benchmark, tasks and decoding are the same")]
     hardware_key: Annotated[str, Field(description="equal where machine and metered channels are the same")]
+    ranks: Annotated[
+        tuple[int, int] | None, Field(description="best and worst rank by pass@kWh that the uncertainty of all allows")
+    ] = None
     page: bool = True
     warnings: tuple[str, ...] = ()
 

@@ -160,7 +160,8 @@
     }
     facetsOf = members;
     mixed.hidden = current.mixed.length === 0;
-    mixed.textContent = `These rows differ in ${current.mixed.join(", ")}: a difference between them may come from that and not from the model.`;
+    mixed.textContent = `These rows differ in ${current.mixed.join(", ")}: a difference between them may come from that and not from the model.`
+      + (current.mixed.includes("tasks or decoding") ? " Energy of the run and pass@kWh depend on how many tasks there were; solved per kWh and energy per token do not." : "");
     grid.value = state.grid;
     pue.value = state.pue;
     price.value = state.price;
@@ -215,7 +216,7 @@
     if (row.warnings) tags.append(make("span", { class: "tag", title: "see its page" }, `${row.warnings} ${row.warnings === 1 ? "warning" : "warnings"}`));
     if (row.place) tags.append(make("span", { class: "soft" }, row.place));
     name.append(tags);
-    const tr = make("tr", { "data-id": row.id, class: state.chosen.includes(row.id) ? "chosen" : "" }, make("td", { class: "pick" }, pick), make("td", {}, String(current.ranks.get(row) ?? "—")), name);
+    const tr = make("tr", { "data-id": row.id, class: state.chosen.includes(row.id) ? "chosen" : "" }, make("td", { class: "pick" }, pick), ranked(row), name);
     for (const column of columns) {
       if (!column.figure) { tr.append(make("td", { class: `${column.numeric ? "" : "left"}${column.wide ? " wide note" : ""}` }, (column.text || ((r) => String(column.get(r))))(row))); continue; }
       const figure = column.figure(row), td = make("td", {}, figure ? number(figure.value) : "—");
@@ -223,6 +224,13 @@
       tr.append(td);
     }
     return tr;
+  }
+
+  // A rank by pass@kWh comes with the ranks that the uncertainty of all leaves open, while only like is with like.
+  function ranked(row) {
+    const td = make("td", {}, String(current.ranks.get(row) ?? "—"));
+    if (current.sort === "pass_at_kwh" && row.rankRange && !current.mixed.length) td.append(make("span", { class: "range", title: "best and worst rank that the uncertainty of all configurations of this group leaves open (95 %)" }, row.rankRange[0] === row.rankRange[1] ? "certain" : `${row.rankRange[0]} – ${row.rankRange[1]}`));
+    return td;
   }
 
   function drawTable() {

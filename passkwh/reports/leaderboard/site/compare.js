@@ -22,7 +22,7 @@
   const node = (name, text, className) => { const made = document.createElement(name); if (text !== undefined) made.textContent = text; if (className) made.className = className; return made; };
   const cell = (row, name, text, className) => { const made = node(name, text, className); row.append(made); return made; };
   const range = (f, digits = 3) => f && f.low !== null && f.low !== undefined ? ` [${number(f.low, digits)}, ${number(f.high, digits)}]` : "";
-  const pText = (p) => p === null || p === undefined ? "—" : p < 0.001 ? "p < 0.001" : `p = ${number(p, 2)}`;
+  const pText = (p) => p === null || p === undefined ? "—" : p < 0.001 ? "p < 0.001" : `p = ${number(p, 3)}`;
 
   function sideBySide(rows, columns) {
     const table = node("table"), head = table.createTHead().insertRow(), body = table.createTBody();

@@ -3,7 +3,7 @@
 (function () {
   const raw = JSON.parse(document.getElementById("board").textContent);
   const count = raw.ids.length;
-  const rows = raw.ids.map((id, i) => ({ id, index: i, page: raw.pages[i], warnings: raw.warnings[i], figures: {} }));
+  const rows = raw.ids.map((id, i) => ({ id, index: i, page: raw.pages[i], warnings: raw.warnings[i], rankRange: raw.ranks[i], figures: {} }));
   for (const [name, [distinct, where]] of Object.entries(raw.texts)) rows.forEach((row, i) => { row[name] = distinct[where[i]]; });
   for (const [name, values] of Object.entries(raw.numbers)) rows.forEach((row, i) => { row[name] = values[i]; });
   for (const [name, [value, low, high]] of Object.entries(raw.figures)) {
