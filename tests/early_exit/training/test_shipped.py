@@ -1,0 +1,50 @@
+"""The bundles that come with the package fit their models and stay small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from passkwh.adapters import embedded, hub
+from passkwh.adapters.early_exit.bundle import CARD, HEADS, Bundle
+from passkwh.adapters.early_exit.heads import read_shortcuts
+from passkwh.adapters.early_exit.policy import ExitPolicy
+from passkwh.adapters.early_exit.request import SHIPPED
+from passkwh.errors import UsageError
+
+FOLDERS = sorted(file.parent for file in SHIPPED.glob(f"*/{CARD}"))
+
+
+def test_there_is_one_for_the_embedded_model() -> None:
+    assert "smollm2-135m-instruct" in [folder.name for folder in FOLDERS]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_its_parts_fit_each_other(folder: Path) -> None:
+    bundle = Bundle.read(folder)
+    card = bundle.card
+    assert card.base.model == folder.name
+    assert folder.name in hub.registry()
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= 10_000_000
+    maps = read_shortcuts(folder / HEADS, card.exits[:-1], card.base.hidden_size)
+    assert set(maps) == set(card.exits[:-1])
+    for name in bundle.agents():
+        policy, meta = ExitPolicy.load(bundle.agent(name))
+        assert (meta.model, meta.revision, meta.exits, meta.head) == (
+            card.base.model,
+            card.base.revision,
+            card.exits,
+            card.head,
+        )
+        assert policy.mean.numel() == card.base.hidden_size
+        assert name in card.notes["agents"]
+    assert (folder / "README.md").is_file()
+
+
+def test_it_was_made_for_the_embedded_file() -> None:
+    try:
+        revision = embedded.revision()
+    except UsageError as error:
+        pytest.skip(str(error))
+    assert Bundle.read(SHIPPED / "smollm2-135m-instruct").card.base.revision == revision
