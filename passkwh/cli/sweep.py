@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from passkwh.analysis.estimate.study import Forecast
     from passkwh.harness.sweep.folder import StudyFolder
     from passkwh.harness.sweep.preflight import Check, Preflight
-    from passkwh.harness.sweep.status import StudyStatus
+    from passkwh.harness.sweep.status import RunStatus, StudyStatus
     from passkwh.harness.sweep.study import Study
 
 STUDY_HELP = "A study file (TOML), a ready-made study (see --list), or the word status."
 FOLDER_HELP = "After status: the study folder; every study in --out when left out."
+
+TABLE_RUNS = 60
+"""A table has at most so many runs: nobody reads a thousand rows, and drawing them takes longer than finding them."""
 
 
 def sweep(
@@ -173,7 +176,7 @@ def _status(folder: Path | None, out: Path, as_json: bool) -> None:
 
 def _show_status(status: StudyStatus) -> None:
     rows = []
-    for run in status.runs:
+    for run in _worth_showing(status.runs):
         progress = f"{run.stage} {run.done}/{run.total}" if run.total else run.stage or ""
         rows.append(
             [
@@ -189,6 +192,8 @@ def _show_status(status: StudyStatus) -> None:
         )
     columns = ["run", "state", "progress", "time", "energy", "provenance", "pass@1", "reason"]
     print_table(table(f"{status.study} ({status.folder})", columns, rows, right=[3, 4, 6]))
+    if len(rows) < len(status.runs):
+        print(f"… and {len(status.runs) - len(rows)} more, which --json has")
     counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items()))
     energy = f"{number(status.gross_energy_j, 4, 'J')} so far"
     if status.provenance:
@@ -198,6 +203,15 @@ def _show_status(status: StudyStatus) -> None:
     left = "" if status.complete else f"; left: about {duration(status.left_s)}" if status.left_s is not None else ""
     at_work = "at work" if status.driven else "nobody is at work on it"
     print(f"{len(status.runs)} runs: {counts}; {energy}{left}" + ("" if status.complete else f"; {at_work}"))
+
+
+def _worth_showing(runs: Sequence[RunStatus]) -> list[RunStatus]:
+    """All runs of a small study; of a large one those that go on or went wrong, and the latest that are complete."""
+    if len(runs) <= TABLE_RUNS:
+        return list(runs)
+    telling = [run for run in runs if run.state not in ("complete", "waiting")][:TABLE_RUNS]
+    complete = [run for run in runs if run.state == "complete"]
+    return telling + complete[len(complete) - min(len(complete), TABLE_RUNS - len(telling)) :]
 
 
 def duration(seconds: float | None) -> str:

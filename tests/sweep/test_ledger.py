@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from passkwh.cli.sweep import sweep
 from passkwh.errors import UsageError
 from passkwh.harness.store import RunFolder
 from passkwh.harness.sweep import folder as folders
@@ -265,3 +266,21 @@ def test_samples_that_do_not_fit_are_refused_and_fit_later(tmp_path: Path, small
     again.append(samples[len(kept) :])
     again.close()
     assert again.samples() == samples
+
+
+def test_a_large_study_is_shown_by_what_is_worth_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(name="large")
+    names = [f"run-{number:03d}" for number in range(200)]
+    runs = tuple(Planned(run_id=name, asked=Spec(model="m"), spec=Spec(model="m")) for name in names)
+    folder = StudyFolder(tmp_path / "large")
+    folder.path.mkdir()
+    folder.write(Study("s.toml", "", settings, ()), StudyRecord(settings=settings, runs=runs))
+    folder.append("failed", "run-150", kind="crash", reason="killed by SIGSEGV")
+    complete(folder, "run-003")
+    sweep("status", folder.path)
+    shown = capsys.readouterr().out
+    assert "killed by SIGSEGV" in shown
+    assert "run-003" in shown
+    assert "run-004" not in shown
+    assert "198 more" in shown
+    assert "200 runs: 1 complete, 1 failed, 198 waiting" in shown
