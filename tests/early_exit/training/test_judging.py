@@ -60,7 +60,7 @@ def test_nothing_beats_the_oracle_at_every_token(held: Held) -> None:
 
 
 def test_the_report_names_rivals_and_intervals_hold_means(recording: Recording, held: Held) -> None:
-    policy = ExitPolicy(held.states.shape[-1], (8,)).eval()
+    policy = ExitPolicy(held.states[0].shape[-1], (8,)).eval()
     report = judge(policy, held, held)
     assert report.files == len(recording.index.files)
     assert report.tokens == held.tokens
@@ -80,10 +80,10 @@ def test_the_report_names_rivals_and_intervals_hold_means(recording: Recording, 
 def test_probabilities_are_the_policys(held: Held) -> None:
     import torch
 
-    policy = ExitPolicy(held.states.shape[-1], (8,)).eval()
+    policy = ExitPolicy(held.states[0].shape[-1], (8,)).eval()
     sure = probabilities(policy, held, tokens_at_once=7)
-    state = torch.from_numpy(np.asarray(held.states[5, 1], np.float32))[None]
-    assert sure[5, 1] == pytest.approx(float(policy.exit_probability(state)), abs=1e-6)
+    state = torch.from_numpy(np.asarray(held.states[0][5, 1], np.float32))[None]
+    assert sure[5, 1] == pytest.approx(float(policy.exit_probability(state).detach()), abs=1e-6)
     assert sure.shape == (held.tokens, len(EXITS))
 
 
@@ -95,7 +95,7 @@ def test_a_second_recording_is_judged_like_the_first(recording: Recording, held:
 
 
 def test_reports_are_kept_as_json(held: Held, tmp_path: Path) -> None:
-    report = judge(ExitPolicy(held.states.shape[-1], (8,)).eval(), held, held)
+    report = judge(ExitPolicy(held.states[0].shape[-1], (8,)).eval(), held, held)
     file = tmp_path / "report.json"
     file.write_text(report.model_dump_json())
     assert judging.Report.model_validate_json(file.read_text()) == report

@@ -59,8 +59,8 @@ class Held:
     optimal: NDArray[np.int64]
     right: Leaves
     confidences: NDArray[np.float32]
-    states: NDArray[np.float16]
-    """[tokens, exits, d]"""
+    states: tuple[NDArray[np.float16], ...]
+    """[tokens, exits, d] of each recording, memory-mapped: never held together."""
 
     @classmethod
     def of(cls, recorded: Recorded, rewards: Rewards) -> Held:
@@ -68,7 +68,6 @@ class Held:
         recordings = recorded.recordings
         predictions = np.concatenate([recording.predictions for recording in recordings])
         tables = reward_tables(predictions, recorded.exits, rewards)
-        states = [recording.states for recording in recordings]
         return cls(
             exits=recorded.exits,
             file=np.repeat(np.arange(len(recorded.files)), [file.count for _, file in recorded.files]),
@@ -77,7 +76,7 @@ class Held:
             optimal=tables.optimal,
             right=predictions == predictions[:, -1:],
             confidences=np.concatenate([recording.confidences for recording in recordings]),
-            states=states[0] if len(states) == 1 else np.concatenate(states),
+            states=tuple(recording.states for recording in recordings),
         )
 
     @property
@@ -90,10 +89,11 @@ def probabilities(policy: ExitPolicy, held: Held, tokens_at_once: int = 2048) ->
     """[tokens, exits]: how sure the agent is, everywhere, that a token may leave."""
     parts = []
     with torch.inference_mode():
-        for begin in range(0, held.tokens, tokens_at_once):
-            states = np.asarray(held.states[begin : begin + tokens_at_once], dtype=np.float32)
-            flat = torch.from_numpy(states.reshape(-1, states.shape[-1]))
-            parts.append(policy.exit_probability(flat).numpy().reshape(states.shape[:2]))
+        for recorded in held.states:
+            for begin in range(0, len(recorded), tokens_at_once):
+                states = np.asarray(recorded[begin : begin + tokens_at_once], dtype=np.float32)
+                flat = torch.from_numpy(states.reshape(-1, states.shape[-1]))
+                parts.append(policy.exit_probability(flat).numpy().reshape(states.shape[:2]))
     return np.concatenate(parts)
 
 
