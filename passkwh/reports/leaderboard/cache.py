@@ -13,7 +13,8 @@ import passkwh
 from passkwh.errors import UsageError
 
 SHAPES_RESULTS = ("records.py", "passk.py", "units.py", "harness", "analysis", "reports/leaderboard")
-"""Code on which a cached result depends."""
+DEPENDS_ON = (".py", ".json", ".toml")
+"""Code and data on which a cached result depends; not templates and scripts, which only show it."""
 
 
 def default_place() -> Path:
@@ -59,7 +60,7 @@ def code_version() -> str:
     digest = hashlib.sha256(passkwh.__version__.encode())
     for part in SHAPES_RESULTS:
         place = root / part
-        files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.suffix not in ("", ".pyc"))
+        files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.suffix in DEPENDS_ON)
         for file in files:
             digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
