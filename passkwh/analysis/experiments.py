@@ -151,10 +151,12 @@ def members(name: ExperimentName, comparison: Comparison) -> dict[tuple[object, 
     chosen = DESIGNS[name]
     found: dict[tuple[object, ...], list[tuple[object, str]]] = {}
     for configuration in comparison.configurations:
-        own = traits(comparison.frames.runs[configuration.runs[0]])
+        run = comparison.frames.runs[configuration.runs[0]]
+        own = traits(run)
         level = chosen.vary(own)
         if level is not None and (chosen.levels is None or level in chosen.levels):
-            found.setdefault(chosen.keep(own), []).append((level, configuration.label))
+            key = (*chosen.keep(own), run.manifest.spec.exit or "none")
+            found.setdefault(key, []).append((level, configuration.label))
     families = {key: own for key, own in found.items() if len({level for level, _ in own}) > 1}
     if not families:
         have = ", ".join(comparison.labels())

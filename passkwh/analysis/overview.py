@@ -171,4 +171,6 @@ def _rankings(draws: Draws, level: float) -> tuple[Ranking, ...]:
 
 def _provenance_notes(labels: tuple[str, ...], provenances: list[str]) -> list[str]:
     unmeasured = [f"{label} ({p})" for label, p in zip(labels, provenances, strict=True) if p != "measured"]
+    if len(unmeasured) == len(labels) > 1 and len(set(provenances)) == 1:
+        return [f"energy was not measured but is {provenances[0]} for all {len(labels)} configurations"]
     return [f"energy was not measured but computed for: {', '.join(unmeasured)}"] if unmeasured else []

@@ -91,6 +91,13 @@ def test_changes_are_against_the_unquantized_model(family: list[Path]) -> None:
         assert change.contrast("pass_at_1").difference.estimate == 0.0
 
 
+def test_a_family_does_not_mix_exit_rules(make_run: MakeRun, family: list[Path]) -> None:
+    early = make_run("e", model="family/m-1B-Instruct", quant="gptq-int4", tasks=TASKS, spec={"exit": "fixed:4"})
+    (found,) = run_experiment("gptq", compare(load([*family, early]))).families
+    assert found.title == "m 1b instruct"
+    assert len(found.labels) == 3
+
+
 def test_domain_intervals_hold_their_means(family: list[Path]) -> None:
     rows = by_domain(compare(load(family)), resamples=400)
     assert rows
