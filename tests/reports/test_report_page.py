@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from passkwh.errors import UsageError
+from passkwh.reports.thesis.page import _code
 from passkwh.reports.thesis.sections.coverage import ITEMS
 
 from .conftest import Written, call, synthetic
@@ -95,6 +96,7 @@ def test_published_tables_and_figures_are_here_or_said_to_be_missing(everything:
     )  # fmt: skip
     assert "none of a model of this name" in where["thesis, table 5.35"][1]
     assert "leaves early" in where["GREEN-CODE, figure 1"][1]
+    assert "leaves early" in where["GREEN-CODE, table IV"][1]
 
 
 def test_a_named_experiment_reports_its_own_configurations(invented: Path, tmp_path: Path) -> None:
@@ -147,3 +149,9 @@ def test_net_energy_and_repeats(tmp_path: Path) -> None:
     assert "not interleaved" not in found.texts("threats"), "all started at the same moment: nothing is known of order"
     runs = next(t for t in found.blocks("table") if t["name"] == "runs")
     assert [row[1] for row in runs["rows"]] == [1, 2, 1, 2]
+
+
+def test_backticks_are_code_and_nothing_else() -> None:
+    assert _code("run `bench run <x>` & `y") == "run <code>bench run &lt;x&gt;</code> &amp; `y"
+    assert _code("no ticks <b>") == "no ticks &lt;b&gt;"
+    assert _code("``") == "<code></code>"

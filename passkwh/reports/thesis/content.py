@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from passkwh.analysis.tables import Cell, Style, Table
+from passkwh.analysis.tables import Cell, Style, Table, make_table
 from passkwh.records import Record
 
 
@@ -94,8 +94,6 @@ class TableBlock(Record):
 
     def plain(self) -> Table:
         """The table for files: an estimate becomes three columns."""
-        from passkwh.analysis.tables import make_table
-
         columns: list[tuple[str, Style]] = []
         for column in self.columns:
             if column.style == "estimate":

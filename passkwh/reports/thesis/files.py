@@ -15,6 +15,7 @@ from passkwh.harness.store import write_atomic
 from passkwh.reports.thesis.assemble import Assembled
 from passkwh.reports.thesis.content import TableBlock
 from passkwh.reports.thesis.evidence import Evidence
+from passkwh.reports.thesis.figures.render import pictures
 from passkwh.reports.thesis.page import render
 
 PAGE, CONTENT = "report.html", "report.json"
@@ -26,8 +27,6 @@ def write_report(assembled: Assembled, evidence: Evidence, folder: Path) -> list
     Raises:
         UsageError: where the folder cannot be written.
     """
-    from passkwh.reports.thesis.figures.render import pictures
-
     drawn = pictures(assembled.drawings)
     try:
         for name in ("tables", "figures"):

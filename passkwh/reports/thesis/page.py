@@ -22,6 +22,7 @@ def render(report: Report, pictures: Mapping[str, str]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["sentence"] = _sentence
+    environment.filters["code"] = _code
     environment.filters["cell"] = _cell
     environment.filters["reasons"] = _reasons
     template = resources.files("passkwh.reports").joinpath("templates/thesis.html.j2").read_text("utf-8")
@@ -43,7 +44,18 @@ def _sentence(parts: Sentence, at: str) -> Markup:
         elif isinstance(part, Link):
             out += Markup('<a href="{}">{}</a>').format(part.target, part.text)
         else:
-            out += escape(part)
+            out += _code(part)
+    return out
+
+
+def _code(text: str) -> Markup:
+    """Text with what stands between backticks as code; a last backtick without a partner stays."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        pieces[-2:] = ["`".join(pieces[-2:])]
+    out = Markup()
+    for i, piece in enumerate(pieces):
+        out += Markup("<code>{}</code>").format(piece) if i % 2 else escape(piece)
     return out
 
 
@@ -53,7 +65,7 @@ def _cell(cell: Cell | Estimate, style: Style | str, at: str) -> Markup:
     if cell is None:
         return Markup('<span class="none">—</span>')
     if isinstance(cell, str):
-        return escape(cell)
+        return _code(cell)
     return _data(cell, shown(cell, style), at)
 
 

@@ -10,7 +10,7 @@ from passkwh.reports.thesis.content import Block, Bullets, Column, Missing, Part
 from passkwh.reports.thesis.draft import Draft, Drawing
 from passkwh.reports.thesis.evidence import Evidence
 from passkwh.reports.thesis.figures.exits import by_fixed_exit, by_threshold, where_tokens_leave
-from passkwh.reports.thesis.words import number, sentence
+from passkwh.reports.thesis.words import listed, number, sentence
 
 TITLE = "Early exit"
 _WHAT = {
@@ -25,8 +25,8 @@ def exits(evidence: Evidence) -> Draft:
     """What these runs say about leaving early; of what they do not hold, the reason."""
     if evidence.exits is None:
         reason = evidence.impossible["early-exit"]
-        missing = [Missing(what=what, reason=reason, after=f"GREEN-CODE, {item}") for item, what in _WHAT.items()]
-        return Draft("early-exit", TITLE, (*missing, _training()))
+        what = f"GREEN-CODE's {listed(list(_WHAT))} ({listed([w[0].lower() + w[1:] for w in _WHAT.values()])})"
+        return Draft("early-exit", TITLE, (Missing(what=what, reason=reason), _training()))
     found = evidence.exits
     blocks: list[Block | Drawing] = [
         Text(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from passkwh.analysis.layouts import analysis_tables
-from passkwh.reports.thesis.content import Block, Missing, Text, table_block
+from passkwh.reports.thesis.content import Block, Column, Estimate, Missing, TableBlock, Text, table_block
 from passkwh.reports.thesis.draft import Draft, Drawing
 from passkwh.reports.thesis.evidence import Evidence
 from passkwh.reports.thesis.figures.compare import pair_matrix
@@ -47,8 +47,6 @@ def paired(evidence: Evidence) -> Draft:
 
 
 def _mixed(evidence: Evidence) -> Block:
-    from passkwh.reports.thesis.content import Column, Estimate, TableBlock
-
     found = evidence.analysis.mixed
     if found.reason or not found.effects:
         return Missing(what="Mixed model of log energy", reason=found.reason or "it has no effects")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from passkwh.harness.meter.condition import drift
 from passkwh.harness.summarise import BUSY, SHORT_WINDOW_S
 from passkwh.reports.thesis.content import Block, Bullets, Heading, Part, Sentence, Text
 from passkwh.reports.thesis.draft import Draft
@@ -84,8 +85,6 @@ def _energy(evidence: Evidence) -> Iterator[Sentence]:
 
 
 def _idle_drift(evidence: Evidence) -> Iterator[Sentence]:
-    from passkwh.harness.meter.condition import drift
-
     moved = []
     for i, run in enumerate(evidence.runs):
         metered_s = run.summary.generation_s + run.summary.evaluation_s
