@@ -23,8 +23,6 @@ class EarlyExitAdapter(TransformersAdapter):
 
     def __init__(self, checkpoint: Checkpoint, device: str, request: ExitRequest, language: str) -> None:
         super().__init__(checkpoint, device)
-        if self._model.config._attn_implementation != "sdpa":
-            self._model.set_attn_implementation("sdpa")  # the one for which leaving a mask out means causal
         self._language = language
         self._request = request
         self._subject = subject_of(request, checkpoint, language, str(self._device))

@@ -67,7 +67,7 @@ class KeyValues:
             if self._entries is not None:
                 held[self._entries.row, :, self._entries.position] = new.transpose(1, 2)[self._entries.inside]
             elif self._rows is None:
-                held[:, :, self._start : self._end] = new
+                held.narrow(2, self._start, self._end - self._start).copy_(new)
             else:
                 held[self._rows, :, self._start : self._end] = new
 
@@ -76,8 +76,8 @@ class KeyValues:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take in keys and values, and return all from the first position to the last of these, of the same rows."""
         self.write(keys, values, layer)
-        all_keys, all_values = self._pairs[layer]
-        all_keys, all_values = all_keys[:, :, : self._end], all_values[:, :, : self._end]
+        held_keys, held_values = self._pairs[layer]
+        all_keys, all_values = held_keys.narrow(2, 0, self._end), held_values.narrow(2, 0, self._end)
         if self._rows is None:
             return all_keys, all_values
         return all_keys.index_select(0, self._rows), all_values.index_select(0, self._rows)

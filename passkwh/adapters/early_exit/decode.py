@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from passkwh.adapters.early_exit.attention import decoding
 from passkwh.adapters.early_exit.cache import Backlog, KeyValues, Skipped, Travellers
 from passkwh.adapters.early_exit.families import Anatomy
 from passkwh.adapters.early_exit.frame import Frame
@@ -56,6 +57,12 @@ class ExitDecoder:
         (for the oracle: that it would have needed). A row's first token comes from the prompt's pass through all
         layers. After a row's end its tokens are ``pad_token`` and it has no exits.
         """
+        with decoding(self.anatomy.config):
+            return self._draw(ids, attention_mask, ending, processors)
+
+    def _draw(
+        self, ids: torch.Tensor, attention_mask: torch.Tensor, ending: Ending, processors: Sequence[Processor]
+    ) -> tuple[torch.Tensor, list[list[int]]]:
         rows, length = ids.shape
         tokens = torch.full((rows, length + ending.steps), ending.pad_token, dtype=ids.dtype, device=ids.device)
         tokens[:, :length] = ids
@@ -71,7 +78,10 @@ class ExitDecoder:
                     going[row] = token not in ending.end_tokens
                 else:
                     new[at] = ending.pad_token
-            tokens[batch.rows, place] = new
+            if len(new) == rows:
+                tokens[:, place] = new
+            else:
+                tokens[batch.rows, place] = new
             for criterion in ending.criteria:
                 stopped = criterion(tokens[:, : place + 1], None).tolist()
                 going = [on and not stop for on, stop in zip(going, stopped, strict=True)]

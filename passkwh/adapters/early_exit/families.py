@@ -25,6 +25,8 @@ class Anatomy:
     """The parts of one loaded model."""
 
     family: str
+    config: Any
+    """The model's configuration, which its attention modules share."""
     depth: int
     hidden_size: int
     embed: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -80,6 +82,7 @@ def _llama(model: Any) -> Anatomy:
 
     return Anatomy(
         family=config.model_type,
+        config=config,
         depth=config.num_hidden_layers,
         hidden_size=config.hidden_size,
         embed=lambda ids, positions: decoder.embed_tokens(ids),
@@ -121,6 +124,7 @@ def _opt(model: Any) -> Anatomy:
 
     return Anatomy(
         family=config.model_type,
+        config=config,
         depth=config.num_hidden_layers,
         hidden_size=config.hidden_size,
         embed=embed,

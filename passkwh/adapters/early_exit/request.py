@@ -141,7 +141,7 @@ def subject_of(request: ExitRequest, checkpoint: Checkpoint, language: str, devi
 
 
 def check_base(bundle: Bundle, checkpoint: Checkpoint) -> None:
-    """UsageError unless the bundle was made for this checkpoint, or for the one that it is known to be quantized from."""
+    """UsageError unless the bundle is for this checkpoint, or for the one that it is known to be quantized from."""
     revision = dense_revision(checkpoint)
     if revision is not None and revision != bundle.card.base.revision:
         raise UsageError(_other_model(bundle, checkpoint, f"revision {_short(revision)}"))
