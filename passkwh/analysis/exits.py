@@ -124,11 +124,11 @@ def study(frames: Frames, metrics: Sequence[str] = ()) -> ExitStudy:
     chosen = _metrics(frames.runs, metrics)
     configurations: list[Leaving] = []
     samples: dict[str, list[Sample]] = {}
-    for configuration in group(frames.runs):
+    groups = group(frames.runs)
+    for label, configuration in zip(_labels([g.label for g in groups]), groups, strict=True):
         runs = [frames.runs[position] for position in configuration.runs]
-        found = [sample for run in runs for sample in RunFolder.open(run.path).samples()]
-        samples[configuration.label] = found
-        configurations.append(_leaving(configuration.label, runs, found, chosen))
+        samples[label] = [sample for run in runs for sample in RunFolder.open(run.path).samples()]
+        configurations.append(_leaving(label, runs, samples[label], chosen))
     compared = tuple(_compared(one, configurations) for one in configurations)
     distances = tuple(
         distance(one, other, samples[one.label], samples[other.label])
@@ -139,6 +139,12 @@ def study(frames: Frames, metrics: Sequence[str] = ()) -> ExitStudy:
         == (other.model, other.quant, other.weights, other.layers)
     )  # fmt: skip
     return ExitStudy(compared, distances, chosen, tuple(_notes(compared)))
+
+
+def _labels(labels: Sequence[str]) -> list[str]:
+    """Labels without the bundle's folder, where they still differ."""
+    short = [label.partition(",bundle=")[0].replace("exit=None", "all layers") for label in labels]
+    return short if len(set(short)) == len(short) else list(labels)
 
 
 def _metrics(runs: Sequence[Run], asked: Sequence[str]) -> tuple[str, ...]:
