@@ -49,11 +49,13 @@ def decoder(model: Any, rule: Rule, skipped: Skipped = "deferred") -> ExitDecode
     return ExitDecoder(parts, ExitHeads(parts), rule, skipped)
 
 
-def generate(model: Any, ids: torch.Tensor, mask: torch.Tensor, steps: int) -> torch.Tensor:
+def generate(
+    model: Any, ids: torch.Tensor, mask: torch.Tensor, steps: int, ends: tuple[int, ...] | None = ENDS
+) -> torch.Tensor:
     from transformers import GenerationConfig
 
     config = GenerationConfig(
-        max_new_tokens=steps, do_sample=False, use_cache=True, eos_token_id=list(ENDS), pad_token_id=0
+        max_new_tokens=steps, do_sample=False, use_cache=True, eos_token_id=ends and list(ends), pad_token_id=0
     )
     with torch.inference_mode():
         output: torch.Tensor = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
