@@ -52,3 +52,12 @@ def number(value: float | None, digits: int = 3, unit: str = "") -> str:
     if "e" in text and 1e-4 <= abs(value) < 1e7:
         text = f"{value:.0f}" if abs(value) >= 1 else f"{value:.6f}"
     return f"{text} {unit}".rstrip()
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people."""
+    if seconds is None:
+        return "—"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from passkwh.analysis.estimate.study import Earlier, forecast
 from passkwh.cli import main as program
+from passkwh.cli.forecast import dry_run
 from passkwh.errors import UsageError
-from passkwh.harness.sweep.drive import refuse_problems
+from passkwh.harness.sweep.drive import record, refuse_problems
 from passkwh.harness.sweep.order import arrange, balanced_square, ordered
 from passkwh.harness.sweep.preflight import inspect
 from passkwh.harness.sweep.study import Settings, Study, names, parse, read
@@ -212,3 +216,46 @@ def test_a_study_that_cannot_run_does_not_start(
     (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
     assert "[matrix] model" in line
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_says_what_it_takes_and_what_lacks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, study_file: StudyFile
+) -> None:
+    asked = read(str(study_file("[matrix]\nbatch_size = [1, 2]", "repeats = 2")))
+    found = inspect([configuration.spec for configuration in asked.configurations])
+
+    def shown(gpu: str | None) -> dict[str, Any]:
+        dry_run(asked, found, tmp_path / "runs", gpu, as_json=True)
+        result: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+        return result
+
+    here = shown(None)
+    assert [run["run"] for run in here["runs"]] == [planned.run_id for planned in record(asked, found.checks).runs]
+    assert {run["samples"] for run in here["runs"]} == {2}
+    if not found.host.gpus:  # what is not known is not guessed
+        assert (here["time_s"], here["energy_j"]) == (None, None)
+        assert all("no rates are known of a CPU" in run["basis"] for run in here["runs"])
+    there = shown("L40S")
+    assert there["time_s"] == pytest.approx(sum(run["time_s"] for run in there["runs"]))
+    assert there["energy_j"] == pytest.approx(sum(run["energy_j"] for run in there["runs"]))
+    assert all(run["energy_j"] > 0 and "estimated for" in run["basis"] for run in there["runs"])
+    assert here["disk_bytes"] > 0
+    assert all(0 < run["memory_needed_bytes"] < here["memory_total_bytes"] for run in here["runs"])
+
+    lacking = read(str(study_file("[matrix]\nmodel = 'Qwen/Qwen2.5-0.5B'")))
+    dry_run(lacking, inspect([lacking.configurations[0].spec]), tmp_path / "runs", None, as_json=False)
+    assert "to be got first: download Qwen/Qwen2.5-0.5B from the hub" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_like_run_that_was_made_before_is_the_best_estimate(study_file: StudyFile, tmp_path: Path) -> None:
+    asked = read(str(study_file("[matrix]\nbatch_size = [1, 2]")))
+    found = inspect([configuration.spec for configuration in asked.configurations])
+    check = found.checks[0]
+    spec = check.spec.model_copy(update={"limit": 40, "repeat": 3})
+    like = Earlier(path="runs/x", spec=spec, host=found.host, seconds_per_sample=1.5, joules_per_sample=20.0)
+    told = forecast(check, found.host, None, [like])
+    assert (told.time_s, told.energy_j, told.basis) == (2 * 1.5 + 2 * 0.2, 40.0, "as runs/x")
+    elsewhere = like.model_copy(update={"host": found.host.model_copy(update={"cpu": "another"})})
+    assert forecast(check, found.host, None, [elsewhere]).time_s is None or found.host.gpus
+    assert forecast(found.checks[1], found.host, None, [like]).basis != "as runs/x"  # another batch size

@@ -67,11 +67,11 @@ def begin(study: Study, checks: Sequence[Check], out: Path) -> StudyFolder:
     folder = StudyFolder(path)
     folder.lock()
     try:
-        record = _record(study, checks)
+        new = record(study, checks)
         if is_study(path):
-            _same(study, folder.record(), record, path)
+            _same(study, folder.record(), new, path)
         else:
-            folder.write(study, record)
+            folder.write(study, new)
         folder.reserve()
     except BaseException:
         folder.unlock()
@@ -79,12 +79,13 @@ def begin(study: Study, checks: Sequence[Check], out: Path) -> StudyFolder:
     return folder
 
 
-def _record(study: Study, checks: Sequence[Check]) -> StudyRecord:
+def record(study: Study, checks: Sequence[Check]) -> StudyRecord:
+    """The study's runs in their order, each with the spec that is run. Raises UsageError where two are the same."""
     found = {
         configuration.spec.model_dump_json(): check
         for configuration, check in zip(study.configurations, checks, strict=True)
     }
-    runs = []
+    runs: list[Planned] = []
     for asked in ordered(study):
         check = found[asked.model_copy(update={"repeat": 0}).model_dump_json()]
         run_id = check.run_id.rpartition("-r")[0] + f"-r{asked.repeat}"
