@@ -21,6 +21,28 @@ WIDTH = 860
 """Width that a figure has on the page, in pixels."""
 
 
+LOOK: dict[str, Any] = {
+    "background": PAPER,
+    "font": FONT,
+    "padding": 8,
+    "aria": False,
+    "axis": {
+        "labelColor": SOFT, "titleColor": INK, "gridColor": LINE, "domainColor": LINE, "tickColor": LINE,
+        "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8, "labelLimit": 320,
+    },
+    "legend": {
+        "labelColor": INK, "titleColor": SOFT, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal",
+        "labelLimit": 320, "symbolSize": 90,
+    },
+    "header": {
+        "labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelFontWeight": "bold", "labelLimit": 320,
+    },
+    "view": {"stroke": LINE},
+    "title": {"color": INK},
+}  # fmt: skip
+"""One look for all figures, as Vega-Lite's configuration."""
+
+
 class Sheet:
     """The values of one figure's charts, by name.
 
@@ -39,19 +61,4 @@ class Sheet:
 
     def specification(self, chart: Any) -> dict[str, Any]:
         """The chart as Vega-Lite in the report's look, with its values."""
-        return {**_themed(chart).to_dict(validate=False), "datasets": self._values}
-
-
-def _themed(chart: Any) -> Any:
-    axis = {
-        "labelColor": SOFT, "titleColor": INK, "gridColor": LINE, "domainColor": LINE, "tickColor": LINE,
-        "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8, "labelLimit": 320,
-    }  # fmt: skip
-    legend = {
-        "labelColor": INK, "titleColor": SOFT, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal",
-        "labelLimit": 320, "symbolSize": 90,
-    }  # fmt: skip
-    header = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelFontWeight": "bold", "labelLimit": 320}
-    return chart.configure(background=PAPER, font=FONT, padding=8, aria=False).configure_axis(**axis).configure_legend(
-        **legend
-    ).configure_header(**header).configure_view(stroke=LINE).configure_title(color=INK)  # fmt: skip
+        return {**chart.to_dict(validate=False), "config": LOOK, "datasets": self._values}
