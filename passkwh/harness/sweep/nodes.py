@@ -99,6 +99,8 @@ def look(specs: list[Spec], directory: str) -> Preflight:
 def prepare(directory: str) -> None:
     """Make this worker's environment that of a run started by hand."""
     os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it to 1, which would slow every run on a CPU
+    with contextlib.suppress(OSError):  # only root may; otherwise it is RAY_worker_niceness=0 at `ray start`
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
     with contextlib.suppress(OSError):
         os.chdir(directory)
 
