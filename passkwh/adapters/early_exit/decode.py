@@ -136,7 +136,7 @@ class _Batch:
         """
         anatomy, rule, backlog = self._anatomy, self._rule, self._backlog
         count = len(self.rows)
-        ended = [not (going[row] or rule.hindsight) for row in self.rows]
+        ended = {at for at, row in enumerate(self.rows) if not (going[row] or rule.hindsight)}
         states = anatomy.embed(new, self._frame.positions(place, place + 1))
         behind = backlog.behind(place)
         self._held.at(place, place + 1)
@@ -151,8 +151,10 @@ class _Batch:
             if number not in rule.exits:
                 continue
             decision = rule.leave(number, states[:, 0], self._heads)
-            leave = [gone or ended[row] for gone, row in zip(decision.leave, travellers.rows, strict=True)]
-            if not any(leave):
+            leave = decision.leave
+            if ended:
+                leave = [gone or row in ended for gone, row in zip(leave, travellers.rows, strict=True)]
+            if True not in leave:
                 continue
             rows = [row for row, gone in zip(travellers.rows, leave, strict=True) if gone]
             for row in rows:
