@@ -63,13 +63,13 @@ def place(
     found: list[Placed | None] = [None] * len(points)
     for i in sorted(range(len(points)), key=lambda i: (-crowd[i], points[i])):
         names = [(points[j], p) for j, p in enumerate(found) if p is not None]
-        blocked = [*dots[:i], *dots[i + 1 :], *avoid, *(p.box for _, p in names)]
-        for spot in _spots(points[i], texts[i], width, height):
-            free = not any(spot.box.overlaps(box) for box in blocked)
-            over = spot.far and any(_crosses(points[i], spot.end(points[i]), box) for box in dots[:i] + dots[i + 1 :])
-            if free and not over and not any(_tangled(points[i], spot, point, name) for point, name in names):
-                found[i] = spot
-                break
+        rest = dots[:i] + dots[i + 1 :]
+        blocked = [*rest, *avoid, *(p.box for _, p in names)]
+        spots = list(_spots(points[i], texts[i], width, height))
+        # Lines that cross are better than a name that is missing.
+        for may_cross in (False, True):
+            if found[i] is None:
+                found[i] = next((s for s in spots if _is_free(points[i], s, blocked, rest, names, may_cross)), None)
     return found
 
 
@@ -86,12 +86,23 @@ def _spots(point: Point, text: str, width: float, height: float) -> Iterator[Pla
                 yield Placed(left, y, box, distance > 2 * DISTANCES[0])
 
 
-def _tangled(point: Point, spot: Placed, other: Point, name: Placed) -> bool:
-    """Whether the line of one far label would cross the other label or its line."""
-    if spot.far and name.far and _meet(point, spot.end(point), other, name.end(other)):
-        return True
-    ours = spot.far and _crosses(point, spot.end(point), name.box)
-    return ours or (name.far and _crosses(other, name.end(other), spot.box))
+def _is_free(
+    point: Point,
+    spot: Placed,
+    blocked: Sequence[Box],
+    dots: Sequence[Box],
+    names: Sequence[tuple[Point, Placed]],
+    may_cross: bool,
+) -> bool:
+    """Whether a label covers nothing there, and its line meets no other point, label, or (unless it may) line."""
+    if any(spot.box.overlaps(box) for box in blocked):
+        return False
+    if spot.far and any(_crosses(point, spot.end(point), box) for box in [*dots, *(name.box for _, name in names)]):
+        return False
+    lines = [(other, name.end(other)) for other, name in names if name.far]
+    if any(_crosses(start, end, spot.box) for start, end in lines):
+        return False
+    return may_cross or not spot.far or not any(_meet(point, spot.end(point), *line) for line in lines)
 
 
 def _meet(a: Point, b: Point, c: Point, d: Point) -> bool:
