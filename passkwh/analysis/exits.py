@@ -221,9 +221,10 @@ def _compared(one: Leaving, others: Sequence[Leaving]) -> Leaving:
     """The configuration with what it saves and loses against its baseline; unchanged where it has none."""
     if one.rule == "none" or one.hindsight:
         return one
+    others = sorted((c for c in others if c.label != one.label), key=lambda c: c.rule == "none")
     base = next((c for c in others if _same(one, c, weights=True) and _goes_through(c)), None)
     base = base or next((c for c in others if _same(one, c, weights=False) and c.rule == "none"), None)
-    if base is None or base.label == one.label:
+    if base is None:
         return one
     return one.model_copy(
         update={
