@@ -72,7 +72,6 @@ def _add_commands() -> None:
     app.add_typer(data.app, name="data")
     app.add_typer(leaderboard.app, name="leaderboard")
     app.add_typer(meter.app, name="meter")
-    app.add_typer(meter.app, name="meter")
     app.add_typer(train.app, name="train")
 
 

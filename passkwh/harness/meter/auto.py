@@ -35,8 +35,8 @@ def find_channels() -> tuple[list[Channel], list[ChannelState]]:
         used = not any(channel.info.name.startswith(measured) for channel in channels)
         if used:
             channels.append(estimate)
-        said = "readable" if used else f"not used: the {what} is measured"
-        states.append(ChannelState(estimate.info.name, "estimated", said, None, estimate.info))
+        outcome = "readable" if used else f"not used: the {what} is measured"
+        states.append(ChannelState(estimate.info.name, "estimated", outcome, None, estimate.info))
     return channels, states
 
 
