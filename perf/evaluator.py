@@ -1,13 +1,15 @@
 """How fast are verdicts? This evaluator against bigcodebench 0.2.5's `untrusted_check`, and what the sandbox costs.
 
     bench setup bigcodebench && bench verify bigcodebench --data FILE
-    python perf/evaluator.py --data FILE [--part groundtruth|models|sandbox] [--every N] [--samples 150] [--workers 2]
+    python perf/evaluator.py --data FILE [--part groundtruth|awake|models|sandbox] [--every N] [--samples 150]
+                             [--workers 2]
 
 groundtruth: reference solutions (every N-th task). models: programs as models write them, made from the reference
 solutions with a fixed seed: right, wrong, cut off, endless, leaving by `os._exit`, importing heavy libraries. Both
 evaluators get the same programs, the same number of workers and run one after the other in the same session; the
-official one runs in the benchmark's environment, with its source unpacked into a temporary folder. sandbox: programs
-that do nothing, one at a time, from fork to the last trace of them gone.
+official one runs in the benchmark's environment, with its source unpacked into a temporary folder. awake: this
+evaluator alone on reference solutions that compute all the time: how much longer than their CPU time over the workers.
+sandbox: programs that do nothing, one at a time, from fork to the last trace of them gone.
 
 The official evaluator waits 241 s and more for each endless program. The last line of stdout is one JSON object.
 """
@@ -51,6 +53,8 @@ if __name__ == "__main__":
         json.dump(verdicts, out)
 """
 MIX = {"right": 0.25, "wrong": 0.40, "cut off": 0.20, "heavy": 0.08, "endless": 0.04, "leaves": 0.03}
+IDLE_S = 0.5
+"""A reference that was off the CPU for longer slept."""
 HEAVY = "import sklearn.ensemble, scipy.stats, matplotlib.pyplot, pandas, seaborn, nltk, statsmodels.api\n"
 
 
@@ -131,6 +135,23 @@ def sandbox_cost(count: int) -> dict[str, float]:
     }
 
 
+def awake(benchmark: BigCodeBench, programs: list[tuple[str, str, str]], workers: int) -> dict[str, Any]:
+    """Wall time over CPU time per worker, of programs whose references wait for nothing."""
+    references = {key: benchmark.reference(task_id) for key, task_id, _ in programs}
+    if not all(references.values()):
+        sys.exit("which tasks sleep is not known yet: bench verify bigcodebench --data FILE")
+    busy = {key for key, found in references.items() if found and found.seconds - found.cpu_s < IDLE_S}
+    chosen = [program for program in programs if program[0] in busy]
+    ours = run_ours(benchmark, chosen)
+    return {
+        "programs": len(chosen),
+        "workers": workers,
+        "wall_s": ours["wall_s"],
+        "cpu_s": ours["cpu_s"],
+        "wall_over_cpu_per_core": ours["wall_s"] / (ours["cpu_s"] / workers),
+    }
+
+
 def compare(benchmark: BigCodeBench, programs: list[tuple[str, str, str]], workers: int) -> dict[str, Any]:
     """Both evaluators on the same programs."""
     ours = run_ours(benchmark, programs)
@@ -165,7 +186,7 @@ def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--part", choices=["groundtruth", "models", "sandbox"], default="groundtruth")
+    parser.add_argument("--part", choices=["groundtruth", "awake", "models", "sandbox"], default="groundtruth")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--samples", type=int, default=150)
     parser.add_argument("--workers", type=int, default=2)
@@ -182,6 +203,9 @@ def main() -> None:
     else:
         ids = [task.task_id for task in benchmark.tasks][:: asked.every]
         programs = [(task_id, task_id, benchmark.problem(task_id).reference) for task_id in ids]
+    if asked.part == "awake":
+        print(json.dumps(awake(benchmark, programs, asked.workers)))
+        return
     print(json.dumps(compare(benchmark, programs, asked.workers)))
 
 
