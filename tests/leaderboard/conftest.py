@@ -63,9 +63,11 @@ def site(packs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Site:
     return build(packs, place / "site", place / "cache", title="Test board", published=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium, driven by Playwright."""
+    """Debian's Chromium, driven by Playwright; it ends with the module, whose tests alone may share its event loop and
+    count its processes among their own.
+    """
     if CHROMIUM is None:
         pytest.skip("no Chromium: apt-get install chromium, or set PASSKWH_CHROMIUM")
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is in the dev extra")
