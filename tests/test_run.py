@@ -58,7 +58,11 @@ def test_a_run_from_the_outside(bench: Bench, tiny_llama: Path, tmp_path: Path, 
     )
     assert all(s.verdict is not None and s.evaluation is not None for s in samples)
     assert [len({s.batch_id for s in samples}), {s.batch_size for s in samples}] == [3, {4}]
-    parts = [e for s in samples for e in (*s.generation_energy.values(), *s.evaluation_energy.values())]
+    counted = {channel["channel"] for channel in summary["channels"] if channel["counted"]}
+    parts = [
+        energy for sample in samples for energies in (sample.generation_energy, sample.evaluation_energy)
+        for channel, energy in energies.items() if channel in counted
+    ]  # fmt: skip
     assert sum(e.gross_j or 0.0 for e in parts) == pytest.approx(summary["gross_energy_j"], rel=1e-9)
     assert sum(e.net_j or 0.0 for e in parts) == pytest.approx(summary["net_energy_j"], rel=1e-9, abs=1e-9)
     for check in summary["checks"]:  # windows, idle and the rest make up the whole trace

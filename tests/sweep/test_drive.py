@@ -60,7 +60,9 @@ def test_a_study_through_failures_a_full_disk_and_an_interruption(
     shutil.copytree(tiny_llama, broken)
     weights = broken / "model.safetensors"
     os.truncate(weights, weights.stat().st_size - 1000)  # its header is whole, so nothing is seen before it is loaded
-    path = study_file(f'[[runs]]\nmodel = ["{broken}", "{good}"]', "retries = 0\nseed = 1", defaults="batch_size = 1")
+    # A batch takes seconds, so that a Ctrl-C during the first one comes before the second.
+    runs = f'[[runs]]\nmodel = ["{broken}", "{good}"]\nmax_new_tokens = 1500'
+    path = study_file(runs, "retries = 0\nseed = 1", defaults="batch_size = 1")
     study = read(str(path))
     out = small_disk or tmp_path / "runs"
     folder = begin(study, checks(study), out)

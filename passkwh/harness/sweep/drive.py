@@ -218,7 +218,7 @@ def _attempt(folder: StudyFolder, planned: Planned, hang_s: float, ledger: Ledge
     run_id = planned.run_id
     attempt = Attempt(planned.spec, run_id, folder.path, folder.path / LOGS / f"{run_id}.log", hang_s)
     since_ns = time.monotonic_ns()
-    shown_s = 0.0
+    shown: tuple[float, object] = (0.0, None)
     try:
         ledger.started(run_id, attempt.pid)
     except BaseException:
@@ -226,9 +226,9 @@ def _attempt(folder: StudyFolder, planned: Planned, hang_s: float, ledger: Ledge
         raise
 
     def tell(message: Message) -> None:
-        nonlocal shown_s
-        if time.monotonic() - shown_s >= LIVE_S:
-            shown_s = time.monotonic()
+        nonlocal shown
+        if time.monotonic() - shown[0] >= LIVE_S or message["stage"] != shown[1]:
+            shown = (time.monotonic(), message["stage"])
             folder.show_live([{"run": run_id, "since_ns": since_ns, **message}])
 
     tell({"stage": "starting"})
