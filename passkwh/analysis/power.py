@@ -38,7 +38,7 @@ class Stage(Record):
 
 
 class PowerTimeline(Record):
-    """Power of a run's channels. Time starts at the first window; sessions follow each other without their pause."""
+    """Power of a run's counted channels. Time starts at the first window; sessions follow each other, no pause between."""
 
     points: tuple[PowerPoint, ...]
     stages: tuple[Stage, ...]
@@ -67,7 +67,9 @@ def power_timeline(run: Run, points: int = POINTS) -> PowerTimeline:
         found += [] if not traced else _powers(run, session, start_ns, end_ns, step_ns, offset_ns)
         longest_s = max(longest_s, ns_to_s(step_ns))
         offset_ns += end_ns - start_ns
-    missing = "the trace holds no readings of the run's channels" if traced else f"the run folder has no {file.name}"
+    missing = (
+        "the trace holds no readings of the run's counted channels" if traced else f"the run folder has no {file.name}"
+    )
     reason = None if found else missing
     return PowerTimeline(points=tuple(found), stages=tuple(stages), step_s=longest_s or None, reason=reason)
 
@@ -118,7 +120,7 @@ SELECT channel, bin, last_ns, last_value, mean_value FROM (
 
 
 def _powers(run: Run, session: int, start_ns: int, end_ns: int, step_ns: int, offset_ns: int) -> list[PowerPoint]:
-    channels = run.manifest.meter.channels
+    channels = [channel for channel in run.manifest.meter.channels if channel.counted]
     wanted = pd.DataFrame({"channel": [c.name for c in channels], "quantity": [c.quantity for c in channels]})
     counters = {c.name for c in channels if c.quantity == "energy_j"}
     asked: dict[str, Any] = {

@@ -146,7 +146,7 @@ def _windows(manifest: Manifest, samples: Sequence[Sample]) -> list[Window]:
 def _power(trace: Trace, session: int, start_ns: int, end_ns: int, offset_s: float) -> list[PowerPoint]:
     step_ns = max((end_ns - start_ns) // TIMELINE_POINTS, 100_000_000)
     points = []
-    for channel in trace.channels:
+    for channel in (name for name, info in trace.channels.items() if info.counted):
         for left in range(start_ns, end_ns - step_ns + 1, step_ns):
             energy = trace.energy(channel, session, left, left + step_ns)
             if energy.gross_j is not None:  # a gap in the trace stays a gap in the line

@@ -32,7 +32,7 @@ def test_power_over_time_is_that_of_the_trace(make_run: MakeRun) -> None:
     assert {round(w or 0) for t, w in gpu if t < 9} == {20}
     assert {round(w or 0) for t, w in gpu if 14 < t < 50} == {100}
     assert {round(w or 0) for t, w in gpu if t > 55} == {30}
-    assert {round(p.power_w or 0) for p in found.points if p.channel == "cpu:0"} == {5}
+    assert {p.channel for p in found.points} == {"gpu:0"}, "what is not counted would only dwarf what is"
     assert len(gpu) <= 62
     kinds = [stage.kind for stage in found.stages]
     assert kinds[0] == "idle_before"

@@ -58,7 +58,7 @@ def timeline(manifest: bytes, samples: bytes, trace: bytes) -> Timeline:
     readings = Trace.from_table(pq.read_table(io.BytesIO(trace)), known.meter.channels)
     edges = np.arange(start, end + 1, max((end - start) // POINTS, SHORTEST_NS), dtype=np.int64)
     lines = []
-    for channel in known.meter.channels:
+    for channel in (channel for channel in known.meter.channels if channel.counted):
         series = readings.series(channel.name, channel.quantity, 0)
         if series is not None and len(edges) > 1:
             lines.append(Line(channel=channel.name, power_w=_power(series, channel.quantity == "energy_j", edges)))

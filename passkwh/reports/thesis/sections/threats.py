@@ -75,7 +75,9 @@ def _energy(evidence: Evidence) -> Iterator[Sentence]:
     yield from _machine(evidence)
     uncounted = sorted({c.name for run in runs for c in run.manifest.meter.channels if not c.counted})
     if uncounted:
-        yield sentence(f"Read but not in the total, because another channel already holds it: {listed(uncounted)}.")
+        yield sentence(
+            f"Read but in no total, being part of another channel or a constant estimate: {listed(uncounted)}."
+        )
     kinds = sorted({c.name.split(":")[0] for run in runs for c in run.manifest.meter.channels if c.counted})
     yield sentence(
         f"The total is of {listed(kinds)} only: fans, disks, power supplies and cooling draw more that is not in it."
