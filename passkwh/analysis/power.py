@@ -38,7 +38,7 @@ class Stage(Record):
 
 
 class PowerTimeline(Record):
-    """Power of a run's counted channels. Time starts at the first window; sessions follow each other, no pause between."""
+    """Power of a run's counted channels. Time starts at the first window; sessions follow each other without a pause."""
 
     points: tuple[PowerPoint, ...]
     stages: tuple[Stage, ...]
