@@ -38,7 +38,7 @@ class Stage(Record):
 
 
 class PowerTimeline(Record):
-    """Power of a run's counted channels. Time starts at the first window; sessions follow each other without a pause."""
+    """Power of a run's counted channels. Time starts at the first window; sessions follow each other directly."""
 
     points: tuple[PowerPoint, ...]
     stages: tuple[Stage, ...]
