@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -78,10 +77,10 @@ def energy_accuracy(runs: Sequence[RunView]) -> alt.LayerChart | None:
 
 def power_timeline(run: RunView) -> alt.LayerChart | None:
     """Power of each channel over the run's own time, with its stages behind; None without readings."""
-    if not run.power:
+    if not run.power.points:
         return None
-    power = pd.DataFrame([vars(point) for point in run.power])
-    stages = pd.DataFrame([vars(stage) for stage in _joined(run)])
+    power = pd.DataFrame([point.model_dump() for point in run.power.points])
+    stages = pd.DataFrame([stage.model_dump() for stage in run.power.stages])
     bands = (
         alt.Chart(stages)
         .mark_rect(opacity=0.25)
@@ -105,14 +104,3 @@ def power_timeline(run: RunView) -> alt.LayerChart | None:
         )
     )
     return alt.layer(bands, lines).properties(width=780, height=200)
-
-
-def _joined(run: RunView) -> list[Any]:
-    """Stages of one kind that follow each other within half a second, as one: thousands of batches are one band."""
-    joined: list[Any] = []
-    for stage in sorted(run.stages, key=lambda s: s.start_s):
-        if joined and joined[-1].kind == stage.kind and stage.start_s - joined[-1].end_s < 0.5:
-            joined[-1] = type(stage)(joined[-1].start_s, max(joined[-1].end_s, stage.end_s), stage.kind)
-        else:
-            joined.append(stage)
-    return joined

@@ -7,36 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from passkwh.analysis.bootstrap import draw, intervals
-from passkwh.analysis.frames import expand, load
+from passkwh.analysis.frames import Run, expand, load
 from passkwh.analysis.pooling import compare
+from passkwh.analysis.power import PowerTimeline, power_timeline
 from passkwh.analysis.results import Interval
 from passkwh.analysis.tasks import task_table
 from passkwh.errors import UsageError
-from passkwh.harness.meter.trace import Trace
 from passkwh.harness.store import RunFolder
-from passkwh.records import Manifest, Sample, Summary, Window
-from passkwh.units import joules_to_kwh, ns_to_s
-
-TIMELINE_POINTS = 400
-"""A power timeline has at most so many points a channel: about one a pixel."""
-
-
-@dataclass(frozen=True)
-class PowerPoint:
-    """Mean power of one channel around one moment of the run's own time."""
-
-    time_s: float
-    channel: str
-    power_w: float
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stretch of the run's own time: idle, warmup, generate or score."""
-
-    start_s: float
-    end_s: float
-    kind: str
+from passkwh.records import Manifest, Summary
+from passkwh.units import joules_to_kwh
 
 
 @dataclass(frozen=True)
@@ -47,8 +26,7 @@ class RunView:
     label: str
     manifest: Manifest
     summary: Summary
-    power: tuple[PowerPoint, ...]
-    stages: tuple[Stage, ...]
+    power: PowerTimeline
     intervals: dict[str, Interval]
     """95 % intervals of the headline measures, by measure: bootstrap over tasks with the meter's error; empty where
     the run has nothing to resample."""
@@ -116,40 +94,5 @@ def _labels(manifests: Sequence[Manifest]) -> list[str]:
 
 
 def _view(folder: RunFolder, manifest: Manifest, label: str) -> RunView:
-    summary = folder.summary()
-    trace = Trace.from_table(folder.trace(), manifest.meter.channels)
-    windows = _windows(manifest, folder.samples())
-    power: list[PowerPoint] = []
-    stages: list[Stage] = []
-    offset_s = 0.0
-    for session in manifest.sessions:
-        mine = [window for window in windows if window.session == session.index]
-        if not mine:
-            continue
-        start_ns, end_ns = min(w.start_ns for w in mine), max(w.end_ns for w in mine)
-        stages += [
-            Stage(offset_s + ns_to_s(w.start_ns - start_ns), offset_s + ns_to_s(w.end_ns - start_ns), w.kind)
-            for w in mine
-        ]
-        power += _power(trace, session.index, start_ns, end_ns, offset_s)
-        offset_s += ns_to_s(end_ns - start_ns)  # sessions follow each other; the pause between them is not the run's
-    return RunView(folder.path, label, manifest, summary, tuple(power), tuple(stages), _intervals(folder.path))
-
-
-def _windows(manifest: Manifest, samples: Sequence[Sample]) -> list[Window]:
-    windows = {window for session in manifest.sessions for window in session.windows}
-    windows |= {sample.generation for sample in samples}
-    windows |= {sample.evaluation for sample in samples if sample.evaluation is not None}
-    return sorted(windows, key=lambda window: (window.session, window.start_ns))
-
-
-def _power(trace: Trace, session: int, start_ns: int, end_ns: int, offset_s: float) -> list[PowerPoint]:
-    step_ns = max((end_ns - start_ns) // TIMELINE_POINTS, 100_000_000)
-    points = []
-    for channel in (name for name, info in trace.channels.items() if info.counted):
-        for left in range(start_ns, end_ns - step_ns + 1, step_ns):
-            energy = trace.energy(channel, session, left, left + step_ns)
-            if energy.gross_j is not None:  # a gap in the trace stays a gap in the line
-                moment_s = offset_s + ns_to_s(left + step_ns // 2 - start_ns)
-                points.append(PowerPoint(moment_s, channel, energy.gross_j / ns_to_s(step_ns)))
-    return points
+    run = Run(folder.path, manifest, folder.summary())
+    return RunView(run.path, label, manifest, run.summary, power_timeline(run), _intervals(run.path))
