@@ -245,8 +245,9 @@ def _answer(session: RunSession, batch: Sequence[Item], decoding: Decoding) -> l
 
 
 def _generate(session: RunSession, number: int, batch: Sequence[Item]) -> list[Sample]:
+    decoding = _decoding(session.plan)  # goes through all tasks, so not inside the window
     start_ns = time.monotonic_ns()
-    completions = _answer(session, batch, _decoding(session.plan))
+    completions = _answer(session, batch, decoding)
     window = session.window("generate", start_ns).model_copy(update={"batch_id": number})
     samples = [
         _sample(item, completion, window, len(batch)) for item, completion in zip(batch, completions, strict=True)
