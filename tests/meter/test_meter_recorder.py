@@ -9,14 +9,16 @@ import pytest
 
 from passkwh.harness.meter import TRACE_SCHEMA, Recorder, open_meter
 from passkwh.harness.meter.base import Reading
+from passkwh.records import Provenance
 from tests.meter.lab import channel_info
 
 
 class Counting:
     """Counts its own readings; raises or fails on some of them."""
 
-    def __init__(self, fail_every: int = 0) -> None:
-        self.info = channel_info(name="counting")
+    def __init__(self, fail_every: int = 0, provenance: Provenance = "simulated") -> None:
+        described = channel_info(name=f"counting {provenance}")
+        self.info = described.model_copy(update={"provenance": provenance})
         self.reads = 0
         self._fail_every = fail_every
 
@@ -45,6 +47,22 @@ def test_every_reading_is_handed_over_once_and_in_order() -> None:
     assert energies["value"].to_pylist() == [float(k) for k in range(1, channel.reads + 1)]
     assert energies["time_ns"].to_pylist() == sorted(energies["time_ns"].to_pylist())
     assert len(table) == 2 * channel.reads > seen
+
+
+def test_estimates_are_read_less_often_and_still_at_the_end() -> None:
+    tables: list[pa.Table] = []
+    device, estimate = Counting(), Counting(provenance="estimated")
+    with Recorder([estimate, device], tables.append, session=0, interval_s=0.005) as recorder:
+        close, start_ns = estimate.reads, time.monotonic_ns()
+        time.sleep(1.0)
+        recorder.flush()
+        assert estimate.reads - close <= (time.monotonic_ns() - start_ns) / 1e8 + 1
+        before = estimate.reads
+    assert close > 2  # the burst at the beginning reads all
+    assert before > close
+    assert device.reads > estimate.reads
+    last = pa.concat_tables(tables).to_pylist()[-4:]
+    assert {row["channel"] for row in last} == {"counting estimated", "counting simulated"}
 
 
 def test_a_channel_that_raises_becomes_missing_readings() -> None:

@@ -7,6 +7,10 @@ from typing import Protocol
 
 from passkwh.records import ChannelInfo
 
+ESTIMATE_INTERVAL_S = 0.1
+"""Estimated channels are read no closer than this. What they add up (CPU time, a constant power) is exact at whatever
+moment it is read, so closer readings would only cost the run more."""
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -7,7 +7,7 @@ nothing can be read, and is called estimated wherever it appears.
 
 from __future__ import annotations
 
-from passkwh.harness.meter.base import Channel, Reading
+from passkwh.harness.meter.base import ESTIMATE_INTERVAL_S, Channel, Reading
 from passkwh.harness.meter.cpu_time import ProcessTreeTime
 from passkwh.harness.meter.dram import EstimatedDram
 from passkwh.harness.meter.tdp import core_power
@@ -29,7 +29,8 @@ class EstimatedCpu:
             scope="processes",
             note=(
                 f"{power.model}, {power.cores} cores, {power.watts_per_core:.3g} W per core ({power.source}); "
-                "CPU time of this run's processes only, no memory, no idle power"
+                "CPU time of this run's processes only, no memory, no idle power; "
+                f"read every {ESTIMATE_INTERVAL_S:g} s"
             ),
         )
 

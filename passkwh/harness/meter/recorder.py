@@ -10,13 +10,13 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
 
-from passkwh.harness.meter.base import Channel, Reading
+from passkwh.harness.meter.base import ESTIMATE_INTERVAL_S, Channel, Reading
 from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.units import s_to_ns
 
@@ -41,6 +41,8 @@ LIVE_SPAN_NS = 1_000_000_000
 class Recorder:
     """Polls ``channels`` every ``interval_s`` and passes tables of ``TRACE_SCHEMA`` to ``write``, in order.
 
+    Estimated channels are polled every ``ESTIMATE_INTERVAL_S`` at most, and without others the thread sleeps as long.
+
     ``write`` is called by one thread at a time: by the caller of :meth:`flush` or :meth:`stop`, or by the recorder's
     own thread when many rows have come together. What it raises is raised by the next ``flush`` or ``stop``, and the
     rows that it did not take are offered again.
@@ -57,6 +59,7 @@ class Recorder:
         self.session = session
         self._interval_ns = s_to_ns(interval_s)
         self._write = write
+        self._strides = [self._stride(channel) for channel in self.channels]
         self._names = pa.array([channel.info.name for channel in self.channels], pa.string())
         self._live = [_Live(channel.info.quantity == "energy_j") for channel in self.channels]
         self._lock = threading.Lock()
@@ -83,7 +86,7 @@ class Recorder:
         """Begin to record; returns after the burst of close readings."""
         end_ns = time.monotonic_ns() + s_to_ns(BURST_S)
         while (now_ns := time.monotonic_ns()) < end_ns:
-            self._round()
+            self._round(range(len(self.channels)))
             time.sleep(max(now_ns + s_to_ns(BURST_INTERVAL_S) - time.monotonic_ns(), 0) / 1e9)
         self._thread = threading.Thread(target=self._record, name="passkwh-recorder", daemon=True)
         self._thread.start()
@@ -94,7 +97,7 @@ class Recorder:
             self._stopping.set()
             self._thread.join()
             self._thread = None
-            self._round()
+            self._round(range(len(self.channels)))
         self.flush()
 
     def flush(self) -> None:
@@ -115,24 +118,36 @@ class Recorder:
         """For a progress display, by channel: joules since the start and watts over the last second, or None."""
         return {channel.info.name: live.state() for channel, live in zip(self.channels, self._live, strict=True)}
 
+    def _stride(self, channel: Channel) -> int:
+        """Every how many intervals the channel is read."""
+        if channel.info.provenance != "estimated":
+            return 1
+        return max(1, round(s_to_ns(ESTIMATE_INTERVAL_S) / self._interval_ns))
+
     def _record(self) -> None:
-        start_ns, turn = time.monotonic_ns(), 1
+        start_ns, due = time.monotonic_ns(), list(self._strides)
         while not self._stopping.is_set():
+            turn = min(due)
             late = turn * GOLDEN % 1.0 * DITHER
             wait_ns = start_ns + int((turn + late) * self._interval_ns) - time.monotonic_ns()
             if wait_ns > 0:
                 time.sleep(wait_ns / 1e9)
-            self._round()
+            self._round([index for index, next_turn in enumerate(due) if next_turn <= turn])
             # The grid stays where it is: what is already over is left out.
-            turn = max(turn + 1, (time.monotonic_ns() - start_ns) // self._interval_ns)
+            over = (time.monotonic_ns() - start_ns) // self._interval_ns
+            due = [
+                max(next_turn + stride, over) if next_turn <= turn else next_turn
+                for next_turn, stride in zip(due, self._strides, strict=True)
+            ]
             if len(self._rows.time_ns) >= CHUNK_ROWS:
                 try:
                     self.flush()
                 except Exception as error:  # the sink's trouble must not end the recording
                     self._failure = error
 
-    def _round(self) -> None:
-        for index, channel in enumerate(self.channels):
+    def _round(self, which: Iterable[int]) -> None:
+        for index in which:
+            channel = self.channels[index]
             before_ns = time.monotonic_ns()
             try:
                 readings = channel.read()
