@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,9 @@ from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
     from passkwh.analysis.overview import Settings
+    from passkwh.analysis.parts import Part
+    from passkwh.reports.thesis.content import Report
+    from passkwh.reports.thesis.evidence import Evidence
 
 EXPERIMENTS = "batch-size, model-size, fine-tuning, awq, gptq, granularity, early-exit or all"
 
@@ -63,21 +67,65 @@ def _page(runs: list[Path], out: Path, as_json: bool) -> None:
 
 
 def _thesis(runs: list[Path], experiment: str, out: Path, settings: Settings, strict: bool, as_json: bool) -> None:
-    from passkwh.reports.thesis.assemble import assemble
+    from passkwh.analysis.parts import parts
     from passkwh.reports.thesis.evidence import gather
-    from passkwh.reports.thesis.files import write_report
 
     if out.is_file():
         raise UsageError(f"--out {out} is a file: with --experiment, name a folder for the report's files")
-    evidence = gather(runs, experiment, settings, strict)
-    for text in evidence.analysis.notes:
+    found, notes = parts(runs)
+    for text in notes:
         note(f"note: {text}")
-    assembled = assemble(evidence)
-    written = write_report(assembled, evidence, out)
+    if len(found) > 1:
+        content, written = _parts(found, experiment, out, settings, strict)
+    else:
+        evidence = gather(found[0].paths, experiment, settings, strict)
+        whole, written = _written(evidence, out)
+        content = _shown(whole, evidence)
     if as_json:
-        content = assembled.report.model_dump(mode="json")
-        print_json({**content, "report": str(written[0]), "runs": [str(run.path) for run in evidence.runs],
-                    "written": [str(path) for path in written]})  # fmt: skip
+        print_json({**content, "report": str(written[0]), "written": [str(path) for path in written]})
         return
     note(f"{len(written)} files written to {out}")
     print(written[0].resolve())
+
+
+def _shown(whole: Report, evidence: Evidence) -> dict[str, Any]:
+    return {**whole.model_dump(mode="json"), "runs": [str(run.path) for run in evidence.runs]}
+
+
+def _written(evidence: Evidence, out: Path) -> tuple[Report, list[Path]]:
+    """The report of runs that can be compared, and its files, the page first."""
+    from passkwh.reports.thesis.assemble import assemble
+    from passkwh.reports.thesis.files import write_report
+
+    for text in evidence.analysis.notes:
+        note(f"note: {text}")
+    assembled = assemble(evidence)
+    return assembled.report, write_report(assembled, evidence, out)
+
+
+def _parts(
+    found: Sequence[Part], experiment: str, out: Path, settings: Settings, strict: bool
+) -> tuple[dict[str, Any], list[Path]]:
+    """A report of each part of a study, and the page that leads to them."""
+    from passkwh.reports.thesis.evidence import gather
+    from passkwh.reports.thesis.index import PartReport, folder_of, write_index
+
+    told: list[dict[str, Any]] = []
+    made: list[PartReport] = []
+    files: list[Path] = []
+    for number, part in enumerate(found, start=1):
+        note(f"part {number} of {len(found)}: {part.title} ({len(part.paths)} runs)")
+        try:
+            evidence = gather(part.paths, experiment, settings, strict)
+        except UsageError as error:  # a part that does not allow the experiment does not keep the others back
+            note(f"part {number}: {error}")
+            made.append(PartReport(part.title, len(part.paths), None, str(error)))
+            told.append({"part": part.title, "runs": [str(path) for path in part.paths], "error": str(error)})
+            continue
+        whole, written = _written(evidence, out / folder_of(number))
+        files += written
+        made.append(PartReport(part.title, len(part.paths), whole))
+        told.append({"part": part.title, "report": str(written[0]), **_shown(whole, evidence)})
+    if not files:
+        raise UsageError(f"no part of the study allows this report; the first of {len(found)} says: {made[0].reason}")
+    return {"parts": told}, write_index(made, experiment, out) + files

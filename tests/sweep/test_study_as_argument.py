@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,51 @@ def test_analyze_and_report_take_a_study(
     assert 'id="results"' in text
     assert 'id="results-2"' in text
     assert "humaneval" in text
+
+
+def test_the_report_of_experiments_has_a_page_for_each_part_and_one_that_leads_to_them(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report"
+    asked = ("report", study, "--experiment", "awq", "--resamples", 200, "--out", out)
+    content, said = bench(monkeypatch, capsys, *asked)
+    assert "not every run" in said
+    assert content["report"] == str(out / "report.html")
+    assert [sorted(Path(run).name for run in part["runs"]) for part in content["parts"]] == [
+        ["awq-big", "none-big"], ["awq-human", "none-human"],
+    ]  # fmt: skip
+    page = (out / "report.html").read_text()
+    links = re.findall(r'href="([^#"]+)(?:#([a-z-]+))?"', page)
+    assert {path for path, _ in links} == {"part-1/report.html", "part-2/report.html", "report.json"}
+    for path, anchor in links:
+        assert not anchor or f'id="{anchor}"' in (out / path).read_text()
+    told = json.loads((out / "report.json").read_text())
+    numbers = re.findall(r'<data value="([^"]+)" data-at="([^"]+)"', page)
+    assert numbers
+    for value, at in numbers:
+        place = told
+        for key in at.strip("/").split("/"):
+            place = place[int(key)] if isinstance(place, list) else place[key]
+        assert float(value) == place
+    for number, name in ((1, "bench"), (2, "humaneval")):
+        part = json.loads((out / f"part-{number}" / "report.json").read_text())
+        assert part["subtitle"][0]["value"] == 2
+        assert name in "".join(word for word in part["subtitle"] if isinstance(word, str))
+        assert part["results"]["analysis"] == content["parts"][number - 1]["results"]["analysis"]
+
+
+def test_a_part_that_does_not_allow_the_experiment_says_so_and_the_other_is_there(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / "awq-human" / "summary.json").unlink()
+    asked = ("report", study, "--experiment", "awq", "--resamples", 200, "--out", tmp_path / "report")
+    content, said = bench(monkeypatch, capsys, *asked)
+    (reason,) = [part["error"] for part in content["parts"] if "error" in part]
+    assert reason in said
+    assert f"Not computed:</b> this part&#39;s report: {reason}." in (tmp_path / "report" / "report.html").read_text()
+    (study / "awq-big" / "summary.json").unlink()
+    with pytest.raises(AssertionError, match="no part of the study allows this report"):
+        bench(monkeypatch, capsys, *asked)
 
 
 def test_runs_of_two_benchmarks_named_one_by_one_are_refused(study: Path) -> None:

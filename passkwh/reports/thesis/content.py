@@ -21,10 +21,13 @@ class Number(Record):
 
 
 class Link(Record):
-    """A reference to a place on the page or to a file of the report."""
+    """A reference to a place on the page, to a file of the report, or into the report of a study's part."""
 
     text: str
-    target: Annotated[str, Field(pattern=r"^(#[a-z0-9-]+|(tables|figures)/[a-z0-9_]+\.[a-z]+)$")]
+    target: Annotated[
+        str,
+        Field(pattern=r"^(#[a-z0-9-]+|(tables|figures)/[a-z0-9_]+\.[a-z]+|part-[0-9]+/report\.html(#[a-z0-9-]+)?)$"),
+    ]
 
 
 Part = str | Number | Link
