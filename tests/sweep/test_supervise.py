@@ -15,7 +15,7 @@ import torch
 from passkwh.errors import UsageError
 from passkwh.harness.sweep.alone import Alone, beside, shared_counters
 from passkwh.harness.sweep.child import classify
-from passkwh.harness.sweep.supervise import Attempt, Message
+from passkwh.harness.sweep.supervise import Attempt, Message, Signals
 from passkwh.records import Spec
 
 
@@ -167,3 +167,20 @@ def test_gpus_are_those_that_cuda_may_use(monkeypatch: pytest.MonkeyPatch) -> No
     assert shared_counters("nvidia") == [("machine", False), ("gpu-0", True), ("gpu-1", True)]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert shared_counters("nvidia") == [("machine", True)]
+
+
+def test_a_study_in_the_background_outlives_its_terminal() -> None:
+    """As with ``nohup bench sweep STUDY &``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signals.asked == 0
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.asked == 1
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with Signals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signals.asked == 1
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -71,12 +71,17 @@ class Stops:
 
 
 class Signals(Stops):
-    """Stops that Ctrl-C, SIGTERM and a closed terminal ask for, while it is entered. Only for the main thread."""
+    """Stops that Ctrl-C, SIGTERM and a closed terminal ask for, while it is entered. Only for the main thread.
+
+    Where a closed terminal is ignored, it stays so: that is how ``nohup`` keeps a command going.
+    """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __enter__(self) -> Signals:
-        self._before = {number: signal.signal(number, self._handle) for number in self.NUMBERS}
+        nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        heard = [number for number in self.NUMBERS if not (nohup and number == signal.SIGHUP)]
+        self._before = {number: signal.signal(number, self._handle) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
