@@ -89,7 +89,11 @@ MISTAKES = {
     "no model": ("[matrix]\nquant = ['none']", ["[matrix] model", "missing"]),
     "a list as a default": ("[defaults]\nmodel = ['a']", ["[defaults] model", "[matrix]"]),
     "excludes everything": ("[matrix]\nmodel = 'a'\n[[exclude]]\nmodel = 'a'", ["[[exclude]]", "every combination"]),
-    "excludes nothing": ("[matrix]\nmodel = 'a'\n[[exclude]]\nmodel = 'b'", ["[[exclude]] 1", 'model = "b"']),
+    "excludes what is included": (
+        "[matrix]\nmodel = ['a', 'b']\n[[include]]\nmodel = 'a'\n[[exclude]]\nmodel = 'a'",
+        ["[[exclude]]", "every combination that [[include]] keeps"],
+    ),
+    "excludes nothing": ("[matrix]\nmodel = 'a'\n[[exclude]]\nmodel = 'b'", ["[[exclude]] 1: model = \"b\""]),
     "includes nothing": ("[matrix]\nmodel = 'a'\n[[include]]\nquant = 'awq'", ["[[include]] 1", "no combination"]),
     "excludes twice": (
         "[matrix]\nmodel = ['a', 'b']\n[[exclude]]\nmodel = 'a'\n[[exclude]]\nmodel = 'a'", ["[[exclude]] 2", "already"]

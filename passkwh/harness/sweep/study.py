@@ -139,7 +139,7 @@ class _Reader:
         self._file = file
 
     def wrong(self, table: str, key: str, problem: str) -> UsageError:
-        return UsageError(f"{self._file}: {table} {key}: {problem}".replace("  ", " "))
+        return UsageError(f"{self._file}: {' '.join(filter(None, (table, key)))}: {problem}")
 
     def settings(self, content: Mapping[str, Any]) -> Settings:
         tables = ("defaults", "matrix", "include", "exclude", "runs")
@@ -210,7 +210,8 @@ class _Reader:
                 )
             kept = left
         if cells and not kept:
-            raise UsageError(f"{self._file}: [[exclude]]: every combination of [matrix] is excluded: keep at least one")
+            among = "that [[include]] keeps" if included else "of [matrix]"
+            raise UsageError(f"{self._file}: [[exclude]]: every combination {among} is excluded: keep at least one")
         return kept
 
     def spec(self, origin: str, cell: Cell) -> Spec:
