@@ -1,8 +1,8 @@
 """The decoding loop: a prompt through all layers, then token after token, each leaving where the rule says so.
 
 The decoder layers, norms and heads are transformers' own modules, called one by one. What ``generate`` does around
-them a step is left out, and keys and values are written into buffers (``KeyValues``), so that at full depth the loop
-gives the same tokens in less time.
+them a step is left out, keys and values are written into buffers (``KeyValues``), and linear maps of one input run as
+one (``Fused``), so that at full depth the loop gives the same tokens in less time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from passkwh.adapters.early_exit.attention import decoding
 from passkwh.adapters.early_exit.cache import Backlog, KeyValues, Skipped, Travellers
 from passkwh.adapters.early_exit.families import Anatomy
 from passkwh.adapters.early_exit.frame import Frame
+from passkwh.adapters.early_exit.fused import Fused
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.rules import Rule
 
@@ -46,6 +47,7 @@ class ExitDecoder:
         self.heads = heads
         self.rule = rule
         self.skipped = skipped
+        self._fused = Fused(anatomy)
 
     @torch.inference_mode()
     def draw(
@@ -57,7 +59,7 @@ class ExitDecoder:
         (for the oracle: that it would have needed). A row's first token comes from the prompt's pass through all
         layers. After a row's end its tokens are ``pad_token`` and it has no exits.
         """
-        with decoding(self.anatomy.config):
+        with decoding(self.anatomy.config), self._fused.running():
             return self._draw(ids, attention_mask, ending, processors)
 
     def _draw(

@@ -41,6 +41,8 @@ class Anatomy:
     """The one LM head: finished states -> logits [..., vocabulary]."""
     keys_values: Callable[[Any, torch.Tensor, Rotation | None], tuple[torch.Tensor, torch.Tensor]]
     """A layer, raw states [batch, tokens, d] and rotations -> its keys and values, [batch, heads, tokens, width]."""
+    siblings: Callable[[Any], Sequence[Sequence[Any]]]
+    """A layer -> groups of its linear maps, each of maps that read one and the same input."""
     key_value_heads: int
     head_width: int
     dtype: torch.dtype
@@ -91,6 +93,7 @@ def _llama(model: Any) -> Anatomy:
         finish=decoder.norm,
         head=model.lm_head,
         keys_values=keys_values,
+        siblings=lambda layer: [_attention_maps(layer), [layer.mlp.gate_proj, layer.mlp.up_proj]],
         key_value_heads=config.num_key_value_heads,
         head_width=head_width,
         dtype=decoder.norm.weight.dtype,
@@ -133,11 +136,17 @@ def _opt(model: Any) -> Anatomy:
         finish=finish,
         head=model.lm_head,
         keys_values=keys_values,
+        siblings=lambda layer: [_attention_maps(layer)],
         key_value_heads=config.num_attention_heads,
         head_width=config.hidden_size // config.num_attention_heads,
         dtype=decoder.embed_positions.weight.dtype,
         device=decoder.embed_positions.weight.device,
     )
+
+
+def _attention_maps(layer: Any) -> list[Any]:
+    attention = layer.self_attn
+    return [attention.q_proj, attention.k_proj, attention.v_proj]
 
 
 FAMILIES: dict[str, Callable[[Any], Anatomy]] = {"llama": _llama, "qwen2": _llama, "opt": _opt}

@@ -1,0 +1,73 @@
+"""Maps of one input run as one: the same numbers, the same memory, and nobody outside notices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from passkwh.adapters.early_exit.families import anatomy
+from passkwh.adapters.early_exit.fused import Fused
+
+
+def maps(model: Any) -> list[torch.nn.Linear]:
+    parts = anatomy(model)
+    return [module for layer in parts.layers for group in parts.siblings(layer) for module in group]
+
+
+def storages(model: Any) -> set[int]:
+    return {module.weight.untyped_storage().data_ptr() for module in maps(model)}
+
+
+@torch.inference_mode()
+def test_outputs_are_the_same_to_the_bit_and_weights_stay_what_they_were(tiny: Any) -> None:
+    kept = {name: weight.clone() for name, weight in tiny.state_dict().items()}
+    modules = maps(tiny)
+    given = [torch.randn(3, 4, module.in_features) for module in modules]
+    alone = [module(states) for module, states in zip(modules, given, strict=True)]
+    with Fused(anatomy(tiny)).running():
+        assert [m for m in modules if "forward" in vars(m)] == modules
+        for module, states, expected in zip(modules, given, alone, strict=True):
+            assert torch.equal(module(states), expected)
+    assert not [m for m in modules if "forward" in vars(m)]
+    for name, weight in tiny.state_dict().items():
+        assert torch.equal(weight, kept[name])
+
+
+@torch.inference_mode()
+def test_one_call_computes_for_the_group_and_new_contents_are_computed_anew(tiny: Any) -> None:
+    parts = anatomy(tiny)
+    first, *others = parts.siblings(parts.layers[0])[0]
+    states = torch.randn(1, 1, first.in_features)
+    with Fused(parts).running():
+        one = first(states)
+        again = [module(states) for module in others]
+        assert {part.untyped_storage().data_ptr() for part in again} == {one.untyped_storage().data_ptr()}
+        states.mul_(2)
+        doubled = first(states)
+    assert torch.equal(doubled, first(states))
+    assert not torch.equal(doubled, one)
+
+
+def test_a_second_decoder_finds_the_weights_side_by_side(tiny: Any) -> None:
+    Fused(anatomy(tiny))
+    groups = sum(len(anatomy(tiny).siblings(layer)) for layer in anatomy(tiny).layers)
+    before = storages(tiny)
+    assert len(before) == groups
+    Fused(anatomy(tiny))
+    assert storages(tiny) == before
+
+
+def test_quantized_maps_are_left_alone(tiny: Any) -> None:
+    class Other(torch.nn.Linear):
+        """As the modules of quantized checkpoints: another class."""
+
+    layer = anatomy(tiny).layers[0].self_attn
+    plain = layer.k_proj
+    layer.k_proj = Other(plain.in_features, plain.out_features)
+    try:
+        with Fused(anatomy(tiny)).running():
+            assert "forward" not in vars(layer.q_proj)
+            assert "forward" not in vars(layer.k_proj)
+    finally:
+        layer.k_proj = plain
