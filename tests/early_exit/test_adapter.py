@@ -107,7 +107,7 @@ def test_an_agent_of_the_bundle_decides(folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     meta = PolicyMeta(
         model="twelve", revision=revision, hidden_size=64, layers=DEPTH, exits=(2, 4, DEPTH), head="none",
-        language="python", trained_steps=0,
+        taught="", language="python", trained_steps=0,
     )  # fmt: skip
     ExitPolicy(64, (8,)).save(where / "agents" / "python", meta)
     exits = {

@@ -35,7 +35,7 @@ def subject(bundle: Bundle | None = None, revision: str | None = "sha256:base", 
 def meta(**changes: object) -> PolicyMeta:
     known = {
         "model": "tiny", "revision": "sha256:base", "hidden_size": WIDTH, "layers": 8, "exits": (4, 6, 8),
-        "head": "none", "language": "python", "trained_steps": 10,
+        "head": "none", "taught": "", "language": "python", "trained_steps": 10,
     }  # fmt: skip
     return PolicyMeta.model_validate({**known, **changes})
 
@@ -166,6 +166,7 @@ def test_the_agent_is_chosen_by_language_or_name(tmp_path: Path) -> None:
         ({"layers": 12, "exits": (4, 6, 12)}, r"12 layers of width 48\), not for tiny .*8 layers of width 48"),
         ({"hidden_size": 64}, "8 layers of width 64"),
         ({"exits": (4, 8)}, "trained for exits 4, 8, and tiny is left at 4, 6, 8"),
+        ({"taught": "a" * 64}, r"trained with other heads or fine-tuning \(aaaaaaaaaaaa\) than .* holds \(none\)"),
     ],
 )
 def test_an_agent_for_another_model_or_layout_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:

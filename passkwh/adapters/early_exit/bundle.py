@@ -10,6 +10,7 @@ A model without a bundle can be left early too, by rules that need no training, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from passkwh.adapters.checkpoint import file_hash
 from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.errors import UsageError
 from passkwh.records import Record
@@ -99,6 +101,20 @@ class Bundle:
     def lora(self) -> Path | None:
         """The LITE adapter in PEFT's format, where the bundle has one."""
         return self.folder / LORA if self.card.lora else None
+
+    def taught(self) -> str:
+        """Hash over heads and fine-tuning, empty where there are none: agents and recordings made with others are of
+        another model."""
+        files = [
+            self.folder / HEADS,
+            *sorted((self.folder / LORA).glob("*.safetensors")),
+            *sorted((self.folder / MODEL).glob("*.safetensors")),
+        ]
+        there = [file for file in files if file.is_file()]
+        digest = hashlib.sha256()
+        for file in there:
+            digest.update(f"{file.relative_to(self.folder)} {file_hash(file)}\n".encode())
+        return digest.hexdigest() if there else ""
 
     def agents(self) -> list[str]:
         """Names of the agents in the bundle, sorted."""

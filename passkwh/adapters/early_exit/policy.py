@@ -37,6 +37,7 @@ class PolicyMeta(Record):
     layers: Annotated[int, Field(ge=1, description="depth of the model")]
     exits: Annotated[tuple[int, ...], Field(description="layers after which a token may leave; the last is the depth")]
     head: Annotated[Literal["none", "shortcut"], Field(description="what stood between the exits and the LM head")]
+    taught: Annotated[str, Field(description="hash over the heads and the fine-tuning it was trained with, or empty")]
     language: Annotated[str, Field(description="programming language of the files it was trained on")]
     trained_steps: Annotated[int, Field(ge=0)]
     hyperparameters: dict[str, Option] = Field(default_factory=dict, description="of the training, by name")

@@ -120,6 +120,12 @@ def _check(name: str, meta: PolicyMeta, subject: Subject) -> None:
             f"agent {name!r} was trained for exits {listed(meta.exits)}, and {subject.model} is left at "
             f"{listed(subject.layout.exits)}: leave the same exits, or train one with `bench train agent`"
         )
+    assert subject.bundle is not None
+    if meta.taught != (taught := subject.bundle.taught()):
+        raise UsageError(
+            f"agent {name!r} was trained with other heads or fine-tuning ({meta.taught[:12] or 'none'}) than "
+            f"{subject.bundle.folder} holds ({taught[:12] or 'none'}): train one with `bench train agent`"
+        )
 
 
 def _version(revision: str) -> str:

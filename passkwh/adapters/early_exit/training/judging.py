@@ -18,8 +18,8 @@ from passkwh.adapters.early_exit.training.environment import Recorded
 from passkwh.adapters.early_exit.training.rewards import Rewards, reward_tables
 from passkwh.records import Record
 
-THRESHOLDS = (0.5, 0.6, 0.8, 0.9, 0.91, 0.92)
-"""Probability of leaving that the agent must reach; 0.5 is its likelier action, the others are the paper's."""
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9, 0.91, 0.92)
+"""Probability of leaving that the agent must reach; 0.5 is its likelier action, those above are the paper's."""
 _CONFIDENCES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 RESAMPLES = 2000
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import device as devices
 from passkwh.adapters import hub, noise
 from passkwh.adapters.checkpoint import Checkpoint
-from passkwh.adapters.early_exit.bundle import CARD, HEADS, LORA, BaseModelCard, Bundle, ExitCard
+from passkwh.adapters.early_exit.bundle import CARD, BaseModelCard, Bundle, ExitCard
 from passkwh.adapters.early_exit.families import Anatomy, anatomy
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
@@ -33,7 +32,7 @@ class Student:
     heads: ExitHeads
     card: ExitCard
     taught: str
-    """Hash over the weights that the bundle adds to the base model; empty where it adds none."""
+    """``Bundle.taught``; empty without a bundle."""
 
     @property
     def device(self) -> torch.device:
@@ -78,7 +77,7 @@ def load(checkpoint: Checkpoint, bundle: Path | None, exits: Sequence[int] | Non
                 model = PeftModel.from_pretrained(model, str(made.lora)).merge_and_unload()
             parts = anatomy(model)
     model.eval().requires_grad_(False)
-    return Student(model, tokenizer, parts, ExitHeads.load(parts, made), card, taught(bundle) if bundle else "")
+    return Student(model, tokenizer, parts, ExitHeads.load(parts, made), card, made.taught() if made else "")
 
 
 def fresh_card(checkpoint: Checkpoint, parts: Anatomy, exits: Sequence[int] | None) -> ExitCard:
@@ -97,20 +96,6 @@ def fresh_card(checkpoint: Checkpoint, parts: Anatomy, exits: Sequence[int] | No
         head="none",
         notes={},
     )
-
-
-def taught(folder: Path) -> str:
-    """Hash over a bundle's heads and fine-tuning: recordings made with other weights are of another model."""
-    files = [
-        folder / HEADS,
-        *sorted((folder / LORA).glob("*.safetensors")),
-        *sorted(folder.glob("model/*.safetensors")),
-    ]
-    there = [file for file in files if file.is_file()]
-    digest = hashlib.sha256()
-    for file in there:
-        digest.update(f"{file.relative_to(folder)} {folders.file_hash(file)}\n".encode())
-    return digest.hexdigest() if there else ""
 
 
 def _agree(bundle: Bundle, wanted: ExitCard, exits: Sequence[int] | None) -> None:

@@ -145,6 +145,7 @@ def _export(trained: Trained, student: Student, language: str, plan: Hyperparame
         layers=card.base.layers,
         exits=card.exits,
         head=card.head,
+        taught=student.taught,
         language=language,
         trained_steps=trained.steps,
         hyperparameters=options | {"hidden": json.dumps(list(plan.hidden))},
