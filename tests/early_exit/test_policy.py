@@ -12,7 +12,8 @@ from passkwh.adapters.early_exit.policy import EXIT, ExitPolicy, PolicyMeta
 from passkwh.errors import UsageError
 
 META = PolicyMeta(
-    model="tiny", revision="sha256:base", hidden_size=12, layers=8, exits=(4, 8), head="shortcut", taught="", language="java",
+    model="tiny", revision="sha256:base", hidden_size=12, layers=8, exits=(4, 8), head="shortcut", taught="",
+    language="java",
     trained_steps=500, hyperparameters={"learning_rate": 1e-4, "scheduler": "linear"}, seed=3,
 )  # fmt: skip
 
