@@ -77,15 +77,17 @@ def resolve(name: str, quant: str = "none") -> Checkpoint:
     endpoint = parse(name)
     if quant != "none":
         raise UsageError(f"--quant {quant} cannot be applied to {name}: start the server with a quantized model")
+    model = endpoint.model
     with _client(endpoint) as client:
         there = client.models()
-    model = endpoint.model
+        # Some servers load what they are asked for, listed or not.
+        known = not model or not there or model in there or _answers(client, endpoint)
     if not model:
         if len(there) != 1:
             have = ", ".join(there[:10]) or "no models"
             raise UsageError(f"{endpoint.url} lists {have}: say which, {endpoint.adapter}:{endpoint.url}#MODEL")
         model = there[0]
-    elif there and model not in there:
+    elif not known:
         close = difflib.get_close_matches(model, there, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise UsageError(f"{endpoint.url} has no model {model!r}: {hint}it lists {', '.join(there[:10])}")
@@ -97,6 +99,19 @@ def resolve(name: str, quant: str = "none") -> Checkpoint:
         revision="unknown",
         chat=endpoint.adapter == CHAT,
     )
+
+
+def _answers(client: Client, endpoint: Endpoint) -> bool:
+    """Whether the server gives a token in the name of a model that it does not list."""
+    body: dict[str, Any] = {"model": endpoint.model, "max_tokens": 1, "temperature": 0}
+    try:
+        if endpoint.adapter == CHAT:
+            client.complete("/chat/completions", {**body, "messages": [{"role": "user", "content": "x"}]})
+        else:
+            client.complete("/completions", {**body, "prompt": "x = 1"})
+    except UsageError:
+        return False
+    return True
 
 
 def place(url: str) -> Literal["machine", "elsewhere"]:

@@ -65,7 +65,7 @@ class Client:
         """Names of the server's models; empty where it keeps no list. UsageError where nobody answers."""
         with self._asking():
             answer = self._http.get(f"{self._url}/models", timeout=CONNECT_S * 2)
-        if answer.status_code in (404, 405, 501):
+        if answer.status_code in (404, 405) or (answer.status_code >= 500 and answer.status_code not in BUSY):
             return []
         self._check(answer)
         try:

@@ -246,7 +246,10 @@ def test_nobody_answers() -> None:
 
 
 def test_another_model_and_none_chosen() -> None:
-    with scripted(models=(200, {"data": [{"id": "alpha"}, {"id": "beta"}]})) as (url, _):
+    def refuse(count: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        return 404, JSON, b'{"error": {"message": "no such model"}}'
+
+    with scripted(refuse, models=(200, {"data": [{"id": "alpha"}, {"id": "beta"}]})) as (url, _):
         with pytest.raises(UsageError, match="did you mean alpha"):
             adapters.resolve(f"openai:{url}#alpa")
         with pytest.raises(UsageError, match="alpha, beta: say which"):
@@ -260,7 +263,7 @@ def test_another_model_and_none_chosen() -> None:
     [
         ((401, {"error": {"message": "no key"}}), "OPENAI_API_KEY"),
         ((200, {"hello": "world"}), "does not answer as an OpenAI-compatible server"),
-        ((500, {"error": "broken\nbadly"}), "500: broken badly"),
+        ((429, {"error": "full\nand more"}), "429: full and more"),
     ],
 )
 def test_lists_of_models_that_are_none(models: tuple[int, Any], expected: str) -> None:
@@ -269,8 +272,9 @@ def test_lists_of_models_that_are_none(models: tuple[int, Any], expected: str) -
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_server_without_a_list_is_taken_at_its_word() -> None:
-    with scripted(models=(404, {})) as (url, _), loaded(f"openai:{url}#m") as remote:
+@pytest.mark.parametrize("models", [(404, {}), (500, {"error": "broken"}), (200, {"data": [{"id": "another"}]})])
+def test_a_server_that_answers_for_a_model_it_does_not_list_has_it(models: tuple[int, Any]) -> None:
+    with scripted(models=models) as (url, _), loaded(f"openai:{url}#m") as remote:
         assert remote.generate(["x"], Decoding(1), [0])[0].text == "y"
 
 
