@@ -58,6 +58,12 @@ def test_storage_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         collect.upload(made, str(tmp_path / "file" / "run"))
+    study_file = tmp_path / "study.toml"
+    study_file.write_text("name = 'tiny'")
+    with pytest.raises(UsageError, match=r"--storage.*cannot be written"):
+        collect.announce(study_file, str(tmp_path / "file" / "studies" / "tiny"))
+    collect.announce(study_file, str(tmp_path / "storage" / "tiny"))
+    assert (tmp_path / "storage" / "tiny" / "study.toml").read_text() == "name = 'tiny'"
 
 
 def test_a_run_takes_the_meter_of_its_node_unless_only_its_gpus_are_metered() -> None:

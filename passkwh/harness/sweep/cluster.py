@@ -20,9 +20,9 @@ import ray
 
 from passkwh.errors import UsageError
 from passkwh.harness.sweep.alone import shared_counters
-from passkwh.harness.sweep.collect import download, stored, unpack
+from passkwh.harness.sweep.collect import announce, download, stored, unpack
 from passkwh.harness.sweep.drive import FINAL, Ledger, Tell, todo
-from passkwh.harness.sweep.folder import Planned, StudyFolder
+from passkwh.harness.sweep.folder import FILE, Planned, StudyFolder
 from passkwh.harness.sweep.nodes import Board, NodeJob, carry_out, look
 from passkwh.harness.sweep.preflight import Preflight
 from passkwh.harness.sweep.status import finished
@@ -243,9 +243,13 @@ class Dispatch:
             return Outcome("failed", outcome.elapsed_s, "damaged", str(error))
 
     def _fetch_stored(self) -> None:
-        """Runs that are complete in storage, as after a driver that was killed before it had fetched them."""
+        """Runs that are complete in storage, as after a driver that was killed before it had fetched them.
+
+        Raises UsageError where the storage cannot be read and written.
+        """
         if self._storage is None:
             return
+        announce(self._folder.path / FILE, self._storage)
         for planned in todo(self._folder):
             url = f"{self._storage}/{planned.run_id}"
             if stored(url):

@@ -34,6 +34,18 @@ def unpack(content: bytes, path: Path) -> None:
     _replace(path, partial)
 
 
+def announce(study_file: Path, url: str) -> None:
+    """Copy the study's file to ``url``, before anything starts: what cannot be written there is named now, not after
+    the first run. Raises UsageError.
+    """
+    files, root = _open(url)
+    try:
+        files.makedirs(root, exist_ok=True)
+        files.put_file(str(study_file), f"{root}/{study_file.name}")
+    except Exception as error:
+        raise UsageError(f"--storage: {url} cannot be written ({type(error).__name__}: {error})") from error
+
+
 def upload(path: Path, url: str) -> None:
     """Copy a complete run folder to ``url``; raises UsageError when it cannot be written."""
     files, root = _open(url)
