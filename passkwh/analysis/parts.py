@@ -8,6 +8,7 @@ from pathlib import Path
 
 from passkwh.analysis.frames import Run, expand, open_run
 from passkwh.analysis.pooling import CHECKED
+from passkwh.errors import UsageError
 from passkwh.harness.sweep.folder import StudyFolder, is_study
 from passkwh.harness.sweep.status import study_status
 from passkwh.records import content_hash
@@ -28,23 +29,36 @@ def parts(paths: Sequence[Path]) -> tuple[list[Part], list[str]]:
     Only studies are taken apart: runs that someone names one by one are meant to be compared, and where they cannot be,
     that is an error for whoever compares them. Raises UsageError for what is no run, or damaged.
     """
-    notes = [note for path in paths if is_study(path) for note in _missing(path)]
     if not any(is_study(path) for path in paths):
-        return [Part("", tuple(paths))], notes
+        return [Part("", tuple(paths))], []
+    found, notes = complete_runs(paths)
     groups: dict[str, list[Run]] = {}
-    for run in (open_run(path) for path in expand(paths)):
+    for run in map(open_run, found):
         groups.setdefault(content_hash([value(run) for _, value in CHECKED]), []).append(run)
     return [Part(title, tuple(run.path for run in runs)) for title, runs in _titled(list(groups.values()))], notes
 
 
-def _missing(path: Path) -> list[str]:
-    status = study_status(StudyFolder.open(path))
-    if status.complete:
-        return []
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items()))
-    return [
-        f"not every run of {path} is complete ({counts}): the others are not in this; see bench sweep status {path}"
-    ]
+def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Run folders as given, and for a study its complete ones, each as it was when it ended; notes on the others.
+
+    Raises UsageError where a study has none.
+    """
+    found: list[Path] = []
+    notes: list[str] = []
+    for path in paths:
+        if not is_study(path):
+            found += expand([path])
+            continue
+        status = study_status(StudyFolder.open(path), thorough=True)
+        found += sorted(path / run.run_id for run in status.runs if run.state == "complete")
+        notes += [f"{run.run_id} is left out: {run.reason}" for run in status.runs if run.state == "damaged"]
+        if not status.complete:
+            counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items()))
+            rest = f"not every run of {path} is complete ({counts}): the others are not in this"
+            notes.append(f"{rest}; see bench sweep status {path}")
+    if not found:
+        raise UsageError(f"there is nothing to compare yet: {'; '.join(notes)}")
+    return found, notes
 
 
 def _titled(groups: list[list[Run]]) -> list[tuple[str, list[Run]]]:

@@ -17,18 +17,21 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the
 
 @app.command()
 def pack(
-    runs: Annotated[list[Path], typer.Argument(help="Finished run folders, or folders that hold them.")],
+    runs: Annotated[list[Path], typer.Argument(help="Finished run folders, or folders that hold them, as a study.")],
     out: Annotated[Path, typer.Option(help="Folder for the packs.")] = Path("submissions"),
     as_json: JsonOption = False,
 ) -> None:
     """Make one file of each finished run, after checking it as a leaderboard will."""
-    from passkwh.analysis.frames import expand
+    from passkwh.analysis.parts import complete_runs
     from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
     from passkwh.reports.leaderboard.validate import check_members
 
     made: list[str] = []
     refused = False
-    for run in expand(runs):
+    found, notes = complete_runs(runs)
+    for text in notes:
+        note(f"note: {text}")
+    for run in found:
         members = members_of(run)
         checked = check_members(run, "", members)
         for finding in checked.findings:

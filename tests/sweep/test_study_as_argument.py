@@ -15,7 +15,7 @@ from passkwh.analysis.parts import parts
 from passkwh.cli import main as program
 from passkwh.errors import UsageError
 from passkwh.harness.sweep.folder import Planned, StudyFolder, StudyRecord
-from passkwh.harness.sweep.status import finished
+from passkwh.harness.sweep.status import finished, study_status
 from passkwh.harness.sweep.study import Settings, Study
 from passkwh.records import Spec
 from tests.analysis.conftest import write_run
@@ -71,10 +71,35 @@ def test_unlike_hardware_is_apart(study: Path) -> None:
     content = json.loads(manifest.read_text())
     content["host"]["cpu"] = "another processor"
     manifest.write_text(json.dumps(content))
+    StudyFolder(study).append("complete", "none-big", **finished(manifest.parent))
     found, _ = parts([study])
     assert sorted(len(part.paths) for part in found) == [1, 1, 2]
     assert {open_run(path).manifest.host.cpu for part in found for path in part.paths} >= {"another processor"}
     assert any("another processor" in part.title for part in found)
+
+
+@pytest.mark.parametrize("harm", ["a digit", "a line"])
+def test_a_run_that_is_not_as_it_was_is_in_no_number(study: Path, harm: str) -> None:
+    samples = study / "awq-big" / "samples.jsonl"
+    text = samples.read_text()
+    if harm == "a digit":  # the length stays
+        place = text.index('"gross_j":') + len('"gross_j":')
+        samples.write_text(text[:place] + ("9" if text[place] != "9" else "8") + text[place + 1 :])
+    else:
+        samples.write_text("".join(text.splitlines(keepends=True)[:-1]))
+    found, notes = parts([study])
+    assert sorted(path.name for part in found for path in part.paths) == ["awq-human", "none-big", "none-human"]
+    assert notes[0].startswith("awq-big is left out: ")
+    assert str(samples) in notes[0]
+    quick, thorough = (study_status(StudyFolder(study), look).counts.get("damaged", 0) for look in (False, True))
+    assert (quick, thorough) == (0 if harm == "a digit" else 1, 1)
+
+
+def test_a_study_without_a_complete_run_says_so(study: Path) -> None:
+    for path in study.glob("*-*/summary.json"):
+        path.unlink()
+    with pytest.raises(UsageError, match=r"nothing to compare yet.*4 damaged, 1 failed"):
+        parts([study])
 
 
 def test_runs_that_are_named_are_not_taken_apart(study: Path) -> None:

@@ -83,6 +83,9 @@ class Event(Record):
     files: Annotated[
         dict[str, int], Field(default_factory=dict, description="bytes of a complete run's files, to notice damage")
     ]
+    sha256: Annotated[
+        dict[str, str], Field(default_factory=dict, description="of the same files: damage that keeps the length")
+    ]
 
 
 class StudyFolder:

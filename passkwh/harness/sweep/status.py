@@ -1,11 +1,12 @@
 """How far a study is, from its ledger and its run folders: right after any kill, and quick for a thousand runs.
 
 A run that the ledger knows as complete is not read again, only its files are looked at (present, and as long as they
-were). What the ledger does not know is read from the run's folder.
+were; ``thorough``, also what is in them). What the ledger does not know is read from the run's folder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,13 +73,16 @@ class StudyStatus(Record):
         return self.counts.get("complete", 0) == len(self.runs)
 
 
-def study_status(folder: StudyFolder) -> StudyStatus:
-    """Raises UsageError when ``study.json`` is damaged."""
+def study_status(folder: StudyFolder, thorough: bool = False) -> StudyStatus:
+    """``thorough`` also reads complete runs, as whoever computes with them should.
+
+    Raises UsageError when ``study.json`` is damaged.
+    """
     record = folder.record()
     driven = folder.driven()
     live = {entry["run"]: entry for entry in folder.live()} if driven else {}
     history = by_run(folder.events())
-    runs = tuple(_run(folder, planned, history.get(planned.run_id, []), live) for planned in record.runs)
+    runs = tuple(_run(folder, planned, history.get(planned.run_id, []), live, thorough) for planned in record.runs)
     counts: dict[str, int] = {}
     for run in runs:
         counts[run.state] = counts.get(run.state, 0) + 1
@@ -113,6 +117,16 @@ def sizes(path: Path) -> dict[str, int]:
     return {name: (path / name).stat().st_size for name in FILES if (path / name).is_file()}
 
 
+def digests(path: Path) -> dict[str, str]:
+    """SHA-256 of a complete run's files."""
+    found = {}
+    for name in FILES:
+        if (path / name).is_file():
+            with (path / name).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
 def finished(path: Path) -> dict[str, Any]:
     """What the ledger keeps of a complete run folder. Raises UsageError when it is damaged."""
     from passkwh.harness.store import RunFolder  # not at the top: it loads pyarrow
@@ -128,10 +142,13 @@ def finished(path: Path) -> dict[str, Any]:
         "samples": summary.samples,
         "pass_at_1": summary.pass_at_k.get("1"),
         "files": found,
+        "sha256": digests(path),
     }
 
 
-def _run(folder: StudyFolder, planned: Planned, events: list[Event], live: dict[str, dict[str, Any]]) -> RunStatus:
+def _run(
+    folder: StudyFolder, planned: Planned, events: list[Event], live: dict[str, dict[str, Any]], thorough: bool
+) -> RunStatus:
     spec = planned.spec
     last = events[-1] if events else None
     known: dict[str, Any] = {
@@ -140,15 +157,18 @@ def _run(folder: StudyFolder, planned: Planned, events: list[Event], live: dict[
         "failures": sum(event.event == "failed" for event in events),
         "host": last.host if last else None, "elapsed_s": last.elapsed_s if last else None,
     }  # fmt: skip
-    return RunStatus.model_validate({**known, **_state(folder, planned.run_id, events, live.get(planned.run_id))})
+    state = _state(folder, planned.run_id, events, live.get(planned.run_id), thorough)
+    return RunStatus.model_validate({**known, **state})
 
 
-def _state(folder: StudyFolder, run_id: str, events: list[Event], live: dict[str, Any] | None) -> dict[str, Any]:
+def _state(
+    folder: StudyFolder, run_id: str, events: list[Event], live: dict[str, Any] | None, thorough: bool
+) -> dict[str, Any]:
     path = folder.path / run_id
     last = events[-1] if events else None
     noted = next((event for event in reversed(events) if event.event == "complete"), None)
     if (path / "summary.json").is_file():
-        return _ended(path, noted)
+        return _ended(path, noted, thorough)
     if noted is not None and last is noted and path.is_dir():
         return _damaged(f"{path / 'summary.json'} is missing, and the run was complete")
     if live is not None:
@@ -167,7 +187,7 @@ def _state(folder: StudyFolder, run_id: str, events: list[Event], live: dict[str
     return {"state": "interrupted", "reason": "its process or its driver ended without a word"}
 
 
-def _ended(path: Path, noted: Event | None) -> dict[str, Any]:
+def _ended(path: Path, noted: Event | None, thorough: bool) -> dict[str, Any]:
     if noted is None:  # the driver was killed before it could note the end
         try:
             noted = Event(event="complete", at="", host="", **finished(path))
@@ -179,6 +199,11 @@ def _ended(path: Path, noted: Event | None) -> dict[str, Any]:
             return _damaged(f"{path / name} is missing")
         if now[name] != noted.files.get(name):
             return _damaged(f"{path / name} has {now[name]} bytes, and {noted.files.get(name)} when the run ended")
+    if thorough:
+        read = digests(path)
+        for name, digest in noted.sha256.items():
+            if read[name] != digest:
+                return _damaged(f"{path / name} has another content than when the run ended")
     values = {name: getattr(noted, name) for name in ("gross_energy_j", "provenance", "samples", "pass_at_1")}
     return {"state": "complete", "reason": noted.energy_reason, "elapsed_s": noted.elapsed_s, **values}
 
