@@ -10,9 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a hub; set before anything imports huggingface_hub
+# All before anything imports torch, and for the many processes that tests start. Threads of OpenMP that spin while they
+# wait take the cores from whoever they wait for, which on two busy cores doubles the work of a small model.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Without its bytecode every process compiles transformers anew, for some five seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# How long an example takes says more about who else is at work on the machine than about the code.
+hypothesis.settings.register_profile("passkwh", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("passkwh")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("PASSKWH_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
