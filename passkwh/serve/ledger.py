@@ -73,12 +73,13 @@ class Ledger:
         self._thread = threading.Thread(target=self._work, name="passkwh-ledger", daemon=True)
 
     def start(self, idle_s: float) -> None:
-        """Begin to record, and take the idle baseline: returns after ``idle_s``."""
+        """Begin to record, and take the idle baseline: returns a moment after ``idle_s``."""
         self._recorder.start()
         if idle_s > 0:
             start_ns = time.monotonic_ns()
             time.sleep(idle_s)
             window = Window(kind="idle_before", session=0, start_ns=start_ns, end_ns=time.monotonic_ns())
+            time.sleep(SETTLE_S)  # as for a batch: without readings past its end, its last part would be a guess
             self._recorder.flush()
             trace = self._trace(start_ns)
             self.idle = {info.name: trace.idle(info.name, window) for info in self.channels}
