@@ -79,7 +79,9 @@ def test_a_run_from_the_outside(bench: Bench, tiny_llama: Path, tmp_path: Path, 
 
 def test_steady_power_gives_the_energy_that_it_must(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
-    wanted = arguments(tiny_llama, out, "--max-new-tokens", 400, "--idle-s", 3, "--meter", "simulated:steady")
+    # A counter that steps every millisecond: on a busy machine, too, little is then uncertain at the edges of a window.
+    fine = "simulated:steady,period=0.001"
+    wanted = arguments(tiny_llama, out, "--limit", 12, "--max-new-tokens", 100, "--idle-s", 1, "--meter", fine)
     summary = last_json(bench(*wanted))
     seconds = summary["generation_s"] + summary["evaluation_s"]
     assert summary["gross_energy_j"] == pytest.approx(100.0 * seconds, rel=0.03)  # the profile draws 100 W throughout
@@ -125,21 +127,25 @@ def test_report_of_two_runs(bench: Bench, tiny_llama: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_loses_nothing(tiny_llama: Path, tmp_path: Path) -> None:
-    """Ten times kill -9, wherever the run happens to be, then to the end: every key once, every sample with energy."""
+    """Ten times kill -9, somewhere in every stage, then to the end: every key once, every sample with energy."""
     out = tmp_path / "runs"
-    wanted = arguments(tiny_llama, out, "--batch-size", 2, "--max-new-tokens", 200, "--meter", "simulated:counter-50ms")
+    wanted = arguments(
+        tiny_llama, out, "--limit", 16, "--batch-size", 2, "--max-new-tokens", 200, "--meter", "simulated:counter-50ms"
+    )
     command = [sys.executable, "-m", "passkwh.cli.main", *map(str, wanted), "--resume"]
     chance = random.Random(7)
     kept: dict[str, str] = {}
-    for _ in range(10):
+    begun = 0
+    for stage in ("measuring idle", "warming up", *["generating"] * 5, *["scoring"] * 3):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
-        for line in process.stderr:  # past the imports, into the run
-            if "measuring idle" in line:
+        for line in process.stderr:
+            if stage in line:
                 break
-        time.sleep(chance.uniform(0.0, 4.0))
+        time.sleep(chance.uniform(0.0, 0.6))
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        begun += 1
         if (next(out.iterdir()) / "summary.json").exists():
             break
         now = {s.key: s.text for s in the_run(out).samples()}
@@ -147,6 +153,7 @@ def test_a_run_killed_at_random_moments_loses_nothing(tiny_llama: Path, tmp_path
         kept = now
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if "finished run" not in result.stderr:
+        begun += 1
         assert result.returncode == 0, result.stderr
 
     folder = the_run(out)
@@ -154,7 +161,7 @@ def test_a_run_killed_at_random_moments_loses_nothing(tiny_llama: Path, tmp_path
     samples = folder.samples()
     tasks = folder.manifest().benchmark.tasks
     assert len(lines) == len(samples) == len({s.key for s in samples}) == tasks == folder.summary().samples
-    assert len(folder.manifest().sessions) > 2
+    assert len(folder.manifest().sessions) == begun > 5
     assert all(e.gross_j is not None for s in samples for e in s.generation_energy.values()), [
         e.reason for s in samples for e in s.generation_energy.values() if e.reason
     ]

@@ -154,6 +154,7 @@ def test_the_host_is_as_it_was(attacked):
 def test_nothing_that_a_program_wrote_is_left_anywhere(attacked):
     host, outcomes = attacked
     assert outcomes["harm litter every folder"].status == "pass", "it ran, and could write in its own folder"
-    search = ["find", "/", "-name", f"litter-{host.mark}", "-not", "-path", "/proc/*", "-print", "-quit"]
+    kernels = ["(", "-path", "/proc", "-o", "-path", "/sys", ")", "-prune", "-o"]  # no files; it takes long to enter
+    search = ["find", "/", *kernels, "-name", f"litter-{host.mark}", "-print", "-quit"]
     found = subprocess.run(search, capture_output=True, text=True, check=False)  # it meets folders that vanish
     assert found.stdout == ""
