@@ -22,13 +22,13 @@ def note(text: str) -> None:
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Table:
-    """A rich table; columns whose index is in ``right`` are aligned right. Cell text is never read as markup."""
+    """A rich table; columns whose index is in ``right`` are aligned right. Cell text is no markup and never cut."""
     from rich.table import Table
     from rich.text import Text
 
     result = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
-        result.add_column(column, justify="right" if index in right else "left")
+        result.add_column(column, justify="right" if index in right else "left", overflow="fold")
     for row in rows:
         result.add_row(*(Text(cell) for cell in row))
     return result

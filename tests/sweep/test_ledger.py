@@ -268,6 +268,15 @@ def test_samples_that_do_not_fit_are_refused_and_fit_later(tmp_path: Path, small
     assert again.samples() == samples
 
 
+def test_the_file_that_is_damaged_is_shown_whole(study: StudyFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    moved = StudyFolder(study.path.rename(study.path.with_name("s" * 200)))
+    (complete(moved, "a-r0") / "samples.jsonl").unlink()
+    sweep("status", moved.path)
+    shown = capsys.readouterr().out
+    reason = "".join(line.split("│")[-2].strip() for line in shown.splitlines() if line.startswith("│"))
+    assert "a-r0/samples.jsonlismissing" in reason.replace(" ", "")
+
+
 def test_a_large_study_is_shown_by_what_is_worth_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(name="large")
     names = [f"run-{number:03d}" for number in range(200)]

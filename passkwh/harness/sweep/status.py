@@ -219,7 +219,7 @@ def _left(record: StudyRecord, runs: tuple[RunStatus, ...]) -> float | None:
         return None
     mean_s = sum(run.elapsed_s or 0.0 for run in took) / len(took)
     like: dict[Any, float] = {_configuration(run): run.elapsed_s or 0.0 for run in took}
-    todo = [run for run in runs if run.state != "complete"]
+    todo = [run for run in runs if run.state not in ("complete", "damaged")]  # damaged ones are left to people
     left_s = 0.0
     for run in todo:
         spent_s = run.elapsed_s or 0.0 if run.state == "running" else 0.0
