@@ -169,12 +169,12 @@ def test_without_root_the_daemon_is_asked(monkeypatch: pytest.MonkeyPatch) -> No
         assert [channel.info.name for channel in channels] == ["cpu:0", "dram:0"]
         assert "zeusd" in channels[0].info.source
         values: list[float] = []
-        end_s = time.monotonic() + 20
+        end_s = time.monotonic() + 120
         while len(set(values)) < 3 and time.monotonic() < end_s:
-            cpu, dram = (channel.read()[0].value for channel in channels)
-            if cpu is not None and dram is not None:
+            cpu, dram, later = (channel.read()[0].value for channel in (*channels, channels[0]))
+            if cpu is not None and dram is not None and later is not None:
                 values.append(cpu)
-                assert dram == pytest.approx(cpu / 10, abs=1.0)
+                assert cpu / 10 - 1e-5 <= dram <= later / 10 + 1e-5  # a new answer may have come in between
             time.sleep(0.02)
         assert len(set(values)) >= 3
         assert values == sorted(values)
