@@ -4,84 +4,120 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from passkwh.harness.meter.attribution import phases, split, split_phases, token_weights
+import numpy as np
+
+from passkwh.harness.meter.attribution import PREFILL_WEIGHT, phases, split_phases, usable
+from passkwh.harness.meter.energies import Energies, Spans
+from passkwh.harness.meter.series import Ints
 from passkwh.harness.meter.trace import Trace
 from passkwh.records import ChannelInfo, ChannelTotal, Energy, IdleBaseline, Manifest, Sample, Window
 from passkwh.units import s_to_ns
 
 
+@dataclass(frozen=True)
+class Attribution:
+    """Joules by channel: what it drew, and in columns what each sample cost, in the order of the samples."""
+
+    totals: tuple[ChannelTotal, ...]
+    generation: dict[str, Energies]
+    """Of every sample."""
+    phased: Ints
+    """Positions of the samples whose batch left a mark at its first token."""
+    prefill: dict[str, Energies]
+    """Of these."""
+    scored: Ints
+    """Positions of the samples that were scored."""
+    evaluation: dict[str, Energies]
+    """Of these."""
+
+
 def measure(
     manifest: Manifest, samples: Sequence[Sample], trace: Trace
 ) -> tuple[list[Sample], tuple[ChannelTotal, ...]]:
+    """Samples with their energies (:func:`attribute`), and the energies of every channel."""
+    found = attribute(manifest, samples, trace)
+
+    def by_sample(columns: dict[str, Energies], positions: Sequence[int]) -> list[dict[str, Energy]]:
+        entries: list[dict[str, Energy]] = [{} for _ in samples]
+        for channel, energies in columns.items():
+            for position, energy in zip(positions, energies.records(), strict=True):
+                entries[position][channel] = energy
+        return entries
+
+    generation = by_sample(found.generation, range(len(samples)))
+    prefill = by_sample(found.prefill, found.phased.tolist())
+    evaluation = by_sample(found.evaluation, found.scored.tolist())
+    measured = [
+        sample.model_copy(update={"generation_energy": whole, "prefill_energy": before, "evaluation_energy": scoring})
+        for sample, whole, before, scoring in zip(samples, generation, prefill, evaluation, strict=True)
+    ]
+    return measured, found.totals
+
+
+def attribute(manifest: Manifest, samples: Sequence[Sample], trace: Trace) -> Attribution:
     """Energies of every sample and of every channel.
 
     A batch is measured before and after its first token and split over its samples by tokens; scoring is measured over
     the time in which at least one sample was being scored and split by each sample's CPU seconds. Samples therefore
     add up to the totals.
     """
-    generation: dict[str, dict[str, Energy]] = defaultdict(dict)
-    prefill: dict[str, dict[str, Energy]] = defaultdict(dict)
-    evaluation: dict[str, dict[str, Energy]] = defaultdict(dict)
-    totals: list[ChannelTotal] = []
+    prompt = np.array([sample.prompt_tokens for sample in samples], dtype=np.float64)
+    generated = np.array([sample.completion_tokens for sample in samples], dtype=np.float64)
+    numbers: dict[int, int] = {}
+    batch = np.array([numbers.setdefault(sample.batch_id, len(numbers)) for sample in samples], dtype=np.int64)
+    first_of = dict(zip(batch[::-1].tolist(), reversed(samples), strict=True))
+    firsts = [first_of[number] for number in range(len(numbers))]
+    windows = Spans.of(first.generation for first in firsts)
+    by_tokens = usable(PREFILL_WEIGHT * prompt + generated, batch)
+
+    marked = np.array([first.ttft_s is not None for first in firsts], dtype=np.bool_)
+    cut = Spans(*(column[marked] for column in (windows.session, windows.start_ns, windows.end_ns)))
+    delay_ns = np.array([s_to_ns(first.ttft_s) for first in firsts if first.ttft_s is not None], dtype=np.int64)
+    first_token_ns = np.minimum(cut.start_ns + delay_ns, cut.end_ns)
+    phased = np.flatnonzero(marked[batch])
+    marked_batch = (np.cumsum(marked) - 1)[batch[phased]]
+
+    scored_by = scored_by_session(samples)
+    merged = [merge([s.evaluation for s in scored if s.evaluation is not None]) for scored in scored_by.values()]
+    scored = np.array([i for i, sample in enumerate(samples) if sample.evaluation is not None], dtype=np.int64)
+    place = {session: number for number, session in enumerate(scored_by)}
+    session_of = np.array([place[s.evaluation.session] for s in samples if s.evaluation is not None], dtype=np.int64)
+    cpu_s = np.array([s.evaluation_cpu_s or 0.0 for s in samples if s.evaluation is not None], dtype=np.float64)
+    by_cpu = usable(cpu_s, session_of)
+
+    found = Attribution((), {}, phased, {}, scored, {})
+    totals = []
     for channel in manifest.meter.channels:
-        idle = [_idle(trace, channel, manifest, session.index, "idle_before") for session in manifest.sessions]
-
-        batch_energies: list[Energy] = []
-        prefill_energies: list[Energy] = []
-        for batch in batches(samples):
-            window, tokens = batch[0].generation, [(s.prompt_tokens, s.completion_tokens) for s in batch]
-            energy = _energy(trace, channel, idle, [window])
-            batch_energies.append(energy)
-            shares = split(energy, token_weights(tokens))
-            if batch[0].ttft_s is not None:
-                # Measured apart at the first token, the phases need no assumed weight between their tokens.
-                first_token_ns = window.start_ns + s_to_ns(batch[0].ttft_s)
-                both = phases(trace, channel.name, window, min(first_token_ns, window.end_ns), idle[window.session])
-                prefill_energies.append(both.prefill)
-                apart = split_phases(both, tokens)
-                shares = [add([parts.prefill, parts.decode]) for parts in apart]
-                for sample, parts in zip(batch, apart, strict=True):
-                    prefill[sample.key][channel.name] = parts.prefill
-            for sample, whole in zip(batch, shares, strict=True):
-                generation[sample.key][channel.name] = whole
-
-        score_energies: list[Energy] = []
-        for scored in scored_by_session(samples).values():
-            windows = merge([s.evaluation for s in scored if s.evaluation is not None])
-            energy = _energy(trace, channel, idle, windows)
-            score_energies.append(energy)
-            weights = [s.evaluation_cpu_s or 0.0 for s in scored]
-            if not sum(weights) > 0:
-                weights = [1.0] * len(scored)
-            for sample, share in zip(scored, split(energy, weights), strict=True):
-                evaluation[sample.key][channel.name] = share
-
+        name = channel.name
+        idle = {s.index: _idle(trace, channel, manifest, s.index, "idle_before") for s in manifest.sessions}
+        whole = trace.energies(name, windows, idle)
+        found.generation[name] = whole.shared(batch, by_tokens)
+        both = phases(trace, name, cut, first_token_ns, idle)
+        if len(phased):
+            # Measured apart at the first token, the phases need no assumed weight between their tokens.
+            apart = split_phases(both, marked_batch, prompt[phased], generated[phased])
+            found.generation[name] = found.generation[name].replaced(phased, apart.prefill + apart.decode)
+            found.prefill[name] = apart.prefill
+        scoring = Energies.of([trace.energies(name, Spans.of(busy), idle).total() for busy in merged])
+        if len(scored):
+            found.evaluation[name] = scoring.shared(session_of, by_cpu)
         last = len(manifest.sessions) - 1
         totals.append(
             ChannelTotal(
-                channel=channel.name,
+                channel=name,
                 provenance=channel.provenance,
                 counted=channel.counted,
-                generation=add(batch_energies),
-                prefill=add(prefill_energies) if len(prefill_energies) == len(batch_energies) else None,
-                evaluation=add(score_energies),
+                generation=whole.total(),
+                prefill=both.prefill.total() if marked.all() else None,
+                evaluation=scoring.total(),
                 idle_before=idle[last],
                 idle_after=_idle(trace, channel, manifest, last, "idle_after"),
             )
         )
-    measured = [
-        sample.model_copy(
-            update={
-                "generation_energy": generation[sample.key],
-                "prefill_energy": prefill[sample.key],
-                "evaluation_energy": evaluation[sample.key],
-            }
-        )
-        for sample in samples
-    ]
-    return measured, tuple(totals)
+    return replace(found, totals=tuple(totals))
 
 
 def add(energies: Iterable[Energy]) -> Energy:
@@ -101,18 +137,13 @@ def add(energies: Iterable[Energy]) -> Energy:
 
 def merge(windows: Sequence[Window]) -> list[Window]:
     """Windows of one session joined where they overlap, so that time in which several were open counts once."""
-    merged: list[Window] = []
+    merged: list[tuple[Window, int]] = []
     for window in sorted(windows, key=lambda w: w.start_ns):
-        if merged and window.start_ns <= merged[-1].end_ns:
-            end_ns = max(merged[-1].end_ns, window.end_ns)
-            merged[-1] = merged[-1].model_copy(update={"end_ns": end_ns})
+        if merged and window.start_ns <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], window.end_ns))
         else:
-            merged.append(window)
-    return merged
-
-
-def _energy(trace: Trace, channel: ChannelInfo, idle: Sequence[IdleBaseline], windows: Sequence[Window]) -> Energy:
-    return add(trace.energy(channel.name, w.session, w.start_ns, w.end_ns, idle[w.session]) for w in windows)
+            merged.append((window, window.end_ns))
+    return [window.model_copy(update={"end_ns": end_ns}) for window, end_ns in merged]
 
 
 def _idle(

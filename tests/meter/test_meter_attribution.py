@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from math import fsum
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from passkwh.harness.meter.attribution import PREFILL_WEIGHT, phases, split, split_phases, token_weights
+from passkwh.harness.meter.energies import Spans
 from passkwh.records import Energy, IdleBaseline, Window
 from tests.meter.lab import polled, truth_j, window_ns
 
@@ -47,15 +49,16 @@ def test_phases_are_cut_at_the_first_token_and_add_up() -> None:
     first_ns = window_ns(5.5, 5.5)[0]
     window = Window(kind="generate", session=0, start_ns=start_ns, end_ns=end_ns)
     idle = IdleBaseline(channel="lab", mean_w=60.0, se_w=0.1, duration_s=2.0)
-    both = phases(trace, "lab", window, first_ns, idle)
+    both = phases(trace, "lab", Spans.of([window]), np.array([first_ns]), {0: idle})
+    (prefill,), (decode,) = both.prefill.records(), both.decode.records()
     whole = trace.energy("lab", 0, start_ns, end_ns, idle)
-    assert both.prefill.gross_j == pytest.approx(truth_j(sensor, 4.0, 5.5), rel=0.03)
-    assert both.decode.gross_j == pytest.approx(truth_j(sensor, 5.5, 9.0), rel=0.03)
-    assert both.prefill.gross_j is not None
-    assert both.decode.gross_j is not None
-    assert both.prefill.gross_j + both.decode.gross_j == pytest.approx(whole.gross_j)
-    shares = split_phases(both, [(300, 20), (100, 60)])
-    assert shares[0].prefill.gross_j == pytest.approx(both.prefill.gross_j * 0.75)
-    assert shares[1].decode.gross_j == pytest.approx(both.decode.gross_j * 0.75)
+    assert prefill.gross_j == pytest.approx(truth_j(sensor, 4.0, 5.5), rel=0.03)
+    assert decode.gross_j == pytest.approx(truth_j(sensor, 5.5, 9.0), rel=0.03)
+    assert prefill.gross_j is not None
+    assert decode.gross_j is not None
+    assert prefill.gross_j + decode.gross_j == pytest.approx(whole.gross_j)
+    shares = split_phases(both, np.array([0, 0]), np.array([300.0, 100.0]), np.array([20.0, 60.0]))
+    assert shares.prefill.records()[0].gross_j == pytest.approx(prefill.gross_j * 0.75)
+    assert shares.decode.records()[1].gross_j == pytest.approx(decode.gross_j * 0.75)
     with pytest.raises(ValueError, match="outside"):
-        phases(trace, "lab", window, start_ns - 1)
+        phases(trace, "lab", Spans.of([window]), np.array([start_ns - 1]))

@@ -8,12 +8,15 @@ samples of a batch always add up to the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import fsum
 
+import numpy as np
+
+from passkwh.harness.meter.energies import Energies, Spans
+from passkwh.harness.meter.series import Floats, Ints
 from passkwh.harness.meter.trace import Trace
-from passkwh.records import Energy, IdleBaseline, Window
+from passkwh.records import Energy, IdleBaseline
 
 PREFILL_WEIGHT = 0.1
 """Cost of a prompt token in generated tokens where the phases cannot be measured apart.
@@ -25,56 +28,54 @@ own. The true ratio depends on model and device: it shifts energy between sample
 
 @dataclass(frozen=True)
 class Phases:
-    """Energy of a generation window before and after its first token."""
+    """Energies of generation windows, or of the samples in them, before and after the first token."""
 
-    prefill: Energy
-    decode: Energy
+    prefill: Energies
+    decode: Energies
 
 
 def token_weights(tokens: Sequence[tuple[int, int]], prefill_weight: float = PREFILL_WEIGHT) -> list[float]:
     """Weight of each sample of a batch from its (prompt tokens, generated tokens); equal when there are none."""
-    weights = [prefill_weight * prompt + generated for prompt, generated in tokens]
-    return weights if fsum(weights) > 0 else [1.0] * len(weights)
+    prompt, generated = np.array(tokens, dtype=np.float64).reshape(-1, 2).T
+    return [float(w) for w in usable(prefill_weight * prompt + generated, np.zeros(len(tokens), dtype=np.int64))]
+
+
+def usable(weights: Floats, owner: Ints) -> Floats:
+    """Weights of members, equal among those of an owner (a batch, a session) who have no weight at all."""
+    return np.where((np.bincount(owner, weights) > 0)[owner], weights, 1.0) if len(owner) else weights
 
 
 def split(energy: Energy, weights: Sequence[float]) -> list[Energy]:
     """Shares of ``energy`` in proportion to ``weights`` (not negative, not all 0); they add up to it.
 
-    The standard error is shared like the energy: the shares of one measurement err together. What is missing of the
-    whole is missing, for the same reason, of every share.
+    Raises ValueError for other weights.
     """
-    total = fsum(weights)
-    if any(weight < 0 for weight in weights) or not total > 0:
-        raise ValueError(f"weights must not be negative and not all zero: {list(weights)}")
-    gross, net, se = (_parts(value, weights, total) for value in (energy.gross_j, energy.net_j, energy.se_j))
-    return [
-        Energy(gross_j=gross_j, net_j=net_j, se_j=se_j, reason=energy.reason)
-        for gross_j, net_j, se_j in zip(gross, net, se, strict=True)
-    ]
+    owner = np.zeros(len(weights), dtype=np.int64)
+    return Energies.of([energy]).shared(owner, np.array(weights, dtype=np.float64)).records()
 
 
-def phases(trace: Trace, channel: str, window: Window, first_token_ns: int, idle: IdleBaseline | None = None) -> Phases:
-    """Prefill and decode energy of a generation, cut at the mark that was left when the first token was there."""
-    if not window.start_ns <= first_token_ns <= window.end_ns:
-        raise ValueError(f"the first token at {first_token_ns} lies outside {window.start_ns}..{window.end_ns}")
+def phases(
+    trace: Trace, channel: str, windows: Spans, first_token_ns: Ints, idle: Mapping[int, IdleBaseline] | None = None
+) -> Phases:
+    """Prefill and decode energy of generations, cut at the marks that were left when the first tokens were there.
+
+    ``idle`` is by session. Raises ValueError for a mark outside its window.
+    """
+    outside = np.flatnonzero((first_token_ns < windows.start_ns) | (first_token_ns > windows.end_ns))
+    if len(outside):
+        i = int(outside[0])
+        raise ValueError(
+            f"the first token at {first_token_ns[i]} lies outside {windows.start_ns[i]}..{windows.end_ns[i]}"
+        )
     return Phases(
-        prefill=trace.energy(channel, window.session, window.start_ns, first_token_ns, idle),
-        decode=trace.energy(channel, window.session, first_token_ns, window.end_ns, idle),
+        prefill=trace.energies(channel, Spans(windows.session, windows.start_ns, first_token_ns), idle),
+        decode=trace.energies(channel, Spans(windows.session, first_token_ns, windows.end_ns), idle),
     )
 
 
-def split_phases(both: Phases, tokens: Sequence[tuple[int, int]]) -> list[Phases]:
-    """Each sample's share of prefill, by its prompt tokens, and of decode, by its generated tokens."""
-    prefill = split(both.prefill, token_weights([(prompt, 0) for prompt, _ in tokens]))
-    decode = split(both.decode, token_weights([(0, generated) for _, generated in tokens]))
-    return [Phases(prefill=before, decode=after) for before, after in zip(prefill, decode, strict=True)]
-
-
-def _parts(value: float | None, weights: Sequence[float], total: float) -> list[float | None]:
-    """``value`` split by ``weights``; the heaviest part takes the rounding."""
-    if value is None:
-        return [None] * len(weights)
-    parts = [value * weight / total for weight in weights]
-    heaviest = max(range(len(parts)), key=lambda index: weights[index])
-    parts[heaviest] += value - fsum(parts)
-    return [*parts]
+def split_phases(both: Phases, owner: Ints, prompt: Floats, generated: Floats) -> Phases:
+    """Each sample's share of its batch's prefill, by its prompt tokens, and of decode, by its generated tokens."""
+    return Phases(
+        prefill=both.prefill.shared(owner, usable(prompt, owner)),
+        decode=both.decode.shared(owner, usable(generated, owner)),
+    )

@@ -9,11 +9,11 @@ in between, the two lines from the power before and the power after.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from passkwh.harness.meter.series import Floats, Ints, Joules, Missing, Series, seconds
+from passkwh.harness.meter.series import Bools, Floats, Ints, Joules, Missing, Series, Windows, seconds
 from passkwh.harness.meter.updates import find_updates
 
 LONG_GAP_S = 0.5
@@ -28,23 +28,33 @@ CURVATURE = 1 / 4
 NUDGE_S = 1e-4
 """The slope at a moment is taken over this length."""
 
+KNOTS, LEFT = 6, 2
+"""A moment leans on so many knots, and the one before it is the third of them."""
+
+SHORTEST_S = 1e-9
+"""Knots are never taken to be closer together."""
+
 KINK_DOUBT = 0.1
 """Share of the squared distance between the two models (broken and straight line) that counts as uncertainty."""
 
 
 @dataclass(frozen=True)
-class EnergyAt:
-    """Energy at a moment: a value, and what it leans on."""
+class EnergiesAt:
+    """Energy at moments, and what it leans on; arrays of shape (n,) where nothing else is said."""
 
-    energy_j: float
-    own_variance: float
+    energy_j: Floats
+    own_variance: Floats
     """Variance that no other moment shares, in J^2."""
-    power_w: float
-    """Slope of the line it lies on."""
-    beat_error_s: float
+    power_w: Floats
+    """Slope of the line a moment lies on."""
+    beat_error_s: Floats
     """Standard error of the beat that its knots were placed by."""
-    lean_j: dict[tuple[str, int], float] = field(default_factory=dict)
-    """By knot (its time, its value): how far one standard error of it moves the energy."""
+    first_knot: Ints
+    """The first of the six knots it leans on (below 0, and beyond the last one, there is none)."""
+    time_lean_j: Floats
+    """How far one standard error of the time of each of the six knots moves the energy, shape (n, 6)."""
+    value_lean_j: Floats
+    """... and one of the value of each, shape (n, 6)."""
 
 
 class Piece:
@@ -57,97 +67,106 @@ class Piece:
         self._error_s, self._beat_error_s = error_s, beat_error_s
         self._value_error_j = resolution_j / 12**0.5
 
-    def at(self, moment_s: float) -> EnergyAt:
-        """Energy at a moment; before the first and after the last knot the first and last line go on."""
-        right = int(np.clip(np.searchsorted(self.knot_s, moment_s), 1, len(self.knot_s) - 1))
-        first, stop = max(right - 3, 0), min(right + 3, len(self.knot_s))
-        times, energies = self.knot_s[first:stop].tolist(), self.knot_j[first:stop].tolist()
-        errors = self._error_s[first:stop].tolist()
-        shape = _Shape(times, energies, errors, right - 1 - first)
-        lean: dict[tuple[str, int], float] = {}
-        for index, error in enumerate(errors):
-            later, earlier = list(times), list(times)
-            later[index] += error / 2
-            earlier[index] -= error / 2
-            lean["time", first + index] = shape.energy_j(later, moment_s) - shape.energy_j(earlier, moment_s)
-        left_s, right_s = times[shape.left], times[shape.left + 1]
-        share = (moment_s - left_s) / (right_s - left_s)
-        lean["value", right - 1] = (1 - share) * self._value_error_j
-        lean["value", right] = share * self._value_error_j
-        energy_j, later_j = shape.energy_j(times, moment_s), shape.energy_j(times, moment_s + NUDGE_S)
-        return EnergyAt(
+    def at(self, moment_s: Floats) -> EnergiesAt:
+        """Energy at moments; before the first and after the last knot the first and last line go on."""
+        right = np.clip(np.searchsorted(self.knot_s, moment_s), 1, len(self.knot_s) - 1)
+        knots = right[:, None] + np.arange(-LEFT - 1, KNOTS - LEFT - 1)
+        exists = (knots >= 0) & (knots < len(self.knot_s))
+        knots = np.clip(knots, 0, len(self.knot_s) - 1)
+        times, errors = self.knot_s[knots], np.where(exists, self._error_s[knots], 0.0)
+        shape = _Shape(times, self.knot_j[knots], errors, exists)
+        energy_j = shape.energy_j(times, moment_s)
+        time_lean_j = np.empty_like(times)
+        for knot in range(KNOTS):
+            shifted = times.copy()
+            shifted[:, knot] += errors[:, knot] / 2
+            later_j = shape.energy_j(shifted, moment_s)
+            shifted[:, knot] = times[:, knot] - errors[:, knot] / 2
+            time_lean_j[:, knot] = later_j - shape.energy_j(shifted, moment_s)
+        share = (moment_s - times[:, LEFT]) / np.maximum(times[:, LEFT + 1] - times[:, LEFT], SHORTEST_S)
+        value_lean_j = np.zeros_like(times)
+        value_lean_j[:, LEFT] = (1 - share) * self._value_error_j
+        value_lean_j[:, LEFT + 1] = share * self._value_error_j
+        return EnergiesAt(
             energy_j=energy_j,
-            own_variance=shape.model_variance(times, moment_s),
-            power_w=(later_j - energy_j) / NUDGE_S,
-            beat_error_s=float(self._beat_error_s[right]),
-            lean_j=lean,
+            own_variance=shape.model_variance(times, moment_s, energy_j),
+            power_w=(shape.energy_j(times, moment_s + NUDGE_S) - energy_j) / NUDGE_S,
+            beat_error_s=self._beat_error_s[right],
+            first_knot=right - LEFT - 1,
+            time_lean_j=time_lean_j,
+            value_lean_j=value_lean_j,
         )
 
 
 class _Shape:
-    """How the energy runs between two knots: decided once from the neighbours, then a function of the knots' times."""
+    """How the energy runs between two knots: decided once from the neighbours, then a function of the knots' times.
 
-    def __init__(self, times: list[float], energies: list[float], errors: list[float], left: int) -> None:
-        self.left = left
+    For n moments at once: ``times``, ``energies``, ``errors`` and ``exists`` are those of the six knots around each,
+    shape (n, 6); the moment lies between the knots ``LEFT`` and ``LEFT + 1``.
+    """
+
+    def __init__(self, times: Floats, energies: Floats, errors: Floats, exists: Bools) -> None:
         self._energies = energies
-        slope = self._slope(times, left, left + 1)
-        noise = max(errors) * 2**0.5 * abs(slope) / (times[left + 1] - times[left])
-        self._before = self._steady(times, left, -1, noise)
-        self._after = self._steady(times, left + 1, 1, noise)
-        self._noise = noise
-        self.broken = False
-        if self._before and self._after:
-            before, after = self._slope(times, *self._before), self._slope(times, *self._after)
-            clear = abs(after - before) > CLEAR_CHANGE * noise
-            self.broken = clear and min(before, after) < slope < max(before, after)
+        slope = self._slope(times, LEFT, LEFT + 1)
+        self._noise = errors.max(axis=1) * 2**0.5 * np.abs(slope) / self._gap_s(times)
+        # The power on each side is taken from two intervals if it was steady there, else from the next one alone.
+        self._has_before, self._has_after = exists[:, LEFT - 1], exists[:, LEFT + 2]
+        self._far_before = exists[:, LEFT - 2] & self._steady(times, LEFT - 2)
+        self._far_after = exists[:, LEFT + 3] & self._steady(times, LEFT + 1)
+        before, after = self._before(times), self._after(times)
+        clear = np.abs(after - before) > CLEAR_CHANGE * self._noise
+        between = (np.minimum(before, after) < slope) & (slope < np.maximum(before, after))
+        self.broken = self._has_before & self._has_after & clear & between
 
-    def _slope(self, times: list[float], first: int, last: int) -> float:
-        gap_s = max(times[last] - times[first], 1e-9)
-        return (self._energies[last] - self._energies[first]) / gap_s
+    def energy_j(self, times: Floats, moment_s: Floats) -> Floats:
+        """Energy at the moments for these knot times."""
+        since_s, gap_s = moment_s - times[:, LEFT], self._gap_s(times)
+        slope = self._slope(times, LEFT, LEFT + 1)
+        straight_j: Floats = self._energies[:, LEFT] + slope * since_s
+        bent = np.flatnonzero(self.broken & (since_s >= 0) & (since_s <= gap_s))
+        if not len(bent):
+            return straight_j
+        before, after = self._before(times)[bent], self._after(times)[bent]
+        since_s, gap_s, slope = since_s[bent], gap_s[bent], slope[bent]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            change_s = np.clip(gap_s * (after - slope) / (after - before), 0.0, gap_s)
+        first_j = self._energies[bent, LEFT] + before * since_s
+        second_j = self._energies[bent, LEFT + 1] - after * (gap_s - since_s)
+        straight_j[bent] = np.where(before == after, straight_j[bent], np.where(since_s <= change_s, first_j, second_j))
+        return straight_j
 
-    def _steady(self, times: list[float], knot: int, step: int, noise: float) -> tuple[int, int] | None:
-        """The knots on one side that the power there is taken from: two intervals if it was steady, else the next."""
-        near, far = knot + step, knot + 2 * step
-        if not 0 <= near < len(times):
-            return None
-        one = (min(knot, near), max(knot, near))
-        if not 0 <= far < len(times):
-            return one
-        next_to_it = (min(near, far), max(near, far))
-        steady = abs(self._slope(times, *one) - self._slope(times, *next_to_it)) < 2 * noise
-        return (min(knot, far), max(knot, far)) if steady else one
-
-    def energy_j(self, times: list[float], moment_s: float) -> float:
-        """Energy at a moment for these knot times."""
-        left = self.left
-        since_s, gap_s = moment_s - times[left], max(times[left + 1] - times[left], 1e-9)
-        slope = self._slope(times, left, left + 1)
-        if not self.broken or not (self._before and self._after) or not 0 <= since_s <= gap_s:
-            return self._energies[left] + slope * since_s
-        before, after = self._slope(times, *self._before), self._slope(times, *self._after)
-        if before == after:
-            return self._energies[left] + slope * since_s
-        change_s = min(max(gap_s * (after - slope) / (after - before), 0.0), gap_s)
-        if since_s <= change_s:
-            return self._energies[left] + before * since_s
-        return self._energies[left + 1] - after * (gap_s - since_s)
-
-    def model_variance(self, times: list[float], moment_s: float) -> float:
+    def model_variance(self, times: Floats, moment_s: Floats, energy_j: Floats) -> Floats:
         """Variance from not knowing how the power ran between the two knots, in J^2."""
-        left = self.left
-        gap_s = times[left + 1] - times[left]
-        share = (moment_s - times[left]) / gap_s
-        slope = self._slope(times, left, left + 1)
-        straight_j = self._energies[left] + slope * (moment_s - times[left])
-        if self.broken:
-            return KINK_DOUBT * (self.energy_j(times, moment_s) - straight_j) ** 2
-        changes = [
-            (self._slope(times, *side) - slope) ** 2 - 2 * self._noise**2
-            for side in (self._before, self._after)
-            if side is not None
-        ]
-        change = max(sum(changes) / len(changes), 0.0) if changes else slope**2
-        return CURVATURE * change * (gap_s * share * (1 - share)) ** 2
+        gap_s, slope = self._gap_s(times), self._slope(times, LEFT, LEFT + 1)
+        since_s = moment_s - times[:, LEFT]
+        kinked = KINK_DOUBT * (energy_j - (self._energies[:, LEFT] + slope * since_s)) ** 2
+        sides = self._has_before.astype(np.int64) + self._has_after
+        changes = np.zeros(len(times))
+        for has, power in ((self._has_before, self._before(times)), (self._has_after, self._after(times))):
+            changes += np.where(has, (power - slope) ** 2 - 2 * self._noise**2, 0.0)
+        change = np.where(sides > 0, np.maximum(changes / np.maximum(sides, 1), 0.0), slope**2)
+        share = since_s / gap_s
+        return np.where(self.broken, kinked, CURVATURE * change * (gap_s * share * (1 - share)) ** 2)
+
+    def _gap_s(self, times: Floats) -> Floats:
+        return np.maximum(times[:, LEFT + 1] - times[:, LEFT], SHORTEST_S)
+
+    def _slope(self, times: Floats, first: int, last: int) -> Floats:
+        gap_s = np.maximum(times[:, last] - times[:, first], SHORTEST_S)
+        return np.asarray((self._energies[:, last] - self._energies[:, first]) / gap_s, np.float64)
+
+    def _steady(self, times: Floats, first: int) -> Bools:
+        """Whether the power of two intervals that follow each other is the same within its noise."""
+        apart = self._slope(times, first, first + 1) - self._slope(times, first + 1, first + 2)
+        return np.asarray(np.abs(apart) < 2 * self._noise, np.bool_)
+
+    def _before(self, times: Floats) -> Floats:
+        far, near = self._slope(times, LEFT - 2, LEFT), self._slope(times, LEFT - 1, LEFT)
+        return np.where(self._far_before, far, near)
+
+    def _after(self, times: Floats) -> Floats:
+        far, near = self._slope(times, LEFT + 1, LEFT + 3), self._slope(times, LEFT + 1, LEFT + 2)
+        return np.where(self._far_after, far, near)
 
 
 class CounterCurve:
@@ -182,45 +201,78 @@ class CounterCurve:
 
     def between(self, start_ns: int, end_ns: int) -> Joules | Missing:
         """Energy drawn from ``start_ns`` to ``end_ns``, or why it cannot be known."""
+        return self.over(np.array([start_ns]), np.array([end_ns])).one(0)
+
+    def over(self, start_ns: Ints, end_ns: Ints) -> Windows:
+        """Energies of windows; every edge is worked out once, for all windows that share it."""
+        found = Windows.missing(len(start_ns))
         if len(self._time_ns) == 0:
-            return Missing(self._series.why_missing(start_ns, end_ns))
-        start_s, end_s = float(seconds(start_ns, self._zero_ns)), float(seconds(end_ns, self._zero_ns))
-        for moment_s, moment_ns in ((start_s, start_ns), (end_s, end_ns)):
-            problem = self._unplaceable(moment_s, moment_ns)
-            if problem:
-                return Missing(problem)
-        number = int(np.searchsorted(self._reset_s, start_s, side="right"))
-        if number != int(np.searchsorted(self._reset_s, end_s, side="right")):
-            return Missing("the counter was reset during the window (it went backwards)")
-        piece = self._pieces[number]
-        if len(piece.knot_s) < 2:
-            return Missing("the counter did not move while it was read")
-        start, end = piece.at(start_s), piece.at(end_s)
-        variance = start.own_variance + end.own_variance
-        # What both edges lean on moves them together.
-        for knot in start.lean_j.keys() | end.lean_j.keys():
-            variance += (end.lean_j.get(knot, 0.0) - start.lean_j.get(knot, 0.0)) ** 2
-        variance += self._beat_variance(start, end, end_s - start_s)
-        return Joules(end.energy_j - start.energy_j, variance**0.5)
+            for i, (first_ns, last_ns) in enumerate(zip(start_ns.tolist(), end_ns.tolist(), strict=True)):
+                found.reasons[i] = self._series.why_missing(first_ns, last_ns)
+            return found
+        edge_ns, place = np.unique(np.concatenate([start_ns, end_ns]), return_inverse=True)
+        start, end = place[: len(start_ns)], place[len(start_ns) :]
+        edge_s = seconds(edge_ns, self._zero_ns)
+        unplaced = self._unplaceable(edge_s)
+        for i in np.flatnonzero(unplaced[start] | unplaced[end]).tolist():
+            found.reasons[i] = self._why_unplaceable(int(start_ns[i] if unplaced[start[i]] else end_ns[i]))
+        piece = np.searchsorted(self._reset_s, edge_s, side="right")
+        placed = ~(unplaced[start] | unplaced[end])
+        for i in np.flatnonzero(placed & (piece[start] != piece[end])).tolist():
+            found.reasons[i] = "the counter was reset during the window (it went backwards)"
+        placed &= piece[start] == piece[end]
+        for number in np.unique(piece[start[placed]]).tolist():
+            windows = np.flatnonzero(placed & (piece[start] == number))
+            if len(self._pieces[number].knot_s) < 2:
+                found.reasons.update(dict.fromkeys(windows.tolist(), "the counter did not move while it was read"))
+                continue
+            edges = np.flatnonzero(piece == number)
+            at = self._pieces[number].at(edge_s[edges])
+            first, last = (np.searchsorted(edges, side[windows]) for side in (start, end))
+            apart_s = edge_s[end[windows]] - edge_s[start[windows]]
+            variance = at.own_variance[first] + at.own_variance[last]
+            # What both edges lean on moves them together.
+            for lean_j in (at.time_lean_j, at.value_lean_j):
+                variance += _apart(lean_j[first], lean_j[last], at.first_knot[last] - at.first_knot[first])
+            variance += self._beat_variance(at, first, last, apart_s)
+            found.energy_j[windows] = at.energy_j[last] - at.energy_j[first]
+            found.se_j[windows] = variance**0.5
+        return found
 
-    def _beat_variance(self, start: EnergyAt, end: EnergyAt, apart_s: float) -> float:
+    def _beat_variance(self, at: EnergiesAt, first: Ints, last: Ints, apart_s: Floats) -> Floats:
         """Variance from the beat: a shift of all knots moves start and end alike, and matters where powers differ."""
-        first, last = start.power_w * start.beat_error_s, end.power_w * end.beat_error_s
-        together = max(1 - apart_s / self.updates.shared_for_s, 0.0) if self.updates.shared_for_s > 0 else 0.0
-        return first**2 + last**2 - 2 * together * first * last
+        moved_j = at.power_w * at.beat_error_s
+        shared_for_s = self.updates.shared_for_s
+        together = np.maximum(1 - apart_s / shared_for_s, 0.0) if shared_for_s > 0 else np.zeros(len(apart_s))
+        return moved_j[first] ** 2 + moved_j[last] ** 2 - 2 * together * moved_j[first] * moved_j[last]
 
-    def _unplaceable(self, moment_s: float, moment_ns: int) -> str | None:
-        """Why energy at a moment cannot be said, or None where it can."""
-        limit_s = max(LONG_GAP_S, 5 * self.period_s) if np.isfinite(self.period_s) else LONG_GAP_S
-        after = int(np.searchsorted(self._time_s, moment_s))
-        before_s = float(self._time_s[after - 1]) if after > 0 else -np.inf
-        after_s = float(self._time_s[after]) if after < len(self._time_s) else np.inf
+    @property
+    def _limit_s(self) -> float:
+        return max(LONG_GAP_S, 5 * self.period_s) if np.isfinite(self.period_s) else LONG_GAP_S
+
+    def _unplaceable(self, moment_s: Floats) -> Bools:
+        """Moments at which the energy cannot be said: too far from the readings, or in a gap between them."""
+        after = np.searchsorted(self._time_s, moment_s)
+        ends_s = np.r_[-np.inf, self._time_s, np.inf]
+        before_s, after_s = ends_s[after], ends_s[after + 1]
         apart_s = after_s - before_s
-        if min(moment_s - before_s, after_s - moment_s) > limit_s or (np.isfinite(apart_s) and apart_s > limit_s):
-            margin_ns = int(limit_s * 1e9)
-            why = self._series.why_missing(moment_ns - margin_ns, moment_ns + margin_ns)
-            return f"no reading near the edge of the window: {why}"
-        return None
+        far = np.minimum(moment_s - before_s, after_s - moment_s) > self._limit_s
+        return np.asarray(far | (np.isfinite(apart_s) & (apart_s > self._limit_s)), np.bool_)
+
+    def _why_unplaceable(self, moment_ns: int) -> str:
+        margin_ns = int(self._limit_s * 1e9)
+        why = self._series.why_missing(moment_ns - margin_ns, moment_ns + margin_ns)
+        return f"no reading near the edge of the window: {why}"
+
+
+def _apart(first: Floats, last: Floats, knots: Ints) -> Floats:
+    """Sum of squares of what differs between the leanings of two edges whose knots are so many knots apart."""
+    shift = np.clip(knots, -KNOTS, KNOTS)
+    buffer = np.zeros((len(first), 3 * KNOTS))
+    row, column = np.arange(len(first))[:, None], KNOTS + np.arange(KNOTS)
+    buffer[row, column + shift[:, None]] = last
+    buffer[:, KNOTS : 2 * KNOTS] -= first
+    return np.asarray((buffer**2).sum(axis=1), np.float64)
 
 
 def resolution_of(steps: Floats) -> float:

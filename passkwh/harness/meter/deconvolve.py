@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from passkwh.harness.meter.series import Floats, Ints, Joules
+from passkwh.harness.meter.series import Floats, Ints
 from passkwh.harness.meter.updates import find_updates
 
 AVERAGING_S = 1.0
@@ -59,8 +59,14 @@ class Deconvolved:
         self._power_w = sought_w + self._mean_w
         self._energy_j = np.r_[0.0, np.cumsum(self._power_w) * CELL_S]
 
-    def between(self, start_s: float, end_s: float) -> Joules:
-        """Energy and its standard error between two moments; power beyond the ends stays as it was there."""
+    def over(self, start_s: Floats, end_s: Floats) -> tuple[Floats, Floats]:
+        """Energies and standard errors between pairs of moments; power beyond the ends stays as it was there."""
+        found = [self._between(*window) for window in zip(start_s.tolist(), end_s.tolist(), strict=True)]
+        energy_j, variance = np.array(found).reshape(-1, 2).T
+        return energy_j, variance**0.5
+
+    def _between(self, start_s: float, end_s: float) -> tuple[float, float]:
+        """Energy and its variance between two moments."""
         first = max(int((start_s - REACH_S - self._start_s) / CELL_S), 0)
         stop = min(int((end_s + REACH_S - self._start_s) / CELL_S) + 1, self._cells)
         local = self._system[:, first:stop].copy()
@@ -71,7 +77,7 @@ class Deconvolved:
         variance = float(overlap_s @ solveh_banded(local, overlap_s))
         for moment_s in (start_s, end_s):
             variance += self._within_cell(moment_s)
-        return Joules(self._at(end_s) - self._at(start_s), variance**0.5)
+        return self._at(end_s) - self._at(start_s), variance
 
     def _at(self, moment_s: float) -> float:
         """Energy since the first cell."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from passkwh.harness.meter.series import Floats, Joules, Missing, Series, seconds
+from passkwh.harness.meter.series import Floats, Ints, Joules, Missing, Series, Windows, seconds
 from passkwh.harness.meter.updates import find_updates
 
 LONG_GAP_S = 0.5
@@ -23,9 +23,9 @@ TELLING_CHANGES = 10
 
 
 class Integral(Protocol):
-    """Energy between two moments of a continuous stretch of readings (seconds of the series)."""
+    """Energy between pairs of moments of a continuous stretch of readings (seconds of the series), with its error."""
 
-    def between(self, start_s: float, end_s: float) -> Joules: ...
+    def over(self, start_s: Floats, end_s: Floats) -> tuple[Floats, Floats]: ...
 
 
 class PowerCurve:
@@ -47,23 +47,41 @@ class PowerCurve:
 
     def between(self, start_ns: int, end_ns: int) -> Joules | Missing:
         """Energy drawn from ``start_ns`` to ``end_ns``, or why it cannot be known."""
-        start_s, end_s = float(seconds(start_ns, self._zero_ns)), float(seconds(end_ns, self._zero_ns))
+        return self.over(np.array([start_ns]), np.array([end_ns])).one(0)
+
+    def over(self, start_ns: Ints, end_ns: Ints) -> Windows:
+        """Energies of windows."""
+        found = Windows.missing(len(start_ns))
         if len(self._time_s) < 2:
-            return Missing(self._series.why_missing(start_ns, end_ns))
+            for i, (first_ns, last_ns) in enumerate(zip(start_ns.tolist(), end_ns.tolist(), strict=True)):
+                found.reasons[i] = self._series.why_missing(first_ns, last_ns)
+            return found
+        start_s, end_s = seconds(start_ns, self._zero_ns), seconds(end_ns, self._zero_ns)
+        first_s, limit_s = self._time_s[self._starts], self._limit_s
+        last_s = self._time_s[np.r_[self._starts[1:], len(self._time_s)] - 1]
         # A moment just outside the readings (by less than counts as a gap) belongs to the nearest stretch.
-        part = max(int(np.searchsorted(self._time_s[self._starts], start_s + self._limit_s, side="right")) - 1, 0)
-        first, stop = self._part(part)
-        if start_s < self._time_s[first] - self._limit_s or end_s > self._time_s[stop - 1] + self._limit_s:
-            part = max(int(np.searchsorted(self._time_s[self._starts], start_s, side="right")) - 1, 0)
-            first, stop = self._part(part)
-        if start_s < self._time_s[first] - self._limit_s:
-            return Missing(f"no power reading yet: {self._series.why_missing(start_ns, end_ns)}")
-        if end_s > self._time_s[stop - 1] + self._limit_s:
-            gap_ns = self._zero_ns + int(self._time_s[stop - 1] * 1e9)
-            return Missing(f"power readings stop within the window: {self._series.why_missing(gap_ns, end_ns)}")
-        if stop - first < 2:
-            return Missing("a single power reading")
-        return self._integral(part).between(start_s, end_s)
+        part = np.maximum(np.searchsorted(first_s, start_s + limit_s, side="right") - 1, 0)
+        outside = (start_s < first_s[part] - limit_s) | (end_s > last_s[part] + limit_s)
+        strict = np.maximum(np.searchsorted(first_s, start_s, side="right") - 1, 0)
+        part = np.where(outside, strict, part)
+        early, late = start_s < first_s[part] - limit_s, end_s > last_s[part] + limit_s
+        for i in np.flatnonzero(early | late).tolist():
+            if early[i]:
+                why = self._series.why_missing(int(start_ns[i]), int(end_ns[i]))
+                found.reasons[i] = f"no power reading yet: {why}"
+            else:
+                gap_ns = self._zero_ns + int(last_s[part[i]] * 1e9)
+                why = self._series.why_missing(gap_ns, int(end_ns[i]))
+                found.reasons[i] = f"power readings stop within the window: {why}"
+        for number in np.unique(part[~(early | late)]).tolist():
+            windows = np.flatnonzero(~(early | late) & (part == number))
+            first, stop = self._part(number)
+            if stop - first < 2:
+                found.reasons.update(dict.fromkeys(windows.tolist(), "a single power reading"))
+                continue
+            integral = self._integral(number)
+            found.energy_j[windows], found.se_j[windows] = integral.over(start_s[windows], end_s[windows])
+        return found
 
     def _part(self, part: int) -> tuple[int, int]:
         """First and one past the last reading of a stretch without gaps."""
@@ -95,44 +113,41 @@ class Staircase:
         self._spread = (np.diff(self._power_w) * width_s) ** 2
         self._variance = np.r_[0.0, np.cumsum(self._spread / 12)]
 
-    def between(self, start_s: float, end_s: float) -> Joules:
-        """Energy and its standard error between two moments; power beyond the ends stays as it was there."""
+    def over(self, start_s: Floats, end_s: Floats) -> tuple[Floats, Floats]:
+        """Energies and standard errors between pairs of moments; power beyond the ends stays as it was there."""
         (left, start_share), (right, end_share) = self._place(start_s), self._place(end_s)
         energy_j = self._at(end_s) - self._at(start_s)
-        if left == right:
-            width = end_share - start_share
-            variance = self._spread[left] * (width**2 / 12 if 0 <= width <= 1 else 0.0) if len(self._spread) else 0.0
-        else:
-            variance = self._variance[right] - self._variance[min(left + 1, len(self._variance) - 1)]
-            variance += self._spread[left] * _part_variance(1 - start_share)
-            variance += self._spread[min(right, len(self._spread) - 1)] * _part_variance(end_share)
-        return Joules(energy_j, float(max(variance, 0.0)) ** 0.5)
+        width = end_share - start_share
+        within = self._spread[left] * np.where((width >= 0) & (width <= 1), width**2 / 12, 0.0)
+        across = self._variance[right] - self._variance[np.minimum(left + 1, len(self._variance) - 1)]
+        across += self._spread[left] * _part_variance(1 - start_share)
+        across += self._spread[np.minimum(right, len(self._spread) - 1)] * _part_variance(end_share)
+        return energy_j, np.maximum(np.where(left == right, within, across), 0.0) ** 0.5
 
-    def _place(self, moment_s: float) -> tuple[int, float]:
-        """Interval of a moment and how far it is through it, 0 to 1."""
-        left = int(np.clip(np.searchsorted(self._time_s, moment_s, side="right") - 1, 0, len(self._time_s) - 2))
+    def _place(self, moment_s: Floats) -> tuple[Ints, Floats]:
+        """Interval of each moment and how far it is through it, 0 to 1."""
+        left = np.clip(np.searchsorted(self._time_s, moment_s, side="right") - 1, 0, len(self._time_s) - 2)
         width_s = self._time_s[left + 1] - self._time_s[left]
-        return left, float(np.clip((moment_s - self._time_s[left]) / width_s, 0.0, 1.0)) if width_s > 0 else 0.0
+        share = np.divide(moment_s - self._time_s[left], width_s, out=np.zeros(len(left)), where=width_s > 0)
+        return left, np.clip(share, 0.0, 1.0)
 
-    def _at(self, moment_s: float) -> float:
+    def _at(self, moment_s: Floats) -> Floats:
         """Energy since the first update."""
-        time_s = self._time_s
-        if moment_s <= time_s[0]:
-            return float((moment_s - time_s[0]) * self._power_w[0])
-        if moment_s >= time_s[-1]:
-            return float(self._energy_j[-1] + (moment_s - time_s[-1]) * self._power_w[-1])
+        time_s, power_w = self._time_s, self._power_w
         left, share = self._place(moment_s)
-        since_s = moment_s - time_s[left]
-        mean_w = self._power_w[left] + (self._power_w[left + 1] - self._power_w[left]) * share / 2
-        return float(self._energy_j[left] + mean_w * since_s)
+        mean_w = power_w[left] + (power_w[left + 1] - power_w[left]) * share / 2
+        inside_j = self._energy_j[left] + mean_w * (moment_s - time_s[left])
+        before_j = (moment_s - time_s[0]) * power_w[0]
+        after_j = self._energy_j[-1] + (moment_s - time_s[-1]) * power_w[-1]
+        return np.where(moment_s <= time_s[0], before_j, np.where(moment_s >= time_s[-1], after_j, inside_j))
 
 
-def _part_variance(share: float) -> float:
+def _part_variance(share: Floats) -> Floats:
     """Variance of the energy of the first ``share`` of an interval with one power step at a random moment in it.
 
     In units of (step x width)^2: the energy is ``max(0, share - x)`` with x uniform on 0..1.
     """
-    return share**3 / 3 - share**4 / 4
+    return np.asarray(share**3 / 3 - share**4 / 4, np.float64)
 
 
 def _update_points(time_s: Floats, power_w: Floats) -> tuple[Floats, Floats]:

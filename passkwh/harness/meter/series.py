@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,27 @@ class Missing:
     """A window whose energy cannot be known, and why."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Energies of many windows and their standard errors, in joules, shape (n,); NaN where missing, and why."""
+
+    energy_j: Floats
+    se_j: Floats
+    reasons: dict[int, str] = field(default_factory=dict)
+    """By position, why an energy is missing."""
+
+    @classmethod
+    def missing(cls, count: int) -> Windows:
+        """So many windows of which nothing is known yet."""
+        return cls(np.full(count, np.nan), np.full(count, np.nan))
+
+    def one(self, position: int) -> Joules | Missing:
+        """The window at a position."""
+        if position in self.reasons:
+            return Missing(self.reasons[position])
+        return Joules(float(self.energy_j[position]), float(self.se_j[position]))
 
 
 def seconds(time_ns: Ints | int, zero_ns: int) -> Floats:

@@ -8,15 +8,15 @@ several sessions, whose clocks have nothing to do with each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from passkwh.harness.meter.counter import CounterCurve
+from passkwh.harness.meter.energies import Energies, Spans
 from passkwh.harness.meter.power import PowerCurve
-from passkwh.harness.meter.series import Missing, Series
+from passkwh.harness.meter.series import Series, seconds
 from passkwh.records import ChannelInfo, Energy, IdleBaseline, Window
 from passkwh.units import ns_to_s
 
@@ -86,20 +86,31 @@ class Trace:
         The standard error of net is that of gross and ``idle.se_w`` times the duration, in quadrature
         (:func:`net_se_j`). A value that cannot be known is None with a reason; net is missing, too, without an idle.
         """
-        curve = self.curve(channel, session)
-        if curve is None:
-            return Energy(gross_j=None, net_j=None, reason=f"no readings of {channel} in session {session}")
-        found = curve.between(start_ns, end_ns)
-        if isinstance(found, Missing):
-            return Energy(gross_j=None, net_j=None, reason=found.reason)
-        if idle is None:
-            return Energy(gross_j=found.energy_j, net_j=None, se_j=found.se_j, reason="no idle baseline")
-        if idle.mean_w is None:
-            return Energy(
-                gross_j=found.energy_j, net_j=None, se_j=found.se_j, reason=f"no idle baseline: {idle.reason}"
-            )
-        net_j = found.energy_j - idle.mean_w * ns_to_s(end_ns - start_ns)
-        return Energy(gross_j=found.energy_j, net_j=net_j, se_j=found.se_j)
+        span = Spans(*(np.array([value], dtype=np.int64) for value in (session, start_ns, end_ns)))
+        return self.energies(channel, span, None if idle is None else {session: idle}).records()[0]
+
+    def energies(self, channel: str, spans: Spans, idle: Mapping[int, IdleBaseline] | None = None) -> Energies:
+        """``energy`` of many windows, which may be of several sessions; ``idle`` is by session."""
+        count = len(spans.session)
+        gross_j, net_j, se_j = (np.full(count, np.nan) for _ in range(3))
+        reasons: dict[int, str] = {}
+        for session in np.unique(spans.session).tolist():
+            places = np.flatnonzero(spans.session == session)
+            curve = self.curve(channel, session)
+            if curve is None:
+                reasons |= dict.fromkeys(places.tolist(), f"no readings of {channel} in session {session}")
+                continue
+            start_ns, end_ns = spans.start_ns[places], spans.end_ns[places]
+            found = curve.over(start_ns, end_ns)
+            gross_j[places], se_j[places] = found.energy_j, found.se_j
+            baseline = None if idle is None else idle[session]
+            if baseline is None or baseline.mean_w is None:
+                why = "no idle baseline" if baseline is None else f"no idle baseline: {baseline.reason}"
+                reasons |= dict.fromkeys(places.tolist(), why)
+            else:
+                net_j[places] = found.energy_j - baseline.mean_w * seconds(end_ns - start_ns, 0)
+            reasons |= {int(places[i]): why for i, why in found.reasons.items()}
+        return Energies(gross_j, net_j, se_j, reasons)
 
     def idle(self, channel: str, window: Window) -> IdleBaseline:
         """Mean power of ``channel`` over an idle window and the standard error of that mean.
@@ -110,12 +121,13 @@ class Trace:
         duration_s = ns_to_s(window.end_ns - window.start_ns)
         if duration_s <= 0:
             return IdleBaseline(channel=channel, mean_w=None, reason="the idle window has no length (--idle-s 0)")
-        whole = self.energy(channel, window.session, window.start_ns, window.end_ns)
+        edges = np.linspace(window.start_ns, window.end_ns, IDLE_BLOCKS + 1).astype(np.int64)
+        start_ns, end_ns = np.r_[window.start_ns, edges[:-1]], np.r_[window.end_ns, edges[1:]]
+        found = self.energies(channel, Spans(np.full(len(start_ns), window.session), start_ns, end_ns))
+        whole, *blocks = found.records()
         if whole.gross_j is None:
             return IdleBaseline(channel=channel, mean_w=None, duration_s=duration_s, reason=whole.reason)
-        edges = np.linspace(window.start_ns, window.end_ns, IDLE_BLOCKS + 1).astype(np.int64)
-        blocks = [self.energy(channel, window.session, int(a), int(b)).gross_j for a, b in pairwise(edges)]
-        powers_w = [block * IDLE_BLOCKS / duration_s for block in blocks if block is not None]
+        powers_w = [block.gross_j * IDLE_BLOCKS / duration_s for block in blocks if block.gross_j is not None]
         scatter_w = float(np.std(powers_w, ddof=1)) / len(powers_w) ** 0.5 if len(powers_w) > 1 else 0.0
         return IdleBaseline(
             channel=channel,

@@ -6,7 +6,6 @@ beat, so the beat of the neighbours narrows that moment down: the more regular t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,16 +106,21 @@ def _period(time_s: Floats, changed: Ints) -> float:
 
 def _on_beat(low_s: Floats, high_s: Floats, period_s: float) -> tuple[Floats, Floats, Floats, float]:
     """Each change in its interval, given the regular beat of its neighbours: mean, own and shared variance, reach."""
+    from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
     middle_s, width_s = (low_s + high_s) / 2, high_s - low_s
     flat = width_s**2 / 12
     beats = _count_beats(middle_s, period_s)
     first = slice(0, JITTER_CHANGES)
     spread_s2 = _jitter(beats[first], low_s[first], high_s[first])
-    fitted_s = _local_line(beats, middle_s)
+    lines = _LocalLines(beats)
+    fitted_s = lines.through(middle_s)
     for _ in range(REFINEMENTS):
-        fitted_s = _local_line(beats, _truncated(fitted_s, spread_s2**0.5, low_s, high_s)[0])
+        fitted_s = lines.through(_truncated(fitted_s, spread_s2**0.5, low_s, high_s)[0])
     # If the beat were perfectly regular it would pass through every interval: by so much it could still be moved.
-    early_s, late_s = _neighbours(low_s - fitted_s, np.max), _neighbours(high_s - fitted_s, np.min)
+    around = 2 * NEIGHBOURS + 1
+    early_s = maximum_filter1d(low_s - fitted_s, around, mode="nearest")
+    late_s = minimum_filter1d(high_s - fitted_s, around, mode="nearest")
     regular = late_s > early_s
     centre_s = fitted_s + np.where(regular, (early_s + late_s) / 2, 0.0)
     shared = np.where(regular, (late_s - early_s) ** 2 / 12, spread_s2 / (2 * NEIGHBOURS))
@@ -134,12 +138,13 @@ def _jitter(beats: Floats, low_s: Floats, high_s: Floats) -> float:
     a jitter smaller than these. Changes far off the beat follow a pause or a gap and are left out.
     """
     middle_s = (low_s + high_s) / 2
-    fitted_s = _local_line(beats, middle_s)
+    lines = _LocalLines(beats)
+    fitted_s = lines.through(middle_s)
     spread_s2 = float(np.median((high_s - low_s) ** 2)) / 12
     usual = np.abs(middle_s - fitted_s) <= OFF_BEAT * (spread_s2 + float(np.median((middle_s - fitted_s) ** 2))) ** 0.5
     for _ in range(ROUNDS):
         mean_s, within_s2 = _truncated(fitted_s, spread_s2**0.5, low_s, high_s)
-        fitted_s = _local_line(beats, mean_s)
+        fitted_s = lines.through(mean_s)
         spread_s2 = max(float(np.mean(((mean_s - fitted_s) ** 2 + within_s2)[usual])), SMALLEST_JITTER_S**2)
     return spread_s2
 
@@ -160,42 +165,44 @@ def _count_beats(middle_s: Floats, period_s: float) -> Floats:
 
     Several periods may pass between two changes: updates that were hidden by the resolution or not read in time.
     """
-    beats = np.zeros(len(middle_s))
-    expected_s, step_s, beat = float(middle_s[0]), period_s, 0.0
-    for index, moment_s in enumerate(middle_s.tolist()):
-        passed = max(round((moment_s - expected_s) / step_s), 1 if index else 0)
-        beat += passed
-        expected_s += passed * step_s
-        off_s = moment_s - expected_s
-        expected_s += FOLLOW * off_s
-        if passed:
-            step_s += FOLLOW**2 / 2 * off_s / passed
-        beats[index] = beat
-    return beats
+    counted: list[int] = []
+    expected_s, step_s, drift = float(middle_s[0]), period_s, FOLLOW**2 / 2
+    for moment_s in middle_s[1:].tolist():
+        ahead_s = moment_s - expected_s
+        # The next beat, in all but few cases; this loop is most of the time that finding updates takes.
+        passed = 1 if ahead_s < 1.5 * step_s else round(ahead_s / step_s)
+        off_s = ahead_s - passed * step_s
+        expected_s = moment_s - (1 - FOLLOW) * off_s
+        step_s += drift * off_s / passed
+        counted.append(passed)
+    return np.concatenate([[0.0], np.cumsum(np.array(counted, dtype=np.float64))])
 
 
-def _neighbours(values: Floats, reduce: Callable[..., Floats]) -> Floats:
-    """``reduce`` over each value and its neighbours on both sides."""
-    padded = np.pad(values, NEIGHBOURS, mode="edge")
-    return np.asarray(reduce(np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1), axis=1), np.float64)
+class _LocalLines:
+    """At each point of ``x`` the least-squares line through it and its neighbours on both sides."""
 
+    def __init__(self, x: Floats) -> None:
+        place = np.arange(len(x))
+        self._first = np.maximum(place - NEIGHBOURS, 0)
+        self._last = np.minimum(place + NEIGHBOURS + 1, len(x))
+        self._x, self._mean_x = x, self._moving(x)
+        self._off_x = x - self._mean_x
+        self._spread = self._moving(x * x) - self._mean_x**2
 
-def _local_line(x: Floats, y: Floats) -> Floats:
-    """At each point the least-squares line through it and its neighbours on both sides."""
+    def through(self, y: Floats) -> Floats:
+        """Where the lines through values at the points pass at each of them."""
+        # Deviations from the overall line keep the running sums exact over long traces.
+        x = self._x
+        overall = y[0] + (y[-1] - y[0]) / (x[-1] - x[0]) * (x - x[0])
+        off = y - overall
+        mean_off = self._moving(off)
+        with_x = self._moving(x * off) - self._mean_x * mean_off
+        tilt = np.divide(with_x, self._spread, out=np.zeros_like(with_x), where=self._spread > 0)
+        return np.asarray(overall + mean_off + tilt * self._off_x, dtype=np.float64)
 
-    def moving(values: Floats) -> Floats:
-        total = np.r_[0.0, np.cumsum(values)]
-        first = np.maximum(np.arange(len(values)) - NEIGHBOURS, 0)
-        last = np.minimum(np.arange(len(values)) + NEIGHBOURS + 1, len(values))
-        return np.asarray((total[last] - total[first]) / (last - first), dtype=np.float64)
-
-    # Deviations from the overall line keep the running sums exact over long traces.
-    slope = (y[-1] - y[0]) / (x[-1] - x[0])
-    off = y - y[0] - slope * (x - x[0])
-    mean_x, mean_off = moving(x), moving(off)
-    spread = moving(x * x) - mean_x**2
-    tilt = np.divide(moving(x * off) - mean_x * mean_off, spread, out=np.zeros_like(spread), where=spread > 0)
-    return np.asarray(y[0] + slope * (x - x[0]) + mean_off + tilt * (x - mean_x), dtype=np.float64)
+    def _moving(self, values: Floats) -> Floats:
+        total = np.concatenate([[0.0], np.cumsum(values)])
+        return np.asarray((total[self._last] - total[self._first]) / (self._last - self._first), dtype=np.float64)
 
 
 def _truncated(centre: Floats, spread: float, low: Floats, high: Floats) -> tuple[Floats, Floats]:
@@ -204,7 +211,7 @@ def _truncated(centre: Floats, spread: float, low: Floats, high: Floats) -> tupl
 
     a, b = (low - centre) / spread, (high - centre) / spread
     mass = ndtr(b) - ndtr(a)
-    density_a, density_b = (np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) for z in (a, b))
+    density_a, density_b = (np.exp(-(z * z) / 2) / (2 * np.pi) ** 0.5 for z in (a, b))
     with np.errstate(divide="ignore", invalid="ignore"):
         shift = (density_a - density_b) / mass
         shrink = 1 + (a * density_a - b * density_b) / mass - shift**2

@@ -1,0 +1,117 @@
+"""Energies in columns: of many windows, or of the many samples that share them, worked out at once.
+
+A run has thousands of windows and samples; one record each is made only where one is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from passkwh.harness.meter.series import Floats, Ints
+from passkwh.records import Energy, Window
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Stretches of time, each on the clock of its session; arrays of shape (n,)."""
+
+    session: Ints
+    start_ns: Ints
+    end_ns: Ints
+
+    @classmethod
+    def of(cls, windows: Iterable[Window]) -> Spans:
+        """Those of windows, in their order."""
+        marks = [(window.session, window.start_ns, window.end_ns) for window in windows]
+        return cls(*np.array(marks, dtype=np.int64).reshape(-1, 3).T)
+
+
+@dataclass(frozen=True)
+class Energies:
+    """Gross and net energy of one channel and the standard error of gross, shape (n,), NaN where missing."""
+
+    gross_j: Floats
+    net_j: Floats
+    se_j: Floats
+    reasons: dict[int, str] = field(default_factory=dict)
+    """By position, why something is missing."""
+
+    @classmethod
+    def of(cls, energies: Sequence[Energy]) -> Energies:
+        """From records."""
+        gross_j, net_j, se_j = (
+            np.array(values, dtype=np.float64)
+            for values in ([e.gross_j for e in energies], [e.net_j for e in energies], [e.se_j for e in energies])
+        )
+        return cls(gross_j, net_j, se_j, {i: e.reason for i, e in enumerate(energies) if e.reason})
+
+    def __len__(self) -> int:
+        return len(self.gross_j)
+
+    def __add__(self, other: Energies) -> Energies:
+        """Parts of the same things, one after the other; what is missing of either is missing of the sum."""
+        return Energies(
+            self.gross_j + other.gross_j,
+            self.net_j + other.net_j,
+            (self.se_j**2 + other.se_j**2) ** 0.5,
+            {**other.reasons, **self.reasons},
+        )
+
+    def records(self) -> list[Energy]:
+        """One record each."""
+        columns = zip(_known(self.gross_j), _known(self.net_j), _known(self.se_j), strict=True)
+        return [
+            Energy(gross_j=gross_j, net_j=net_j, se_j=se_j, reason=self.reasons.get(i))
+            for i, (gross_j, net_j, se_j) in enumerate(columns)
+        ]
+
+    def total(self) -> Energy:
+        """Their sum; missing, with the first reason, as soon as one part is missing."""
+        gross_j, net_j, variance = _known(
+            np.array([self.gross_j.sum(), self.net_j.sum(), (self.se_j**2).sum()], dtype=np.float64)
+        )
+        reason = self.reasons[min(self.reasons)] if self.reasons else None
+        se_j = None if variance is None else variance**0.5
+        return Energy(gross_j=gross_j, net_j=net_j, se_j=se_j, reason=reason)
+
+    def shared(self, owner: Ints, weights: Floats) -> Energies:
+        """Shares of each energy among members: ``owner`` says whose share a member has, in proportion to its weight.
+
+        The shares add up to the energy. The standard error is shared like the energy: the shares of one measurement err
+        together. What is missing of the whole is missing, for the same reason, of every share.
+
+        Raises ValueError for weights that are negative, not finite, or all zero for one owner.
+        """
+        totals = np.bincount(owner, weights, len(self))
+        if not np.all(weights >= 0) or not np.all(totals[owner] > 0) or not np.all(np.isfinite(totals)):
+            raise ValueError(f"weights must not be negative and not all zero: {weights[:10].tolist()}")
+        # The heaviest member of each takes the rounding.
+        order = np.lexsort((-weights, owner))
+        heaviest = order[np.r_[True, np.diff(owner[order]) != 0]] if len(owner) else order
+
+        def parts(value: Floats) -> Floats:
+            share: Floats = value[owner] * weights / totals[owner]
+            share[heaviest] += (value - np.bincount(owner, share, len(self)))[owner[heaviest]]
+            return share
+
+        reasons = (
+            {i: self.reasons[o] for i, o in enumerate(owner.tolist()) if o in self.reasons} if self.reasons else {}
+        )
+        return Energies(parts(self.gross_j), parts(self.net_j), parts(self.se_j), reasons)
+
+    def replaced(self, positions: Ints, others: Energies) -> Energies:
+        """A copy with ``others`` at these positions."""
+        gross_j, net_j, se_j = self.gross_j.copy(), self.net_j.copy(), self.se_j.copy()
+        gross_j[positions], net_j[positions], se_j[positions] = others.gross_j, others.net_j, others.se_j
+        places = positions.tolist()
+        gone = set(places)
+        reasons = {i: why for i, why in self.reasons.items() if i not in gone}
+        reasons |= {places[i]: why for i, why in others.reasons.items()}
+        return Energies(gross_j, net_j, se_j, reasons)
+
+
+def _known(values: Floats) -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]
