@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from passkwh.reports.leaderboard import page
 from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.figures import columns, figure, flat, groups
 from passkwh.reports.leaderboard.findings import Finding
-from passkwh.reports.leaderboard.ingest import Pack, configurations, inspect
+from passkwh.reports.leaderboard.ingest import Configuration, Pack, configurations, inspect
 from passkwh.reports.leaderboard.markup import script_json
 from passkwh.reports.leaderboard.published import published_rows
 from passkwh.reports.leaderboard.ranks import with_ranks
 from passkwh.reports.leaderboard.rows import ACCURACY, MEASURES, Row, with_savings
+from passkwh.reports.leaderboard.workers import Workers
 
 MARKER = ".passkwh-leaderboard"
 """Stands in a folder that we may write and tidy."""
@@ -56,30 +58,22 @@ def build(packs: Sequence[Path], out: Path, cache_place: Path, *, title: str, pu
         UsageError: when a pack cannot be read or ``out`` holds something else.
     """
     _check_place(out)
-    cache = Cache(cache_place)
-    inspected = inspect(packs, cache)
-    for folder in ("c", "data"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    (out / MARKER).write_text("made by bench leaderboard build; may be deleted\n", "utf-8")
-    environment = _environment()
-    common = {"title": title, "version": __version__, "root": "../", "created": ""}
-    template = environment.get_template("configuration.html.j2")
-    made: list[Row] = []
-    looked_up = 0
-    for configuration, was_known in configurations(inspected, cache):
-        row = configuration.row
-        _write(out / "c" / f"{row.id}.html", page.render(configuration, template, common))
-        _write(out / "data" / f"{row.id}.js", configuration.task_script)
-        made.append(row)
-        looked_up += was_known
-    _tidy(out, {row.id for row in made})
-    rows = [*with_ranks(with_savings(made), cache), *(published_rows() if published else ())]
+    known = Cache(cache_place)
+    with Workers() as workers:
+        inspected = inspect(packs, known, workers)
+        for folder in ("c", "data"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        (out / MARKER).write_text("made by bench leaderboard build; may be deleted\n", "utf-8")
+        made = configurations(inspected, known, workers, partial(_write_configuration, out, title))
+    _tidy(out, {row.id for row, _ in made})
+    environment, common = _environment(), _common(title)
+    rows = [*with_ranks(with_savings([row for row, _ in made]), known), *(published_rows() if published else ())]
     refused = [pack for pack in inspected if pack.run is None]
-    _write_pages(out, environment, {**common, "root": ""}, rows, refused)
+    _write_pages(out, environment, common, rows, refused)
     _write_downloads(out, rows)
     for name in STATIC:
         _write(out / name, _site(name))
-    return Site(out / "index.html", tuple(rows), tuple(refused), looked_up)
+    return Site(out / "index.html", tuple(rows), tuple(refused), sum(was_known for _, was_known in made))
 
 
 def board_data(rows: Sequence[Row]) -> dict[str, Any]:
@@ -121,6 +115,18 @@ def csv_safe(value: object) -> object:
 
 
 # ---------------------------------------------------------------- pages
+
+
+def _write_configuration(out: Path, title: str, configuration: Configuration) -> None:
+    """The page of a configuration, and its tasks for comparing it."""
+    row = configuration.row
+    template = _environment().get_template("configuration.html.j2")
+    _write(out / "c" / f"{row.id}.html", page.render(configuration, template, {**_common(title), "root": "../"}))
+    _write(out / "data" / f"{row.id}.js", configuration.task_script)
+
+
+def _common(title: str) -> dict[str, Any]:
+    return {"title": title, "version": __version__, "root": "", "created": ""}
 
 
 def _write_pages(
@@ -203,6 +209,7 @@ SCHEMA = pa.schema(
 # ---------------------------------------------------------------- files
 
 
+@cache
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FunctionLoader(_site), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 import passkwh
 from passkwh.errors import UsageError
 
@@ -23,7 +25,7 @@ def default_place() -> Path:
 
 
 class Cache:
-    """JSON values by key; a value that cannot be read counts as missing."""
+    """JSON values and tables by key; one that cannot be read counts as missing."""
 
     def __init__(self, root: Path) -> None:
         self._root = root / code_version()
@@ -40,17 +42,30 @@ class Cache:
             return None
         return found if isinstance(found, dict) else None
 
-    def has(self, kind: str, key: str) -> bool:
-        """Whether there is a value, without reading it."""
-        return (self._root / kind / f"{key}.json").is_file()
-
     def put(self, kind: str, key: str, value: dict[str, Any]) -> None:
         """Keep a value."""
+        self._write(kind, f"{key}.json", json.dumps(value, ensure_ascii=True, allow_nan=False).encode("ascii"))
+
+    def get_table(self, kind: str, key: str) -> pa.Table | None:
+        """The table, or None."""
+        try:
+            return pa.ipc.open_file((self._root / kind / f"{key}.arrow").read_bytes()).read_all()
+        except (OSError, pa.ArrowException):
+            return None
+
+    def put_table(self, kind: str, key: str, table: pa.Table) -> None:
+        """Keep a table."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+            writer.write_table(table)
+        self._write(kind, f"{key}.arrow", sink.getvalue().to_pybytes())
+
+    def _write(self, kind: str, name: str, content: bytes) -> None:
         folder = self._root / kind
         folder.mkdir(exist_ok=True)
-        partial = folder / f".{key}.{os.getpid()}"
-        partial.write_text(json.dumps(value, ensure_ascii=True, allow_nan=False), "ascii")
-        partial.replace(folder / f"{key}.json")
+        partial = folder / f".{name}.{os.getpid()}"
+        partial.write_bytes(content)
+        partial.replace(folder / name)
 
 
 @cache

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.results import finite
 from passkwh.analysis.tasks import TaskTable
-from passkwh.harness.store import SAMPLES
 from passkwh.records import Record
+from passkwh.reports.leaderboard.columns import Said
 from passkwh.reports.leaderboard.figures import number
 from passkwh.reports.leaderboard.markup import clean, script_json
-
-LONGEST = 160
-"""So much of a failure's message is shown."""
 
 
 class DomainLine(Record):
@@ -46,10 +41,6 @@ class Detail(Record):
     domains: tuple[DomainLine, ...]
 
 
-Said = Mapping[str, tuple[str, str]]
-"""Of each task: its verdicts in words, and the message of a failure where there is one."""
-
-
 def details(table: TaskTable, said: Said) -> Detail:
     """Details of the one configuration in the table, from what was said of its tasks."""
     return Detail(
@@ -62,36 +53,6 @@ def details(table: TaskTable, said: Said) -> Detail:
         message=tuple(said.get(task, ("", ""))[1] for task in table.task_ids),
         domains=_domains(table, _members(table.task_ids)),
     )
-
-
-_VERDICTS = """
-WITH counted AS (
-    SELECT filename, task_id, verdict.status AS status, count(*) AS n, min(verdict.detail) AS message
-    FROM read_json($files, format = 'newline_delimited', filename = true,
-        columns = {'task_id': 'VARCHAR', 'verdict': 'STRUCT(status VARCHAR, detail VARCHAR)'})
-    WHERE verdict IS NOT NULL GROUP BY ALL
-)
-SELECT $configurations[list_position($files, filename)] AS configuration, task_id,
-    CASE WHEN count(*) = 1 AND sum(n) = 1 THEN any_value(status)
-        ELSE string_agg(n || ' ' || status, ', ' ORDER BY n DESC, status) END,
-    coalesce(max(message), '')
-FROM counted GROUP BY configuration, task_id
-"""
-
-
-def verdicts(configurations: Sequence[Sequence[Path]]) -> list[Said]:
-    """What was said of the tasks of each configuration, given as the folders of its runs; read in one go."""
-    files = [str(folder / SAMPLES) for folders in configurations for folder in folders]
-    places = [place for place, folders in enumerate(configurations) for _ in folders]
-    connection = duckdb.connect()
-    try:
-        rows = connection.execute(_VERDICTS, {"files": files, "configurations": places}).fetchall()
-    finally:
-        connection.close()
-    found: list[dict[str, tuple[str, str]]] = [{} for _ in configurations]
-    for place, task, status, message in rows:
-        found[place][task] = (status.replace("_", " "), " ".join(message.split())[:LONGEST])
-    return [*found]
 
 
 @lru_cache(maxsize=8)

@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import pyarrow as pa
 
 from passkwh.analysis.bootstrap import draw_each, intervals
-from passkwh.analysis.frames import Frames, Run, load
+from passkwh.analysis.frames import Frames, Run
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.tasks import TaskTable, task_table
 from passkwh.errors import UsageError
-from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
+from passkwh.harness.meter.trace import Trace
+from passkwh.harness.store import SAMPLES
 from passkwh.records import Manifest, Summary, content_hash
 from passkwh.reports.leaderboard import ranks
 from passkwh.reports.leaderboard.cache import Cache
-from passkwh.reports.leaderboard.detail import DomainLine, details, task_rows, task_script, verdicts
+from passkwh.reports.leaderboard.columns import columns, frame, verdicts
+from passkwh.reports.leaderboard.detail import DomainLine, details, task_rows, task_script
 from passkwh.reports.leaderboard.findings import Finding, error
-from passkwh.reports.leaderboard.pack import Problem, read_pack
 from passkwh.reports.leaderboard.rows import Row, configuration_key, row
 from passkwh.reports.leaderboard.timeline import Timeline, timeline
 from passkwh.reports.leaderboard.validate import validate
+from passkwh.reports.leaderboard.workers import Workers
 
 RESAMPLES = 10_000
-CHUNK = 16
-"""Configurations that are worked out together: they share a reader and the draws of tasks."""
-FEW = 4
-"""So few are done in this process: starting others takes longer."""
+CHUNK = 64
+"""At most so many configurations are worked out together: they share the draws of tasks."""
 
-Job = tuple[str, list[tuple[str, str, list[dict[str, Any]]]]]
-"""A configuration to be worked out: its key, and its packs, each with checksum and findings."""
-T = TypeVar("T")
-R = TypeVar("R")
+Job = tuple[str, list[tuple[Path, str]]]
+"""A configuration: its key, and its packs, each with its checksum."""
 
 
 @dataclass(frozen=True)
@@ -64,60 +61,33 @@ class Configuration:
     timelines: tuple[Timeline, ...]
 
 
-def inspect(paths: Sequence[Path], cache: Cache) -> list[Pack]:
+def inspect(paths: Sequence[Path], cache: Cache, workers: Workers) -> list[Pack]:
     """Check packs, those that were checked before by looking up; a run that stands in two is refused in the later."""
     sums = [_sum(path) for path in paths]
     known = {key: found for key in set(sums) if (found := cache.get("packs", key)) is not None}
     todo = {key: path for key, path in zip(sums, paths, strict=True) if key not in known}
-    for key, found in zip(todo, in_parallel(_inspect, list(todo.values())), strict=True):
-        cache.put("packs", key, found)
-        known[key] = found
-    return _without_duplicates([_pack(path, known[key]) for path, key in zip(paths, sums, strict=True)])
+    jobs = [(path, key) for key, path in todo.items()]
+    known |= zip(todo, workers.map(partial(_inspect, cache), jobs), strict=True)
+    return _without_duplicates([_pack(path, key, known[key]) for path, key in zip(paths, sums, strict=True)])
 
 
-def configurations(packs: Sequence[Pack], cache: Cache) -> Iterator[tuple[Configuration, bool]]:
-    """Every configuration of the valid packs, repeats pooled, and whether it was looked up."""
+def configurations(
+    packs: Sequence[Pack], cache: Cache, workers: Workers, publish: Callable[[Configuration], None]
+) -> list[tuple[Row, bool]]:
+    """Every configuration of the valid packs, repeats pooled: its row, and whether it was looked up.
+
+    ``publish`` is called with each configuration in whatever process worked it out.
+    """
     groups: dict[str, list[Pack]] = {}
     for pack in packs:
         if pack.run is not None:
             groups.setdefault(configuration_key(pack.run), []).append(pack)
     members = [sorted(group, key=lambda p: p.sha256) for group in groups.values()]
-    keys = [content_hash([p.sha256 for p in group])[:16] for group in members]
-    missing = [(key, group) for key, group in zip(keys, members, strict=True) if not cache.has("rows", key)]
-    fresh = {key for key, _ in missing}
-    jobs = [
-        [(key, [(str(p.path), p.sha256, [f.model_dump() for f in p.findings]) for p in group]) for key, group in part]
-        for part in (missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK))
-    ]
-    for made in in_parallel(_work_out, jobs):
-        for key, value, table in made:
-            cache.put("tables", key, table)
-            cache.put("rows", key, value)
-    for key, group in zip(keys, members, strict=True):
-        found = cache.get("rows", key)
-        assert found is not None, "it was put there a moment ago"
-        runs = tuple(p.run for p in group if p.run is not None)
-        yield (
-            Configuration(
-                Row.model_validate(found["row"]),
-                runs,
-                tuple(DomainLine.model_validate(line) for line in found["domains"]),
-                found["task_rows"],
-                found["task_script"],
-                tuple(Timeline.model_validate(t) for t in found["timelines"]),
-            ),
-            key not in fresh,
-        )
-
-
-def in_parallel(work: Callable[[T], R], jobs: Sequence[T]) -> Iterator[R]:
-    """``work`` of every job in order, on all CPUs where that pays."""
-    if len(jobs) <= FEW:
-        yield from map(work, jobs)
-        return
-    # Spawned and not forked: the libraries here run threads of their own, which a fork would cut in half.
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, jobs)
+    jobs = [(content_hash([p.sha256 for p in group])[:16], [(p.path, p.sha256) for p in group]) for group in members]
+    size = max(1, min(CHUNK, len(jobs) // (4 * workers.count)))
+    parts = [jobs[i : i + size] for i in range(0, len(jobs), size)]
+    made = workers.map(partial(_work_out, cache, publish), parts)
+    return [(Row.model_validate(row), was_known) for part in made for row, was_known in part]
 
 
 # ---------------------------------------------------------------- packs
@@ -131,24 +101,34 @@ def _sum(path: Path) -> str:
         raise UsageError(f"{path} cannot be read: {problem.strerror}") from problem
 
 
-def _inspect(path: Path) -> dict[str, Any]:
+def _inspect(cache: Cache, job: tuple[Path, str]) -> dict[str, Any]:
+    """What is found out about a pack, put into the cache with the columns of its samples."""
+    path, sha256 = job
     checked = validate(path)
+    if checked.sha256 and checked.sha256 != sha256:
+        raise UsageError(f"{path} changed while the board was built: build again")
     submission = checked.submission if checked.valid else None
-    return {
+    found: dict[str, Any] = {
         "findings": [finding.model_dump() for finding in checked.findings],
         "fingerprint": checked.fingerprint,
-        "sha256": checked.sha256,
-        "manifest": None if submission is None else submission.manifest.model_dump(mode="json"),
-        "summary": None if submission is None else submission.summary.model_dump(mode="json"),
     }
+    if submission is not None:
+        manifest, samples = submission.manifest, submission.samples
+        trace = Trace.from_table(submission.trace, manifest.meter.channels)
+        found["manifest"] = manifest.model_dump(mode="json")
+        found["summary"] = submission.summary.model_dump(mode="json")
+        found["timeline"] = timeline(manifest, samples, trace).model_dump(mode="json")
+        cache.put_table("columns", sha256, columns(manifest, samples))
+    cache.put("packs", sha256, found)
+    return found
 
 
-def _pack(path: Path, found: dict[str, Any]) -> Pack:
+def _pack(path: Path, sha256: str, found: dict[str, Any]) -> Pack:
     run = None
-    if found["manifest"] is not None:
+    if "manifest" in found:
         run = Run(path, Manifest.model_validate(found["manifest"]), Summary.model_validate(found["summary"]))
     findings = tuple(Finding.model_validate(finding) for finding in found["findings"])
-    return Pack(path, found["sha256"], findings, found["fingerprint"], run)
+    return Pack(path, sha256, findings, found["fingerprint"], run)
 
 
 def _without_duplicates(packs: Sequence[Pack]) -> list[Pack]:
@@ -172,60 +152,79 @@ def same_run(other: Path) -> Finding:
 # ---------------------------------------------------------------- configurations
 
 
-def _work_out(jobs: Sequence[Job]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Of each configuration what its row and page show, and what ranking it among others needs."""
-    with tempfile.TemporaryDirectory(prefix="passkwh-board-") as place:
-        folders: list[list[Path]] = []
-        shown: list[list[Timeline]] = []
-        for number, (_, packs) in enumerate(jobs):
-            folders.append([])
-            shown.append([])
-            for repeat, (path, sha256, _) in enumerate(packs):
-                folder = Path(place) / f"{number}-{repeat}"
-                shown[-1].append(_unpack(Path(path), sha256, folder))
-                folders[-1].append(folder)
-        frames = load([folder for group in folders for folder in group])
-        tables: list[TaskTable] = []
-        parts: list[Frames] = []
-        start = 0
-        for group in folders:
-            parts.append(_slice(frames, start, len(group)))
-            tables.append(task_table(compare(parts[-1])))
-            start += len(group)
-        found = _intervals(tables)
-        said = verdicts(folders)
-        made = []
-        for n, ((key, packs), part, table, lines) in enumerate(zip(jobs, parts, tables, shown, strict=True)):
-            detail = details(table, said[n])
-            value = {
-                "row": row(part.runs, found[n], key, _warnings(part.runs, packs, table)).model_dump(),
-                "domains": [line.model_dump() for line in detail.domains],
-                "task_rows": task_rows(detail),
-                "task_script": task_script(key, detail),
-                "timelines": [one.model_dump() for one in lines],
-            }
-            made.append((key, value, ranks.kept(table)))
-        return made
+@dataclass(frozen=True)
+class _Group:
+    """The packs of a configuration, with what was kept of them."""
+
+    key: str
+    packs: tuple[Pack, ...]
+    timelines: tuple[Timeline, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(pack.run for pack in self.packs if pack.run is not None)
 
 
-def _unpack(path: Path, sha256: str, folder: Path) -> Timeline:
-    """The run of a checked pack as a folder under names of our own; its timeline on the way."""
-    try:
-        found, members = read_pack(path)
-    except Problem as problem:
-        raise UsageError(f"{path} changed while the board was built: {problem}") from problem
-    if found != sha256:
-        raise UsageError(f"{path} changed while the board was built: build again")
-    folder.mkdir()
-    for name in (MANIFEST, SUMMARY, SAMPLES):
-        (folder / name).write_bytes(members[name])
-    return timeline(members[MANIFEST], members[SAMPLES], members[TRACE])
+def _work_out(
+    cache: Cache, publish: Callable[[Configuration], None], jobs: Sequence[Job]
+) -> list[tuple[dict[str, Any], bool]]:
+    """Publish configurations, those that are not in the cache after working them out; their rows, and if they were."""
+    groups = [_group(cache, key, packs) for key, packs in jobs]
+    known = {group.key: cache.get("rows", group.key) for group in groups}
+    fresh = [group for group in groups if known[group.key] is None]
+    found = {**known, **_compute(cache, fresh)}
+    made = []
+    for group in groups:
+        value = found[group.key]
+        assert value is not None, "it was worked out a moment ago"
+        publish(
+            Configuration(
+                Row.model_validate(value["row"]),
+                group.runs,
+                tuple(DomainLine.model_validate(line) for line in value["domains"]),
+                value["task_rows"],
+                value["task_script"],
+                group.timelines,
+            )
+        )
+        made.append((value["row"], known[group.key] is not None))
+    return made
 
 
-def _slice(frames: Frames, start: int, count: int) -> Frames:
-    samples = frames.samples
-    mine = samples[(samples["run"] >= start) & (samples["run"] < start + count)]
-    return Frames(frames.runs[start : start + count], mine.assign(run=mine["run"] - start))
+def _group(cache: Cache, key: str, packs: Sequence[tuple[Path, str]]) -> _Group:
+    found = [cache.get("packs", sha256) or _inspect(cache, (path, sha256)) for path, sha256 in packs]
+    return _Group(
+        key,
+        tuple(_pack(path, sha256, one) for (path, sha256), one in zip(packs, found, strict=True)),
+        tuple(Timeline.model_validate(one["timeline"]) for one in found),
+    )
+
+
+def _compute(cache: Cache, groups: Sequence[_Group]) -> dict[str, dict[str, Any]]:
+    """Of each configuration what its row and page show; what ranking it among others needs is kept, too."""
+    kept = [[_columns(cache, pack) for pack in group.packs] for group in groups]
+    frames = [Frames(group.runs, frame(tables)) for group, tables in zip(groups, kept, strict=True)]
+    tables = [task_table(compare(one)) for one in frames]
+    made = {}
+    for group, samples, table, found in zip(groups, kept, tables, _intervals(tables), strict=True):
+        detail = details(table, verdicts(samples))
+        made[group.key] = {
+            "row": row(group.runs, found, group.key, _warnings(group.packs, table)).model_dump(mode="json"),
+            "domains": [line.model_dump() for line in detail.domains],
+            "task_rows": task_rows(detail),
+            "task_script": task_script(group.key, detail),
+        }
+        cache.put("tables", group.key, ranks.kept(table))
+        cache.put("rows", group.key, made[group.key])
+    return made
+
+
+def _columns(cache: Cache, pack: Pack) -> pa.Table:
+    found = cache.get_table("columns", pack.sha256)
+    if found is None:  # the cache was tidied by hand
+        _inspect(cache, (pack.path, pack.sha256))
+        found = cache.get_table("columns", pack.sha256)
+    return found
 
 
 def _intervals(tables: Sequence[TaskTable]) -> list[Any]:
@@ -240,10 +239,8 @@ def _intervals(tables: Sequence[TaskTable]) -> list[Any]:
     return found
 
 
-def _warnings(
-    runs: Sequence[Run], packs: Sequence[tuple[str, str, list[dict[str, Any]]]], table: TaskTable
-) -> list[str]:
+def _warnings(packs: Sequence[Pack], table: TaskTable) -> list[str]:
     """What a reader must know: the runs' own warnings, what checking found, and tasks that were left out."""
-    said = [warning for run in runs for warning in run.summary.warnings]
-    said += [str(Finding.model_validate(finding)) for _, _, findings in packs for finding in findings]
+    said = [warning for pack in packs if pack.run is not None for warning in pack.run.summary.warnings]
+    said += [str(finding) for pack in packs for finding in pack.findings]
     return [text[:400] for text in dict.fromkeys([*said, *table.notes])][:20]

@@ -29,7 +29,14 @@ MAX_TRACE_BYTES = 4 * 2**30
 HUGE = 2.0**62
 """No number of a run is larger: nanoseconds of 146 years."""
 SUSPICIOUS = re.compile(rb"[:,\[]\s*-?(?:\d{19}|\d[\d.]*[eE]\+?\d\d)")
-"""Only a line with this in it can hold a number beyond ``HUGE``; looking at every number of a million lines is slow."""
+"""Only a line with this in it can hold a number beyond ``HUGE``: looking at every number of a million lines is slow."""
+EXPONENT_ENDS = re.compile(rb"[eE]\+?\d+\s*[,}\]]")
+LONG_NUMBER = b"0" * 19
+NUMBERS = bytes(
+    ord("0") if chr(byte).isdecimal() and byte < 128 else ord("e") if byte in b"eE" else byte if byte in b".+" else 32
+    for byte in range(256)
+)
+"""Digits as 0 and all that stands in no number as a blank."""
 MAX_TEXT = 20_000
 """No text of a manifest or summary is longer; completions may be."""
 
@@ -80,6 +87,7 @@ def _samples(content: bytes) -> list[Sample]:
     if len(lines) > MAX_SAMPLES:
         raise Problem(SAMPLES, f"holds {len(lines)} lines, more than {MAX_SAMPLES}", "submit fewer samples in one run")
     found = []
+    doubtful = _doubtful(content)
     for number, line in enumerate(lines, start=1):
         try:
             sample = Sample.model_validate_json(line)
@@ -88,10 +96,36 @@ def _samples(content: bytes) -> list[Sample]:
             raise Problem(SAMPLES, seen, AGAIN, f"line {number}, {field}") from error
         except (ValueError, RecursionError, OverflowError) as error:
             raise Problem(SAMPLES, f"is not a sample ({short(error)})", AGAIN, f"line {number}") from error
-        if len(line) > MAX_TEXT or SUSPICIOUS.search(line):
+        if len(line) > MAX_TEXT or (number in doubtful and SUSPICIOUS.search(line)):
             check_sizes(sample.model_dump(exclude={"text"}), SAMPLES, MAX_TEXT, f"line {number}, ")
         found.append(sample)
     return sorted(found, key=lambda sample: sample.order)
+
+
+def _doubtful(content: bytes) -> set[int]:
+    """Numbers (from 1) of the lines in which ``SUSPICIOUS`` may match, at a fifth of the time that searching takes."""
+    shape = content.translate(NUMBERS)
+    # Within a text, as in a key of hexadecimal digits, what looks like an exponent ends otherwise than a number does.
+    found = [
+        place
+        for exponent in (b"0e0", b"0e+0")
+        for place in _places(shape, exponent)
+        if EXPONENT_ENDS.match(content, place + 1)
+    ]
+    place = shape.find(LONG_NUMBER)
+    while place >= 0:
+        if shape[place - 1 : place] != b".":  # so long are only the decimals of a small number
+            found.append(place)
+        rest = shape[place : place + MAX_TEXT]
+        place = shape.find(LONG_NUMBER, place + len(rest) - len(rest.lstrip(b"0")))
+    return {content.count(b"\n", 0, place) + 1 for place in found}
+
+
+def _places(content: bytes, part: bytes) -> Iterator[int]:
+    place = content.find(part)
+    while place >= 0:
+        yield place
+        place = content.find(part, place + 1)
 
 
 def _trace(content: bytes) -> pa.Table:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
+from collections.abc import Sequence
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from passkwh.harness.meter.series import Series
 from passkwh.harness.meter.trace import Trace
-from passkwh.records import Manifest, Record
+from passkwh.records import Manifest, Record, Sample
 from passkwh.units import ns_to_s
 
 POINTS = 240
@@ -42,24 +40,21 @@ class Timeline(Record):
     stages: tuple[Stage, ...]
 
 
-def timeline(manifest: bytes, samples: bytes, trace: bytes) -> Timeline:
-    """From the parts of a checked pack."""
-    known = Manifest.model_validate_json(manifest)
-    windows: list[tuple[int, int, str]] = [(w.start_ns, w.end_ns, w.kind) for w in known.sessions[0].windows]
-    for text in samples.splitlines():
-        sample = json.loads(text)
-        windows += [
-            (part["start_ns"], part["end_ns"], part["kind"])
-            for part in (sample["generation"], sample["evaluation"])
-            if part is not None and part["session"] == 0
-        ]
+def timeline(manifest: Manifest, samples: Sequence[Sample], trace: Trace) -> Timeline:
+    """From a checked run."""
+    windows = [(w.start_ns, w.end_ns, w.kind) for w in manifest.sessions[0].windows]
+    windows += [
+        (window.start_ns, window.end_ns, window.kind)
+        for sample in samples
+        for window in (sample.generation, sample.evaluation)
+        if window is not None and window.session == 0
+    ]
     windows = sorted(set(windows))  # the samples of a batch share one
     start, end = windows[0][0], max(window[1] for window in windows)
-    readings = Trace.from_table(pq.read_table(io.BytesIO(trace)), known.meter.channels)
     edges = np.arange(start, end + 1, max((end - start) // POINTS, SHORTEST_NS), dtype=np.int64)
     lines = []
-    for channel in (channel for channel in known.meter.channels if channel.counted):
-        series = readings.series(channel.name, channel.quantity, 0)
+    for channel in (channel for channel in manifest.meter.channels if channel.counted):
+        series = trace.series(channel.name, channel.quantity, 0)
         if series is not None and len(edges) > 1:
             lines.append(Line(channel=channel.name, power_w=_power(series, channel.quantity == "energy_j", edges)))
     return Timeline(length_s=ns_to_s(end - start), lines=tuple(lines), stages=tuple(_stages(windows, start)))
@@ -84,7 +79,7 @@ def _power(
     return tuple(round(float(p), 2) if ok and p >= 0 else None for p, ok in zip(power, inside, strict=True))
 
 
-def _stages(windows: list[tuple[int, int, str]], start_ns: int) -> list[Stage]:
+def _stages(windows: Sequence[tuple[int, int, str]], start_ns: int) -> list[Stage]:
     """Windows of one kind that follow each other closely as one: thousands of batches are one band."""
     joined: list[list[float | str]] = []
     for window_start_ns, window_end_ns, kind in windows:

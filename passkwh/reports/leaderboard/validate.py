@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from passkwh.harness.measure import batches, measure
+import numpy as np
+
+from passkwh.harness.measure import Attribution, attribute, batches
+from passkwh.harness.meter.series import Bools, Floats
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.harness.summarise import summarise
@@ -156,13 +159,13 @@ def _derived(submission: Submission) -> Iterator[Finding]:
     manifest, summary = submission.manifest, submission.summary
     try:
         trace = Trace.from_table(submission.trace, manifest.meter.channels)
-        samples, totals = measure(manifest, submission.samples, trace)
-        again = summarise(manifest, samples, totals, summary.metrics)
+        found = attribute(manifest, submission.samples, trace)
+        again = summarise(manifest, submission.samples, found.totals, summary.metrics)
     except (ArithmeticError, ValueError, LookupError) as problem:
         yield error(TRACE, "", f"energy cannot be worked out from it ({short(problem)})", RERUN)
         return
     yield from _summary_differs(summary, again)
-    yield from _samples_differ(submission.samples, samples)
+    yield from _samples_differ(submission.samples, found)
 
 
 def _summary_differs(stated: Summary, again: Summary) -> Iterator[Finding]:
@@ -195,15 +198,38 @@ def _summary_differs(stated: Summary, again: Summary) -> Iterator[Finding]:
             yield error(SUMMARY, f"{place}.idle_before", "does not follow from the trace", RERUN)
 
 
-def _samples_differ(stated: Sequence[Sample], again: Sequence[Sample]) -> Iterator[Finding]:
-    for theirs, ours in zip(stated, again, strict=True):
-        for part in ("generation_energy", "evaluation_energy"):
-            a: dict[str, Energy] = getattr(ours, part)
-            b: dict[str, Energy] = getattr(theirs, part)
-            if set(a) != set(b) or not all(_energy_within(a[name], b[name], SHORT_WINDOWS, 0.0) for name in a):
-                place = f"{theirs.task_id[:60]}, {part}"
-                yield error(SAMPLES, place, "does not follow from the trace and the sample's windows", RERUN)
-                return
+def _samples_differ(stated: Sequence[Sample], again: Attribution) -> Iterator[Finding]:
+    """The first sample whose energies are not those that the trace gives."""
+    differs: dict[int, str] = {}
+    everyone = np.arange(len(stated))
+    for part, ours, positions in (
+        ("evaluation_energy", again.evaluation, again.scored),
+        ("generation_energy", again.generation, everyone),
+    ):
+        theirs: list[dict[str, Energy]] = [getattr(sample, part) for sample in stated]
+        expected = np.zeros(len(stated), dtype=np.int64)
+        expected[positions] = len(ours)
+        wrong = expected != [len(energies) for energies in theirs]
+        for channel, energies in ours.items():
+            found = [theirs[i].get(channel) for i in positions.tolist()]
+            wrong[positions] |= np.array([one is None for one in found], dtype=np.bool_)
+            scale_j = np.nan_to_num(np.abs(energies.gross_j))
+            for a, b in (
+                (energies.gross_j, [one and one.gross_j for one in found]),
+                (energies.net_j, [one and one.net_j for one in found]),
+            ):
+                wrong[positions] |= ~_all_nearly(a, np.array(b, dtype=np.float64), scale_j, SHORT_WINDOWS)
+        differs |= dict.fromkeys(np.flatnonzero(wrong).tolist(), part)
+    if differs:
+        first = min(differs)
+        place = f"{stated[first].task_id[:60]}, {differs[first]}"
+        yield error(SAMPLES, place, "does not follow from the trace and the sample's windows", RERUN)
+
+
+def _all_nearly(a: Floats, b: Floats, scale: Floats, share: float) -> Bools:
+    """``_nearly`` of columns, NaN where missing."""
+    near = np.abs(a - b) <= np.maximum(share * np.maximum(np.abs(a), np.maximum(np.abs(b), scale)), CLOSE)
+    return np.asarray(np.isnan(b) | near, np.bool_)
 
 
 def _energy_within(a: Energy, b: Energy, share: float, scale_j: float) -> bool:
