@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from passkwh.harness.measure import merge
+from passkwh.harness.meter.energies import Spans
 from passkwh.harness.store import RunFolder
 from passkwh.records import Window
 from passkwh.units import joules_to_kwh
@@ -198,8 +198,11 @@ def test_a_resumed_run_must_be_the_same_run(bench: Bench, tiny_llama: Path, tmp_
 
 
 def test_windows_that_overlap_count_once() -> None:
-    def window(start_ns: int, end_ns: int) -> Window:
-        return Window(kind="score", session=0, start_ns=start_ns, end_ns=end_ns)
+    def window(start_ns: int, end_ns: int, session: int = 0) -> Window:
+        return Window(kind="score", session=session, start_ns=start_ns, end_ns=end_ns)
 
-    merged = merge([window(5, 9), window(0, 3), window(2, 4), window(9, 10)])
-    assert [(w.start_ns, w.end_ns) for w in merged] == [(0, 4), (5, 10)]
+    merged = Spans.of([window(5, 9), window(1, 3, 1), window(0, 3), window(2, 4), window(9, 10), window(2, 2)]).merged()
+    assert merged.start_ns.tolist() == [0, 5, 1]
+    assert merged.end_ns.tolist() == [4, 10, 3]
+    assert merged.session.tolist() == [0, 0, 1]
+    assert merged.length_s() == pytest.approx(11e-9)

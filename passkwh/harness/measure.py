@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from passkwh.harness.columns import Columns
 from passkwh.harness.meter.attribution import PREFILL_WEIGHT, phases, split_phases, usable
-from passkwh.harness.meter.energies import Energies, Spans
+from passkwh.harness.meter.energies import Energies
 from passkwh.harness.meter.series import Ints
 from passkwh.harness.meter.trace import Trace
-from passkwh.records import ChannelInfo, ChannelTotal, Energy, IdleBaseline, Manifest, Sample, Window
+from passkwh.records import ChannelInfo, ChannelTotal, Energy, IdleBaseline, Manifest, Sample
 from passkwh.units import s_to_ns
 
 
@@ -38,7 +38,7 @@ def measure(
     manifest: Manifest, samples: Sequence[Sample], trace: Trace
 ) -> tuple[list[Sample], tuple[ChannelTotal, ...]]:
     """Samples with their energies (:func:`attribute`), and the energies of every channel."""
-    found = attribute(manifest, samples, trace)
+    found = attribute(manifest, Columns.of(samples), trace)
 
     def by_sample(columns: dict[str, Energies], positions: Sequence[int]) -> list[dict[str, Energy]]:
         entries: list[dict[str, Energy]] = [{} for _ in samples]
@@ -57,38 +57,32 @@ def measure(
     return measured, found.totals
 
 
-def attribute(manifest: Manifest, samples: Sequence[Sample], trace: Trace) -> Attribution:
+def attribute(manifest: Manifest, samples: Columns, trace: Trace) -> Attribution:
     """Energies of every sample and of every channel.
 
     A batch is measured before and after its first token and split over its samples by tokens; scoring is measured over
     the time in which at least one sample was being scored and split by each sample's CPU seconds. Samples therefore
     add up to the totals.
     """
-    prompt = np.array([sample.prompt_tokens for sample in samples], dtype=np.float64)
-    generated = np.array([sample.completion_tokens for sample in samples], dtype=np.float64)
-    numbers: dict[int, int] = {}
-    batch = np.array([numbers.setdefault(sample.batch_id, len(numbers)) for sample in samples], dtype=np.int64)
-    first_of = dict(zip(batch[::-1].tolist(), reversed(samples), strict=True))
-    firsts = [first_of[number] for number in range(len(numbers))]
-    windows = Spans.of(first.generation for first in firsts)
+    prompt, generated = samples.prompt_tokens.astype(np.float64), samples.completion_tokens.astype(np.float64)
+    batch, windows = samples.batch, samples.generation.take(samples.firsts)
     by_tokens = usable(PREFILL_WEIGHT * prompt + generated, batch)
 
-    marked = np.array([first.ttft_s is not None for first in firsts], dtype=np.bool_)
-    cut = Spans(*(column[marked] for column in (windows.session, windows.start_ns, windows.end_ns)))
-    delay_ns = np.array([s_to_ns(first.ttft_s) for first in firsts if first.ttft_s is not None], dtype=np.int64)
+    ttft_s = samples.ttft_s[samples.firsts]
+    marked = np.isfinite(ttft_s)
+    cut = windows.take(marked)
+    delay_ns = np.array([s_to_ns(delay_s) for delay_s in ttft_s[marked].tolist()], dtype=np.int64)
     first_token_ns = np.minimum(cut.start_ns + delay_ns, cut.end_ns)
     phased = np.flatnonzero(marked[batch])
     marked_batch = (np.cumsum(marked) - 1)[batch[phased]]
 
-    scored_by = scored_by_session(samples)
-    merged = [merge([s.evaluation for s in scored if s.evaluation is not None]) for scored in scored_by.values()]
-    scored = np.array([i for i, sample in enumerate(samples) if sample.evaluation is not None], dtype=np.int64)
-    place = {session: number for number, session in enumerate(scored_by)}
-    session_of = np.array([place[s.evaluation.session] for s in samples if s.evaluation is not None], dtype=np.int64)
-    cpu_s = np.array([s.evaluation_cpu_s or 0.0 for s in samples if s.evaluation is not None], dtype=np.float64)
-    by_cpu = usable(cpu_s, session_of)
+    # Sessions in which samples were scored, and the time during which at least one was.
+    sessions, session_of = np.unique(samples.evaluation.session, return_inverse=True)
+    busy = samples.evaluation.merged()
+    busy_of = [busy.take(busy.session == session) for session in sessions.tolist()]
+    by_cpu = usable(samples.evaluation_cpu_s, session_of)
 
-    found = Attribution((), {}, phased, {}, scored, {})
+    found = Attribution((), {}, phased, {}, samples.scored, {})
     totals = []
     for channel in manifest.meter.channels:
         name = channel.name
@@ -101,8 +95,8 @@ def attribute(manifest: Manifest, samples: Sequence[Sample], trace: Trace) -> At
             apart = split_phases(both, marked_batch, prompt[phased], generated[phased])
             found.generation[name] = found.generation[name].replaced(phased, apart.prefill + apart.decode)
             found.prefill[name] = apart.prefill
-        scoring = Energies.of([trace.energies(name, Spans.of(busy), idle).total() for busy in merged])
-        if len(scored):
+        scoring = Energies.of([trace.energies(name, spans, idle).total() for spans in busy_of])
+        if len(samples.scored):
             found.evaluation[name] = scoring.shared(session_of, by_cpu)
         last = len(manifest.sessions) - 1
         totals.append(
@@ -135,17 +129,6 @@ def add(energies: Iterable[Energy]) -> Energy:
     )
 
 
-def merge(windows: Sequence[Window]) -> list[Window]:
-    """Windows of one session joined where they overlap, so that time in which several were open counts once."""
-    merged: list[tuple[Window, int]] = []
-    for window in sorted(windows, key=lambda w: w.start_ns):
-        if merged and window.start_ns <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], window.end_ns))
-        else:
-            merged.append((window, window.end_ns))
-    return [window.model_copy(update={"end_ns": end_ns}) for window, end_ns in merged]
-
-
 def _idle(
     trace: Trace, channel: ChannelInfo, manifest: Manifest, session: int, kind: Literal["idle_before", "idle_after"]
 ) -> IdleBaseline:
@@ -153,20 +136,3 @@ def _idle(
         if window.kind == kind:
             return trace.idle(channel.name, window)
     return IdleBaseline(channel=channel.name, mean_w=None, reason=f"no {kind.replace('_', ' ')} window in the session")
-
-
-def batches(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """Samples that were generated together."""
-    groups: dict[int, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        groups[sample.batch_id].append(sample)
-    return list(groups.values())
-
-
-def scored_by_session(samples: Sequence[Sample]) -> dict[int, list[Sample]]:
-    """Scored samples by the session whose clock their evaluation windows are on."""
-    groups: dict[int, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        if sample.evaluation is not None:
-            groups[sample.evaluation.session].append(sample)
-    return groups

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from passkwh.benchmarks.base import Benchmark, GradesQuality
 from passkwh.harness.checks import check
-from passkwh.harness.measure import add, batches, measure, merge, scored_by_session
+from passkwh.harness.columns import Columns
+from passkwh.harness.measure import add, measure
 from passkwh.harness.meter.condition import drift
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.sight import no_energy, notes
 from passkwh.harness.store import RunFolder
 from passkwh.passk import expected_solved, mean_pass_at_k, pass_at_kwh, solved_per_kwh
-from passkwh.records import ChannelTotal, Energy, Manifest, RunProvenance, Sample, Summary
-from passkwh.units import joules_to_kwh, ns_to_s
+from passkwh.records import ChannelTotal, Energy, Manifest, RunProvenance, Summary
+from passkwh.units import joules_to_kwh
 
 SHORT_WINDOW_S = 10.0
 """Below so much metered time, a counter's steps and clock edges are a visible part of the result."""
@@ -28,10 +28,11 @@ def finish(folder: RunFolder, manifest: Manifest, benchmark: Benchmark) -> Summa
     table = folder.trace()
     trace = Trace.from_table(table, manifest.meter.channels)
     samples, totals = measure(manifest, folder.samples(), trace)
+    columns = Columns.of(samples)
     complete = manifest.model_copy(update={"status": "complete"})
     quality = benchmark.quality if isinstance(benchmark, GradesQuality) else ()
     checks, findings = check(complete, samples, trace)
-    summary = summarise(complete, samples, totals, benchmark.summarise(samples), quality)
+    summary = summarise(complete, columns, totals, benchmark.summarise(samples), quality)
     summary = summary.model_copy(update={"checks": tuple(checks), "warnings": (*summary.warnings, *findings)})
     folder.finish(complete, samples, table, summary)
     return summary
@@ -39,14 +40,14 @@ def finish(folder: RunFolder, manifest: Manifest, benchmark: Benchmark) -> Summa
 
 def summarise(
     manifest: Manifest,
-    samples: Sequence[Sample],
+    samples: Columns,
     totals: tuple[ChannelTotal, ...],
     metrics: dict[str, float],
     quality: Sequence[str] = (),
 ) -> Summary:
     """The summary of a run from its measured samples; of its metrics, those in ``quality`` are also given per kWh."""
-    counts = _counts(samples)
-    has_verdicts = any(sample.verdict is not None for sample in samples)
+    counts = samples.counts()
+    has_verdicts = bool(samples.judged.any())
     pass_at = _pass_at(counts)
     solved = expected_solved(counts) if has_verdicts and counts else None
 
@@ -55,19 +56,13 @@ def summarise(
     generation = add(total.generation for total in counted) if counted else unmetered
     evaluation = add(total.evaluation for total in counted) if counted else unmetered
     total = add([generation, evaluation])
-    generation_s = sum(ns_to_s(b[0].generation.end_ns - b[0].generation.start_ns) for b in batches(samples))
-    evaluation_s = sum(
-        ns_to_s(window.end_ns - window.start_ns)
-        for scored in scored_by_session(samples).values()
-        for window in merge([s.evaluation for s in scored if s.evaluation is not None])
-    )
-    tokens = sum(sample.completion_tokens for sample in samples)
-    prompt_tokens = sum(sample.prompt_tokens for sample in samples)
+    generation_s = samples.generation.take(samples.firsts).length_s()
+    evaluation_s = samples.evaluation.merged().length_s()
+    tokens, prompt_tokens = int(samples.completion_tokens.sum()), int(samples.prompt_tokens.sum())
     known = [entry.prefill for entry in counted if entry.prefill is not None]
     prefill_j = add(known).gross_j if known and len(known) == len(counted) else None
     decode_j = None if prefill_j is None or generation.gross_j is None else generation.gross_j - prefill_j
-    exits = [layer for sample in samples for layer in sample.exit_layers or ()]
-    mean_exit = sum(exits) / len(exits) if exits else None
+    mean_exit = float(samples.exit_layers.mean()) if len(samples.exit_layers) else None
     provenances = {total.provenance for total in counted or totals}
     provenance: RunProvenance = provenances.pop() if len(provenances) == 1 else "mixed"
     return Summary(
@@ -80,12 +75,12 @@ def summarise(
         samples=len(samples),
         solved=solved,
         pass_at_k=pass_at if has_verdicts else {},
-        pass_at_k_trusted=_pass_at(_counts(samples, trusted=True)) if has_verdicts else {},
+        pass_at_k_trusted=_pass_at(samples.counts(trusted=True)) if has_verdicts else {},
         metrics=metrics,
         metrics_per_kwh={
             name: per_kwh for name in quality if (per_kwh := pass_at_kwh(metrics.get(name), total.gross_j)) is not None
         },
-        not_evaluated=sum(s.verdict is not None and s.verdict.status == "not_evaluated" for s in samples),
+        not_evaluated=int((samples.judged & ~samples.evaluated).sum()),
         gross_energy_j=total.gross_j,
         net_energy_j=total.net_j,
         energy_kwh=None if total.gross_j is None else joules_to_kwh(total.gross_j),
@@ -116,19 +111,8 @@ def _pass_at(counts: Sequence[tuple[int, int]]) -> dict[str, float]:
     return {k: value for k, value in found.items() if value is not None}
 
 
-def _counts(samples: Sequence[Sample], *, trusted: bool = False) -> list[tuple[int, int]]:
-    """(evaluated samples, passes) of each task; what was not evaluated counts neither way."""
-    evaluated: Counter[str] = Counter()
-    passed: Counter[str] = Counter()
-    for sample in samples:
-        if sample.verdict is not None and sample.verdict.status != "not_evaluated":
-            evaluated[sample.task_id] += 1
-            passed[sample.task_id] += sample.verdict.status == "pass" and not (trusted and sample.verdict.suspect)
-    return [(n, passed[task_id]) for task_id, n in evaluated.items()]
-
-
 def _warnings(
-    manifest: Manifest, samples: Sequence[Sample], totals: Sequence[ChannelTotal], metered_s: float, total: Energy
+    manifest: Manifest, samples: Columns, totals: Sequence[ChannelTotal], metered_s: float, total: Energy
 ) -> Iterable[str]:
     for channel in manifest.meter.channels:
         if channel.counted and channel.provenance != "measured":
@@ -163,14 +147,13 @@ def _warnings(
         moved = drift(entry.idle_before, entry.idle_after)
         if entry.counted and gross_j is not None and moved and (warning := moved.warning(metered_s, gross_j)):
             yield warning
-    missing = sum(s.verdict is not None and s.verdict.status == "not_evaluated" for s in samples)
+    missing = int((samples.judged & ~samples.evaluated).sum())
     if missing:
-        reason = next(s.verdict.detail for s in samples if s.verdict and s.verdict.status == "not_evaluated")
-        yield f"{missing} of {len(samples)} samples were not evaluated and count neither way: {reason}"
-    doubted = [s.verdict for s in samples if s.verdict and s.verdict.status == "pass" and s.verdict.suspect]
+        yield f"{missing} of {len(samples)} samples were not evaluated and count neither way: {samples.first_silent}"
+    doubted = int(samples.doubted.sum())
     if doubted:
         yield (
-            f"{len(doubted)} passes are under suspicion (first: {doubted[0].suspect[0]}): pass_at_k counts them, "
+            f"{doubted} passes are under suspicion (first: {samples.first_doubt}): pass_at_k counts them, "
             "pass_at_k_trusted does not; look at them in samples.jsonl"
         )
     if len(manifest.sessions) > 1:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from passkwh.harness.columns import Columns
 from passkwh.harness.measure import measure
 from passkwh.harness.meter.trace import TRACE_SCHEMA, Trace
 from passkwh.harness.store import RunFolder
@@ -107,7 +108,7 @@ def write_run(
     table = trace_table(end, clock, work_w, period_s)
     measured, totals = measure(manifest, scored, Trace.from_table(table, manifest.meter.channels))
     run = RunFolder.create(folder, manifest)
-    run.finish(manifest, measured, table, summarise(manifest, measured, totals, {}))
+    run.finish(manifest, measured, table, summarise(manifest, Columns.of(measured), totals, {}))
     run.close()
     return folder
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from passkwh.harness.meter.series import Floats, Ints
+from passkwh.harness.meter.series import Bools, Floats, Ints, seconds
 from passkwh.records import Energy, Window
 
 
@@ -27,6 +27,27 @@ class Spans:
         """Those of windows, in their order."""
         marks = [(window.session, window.start_ns, window.end_ns) for window in windows]
         return cls(*np.array(marks, dtype=np.int64).reshape(-1, 3).T)
+
+    def take(self, positions: Ints | Bools) -> Spans:
+        """Only those at these positions."""
+        return Spans(self.session[positions], self.start_ns[positions], self.end_ns[positions])
+
+    def merged(self) -> Spans:
+        """Joined where those of a session overlap or touch, so that time in which several were open counts once."""
+        order = np.lexsort((self.start_ns, self.session))
+        session, start_ns, end_ns = self.session[order], self.start_ns[order], self.end_ns[order]
+        first = np.zeros(len(order), dtype=np.bool_)
+        for number in np.unique(session).tolist():
+            mine = np.flatnonzero(session == number)
+            latest_ns = np.maximum.accumulate(end_ns[mine])
+            first[mine] = np.r_[True, start_ns[mine][1:] > latest_ns[:-1]]
+        starts = np.flatnonzero(first)
+        last_ns = np.maximum.reduceat(end_ns, starts) if len(starts) else end_ns
+        return Spans(session[starts], start_ns[starts], last_ns)
+
+    def length_s(self) -> float:
+        """Sum of their lengths."""
+        return float(seconds(self.end_ns - self.start_ns, 0).sum())
 
 
 @dataclass(frozen=True)

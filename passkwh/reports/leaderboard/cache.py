@@ -42,6 +42,10 @@ class Cache:
             return None
         return found if isinstance(found, dict) else None
 
+    def has(self, kind: str, key: str) -> bool:
+        """Whether there is a value, without reading it."""
+        return (self._root / kind / f"{key}.json").is_file()
+
     def put(self, kind: str, key: str, value: dict[str, Any]) -> None:
         """Keep a value."""
         self._write(kind, f"{key}.json", json.dumps(value, ensure_ascii=True, allow_nan=False).encode("ascii"))

@@ -9,35 +9,40 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from passkwh.records import Energy, Manifest, Sample
+from passkwh.harness.meter.series import Floats
+from passkwh.records import Manifest
+from passkwh.reports.leaderboard.samples import Samples, Stated
 
+SAID = ("task_id", "status", "message")
 LONGEST = 160
 """So much of a failure's message is shown."""
-PASSED = {"pass": 1.0, "fail": 0.0, "timeout": 0.0, "error": 0.0}
 
 Said = Mapping[str, tuple[str, str]]
 """Of each task: its verdicts in words, and the message of a failure where there is one."""
 
 
-def columns(manifest: Manifest, samples: Sequence[Sample]) -> pa.Table:
+def columns(manifest: Manifest, samples: Samples) -> pa.Table:
     """A row a sample, in order: what frames of :mod:`passkwh.analysis` hold for statistics, and its verdict in words.
 
     Energies are as the samples state them, over counted channels; missing where that of any of these is.
     """
     counted = [channel.name for channel in manifest.meter.channels if channel.counted]
-    generation_j = [_gross_j(sample.generation_energy, counted) for sample in samples]
-    evaluation_j = [_gross_j(s.evaluation_energy, counted) if s.evaluation is not None else 0.0 for s in samples]
-    verdicts = [sample.verdict for sample in samples]
+    found = samples.columns
+    generation_j, evaluation_j = (
+        _gross_j(samples.energies[part], counted, len(samples)) for part in ("generation_energy", "evaluation_energy")
+    )
+    scored = np.zeros(len(samples), dtype=np.bool_)
+    scored[found.scored] = True
     return pa.table(
         {
-            "task_id": pa.array([sample.task_id for sample in samples], pa.string()),
-            "completion_tokens": pa.array([sample.completion_tokens for sample in samples], pa.int64()),
-            "generation_s": pa.array([sample.latency_s / sample.batch_size for sample in samples], pa.float64()),
-            "passed": np.array([np.nan if v is None else PASSED.get(v.status, np.nan) for v in verdicts]),
-            "generation_gross_j": np.array(generation_j),
-            "gross_j": np.array(generation_j) + np.array(evaluation_j),
-            "status": pa.array([None if v is None else v.status for v in verdicts], pa.string()),
-            "message": pa.array(["" if v is None else " ".join(v.detail.split())[:LONGEST] for v in verdicts]),
+            "task_id": pa.array(samples.tasks, pa.string()),
+            "completion_tokens": found.completion_tokens,
+            "generation_s": samples.latency_s / samples.batch_size,
+            "passed": np.where(found.evaluated, found.passed.astype(np.float64), np.nan),
+            "generation_gross_j": generation_j,
+            "gross_j": generation_j + np.where(scored, evaluation_j, 0.0),
+            "status": pa.array(samples.status, pa.string()),
+            "message": pa.array([" ".join(text.split())[:LONGEST] for text in samples.detail], pa.string()),
         }
     )
 
@@ -56,14 +61,15 @@ def _frame(table: pa.Table, run: int) -> pd.DataFrame:
 
 def verdicts(tables: Sequence[pa.Table]) -> Said:
     """What was said of the tasks of one configuration, over samples and repeats."""
+    told = [told for table in tables for told in zip(*(table[n].to_pylist() for n in SAID), strict=True) if told[1]]
+    once = {task: (status.replace("_", " "), message) for task, status, message in told}
+    if len(once) == len(told):
+        return once
     counted: dict[str, Counter[str]] = defaultdict(Counter)
     messages: dict[str, dict[str, str]] = defaultdict(dict)
-    for table in tables:
-        told = (table[name].to_pylist() for name in ("task_id", "status", "message"))
-        for task, status, message in zip(*told, strict=True):
-            if status is not None:
-                counted[task][status] += 1
-                messages[task][status] = min(message, messages[task].get(status, message))
+    for task, status, message in told:
+        counted[task][status] += 1
+        messages[task][status] = min(message, messages[task].get(status, message))
     return {task: (_words(found), max(messages[task].values())) for task, found in counted.items()}
 
 
@@ -74,12 +80,7 @@ def _words(found: Counter[str]) -> str:
     return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in ordered)
 
 
-def _gross_j(energies: Mapping[str, Energy], counted: Sequence[str]) -> float:
+def _gross_j(energies: Mapping[str, Stated], counted: Sequence[str], count: int) -> Floats:
     """Over the counted channels; NaN where there is none, or one is missing."""
-    total_j = 0.0
-    for name in counted:
-        energy = energies.get(name)
-        if energy is None or energy.gross_j is None:
-            return np.nan
-        total_j += energy.gross_j
-    return total_j if counted else np.nan
+    parts = [energies[name].gross_j for name in counted if name in energies]
+    return np.sum(parts, axis=0) if counted and len(parts) == len(counted) else np.full(count, np.nan)

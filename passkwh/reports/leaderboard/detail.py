@@ -64,16 +64,16 @@ def _members(task_ids: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:
 
 def _domains(table: TaskTable, members: Mapping[str, NDArray[np.bool_]]) -> tuple[DomainLine, ...]:
     lines = []
+    rates = table.pass_rates()[0]
     for domain, mask in members.items():
         if not mask.any():
             continue
-        rates = table.pass_rates()[0, mask]
         tokens = float(table.tokens[0, mask].sum())
         lines.append(
             DomainLine(
                 domain=domain,
                 tasks=int(mask.sum()),
-                pass_rate=finite(float(np.mean(rates))),
+                pass_rate=finite(float(np.mean(rates[mask]))),
                 energy_j=finite(float(np.mean(table.energy_j[0, mask]))),
                 joules_per_token=finite(float(table.generation_j[0, mask].sum()) / tokens) if tokens else None,
             )

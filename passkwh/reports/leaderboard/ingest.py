@@ -84,10 +84,15 @@ def configurations(
             groups.setdefault(configuration_key(pack.run), []).append(pack)
     members = [sorted(group, key=lambda p: p.sha256) for group in groups.values()]
     jobs = [(content_hash([p.sha256 for p in group])[:16], [(p.path, p.sha256) for p in group]) for group in members]
-    size = max(1, min(CHUNK, len(jobs) // (4 * workers.count)))
-    parts = [jobs[i : i + size] for i in range(0, len(jobs), size)]
-    made = workers.map(partial(_work_out, cache, publish), parts)
-    return [(Row.model_validate(row), was_known) for part in made for row, was_known in part]
+    # To show what is known takes less time than to start processes for it.
+    known = [job for job in jobs if cache.has("rows", job[0])]
+    fresh = [job for job in jobs if not cache.has("rows", job[0])]
+    size = max(1, min(CHUNK, len(fresh) // (4 * workers.count)))
+    parts = [fresh[i : i + size] for i in range(0, len(fresh), size)]
+    work_out = partial(_work_out, cache, publish)
+    made = dict(one for job in known for one in work_out([job]))
+    made.update(one for part in workers.map(work_out, parts) for one in part)
+    return [(Row.model_validate(made[key][0]), made[key][1]) for key, _ in jobs]
 
 
 # ---------------------------------------------------------------- packs
@@ -167,8 +172,8 @@ class _Group:
 
 def _work_out(
     cache: Cache, publish: Callable[[Configuration], None], jobs: Sequence[Job]
-) -> list[tuple[dict[str, Any], bool]]:
-    """Publish configurations, those that are not in the cache after working them out; their rows, and if they were."""
+) -> list[tuple[str, tuple[dict[str, Any], bool]]]:
+    """Publish configurations, those that are not in the cache after working them out; keys, rows, and if they were."""
     groups = [_group(cache, key, packs) for key, packs in jobs]
     known = {group.key: cache.get("rows", group.key) for group in groups}
     fresh = [group for group in groups if known[group.key] is None]
@@ -187,7 +192,7 @@ def _work_out(
                 group.timelines,
             )
         )
-        made.append((value["row"], known[group.key] is not None))
+        made.append((group.key, (value["row"], known[group.key] is not None)))
     return made
 
 

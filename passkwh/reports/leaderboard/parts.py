@@ -19,6 +19,7 @@ from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.records import Manifest, Record, Sample, Summary
 from passkwh.reports.leaderboard.pack import AGAIN, Problem
+from passkwh.reports.leaderboard.samples import Samples, read_strictly
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -30,13 +31,6 @@ HUGE = 2.0**62
 """No number of a run is larger: nanoseconds of 146 years."""
 SUSPICIOUS = re.compile(rb"[:,\[]\s*-?(?:\d{19}|\d[\d.]*[eE]\+?\d\d)")
 """Only a line with this in it can hold a number beyond ``HUGE``: looking at every number of a million lines is slow."""
-EXPONENT_ENDS = re.compile(rb"[eE]\+?\d+\s*[,}\]]")
-LONG_NUMBER = b"0" * 19
-NUMBERS = bytes(
-    ord("0") if chr(byte).isdecimal() and byte < 128 else ord("e") if byte in b"eE" else byte if byte in b".+" else 32
-    for byte in range(256)
-)
-"""Digits as 0 and all that stands in no number as a blank."""
 MAX_TEXT = 20_000
 """No text of a manifest or summary is longer; completions may be."""
 
@@ -46,7 +40,7 @@ class Submission:
     """A run as submitted, every record of this version and every number finite and of a possible size."""
 
     manifest: Manifest
-    samples: list[Sample]
+    samples: Samples
     summary: Summary
     trace: pa.Table
 
@@ -78,54 +72,33 @@ def _record(content: bytes, file: str, kind: type[RecordT]) -> RecordT:
     return record
 
 
-def _samples(content: bytes) -> list[Sample]:
-    lines = content.split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    if not lines:
+def _samples(content: bytes) -> Samples:
+    if not content:
         raise Problem(SAMPLES, "holds no sample", "run the benchmark again")
-    if len(lines) > MAX_SAMPLES:
-        raise Problem(SAMPLES, f"holds {len(lines)} lines, more than {MAX_SAMPLES}", "submit fewer samples in one run")
-    found = []
-    doubtful = _doubtful(content)
-    for number, line in enumerate(lines, start=1):
-        try:
-            sample = Sample.model_validate_json(line)
-        except ValidationError as error:
-            field, seen = _first(error)
-            raise Problem(SAMPLES, seen, AGAIN, f"line {number}, {field}") from error
-        except (ValueError, RecursionError, OverflowError) as error:
-            raise Problem(SAMPLES, f"is not a sample ({short(error)})", AGAIN, f"line {number}") from error
-        if len(line) > MAX_TEXT or (number in doubtful and SUSPICIOUS.search(line)):
-            check_sizes(sample.model_dump(exclude={"text"}), SAMPLES, MAX_TEXT, f"line {number}, ")
-        found.append(sample)
-    return sorted(found, key=lambda sample: sample.order)
+    lines = content.count(b"\n")
+    if lines > MAX_SAMPLES:
+        raise Problem(SAMPLES, f"holds {lines} lines, more than {MAX_SAMPLES}", "submit fewer samples in one run")
+    found = read_strictly(content, MAX_TEXT, HUGE)
+    if found is not None:
+        return found
+    records = [_sample(n, line) for n, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1)]
+    try:
+        return Samples.of(records)
+    except OverflowError as error:  # a number that was written as a text
+        raise Problem(SAMPLES, f"holds a number larger than {HUGE:.0e}", AGAIN) from error
 
 
-def _doubtful(content: bytes) -> set[int]:
-    """Numbers (from 1) of the lines in which ``SUSPICIOUS`` may match, at a fifth of the time that searching takes."""
-    shape = content.translate(NUMBERS)
-    # Within a text, as in a key of hexadecimal digits, what looks like an exponent ends otherwise than a number does.
-    found = [
-        place
-        for exponent in (b"0e0", b"0e+0")
-        for place in _places(shape, exponent)
-        if EXPONENT_ENDS.match(content, place + 1)
-    ]
-    place = shape.find(LONG_NUMBER)
-    while place >= 0:
-        if shape[place - 1 : place] != b".":  # so long are only the decimals of a small number
-            found.append(place)
-        rest = shape[place : place + MAX_TEXT]
-        place = shape.find(LONG_NUMBER, place + len(rest) - len(rest.lstrip(b"0")))
-    return {content.count(b"\n", 0, place) + 1 for place in found}
-
-
-def _places(content: bytes, part: bytes) -> Iterator[int]:
-    place = content.find(part)
-    while place >= 0:
-        yield place
-        place = content.find(part, place + 1)
+def _sample(number: int, line: bytes) -> Sample:
+    try:
+        sample = Sample.model_validate_json(line)
+    except ValidationError as error:
+        field, seen = _first(error)
+        raise Problem(SAMPLES, seen, AGAIN, f"line {number}, {field}") from error
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise Problem(SAMPLES, f"is not a sample ({short(error)})", AGAIN, f"line {number}") from error
+    if len(line) > MAX_TEXT or SUSPICIOUS.search(line):
+        check_sizes(sample.model_dump(exclude={"text"}), SAMPLES, MAX_TEXT, f"line {number}, ")
+    return sample
 
 
 def _trace(content: bytes) -> pa.Table:

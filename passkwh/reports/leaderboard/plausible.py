@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator
 
-from passkwh.harness.measure import batches
+import numpy as np
+
 from passkwh.harness.meter.condition import DRIFT, WARMING_C, drift
+from passkwh.harness.meter.series import seconds
 from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY
 from passkwh.harness.summarise import BUSY, SHORT_WINDOW_S
-from passkwh.records import ChannelTotal, Manifest, Sample, Summary
+from passkwh.records import ChannelTotal, Manifest, Summary
 from passkwh.reports.leaderboard.findings import Finding, error, warning
-from passkwh.units import ns_to_s
+from passkwh.reports.leaderboard.samples import Samples
 
 OVERSHOOT = 1.1
 """A device may draw a tenth more than its power limit on average over a run; more is not possible."""
@@ -23,7 +24,7 @@ CLOCK_SLACK_S = 0.05
 REPEAT_LONGER = "run more tasks (--limit) or more samples (--samples)"
 
 
-def implausible(manifest: Manifest, samples: Sequence[Sample], summary: Summary) -> list[Finding]:
+def implausible(manifest: Manifest, samples: Samples, summary: Summary) -> list[Finding]:
     """Findings on a run whose figures follow from its marks and trace."""
     return [
         *_power(manifest, summary),
@@ -64,7 +65,7 @@ def _idle(total: ChannelTotal, place: str, most_w: float) -> Iterator[Finding]:
         yield warning(SUMMARY, f"{place}.idle_before", f"is missing ({reason[:120]})", "run with --idle-s 10")
 
 
-def _times(manifest: Manifest, samples: Sequence[Sample], summary: Summary) -> Iterator[Finding]:
+def _times(manifest: Manifest, samples: Samples, summary: Summary) -> Iterator[Finding]:
     metered_s = summary.generation_s + summary.evaluation_s
     if metered_s < SHORT_WINDOW_S:
         seen = f"metered for {metered_s:.1f} s, less than {SHORT_WINDOW_S:.0f} s"
@@ -73,31 +74,37 @@ def _times(manifest: Manifest, samples: Sequence[Sample], summary: Summary) -> I
     if speed is not None and speed > FASTEST_TOKENS_PER_S:
         yield error(SUMMARY, "tokens_per_s", f"is {speed:.4g}, more than any machine's", "look at the clock")
     longest = manifest.spec.max_new_tokens
-    for batch in batches(samples):
-        window = batch[0].generation
-        length_s = ns_to_s(window.end_ns - window.start_ns)
-        place = f"batch_id {batch[0].batch_id}"
-        if abs(batch[0].latency_s - length_s) > CLOCK_SLACK_S + 0.01 * length_s:
-            seen = f"latency of {batch[0].latency_s:.3f} s in a window of {length_s:.3f} s"
+    columns, firsts = samples.columns, samples.columns.firsts
+    spans = columns.generation.take(firsts)
+    lengths_s = seconds(spans.end_ns - spans.start_ns, 0)
+    most_tokens = np.zeros(len(firsts), dtype=np.int64)
+    np.maximum.at(most_tokens, columns.batch, columns.completion_tokens)
+    latencies_s = samples.latency_s[firsts]
+    late = np.abs(latencies_s - lengths_s) > CLOCK_SLACK_S + 0.01 * lengths_s
+    many = most_tokens > longest if longest is not None else np.zeros(len(firsts), dtype=np.bool_)
+    at_once = (lengths_s == 0) & (most_tokens > 0)
+    for batch in np.flatnonzero(late | many | at_once)[:1].tolist():
+        place = f"batch_id {samples.batch_id[firsts[batch]]}"
+        if late[batch]:
+            seen = f"latency of {latencies_s[batch]:.3f} s in a window of {lengths_s[batch]:.3f} s"
             yield error(SAMPLES, place, seen, "both are written by `bench run`: run again")
-            break
-        if longest is not None and any(sample.completion_tokens > longest for sample in batch):
+        elif many[batch]:
             yield error(SAMPLES, place, f"has more completion tokens than the {longest} allowed", "run again")
-            break
-        if length_s == 0 and any(sample.completion_tokens for sample in batch):
+        else:
             yield error(SAMPLES, place, "generated tokens in no time", "run again")
-            break
     yield from _overlap(samples)
 
 
-def _overlap(samples: Sequence[Sample]) -> Iterator[Finding]:
+def _overlap(samples: Samples) -> Iterator[Finding]:
     """Batches are generated one after the other: windows that overlap would count the same joules twice."""
-    windows = sorted((b[0].generation for b in batches(samples)), key=lambda w: (w.session, w.start_ns))
-    for before, after in pairwise(windows):
-        if before.session == after.session and after.start_ns < before.end_ns:
-            seen = "generation windows overlap, so energy would count twice"
-            yield error(SAMPLES, f"batch_id {after.batch_id}", seen, "run again")
-            return
+    firsts = samples.columns.firsts
+    spans = samples.columns.generation.take(firsts)
+    order = np.lexsort((spans.start_ns, spans.session))
+    spans = spans.take(order)
+    overlaps = (spans.session[1:] == spans.session[:-1]) & (spans.start_ns[1:] < spans.end_ns[:-1])
+    for after in np.flatnonzero(overlaps)[:1].tolist():
+        seen = "generation windows overlap, so energy would count twice"
+        yield error(SAMPLES, f"batch_id {samples.batch_id[firsts[order[after + 1]]]}", seen, "run again")
 
 
 def _state(manifest: Manifest, summary: Summary) -> Iterator[Finding]:
@@ -125,11 +132,11 @@ def _state(manifest: Manifest, summary: Summary) -> Iterator[Finding]:
         yield warning(MANIFEST, "sessions.busy", seen, "run on a machine of its own")
 
 
-def _verdicts(samples: Sequence[Sample]) -> Iterator[Finding]:
-    doubted = sum(bool(s.verdict and s.verdict.status == "pass" and s.verdict.suspect) for s in samples)
+def _verdicts(samples: Samples) -> Iterator[Finding]:
+    doubted = int(samples.columns.doubted.sum())
     if doubted:
         yield warning(SAMPLES, "verdict.suspect", f"{doubted} passes are under suspicion", "look at their completions")
-    silent = sum(bool(s.verdict and s.verdict.status == "not_evaluated") for s in samples)
+    silent = int((samples.columns.judged & ~samples.columns.evaluated).sum())
     if silent:
         seen = f"{silent} of {len(samples)} samples were not evaluated and count neither way"
         yield warning(SAMPLES, "verdict.status", seen, "score them with `bench score`")

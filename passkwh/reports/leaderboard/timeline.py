@@ -8,13 +8,14 @@ import numpy as np
 
 from passkwh.harness.meter.series import Series
 from passkwh.harness.meter.trace import Trace
-from passkwh.records import Manifest, Record, Sample
+from passkwh.records import Manifest, Record
+from passkwh.reports.leaderboard.samples import Samples
 from passkwh.units import ns_to_s
 
 POINTS = 240
 SHORTEST_NS = 250_000_000
 """A counter that steps every 100 ms says little about less time."""
-JOIN_S = 0.5
+JOIN_NS = 500_000_000
 
 
 class Line(Record):
@@ -40,15 +41,15 @@ class Timeline(Record):
     stages: tuple[Stage, ...]
 
 
-def timeline(manifest: Manifest, samples: Sequence[Sample], trace: Trace) -> Timeline:
+def timeline(manifest: Manifest, samples: Samples, trace: Trace) -> Timeline:
     """From a checked run."""
-    windows = [(w.start_ns, w.end_ns, w.kind) for w in manifest.sessions[0].windows]
-    windows += [
-        (window.start_ns, window.end_ns, window.kind)
-        for sample in samples
-        for window in (sample.generation, sample.evaluation)
-        if window is not None and window.session == 0
-    ]
+    windows: list[tuple[int, int, str]] = [(w.start_ns, w.end_ns, w.kind) for w in manifest.sessions[0].windows]
+    spans = samples.columns.generation, samples.columns.evaluation
+    session, start_ns, end_ns = (
+        np.concatenate([getattr(one, name) for one in spans]).tolist() for name in ("session", "start_ns", "end_ns")
+    )
+    marks = zip(session, start_ns, end_ns, samples.kinds, strict=True)
+    windows += [(first_ns, last_ns, kind) for number, first_ns, last_ns, kind in marks if number == 0]
     windows = sorted(set(windows))  # the samples of a batch share one
     start, end = windows[0][0], max(window[1] for window in windows)
     edges = np.arange(start, end + 1, max((end - start) // POINTS, SHORTEST_NS), dtype=np.int64)
@@ -81,11 +82,13 @@ def _power(
 
 def _stages(windows: Sequence[tuple[int, int, str]], start_ns: int) -> list[Stage]:
     """Windows of one kind that follow each other closely as one: thousands of batches are one band."""
-    joined: list[list[float | str]] = []
-    for window_start_ns, window_end_ns, kind in windows:
-        left, right = ns_to_s(window_start_ns - start_ns), ns_to_s(window_end_ns - start_ns)
-        if joined and joined[-1][0] == kind and left - float(joined[-1][2]) < JOIN_S:
-            joined[-1][2] = max(float(joined[-1][2]), right)
+    joined: list[tuple[str, int, int]] = []
+    for first_ns, last_ns, kind in windows:
+        if joined and joined[-1][0] == kind and first_ns - joined[-1][2] < JOIN_NS:
+            joined[-1] = (kind, joined[-1][1], max(joined[-1][2], last_ns))
         else:
-            joined.append([kind, left, right])
-    return [Stage(kind=str(kind), start_s=float(left), end_s=float(right)) for kind, left, right in joined[:500]]
+            joined.append((kind, first_ns, last_ns))
+    return [
+        Stage(kind=kind, start_s=ns_to_s(first_ns - start_ns), end_s=ns_to_s(last_ns - start_ns))
+        for kind, first_ns, last_ns in joined[:500]
+    ]

@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from passkwh.harness.measure import Attribution, attribute, batches
+from passkwh.harness.measure import Attribution, attribute
 from passkwh.harness.meter.series import Bools, Floats
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.harness.summarise import summarise
-from passkwh.records import Energy, Sample, Summary, content_hash
+from passkwh.records import Energy, Summary, content_hash
 from passkwh.reports.leaderboard.findings import Finding, error, refuses, warning
 from passkwh.reports.leaderboard.pack import Problem, read_pack
 from passkwh.reports.leaderboard.parts import Submission, parse, short
 from passkwh.reports.leaderboard.plausible import implausible
+from passkwh.reports.leaderboard.samples import Samples
 
 CLOSE = 1e-6
 """Figures worked out again agree within this share, or this much where they are about 0."""
@@ -85,7 +86,8 @@ def check_members(path: Path, sha256: str, members: Mapping[str, bytes]) -> Chec
     if not refuses(findings):
         findings += _derived(submission)
         findings += implausible(submission.manifest, submission.samples, submission.summary)
-    marks = [(s.key, s.generation.start_ns, s.generation.end_ns) for s in submission.samples]
+    spans = submission.samples.columns.generation
+    marks = [*zip(submission.samples.keys, spans.start_ns.tolist(), spans.end_ns.tolist(), strict=True)]
     return Checked(path, sha256, tuple(findings), None if refuses(findings) else submission, content_hash(marks))
 
 
@@ -122,34 +124,34 @@ def _inconsistent(submission: Submission) -> Iterator[Finding]:
     names = [channel.name for channel in manifest.meter.channels]
     if len(set(names)) != len(names):
         yield error(MANIFEST, "meter.channels", "names a channel more than once", RERUN)
-    windows = [w for session in manifest.sessions for w in session.windows]
-    windows += [s.generation for s in samples] + [s.evaluation for s in samples if s.evaluation is not None]
+    columns = samples.columns
+    sessions = [w.session for session in manifest.sessions for w in session.windows]
+    sessions += [*np.unique(columns.generation.session).tolist(), *np.unique(columns.evaluation.session).tolist()]
     last = len(manifest.sessions) - 1
-    if any(not 0 <= window.session <= last for window in windows):
+    if any(not 0 <= session <= last for session in sessions):
         yield error(SAMPLES, "session", f"is not one of the manifest's {last + 1} sessions", RERUN)
-    for what, values in (("key", [s.key for s in samples]), ("order", [s.order for s in samples])):
+    for what, values in (("key", samples.keys), ("order", samples.order.tolist())):
         if len(set(values)) != len(values):
             yield error(SAMPLES, what, "stands more than once", "finish the run properly with --resume")
-    places = [(s.task_id, s.sample_index) for s in samples]
-    if len(set(places)) != len(places):
+    if len({*zip(columns.task.tolist(), samples.sample_index.tolist(), strict=True)}) != len(samples):
         yield error(SAMPLES, "sample_index", "the same sample of a task stands more than once", RERUN)
-    tasks = {s.task_id for s in samples}
-    if len(tasks) != manifest.benchmark.tasks:
-        yield error(SAMPLES, "task_id", f"{len(tasks)} tasks; the manifest says {manifest.benchmark.tasks}", RERUN)
-    elif (
-        len(samples) != len(tasks) * manifest.spec.samples
-        or max(s.sample_index for s in samples) >= manifest.spec.samples
-    ):
+    tasks = int(columns.task.max()) + 1
+    if tasks != manifest.benchmark.tasks:
+        yield error(SAMPLES, "task_id", f"{tasks} tasks; the manifest says {manifest.benchmark.tasks}", RERUN)
+    elif len(samples) != tasks * manifest.spec.samples or samples.sample_index.max() >= manifest.spec.samples:
         yield error(
             SAMPLES,
             "",
-            f"{len(samples)} samples of {len(tasks)} tasks; the manifest asks {manifest.spec.samples} each",
+            f"{len(samples)} samples of {tasks} tasks; the manifest asks {manifest.spec.samples} each",
             RERUN,
         )
-    for batch in batches(samples):
-        if any((s.generation, s.ttft_s) != (batch[0].generation, batch[0].ttft_s) for s in batch):
-            yield error(SAMPLES, f"batch_id {batch[0].batch_id}", "samples of one batch have different windows", RERUN)
-            break
+    first = columns.firsts[columns.batch]
+    ttft_s = columns.ttft_s
+    same = (ttft_s == ttft_s[first]) | (np.isnan(ttft_s) & np.isnan(ttft_s[first]))
+    same &= (samples.marks == samples.marks[first]).all(axis=1)
+    if not same.all():
+        batch = samples.batch_id[columns.firsts][columns.batch[~same].min()]
+        yield error(SAMPLES, f"batch_id {batch}", "samples of one batch have different windows", RERUN)
 
 
 # ---------------------------------------------------------------- worked out again
@@ -159,8 +161,8 @@ def _derived(submission: Submission) -> Iterator[Finding]:
     manifest, summary = submission.manifest, submission.summary
     try:
         trace = Trace.from_table(submission.trace, manifest.meter.channels)
-        found = attribute(manifest, submission.samples, trace)
-        again = summarise(manifest, submission.samples, found.totals, summary.metrics)
+        found = attribute(manifest, submission.samples.columns, trace)
+        again = summarise(manifest, submission.samples.columns, found.totals, summary.metrics)
     except (ArithmeticError, ValueError, LookupError) as problem:
         yield error(TRACE, "", f"energy cannot be worked out from it ({short(problem)})", RERUN)
         return
@@ -198,31 +200,29 @@ def _summary_differs(stated: Summary, again: Summary) -> Iterator[Finding]:
             yield error(SUMMARY, f"{place}.idle_before", "does not follow from the trace", RERUN)
 
 
-def _samples_differ(stated: Sequence[Sample], again: Attribution) -> Iterator[Finding]:
+def _samples_differ(stated: Samples, again: Attribution) -> Iterator[Finding]:
     """The first sample whose energies are not those that the trace gives."""
     differs: dict[int, str] = {}
-    everyone = np.arange(len(stated))
     for part, ours, positions in (
         ("evaluation_energy", again.evaluation, again.scored),
-        ("generation_energy", again.generation, everyone),
+        ("generation_energy", again.generation, np.arange(len(stated))),
     ):
-        theirs: list[dict[str, Energy]] = [getattr(sample, part) for sample in stated]
         expected = np.zeros(len(stated), dtype=np.int64)
         expected[positions] = len(ours)
-        wrong = expected != [len(energies) for energies in theirs]
+        wrong = expected != stated.channels[part]
         for channel, energies in ours.items():
-            found = [theirs[i].get(channel) for i in positions.tolist()]
-            wrong[positions] |= np.array([one is None for one in found], dtype=np.bool_)
+            theirs = stated.energies[part].get(channel)
+            if theirs is None:
+                wrong[positions] = True
+                continue
+            wrong[positions] |= ~theirs.there[positions]
             scale_j = np.nan_to_num(np.abs(energies.gross_j))
-            for a, b in (
-                (energies.gross_j, [one and one.gross_j for one in found]),
-                (energies.net_j, [one and one.net_j for one in found]),
-            ):
-                wrong[positions] |= ~_all_nearly(a, np.array(b, dtype=np.float64), scale_j, SHORT_WINDOWS)
+            for a, b in ((energies.gross_j, theirs.gross_j), (energies.net_j, theirs.net_j)):
+                wrong[positions] |= ~_all_nearly(a, b[positions], scale_j, SHORT_WINDOWS)
         differs |= dict.fromkeys(np.flatnonzero(wrong).tolist(), part)
     if differs:
         first = min(differs)
-        place = f"{stated[first].task_id[:60]}, {differs[first]}"
+        place = f"{stated.tasks[first][:60]}, {differs[first]}"
         yield error(SAMPLES, place, "does not follow from the trace and the sample's windows", RERUN)
 
 

@@ -1,0 +1,154 @@
+"""Samples read straight from their lines are those that records give; anything out of the ordinary is left to these."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from passkwh.records import Sample
+from passkwh.reports.leaderboard.pack import members_of
+from passkwh.reports.leaderboard.parts import HUGE, MAX_TEXT
+from passkwh.reports.leaderboard.samples import Samples, read_strictly
+from tests.leaderboard.synthetic import write_run
+
+Lines = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Lines:
+    """Samples of a run; some were not evaluated, some are doubted, some hold exit layers or text beyond ASCII."""
+    run = write_run(tmp_path_factory.mktemp("samples") / "run", tasks=5, samples=2, batch_size=3, period_s=0.5)
+    found = [json.loads(line) for line in members_of(run)["samples.jsonl"].splitlines()]
+    found[1]["verdict"] = {"status": "pass", "detail": "", "suspect": ["exits early", "prints"]}
+    found[2]["verdict"] = {"status": "not_evaluated", "detail": "no sandbox", "suspect": []}
+    found[3]["text"], found[3]["verdict"]["detail"] = 'é😀\n\t"\\', "Übergabe"
+    found[4]["exit_layers"], found[5]["exit_layers"] = [4, 8, 30], []
+    found[6]["verdict"], found[7]["ttft_s"] = None, None
+    found[8]["evaluation"] = found[8]["evaluation_cpu_s"] = None
+    return [found[i] for i in (3, 0, 1, 2, 9, 8, 7, 6, 5, 4)]
+
+
+def joined(lines: Lines) -> bytes:
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def strictly(content: bytes) -> Samples | None:
+    return read_strictly(content, MAX_TEXT, HUGE)
+
+
+def by_records(content: bytes) -> Samples:
+    return Samples.of([Sample.model_validate_json(line) for line in content.removesuffix(b"\n").split(b"\n")])
+
+
+def assert_equal(a: Any, b: Any, place: str = "") -> None:
+    if dataclasses.is_dataclass(a):
+        for field in dataclasses.fields(a):
+            assert_equal(getattr(a, field.name), getattr(b, field.name), f"{place}.{field.name}")
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), place
+        for key, value in a.items():
+            assert_equal(value, b[key], f"{place}.{key}")
+    elif isinstance(a, np.ndarray):
+        np.testing.assert_array_equal(a, b, err_msg=place)
+    else:
+        assert a == b, place
+
+
+def test_what_a_run_writes_is_read_at_once_as_records_have_it(lines: Lines) -> None:
+    found = strictly(joined(lines))
+    assert found is not None
+    assert_equal(by_records(joined(lines)), found)
+    assert found.order.tolist() == list(range(10))
+    assert found.columns.first_doubt == "exits early"
+    assert found.columns.first_silent == "no sandbox"
+    assert found.columns.exit_layers.tolist() == [4, 8, 30]
+
+
+def test_other_ways_of_writing_the_same_are_left_to_records(lines: Lines) -> None:
+    whole = joined(lines)
+    first, second, rest = *whole.split(b"\n")[:2], b"\n".join(whole.split(b"\n")[2:])
+    for content in (
+        first + second + b"\n\n" + rest,  # two on a line, then none
+        first.replace(b', "task_id"', b',\n"task_id"') + second + b"\n" + rest,  # one on two lines, two on the next
+        first + b"\n\n" + second + b"\n" + rest,
+        b"\xef\xbb\xbf" + whole,
+        whole.replace(b'"seed": 0', b'"seed": 0.0', 1),
+        whole.replace(b'"seed": 0', b'"seed": "0"', 1),
+        whole.replace(b'"seed": 0', b'"seed": 0, "seed": 0', 1),
+        whole.replace(b'"reason": null}}, "prefill', b'"reason": null}, "cpu:0": null}, "prefill', 1),
+        whole.replace(b'"schema_version": 1', b'"schema_version": null', 1),
+        whole[:-1],
+        b"",
+        b"\n",
+    ):
+        assert content != whole
+        assert strictly(content) is None
+
+
+NUMBERS = [1e300, -1e300, 2.0**63, float("nan"), float("inf"), 10**30, -1, -0.5, 4.7e18]
+
+
+@pytest.mark.parametrize("value", NUMBERS)
+def test_no_number_that_is_impossible_gets_through(lines: Lines, value: float) -> None:
+    """Every number of a sample, one after the other: none is taken that a record or the bound on sizes refuses."""
+    for path in [p for p in paths_in(lines[0], ()) if isinstance(at(lines[0], p), (int, float))]:
+        changed = json.loads(json.dumps(lines))
+        put(changed[0], path, value)
+        content = joined(changed)
+        found = strictly(content)
+        try:
+            expected = by_records(content)
+        except (ValidationError, OverflowError):
+            assert found is None, path
+        else:
+            if not abs(value) <= HUGE:
+                assert found is None, path
+            elif found is not None:
+                assert_equal(expected, found)
+
+
+ANYTHING = (
+    st.none() | st.booleans() | st.integers(-3, 3) | st.integers() | st.floats() | st.text(max_size=5)
+    | st.sampled_from(["pass", "stop", "length", "generate", "timeout", "x" * (MAX_TEXT + 1)])
+    | st.lists(st.integers(0, 3) | st.text(max_size=3), max_size=2)
+    | st.dictionaries(st.sampled_from(["gpu:GPU-synthetic", "x"]), st.none() | st.floats(0, 9), max_size=2)
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_is_read_strictly_is_what_records_give(lines: Lines, data: st.DataObject) -> None:
+    changed = json.loads(json.dumps(lines))
+    for _ in range(data.draw(st.integers(1, 2))):
+        line = data.draw(st.sampled_from(changed))
+        path = data.draw(st.sampled_from(paths_in(line, ())))
+        if data.draw(st.booleans()):
+            put(line, path, data.draw(ANYTHING))
+        elif isinstance(at(line, path[:-1]), dict):
+            del at(line, path[:-1])[path[-1]]
+    content = joined(changed)
+    found = strictly(content)
+    if found is not None:
+        assert_equal(by_records(content), found)
+
+
+def paths_in(content: Any, path: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    entries = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    return [p for key, value in entries for p in [(*path, key), *paths_in(value, (*path, key))]]
+
+
+def at(content: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        content = content[key]
+    return content
+
+
+def put(content: Any, path: tuple[Any, ...], value: Any) -> None:
+    at(content, path[:-1])[path[-1]] = value
