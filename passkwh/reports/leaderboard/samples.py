@@ -207,9 +207,9 @@ def _sound(values: pa.Array, field: pa.Field, longest: int, largest: float) -> b
     if not len(values):
         return True
     if pa.types.is_string(kind):
-        return field.name == "text" or pc.max(pc.binary_length(values)).as_py() <= longest
+        return field.name == "text" or bool(pc.max(pc.binary_length(values)).as_py() <= longest)
     numbers = values.to_numpy(zero_copy_only=False)
-    return bool(np.isfinite(numbers).all()) and abs(float(numbers.max())) <= largest >= abs(float(numbers.min()))
+    return bool(np.isfinite(numbers).all() and abs(float(numbers.max())) <= largest >= abs(float(numbers.min())))
 
 
 KINDS = {"idle_before", "warmup", "generate", "score", "idle_after"}
@@ -244,7 +244,7 @@ def _possible(columns: dict[str, pa.Array]) -> bool:
 
 
 def _samples(table: pa.Table, first: Sample) -> Samples:
-    order = np.argsort(_numbers(table["order"]), kind="stable")
+    order = np.argsort(table["order"].to_numpy(), kind="stable")
     if not np.array_equal(order, np.arange(len(order))):
         table = table.take(pa.array(order))
     column = {name: table[name].combine_chunks() for name in table.column_names if name != "text"}
@@ -256,35 +256,35 @@ def _samples(table: pa.Table, first: Sample) -> Samples:
     detail = [text or "" for text in words[verdict.type.get_field_index("detail")].to_pylist()]
     suspect = words[verdict.type.get_field_index("suspect")]
     names = np.array([text or "" for text in status], dtype=np.str_)
-    doubted = (names == "pass") & (_numbers(pc.fill_null(pc.list_value_length(suspect), 0)) > 0)
+    doubted = (names == "pass") & (_ints(pc.fill_null(pc.list_value_length(suspect), 0)) > 0)
     silent = np.flatnonzero(names == "not_evaluated")
     tasks = column["task_id"].to_pylist()
     return Samples(
         columns=Columns(
             task=numbered(tasks),
             batch=numbered(column["batch_id"].to_pylist()),
-            prompt_tokens=_numbers(column["prompt_tokens"]),
-            completion_tokens=_numbers(column["completion_tokens"]),
-            ttft_s=_numbers(column["ttft_s"]).astype(np.float64),
+            prompt_tokens=_ints(column["prompt_tokens"]),
+            completion_tokens=_ints(column["completion_tokens"]),
+            ttft_s=_floats(column["ttft_s"]),
             generation=_spans(column["generation"]),
             scored=scored,
             evaluation=_spans(evaluation),
-            evaluation_cpu_s=np.nan_to_num(_numbers(column["evaluation_cpu_s"]).astype(np.float64)[scored]),
+            evaluation_cpu_s=np.nan_to_num(_floats(column["evaluation_cpu_s"])[scored]),
             judged=names != "",
             evaluated=np.isin(names, SCORED),
             passed=names == "pass",
             doubted=doubted,
-            exit_layers=_numbers(column["exit_layers"].flatten()),
+            exit_layers=_ints(column["exit_layers"].flatten()),
             first_silent=detail[silent[0]] if len(silent) else "",
             first_doubt=suspect[int(np.flatnonzero(doubted)[0])][0].as_py() if doubted.any() else "",
         ),
         keys=column["key"].to_pylist(),
         tasks=tasks,
-        order=_numbers(column["order"]),
-        sample_index=_numbers(column["sample_index"]),
-        batch_id=_numbers(column["batch_id"]),
-        batch_size=_numbers(column["batch_size"]),
-        latency_s=_numbers(column["latency_s"]),
+        order=_ints(column["order"]),
+        sample_index=_ints(column["sample_index"]),
+        batch_id=_ints(column["batch_id"]),
+        batch_size=_ints(column["batch_size"]),
+        latency_s=_floats(column["latency_s"]),
         status=status,
         detail=detail,
         marks=_marks(
@@ -298,8 +298,13 @@ def _samples(table: pa.Table, first: Sample) -> Samples:
     )
 
 
-def _numbers(values: pa.Array | pa.ChunkedArray) -> Ints | Floats:
-    return values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
+def _ints(values: pa.Array) -> Ints:
+    return np.asarray(values.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _floats(values: pa.Array) -> Floats:
+    """NaN where missing."""
+    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
 
 
 def _valid(values: pa.Array) -> Bools:
@@ -307,9 +312,10 @@ def _valid(values: pa.Array) -> Bools:
 
 
 def _spans(windows: pa.Array) -> Spans:
-    return Spans(*(_numbers(windows.field(name)) for name in ("session", "start_ns", "end_ns")))
+    session, start_ns, end_ns = (_ints(windows.field(name)) for name in ("session", "start_ns", "end_ns"))
+    return Spans(session, start_ns, end_ns)
 
 
 def _energies(values: pa.Array) -> Stated:
-    gross_j, net_j = (_numbers(values.field(name)) for name in ("gross_j", "net_j"))
+    gross_j, net_j = (_floats(values.field(name)) for name in ("gross_j", "net_j"))
     return Stated(np.ones(len(gross_j), dtype=np.bool_), gross_j, net_j)
