@@ -166,15 +166,20 @@ def _count_beats(middle_s: Floats, period_s: float) -> Floats:
     Several periods may pass between two changes: updates that were hidden by the resolution or not read in time.
     """
     counted: list[int] = []
-    expected_s, step_s, drift = float(middle_s[0]), period_s, FOLLOW**2 / 2
+    expected_s, step_s, kept, drift = float(middle_s[0]), period_s, 1 - FOLLOW, FOLLOW**2 / 2
     for moment_s in middle_s[1:].tolist():
-        ahead_s = moment_s - expected_s
+        off_s = moment_s - expected_s - step_s
         # The next beat, in all but few cases; this loop is most of the time that finding updates takes.
-        passed = 1 if ahead_s < 1.5 * step_s else round(ahead_s / step_s)
-        off_s = ahead_s - passed * step_s
-        expected_s = moment_s - (1 - FOLLOW) * off_s
-        step_s += drift * off_s / passed
-        counted.append(passed)
+        if off_s < 0.5 * step_s:
+            counted.append(1)
+            expected_s = moment_s - kept * off_s
+            step_s += drift * off_s
+        else:
+            passed = round(off_s / step_s) + 1
+            counted.append(passed)
+            off_s -= (passed - 1) * step_s
+            expected_s = moment_s - kept * off_s
+            step_s += drift * off_s / passed
     return np.concatenate([[0.0], np.cumsum(np.array(counted, dtype=np.float64))])
 
 
