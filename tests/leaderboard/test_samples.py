@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from passkwh.records import Sample
 from passkwh.reports.leaderboard.pack import members_of
 from passkwh.reports.leaderboard.parts import HUGE, MAX_TEXT
-from passkwh.reports.leaderboard.samples import Samples, read_strictly
+from passkwh.reports.leaderboard.samples import Samples
+from passkwh.reports.leaderboard.strict import read_strictly
 from tests.leaderboard.synthetic import write_run
 
 Lines = list[dict[str, Any]]

@@ -19,7 +19,8 @@ from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.records import Manifest, Record, Sample, Summary
 from passkwh.reports.leaderboard.pack import AGAIN, Problem
-from passkwh.reports.leaderboard.samples import Samples, read_strictly
+from passkwh.reports.leaderboard.samples import Samples
+from passkwh.reports.leaderboard.strict import read_strictly
 
 RecordT = TypeVar("RecordT", bound=Record)
 
