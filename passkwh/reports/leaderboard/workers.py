@@ -7,8 +7,11 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Self, TypeVar
+
+from passkwh.errors import UsageError
 
 FEW = 4
 """So few jobs are done in this process: starting others takes longer."""
@@ -40,7 +43,10 @@ class Workers:
                     os.environ[name] = value
 
     def map(self, work: Callable[[T], R], jobs: Sequence[T]) -> Iterator[R]:
-        """``work`` of every job in order."""
+        """``work`` of every job in order.
+
+        Raises UsageError where a process is killed; what others did by then is done.
+        """
         if self.count == 1 or (len(jobs) <= FEW and self._pool is None):
             return map(work, jobs)
         if self._pool is None:
@@ -49,7 +55,17 @@ class Workers:
             # Spawned and not forked: the libraries here run threads of their own, which a fork would cut in half.
             spawned = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.count, spawned, initializer=_without_collector)
-        return self._pool.map(partial(_one, work), jobs)
+        return _unbroken(self._pool.map(partial(_one, work), jobs))
+
+
+def _unbroken(results: Iterator[R]) -> Iterator[R]:
+    try:
+        yield from results
+    except BrokenProcessPool as error:
+        raise UsageError(
+            "a process that was working on packs was killed, perhaps for want of memory: free some and build again, "
+            "what was found out by then is kept"
+        ) from error
 
 
 def _without_collector() -> None:
