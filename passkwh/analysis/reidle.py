@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from passkwh.analysis.frames import Frames, Run
 from passkwh.errors import UsageError
 from passkwh.harness.measure import measure
+from passkwh.harness.meter.energies import Energies, Spans
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.store import RunFolder
 from passkwh.records import Energy, IdleBaseline, Sample
@@ -22,12 +24,10 @@ class _WithIdle(Trace):
 
     baselines: dict[tuple[str, int], IdleBaseline]
 
-    def energy(
-        self, channel: str, session: int, start_ns: int, end_ns: int, idle: IdleBaseline | None = None
-    ) -> Energy:
-        """As a plain trace's, but net of this trace's own baseline wherever net is asked for."""
-        chosen = None if idle is None else self.baselines[channel, session]
-        return super().energy(channel, session, start_ns, end_ns, chosen)
+    def energies(self, channel: str, spans: Spans, idle: Mapping[int, IdleBaseline] | None = None) -> Energies:
+        """As a plain trace's, but net of this trace's own baselines wherever net is asked for."""
+        chosen = None if idle is None else {session: self.baselines[channel, session] for session in idle}
+        return super().energies(channel, spans, chosen)
 
 
 def with_idle(frames: Frames, idle: str) -> Frames:
