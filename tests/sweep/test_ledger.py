@@ -115,6 +115,7 @@ def test_while_a_driver_is_at_work_its_run_is_running(study: StudyFolder) -> Non
     driver.wait()
     assert run(study, "a-r0").state == "interrupted"
     study.lock()  # the dead driver's lock is free
+    assert run(study, "a-r0").state == "interrupted"  # what it had running is not the next driver's
     study.unlock()
 
 

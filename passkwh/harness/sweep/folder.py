@@ -135,6 +135,7 @@ class StudyFolder:
             holder = os.read(fd, 200).decode(errors="replace").strip() or "unknown"
             os.close(fd)
             raise UsageError(f"{self.path} is being carried out by another `bench sweep` ({holder})") from error
+        (self.path / LIVE).unlink(missing_ok=True)  # what the driver before had running
         os.ftruncate(fd, 0)
         with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, only nameless
             os.write(fd, f"process {os.getpid()} on {platform.node()}".encode())
