@@ -82,17 +82,18 @@ def _show_dry_run(study: Study, shown: list[dict[str, Any]], total: dict[str, An
             number(run["samples"], 6),
             duration(run["time_s"]),
             number(run["energy_j"], 3, "J"),
-            _gib(run["memory_needed_bytes"]),
+            _size(run["memory_needed_bytes"]),
             "no" if run["problems"] else "not yet" if run["missing"] else "yes",
         ]
         for run in shown
     ]
     columns = ["run, in order", "samples", "time", "energy", "memory", "can run"]
     print_table(table(f"{study.settings.name}: would run", columns, rows, right=[1, 2, 3, 4]))
+    known = total["time_s"] is not None or total["energy_j"] is not None
     print(
-        f"{len(shown)} runs: {duration(total['time_s'])}, {number(total['energy_j'], 3, 'J')}, "
-        f"disk {_gib(total['disk_bytes'])} of {_gib(total['disk_free_bytes'])} free, "
-        f"memory {_gib(total['memory_total_bytes'])} in all; time and energy are estimates"
+        f"{len(shown)} runs: time {duration(total['time_s'])}, energy {number(total['energy_j'], 3, 'J')}"
+        f"{' (estimates)' if known else ''}, disk {_size(total['disk_bytes'])} of {_size(total['disk_free_bytes'])} "
+        f"free, memory {_size(total['memory_total_bytes'])} in all"
     )
     for basis in dict.fromkeys(run["basis"] for run in shown):
         print(f"time and energy: {basis}")
@@ -104,5 +105,7 @@ def _show_dry_run(study: Study, shown: list[dict[str, Any]], total: dict[str, An
         print(f"cannot run here: {text}")
 
 
-def _gib(size_bytes: int | None) -> str:
-    return "—" if size_bytes is None else f"{size_bytes / 2**30:.2f} GiB"
+def _size(size_bytes: int | None) -> str:
+    if size_bytes is None:
+        return "—"
+    return f"{size_bytes / 2**30:.2f} GiB" if size_bytes >= 2**30 / 10 else f"{size_bytes / 2**20:.1f} MiB"
