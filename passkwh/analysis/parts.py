@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from passkwh.analysis.frames import Run, expand, open_run
 from passkwh.analysis.pooling import CHECKED
@@ -62,20 +63,28 @@ def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 
 def _titled(groups: list[list[Run]]) -> list[tuple[str, list[Run]]]:
-    """Each group with what differs between groups, the telling fields first."""
-    differing = [
-        (name, value) for name, value in CHECKED if len({content_hash(value(group[0])) for group in groups}) > 1
-    ]
-    titles = [" · ".join(_shown(name, value(group[0])) for name, value in differing[:3]) for group in groups]
+    """Each group with what sets it apart: of the fields that differ, the telling ones first, those that it takes."""
+    fields: list[list[str]] = []
+    titles = [""] * len(groups)
+    for name, value in CHECKED:
+        tried = [*fields, _shown(name, [value(group[0]) for group in groups])]
+        longer = [" · ".join(texts) for texts in zip(*tried, strict=True)]
+        if len(set(longer)) > len(set(titles)):
+            fields, titles = tried, longer
     return [
         (title if titles.count(title) == 1 else f"{title} (part {number})", group)
         for number, (title, group) in enumerate(zip(titles, groups, strict=True), start=1)
     ]
 
 
-def _shown(name: str, value: object) -> str:
-    if name == "benchmark.name":
-        return str(value)
-    if name == "host.gpus" and isinstance(value, list):
-        return ", ".join(str(gpu[0]) for gpu in value) or "no GPU"
-    return str(value) if name == "host.cpu" else f"{name.rsplit('.', 1)[-1]} {value}"
+def _shown(name: str, values: list[Any]) -> list[str]:
+    """A field of each group in words; of options, only those that differ."""
+    if name in ("benchmark.name", "host.cpu"):
+        return [str(value) for value in values]
+    if name == "host.gpus":
+        return [", ".join(str(gpu[0]) for gpu in gpus) or "no GPU" for gpus in values]
+    if name == "benchmark.options":
+        keys = sorted({key for value in values for key in value})
+        telling = [key for key in keys if len({value.get(key) for value in values}) > 1]
+        return [", ".join(f"{key} {value[key]}" for key in telling if key in value) for value in values]
+    return [f"{name.rsplit('.', 1)[-1]} {value}" for value in values]
