@@ -44,6 +44,7 @@ def _group(title: str, runs: Sequence[RunView]) -> dict[str, Any]:
         "runs": runs,
         "efficient": _efficient(runs),
         "best": _best(runs),
+        "metrics": sorted({name for run in runs for name in run.summary.metrics}),
         "scatter": None if scatter is None else _chart(scatter),
         "timelines": [(run, _chart(chart)) for run in runs if (chart := charts.power_timeline(run)) is not None],
     }
@@ -59,7 +60,7 @@ def _efficient(runs: Sequence[RunView]) -> dict[str, bool]:
 
 
 def _best(runs: Sequence[RunView]) -> RunView | None:
-    rated = [run for run in runs if run.summary.solved_per_kwh is not None]
+    rated = [run for run in runs if run.summary.solved_per_kwh]  # nobody is best who solves nothing
     return max(rated, key=lambda run: run.summary.solved_per_kwh or 0.0) if len(rated) > 1 else None
 
 

@@ -104,6 +104,26 @@ def test_a_study_without_a_complete_run_says_so(study: Path) -> None:
         parts([study])
 
 
+def test_where_nobody_solves_anything_nobody_is_best_and_other_metrics_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [write_run(tmp_path / quant, quant=quant, passed=[0, 0, 0, 0]) for quant in ("none", "awq")]
+    summary = json.loads((runs[0] / "summary.json").read_text())
+    summary["metrics"] = {"edit_similarity": 46.25}
+    (runs[0] / "summary.json").write_text(json.dumps(summary))
+    bench(monkeypatch, capsys, "report", *runs, "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "most tasks per kilowatt-hour" not in page
+    assert "<th>edit_similarity</th>" in page
+    assert "46.2" in page
+    content, _ = bench(
+        monkeypatch, capsys, "report", *runs, "--experiment", "all", "--resamples", 200, "--out", tmp_path / "all"
+    )
+    told = json.dumps(next(section for section in content["sections"] if section["id"] == "summary"))
+    assert "No configuration solved a task" in told
+    assert "Most accura" not in told
+
+
 def test_runs_that_are_named_are_not_taken_apart(study: Path) -> None:
     named = sorted(study.glob("*-*"))
     found, notes = parts(named)

@@ -69,7 +69,11 @@ def _section(number: int, part: PartReport) -> Section:
         page = f"{folder_of(number)}/{PAGE}"
         (summary,) = (section for section in part.report.sections if section.id == "summary")
         blocks = [_moved(block, page) for block in summary.blocks]
-        blocks.append(Text(sentence=(Link(text=f"The whole report of {count(part.runs, 'run')}", target=page), ".")))
+        blocks.append(
+            Text(
+                sentence=sentence([Link(text="The whole report", target=page)], " of ", [count(part.runs, "run")], ".")
+            )
+        )
     return Section(id=f"part-{number}", title=part.title, blocks=tuple(blocks))
 
 

@@ -70,6 +70,10 @@ def _winners(evidence: Evidence, unit: EnergyUnit) -> list[Sentence]:
         if ranking is None or len(ranking.ranked) < 2:
             continue
         best = ranking.ranked[0]
+        if name and not evidence.interval(measure, best.label).estimate:  # nobody is best where nobody solved anything
+            if measure == "pass_at_1":
+                found.append(sentence("No configuration solved a task: who is most accurate cannot be said."))
+            continue
         value = span(scaled(evidence.interval(measure, best.label), factor), in_unit)
         found.append(
             sentence(f"{praise}: ", best.label, f", {name} " if name else ", ", value, "; ", _company(ranking), ".")
