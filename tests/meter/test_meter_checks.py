@@ -66,6 +66,16 @@ def test_windows_and_the_rest_add_up_to_the_trace(edges_s: list[float]) -> None:
     assert found.warning() is None
 
 
+def test_the_books_of_a_session_that_was_killed_add_up() -> None:
+    """Its last window was noted, and what was read after the last round before its end never reached the disk."""
+    span = TRACE.span("lab", 0)
+    assert span is not None
+    last = Window(kind="warmup", session=0, start_ns=span[1] - 5 * 10**9, end_ns=span[1] + 10**8)
+    found = balance(TRACE, "lab", 0, [window("idle_before", 5.0, 20.0), last])
+    assert isinstance(found, Balance)
+    assert found.relative == pytest.approx(0.0, abs=1e-9)
+
+
 def test_windows_of_different_kinds_that_overlap_are_found() -> None:
     found = balance(TRACE, "lab", 0, [window("generate", 5.0, 20.0), window("score", 15.0, 30.0)])
     assert isinstance(found, Balance)

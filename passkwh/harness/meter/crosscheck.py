@@ -93,6 +93,8 @@ def balance(trace: Trace, channel: str, session: int, windows: Sequence[Window])
     if span is None:
         return Missing(f"no readings of {channel} in session {session}")
     start_ns, end_ns = span
+    # Of a session that was killed, the last reading that reached the disk may lie just before the last window's end.
+    end_ns = max([end_ns, *(window.end_ns for window in windows)])
     total = trace.energy(channel, session, start_ns, end_ns)
     if total.gross_j is None:
         return Missing(f"{total.reason}")
