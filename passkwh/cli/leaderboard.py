@@ -150,7 +150,9 @@ def find_packs(paths: list[Path]) -> list[Path]:
     for path in paths:
         inside = _packs_in(path)
         if not inside:
-            raise UsageError(f"{path} holds no pack (*{SUFFIX}): make one with `bench leaderboard pack RUN`")
+            raise UsageError(
+                f"{path} holds no pack (*{SUFFIX}): make them of runs or a study with `bench leaderboard pack`"
+            )
         found += inside
     return found
 
