@@ -71,7 +71,10 @@ def check(out: Path) -> dict[str, Any]:
         energies = [e for s in found for e in (*s.generation_energy.values(), *s.evaluation_energy.values())]
         assert all(energy.gross_j is not None for energy in energies), [e.reason for e in energies if e.reason]
         assert summary.gross_energy_j is not None
-        assert abs(sum(e.gross_j or 0.0 for e in energies) / summary.gross_energy_j - 1) < 1e-6
+        counted = {channel.name for channel in manifest.meter.channels if channel.counted}
+        in_total = [(s.generation_energy, s.evaluation_energy) for s in found]
+        gross_j = [e.gross_j or 0.0 for pair in in_total for es in pair for name, e in es.items() if name in counted]
+        assert abs(sum(gross_j) / summary.gross_energy_j - 1) < 1e-6
         assert not list(folder.path.glob("trace-*.arrows"))
         sessions += len(manifest.sessions)
         samples += len(found)
