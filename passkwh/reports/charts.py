@@ -38,7 +38,10 @@ def energy_accuracy(runs: Sequence[RunView]) -> alt.LayerChart | None:
         }
     )
     x = alt.X(
-        "energy_wh:Q", title="energy of the run, gross (Wh) — lower is better", scale=alt.Scale(zero=False, padding=40)
+        "energy_wh:Q",
+        title="energy of the run, gross (Wh) — lower is better",
+        scale=alt.Scale(zero=False, padding=40),
+        axis=alt.Axis(tickCount=8, labelOverlap=True),
     )
     y = alt.Y(
         "pass_at_1:Q",
