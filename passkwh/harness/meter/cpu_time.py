@@ -54,8 +54,9 @@ class ProcessTreeTime:
         now_ns = time.monotonic_ns()
         if now_ns >= self._next_look_ns:
             self._next_look_ns = now_ns + LOOK_EVERY_NS
-            for _, _ in zip(range(FILES_PER_LOOK), self._scan, strict=False):
-                pass
+            if self._known or _has_children():
+                for _, _ in zip(range(FILES_PER_LOOK), self._scan, strict=False):
+                    pass
         own_s = time.process_time_ns() / 1e9
         live_s = self._refresh()
         self._highest_s = max(self._highest_s, own_s + self._waited_s + live_s + self._unwaited_s)
@@ -129,6 +130,15 @@ class ProcessTreeTime:
             for child in children:
                 if int(child) not in self._known and (process := _look(int(child))):
                     self._known[process.pid] = process
+
+
+def _has_children() -> bool:
+    """One question to the kernel that saves looking through a file for each thread of a process that has none."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _content(path: str) -> bytes:
