@@ -92,6 +92,8 @@ class ExitStudy:
     oracle: tuple[OracleDistance, ...]
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
+    provenance: str
+    """Of all energies: measured, estimated or simulated, or mixed."""
 
     def fixed(self) -> list[Leaving]:
         """Fixed exits by layer (fig. 1)."""
@@ -138,7 +140,9 @@ def study(frames: Frames, metrics: Sequence[str] = ()) -> ExitStudy:
         if one.exit_shares and not one.hindsight and (one.model, one.quant, one.weights, one.layers)
         == (other.model, other.quant, other.weights, other.layers)
     )  # fmt: skip
-    return ExitStudy(compared, distances, chosen, tuple(_notes(compared)))
+    provenances = {run.summary.provenance for run in frames.runs}
+    provenance = provenances.pop() if len(provenances) == 1 else "mixed"
+    return ExitStudy(compared, distances, chosen, tuple(_notes(compared)), provenance)
 
 
 def _labels(labels: Sequence[str]) -> list[str]:

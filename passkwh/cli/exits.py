@@ -56,7 +56,16 @@ def _print_configurations(found: ExitStudy) -> None:
     order = [c for c in found.configurations if c.rule == "none"] + found.fixed()
     order += [c for some in found.sweeps().values() for c in some]
     order += [c for c in found.configurations if c.rule == "oracle"]
-    columns = ["configuration", "mean exit", "skipped", *found.metrics, "net J", "net saved", "time saved", "tokens/s"]
+    columns = [
+        "configuration",
+        "mean exit",
+        "skipped",
+        *found.metrics,
+        f"net J, {found.provenance}",
+        "net saved",
+        "time saved",
+        "tokens/s",
+    ]
     rows = [
         [
             c.label,

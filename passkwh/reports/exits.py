@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from passkwh.analysis.exits import ExitStudy, Leaving
 
 PNG_SCALE = 2.0
 _PANELS = {
-    "generation_net_j": "net energy of generating (J)",
-    "generation_gross_j": "gross energy of generating (J)",
+    "generation_net_j": "net energy of generating (J, {provenance})",
+    "generation_gross_j": "gross energy of generating (J, {provenance})",
     "s_per_sample": "time a completion (s)",
     "tokens_per_s": "tokens a second",
     "mean_exit_layer": "mean exit layer",
@@ -26,12 +27,12 @@ def charts(study: ExitStudy) -> dict[str, Any]:
     """Charts by name; one is left out where these runs have nothing for it."""
     found: dict[str, Any] = {}
     if len(study.fixed()) > 1:
-        found["fixed"] = _curves(study.fixed(), study.metrics, "exit layer", "rule")
-    if any(c.exit_shares for c in study.configurations):
-        found["exits"] = _histograms(study.configurations)
+        found["fixed"] = _curves(study, study.fixed(), "exit layer")
+    if any(len(c.exit_shares) > 1 for c in study.configurations):
+        found["exits"] = _histograms(study)
     swept = [c for some in study.sweeps().values() if len(some) > 1 for c in some]
     if swept:
-        found["thresholds"] = _curves(swept, study.metrics, "threshold", "rule")
+        found["thresholds"] = _curves(study, swept, "threshold")
     if study.metrics and any(c.generation_net_j is not None for c in study.configurations):
         found["plane"] = _plane(study, study.metrics[0])
     return found
@@ -56,19 +57,22 @@ def write(study: ExitStudy, folder: Path) -> list[Path]:
     return written
 
 
-def _configuration(c: Leaving) -> str:
-    return c.label if c.quant == "none" else f"{c.label} ({c.quant})"
+def _names(study: ExitStudy) -> dict[str, str]:
+    """By label, what a chart calls a configuration: without the words that all of them begin with."""
+    words = {c.label: c.label.split(" ") for c in study.configurations}
+    shared = len(list(takewhile(lambda same: len(set(same)) == 1, zip(*words.values(), strict=False))))
+    return {label: " ".join(own[shared:]).replace("exit=", "") or label for label, own in words.items()}
 
 
-def _curves(configurations: Sequence[Leaving], metrics: Sequence[str], x_title: str, colour: str) -> Any:
+def _curves(study: ExitStudy, configurations: Sequence[Leaving], x_title: str) -> Any:
     """A panel per metric and resource over layer or threshold."""
-    rows = []
+    rows, names = [], _names(study)
     for c in configurations:
-        values: dict[str, float | None] = {name: c.quality.get(name) for name in metrics}
-        values |= {title: getattr(c, field) for field, title in _PANELS.items()}
+        values: dict[str, float | None] = {name: c.quality.get(name) for name in study.metrics}
+        values |= {title.format(provenance=study.provenance): getattr(c, field) for field, title in _PANELS.items()}
         line = " ".join(part for part in (c.rule, "" if c.quant == "none" else c.quant, c.kv or "") if part)
         rows += [
-            {"x": c.argument, "value": value, "panel": panel, colour: line, "configuration": c.label}
+            {"x": c.argument, "value": value, "panel": panel, "rule": line, "configuration": names[c.label]}
             for panel, value in values.items()
             if value is not None
         ]
@@ -77,19 +81,21 @@ def _curves(configurations: Sequence[Leaving], metrics: Sequence[str], x_title: 
     base = alt.Chart(data).encode(
         x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False)),
         y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
-        color=alt.Color(f"{colour}:N", title=None),
+        color=alt.Color("rule:N", title=None),
         tooltip=["configuration", alt.Tooltip("x:Q", title=x_title), alt.Tooltip("value:Q", format=".4g")],
     )
     lines = (base.mark_line() + base.mark_point(filled=True, size=60)).properties(width=260, height=180)
     return lines.facet(alt.Facet("panel:N", title=None, sort=panels), columns=3).resolve_scale(y="independent")
 
 
-def _histograms(configurations: Sequence[Leaving]) -> Any:
-    """Share of decoded tokens per exit, a panel per configuration."""
+def _histograms(study: ExitStudy) -> Any:
+    """Share of decoded tokens per exit, a panel per configuration; a fixed exit has only one."""
+    names = _names(study)
     data = pd.DataFrame(
         [
-            {"configuration": _configuration(c), "exit": layer, "share": share}
-            for c in configurations
+            {"configuration": names[c.label], "exit": layer, "share": share}
+            for c in study.configurations
+            if len(c.exit_shares) > 1
             for layer, share in c.exit_shares.items()
         ]
     )
@@ -108,19 +114,22 @@ def _histograms(configurations: Sequence[Leaving]) -> Any:
 
 def _plane(study: ExitStudy, metric: str) -> Any:
     """Quality against energy, every configuration a point; those that only know afterwards are left out."""
+    names = _names(study)
+    shown = [c for c in study.configurations if c.generation_net_j is not None and not c.hindsight]
     data = pd.DataFrame(
         [
             {
-                "configuration": _configuration(c),
+                "configuration": names[c.label],
                 "energy": c.generation_net_j,
                 "quality": c.quality[metric],
                 "rule": c.rule if c.quant == "none" else f"{c.rule}, {c.quant}",
+                "above": place % 2 == 0,
             }
-            for c in study.configurations
-            if c.generation_net_j is not None and not c.hindsight
+            for place, c in enumerate(sorted(shown, key=lambda c: c.generation_net_j or 0.0))
         ]
     )
-    x = alt.X("energy:Q", title="net energy of generating (J) — lower is better", scale=alt.Scale(zero=False))
+    energy = f"net energy of generating (J, {study.provenance})"
+    x = alt.X("energy:Q", title=f"{energy} — lower is better", scale=alt.Scale(zero=False))
     y = alt.Y("quality:Q", title=f"{metric} — higher is better", scale=alt.Scale(zero=False))
     points = (
         alt.Chart(data)
@@ -128,10 +137,16 @@ def _plane(study: ExitStudy, metric: str) -> Any:
         .encode(
             x=x, y=y, color=alt.Color("rule:N", title=None),
             tooltip=[
-                "configuration", alt.Tooltip("energy:Q", format=".4g"),
+                "configuration", alt.Tooltip("energy:Q", title=energy, format=".4g"),
                 alt.Tooltip("quality:Q", title=metric, format=".4g"),
             ],
         )
     )  # fmt: skip
-    names = alt.Chart(data).mark_text(dy=-11, fontSize=10).encode(x=x, y=y, text="configuration:N")
-    return alt.layer(points, names).properties(width=780, height=380)
+    # Neighbours have their names on different sides, or those of points close together would cover each other.
+    sides = [
+        alt.Chart(data[data["above"] == above])
+        .mark_text(dy=-12 if above else 14, fontSize=10)
+        .encode(x=x, y=y, text="configuration:N")
+        for above in (True, False)
+    ]
+    return alt.layer(points, *sides).properties(width=780, height=380)
