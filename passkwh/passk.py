@@ -35,7 +35,7 @@ _cached_pass_at_k = lru_cache(maxsize=65536)(pass_at_k)
 def pass_at_k_by_task(n: ArrayLike, c: ArrayLike, k: int) -> NDArray[np.float64]:
     """``pass_at_k`` of each task, from its number of completions ``n`` and of passing ones ``c`` (equal shapes)."""
     total, passed = np.broadcast_arrays(np.asarray(n, dtype=np.int64), np.asarray(c, dtype=np.int64))
-    values = [_cached_pass_at_k(int(a), int(b), k) for a, b in zip(total.ravel(), passed.ravel(), strict=True)]
+    values = [_cached_pass_at_k(a, b, k) for a, b in zip(total.ravel().tolist(), passed.ravel().tolist(), strict=True)]
     return np.array(values, dtype=np.float64).reshape(total.shape)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from passkwh.analysis.pooling import Comparison
@@ -74,30 +74,41 @@ def task_table(comparison: Comparison, energy: EnergyKind = "gross") -> TaskTabl
     Raises:
         UsageError: when no task is left.
     """
-    samples = comparison.samples()
     labels, tasks = comparison.labels(), list(comparison.task_ids)
     shape = (len(labels), len(tasks))
-    row = pd.Categorical(samples["configuration"], labels).codes.astype(np.int64)
-    column = pd.Categorical(samples["task_id"], tasks).codes.astype(np.int64)
-    cell = row * len(tasks) + column
+    samples = comparison.frames.samples
+    run = samples["run"].to_numpy(dtype=np.int64)
+    # Plain dictionaries and arrays: for the thousand samples of one run, pandas takes several times as long.
+    place = {task: i for i, task in enumerate(tasks)}
+    column = np.array([place.get(task, -1) for task in samples["task_id"].tolist()], dtype=np.int64)
+    row_of = np.empty(len(comparison.frames.runs), dtype=np.int64)
+    for i, configuration in enumerate(comparison.configurations):
+        row_of[list(configuration.runs)] = i
+    common = column >= 0
+    cell = (row_of[run] * len(tasks) + column)[common]
 
-    def per_task(values: pd.Series[float]) -> Floats:
-        sums = np.bincount(cell, values.to_numpy(dtype=np.float64), minlength=shape[0] * shape[1])
-        return sums.astype(np.float64).reshape(shape)
+    def values_of(name: str) -> Floats:
+        return samples[name].to_numpy(dtype=np.float64)[common]
+
+    def per_task(values: Floats) -> Floats:
+        sums = np.bincount(cell, values, minlength=shape[0] * shape[1])
+        return sums.astype(np.float64, copy=False).reshape(shape)
 
     runs = np.array([len(c.runs) for c in comparison.configurations], dtype=np.float64)[:, None]
-    evaluated = per_task(samples["passed"].notna().astype(float)).astype(np.int64)
-    passed = per_task(samples["passed"].fillna(0.0)).astype(np.int64)
-    energy_j = per_task(samples[f"{energy}_j"]) / runs
-    generation_j = per_task(samples[f"generation_{energy}_j"]) / runs
-    tokens = per_task(samples["completion_tokens"]) / runs
-    generation_s = per_task(samples["generation_s"]) / runs
+    verdicts, energies_j = values_of("passed"), values_of(f"{energy}_j")
+    evaluated = per_task((~np.isnan(verdicts)).astype(np.float64)).astype(np.int64)
+    passed = per_task(np.nan_to_num(verdicts)).astype(np.int64)
+    energy_j = per_task(energies_j) / runs
+    generation_j = per_task(values_of(f"generation_{energy}_j")) / runs
+    tokens = per_task(values_of("completion_tokens")) / runs
+    generation_s = per_task(values_of("generation_s")) / runs
 
     keep, notes = _usable(evaluated, energy_j, labels)
     if not keep.any():
         raise UsageError("no task has a verdict and an energy in every configuration: compare fewer, or run them again")
     kept_tasks = tuple(t for t, k in zip(tasks, keep, strict=True) if k)
-    relative_se = _relative_se(comparison, samples[samples["task_id"].isin(kept_tasks)], energy)
+    kept = keep[column[common]]
+    relative_se = _relative_se(comparison, run[common][kept], energies_j[kept], energy)
     return TaskTable(
         tuple(labels), kept_tasks, evaluated[:, keep], passed[:, keep], energy_j[:, keep], generation_j[:, keep],
         tokens[:, keep], generation_s[:, keep], relative_se, tuple(notes),
@@ -125,15 +136,17 @@ def _usable(evaluated: NDArray[np.int64], energy_j: Floats, labels: list[str]) -
     return keep, notes
 
 
-def _relative_se(comparison: Comparison, samples: pd.DataFrame, energy: EnergyKind) -> Floats:
+def _relative_se(comparison: Comparison, run: NDArray[np.int64], energies_j: Floats, energy: EnergyKind) -> Floats:
     """Error of a configuration's mean run energy from its meter, or from how repeats differ where that is larger.
 
-    Repeats differ by the meter's error too, so the two are alternatives and not summed.
+    ``run`` and ``energies_j`` are of every sample. Repeats differ by the meter's error too, so the two are alternatives
+    and not summed.
     """
-    totals = samples.groupby("run")[f"{energy}_j"].sum(min_count=1)
+    known = ~np.isnan(energies_j)
+    totals_j = _sums(run[known], energies_j[known], len(comparison.frames.runs))
     result = []
     for configuration in comparison.configurations:
-        energies = np.array([totals.get(run, np.nan) for run in configuration.runs], dtype=np.float64)
+        energies = totals_j[list(configuration.runs)]
         mean = float(energies.mean())
         if not mean > 0:
             result.append(0.0)
@@ -143,3 +156,10 @@ def _relative_se(comparison: Comparison, samples: pd.DataFrame, energy: EnergyKi
         from_repeats = float(energies.std(ddof=1) / np.sqrt(len(energies))) if len(energies) > 1 else 0.0
         result.append(max(from_meter, from_repeats) / mean)
     return np.array(result)
+
+
+def _sums(group: NDArray[np.int64], values: Floats, groups: int) -> Floats:
+    """Correctly rounded sum of each group's values, shape (groups,); NaN for a group without any."""
+    order = np.argsort(group, kind="stable")
+    parts = np.split(values[order], np.searchsorted(group[order], np.arange(1, groups)))
+    return np.array([math.fsum(part.tolist()) if len(part) else np.nan for part in parts])
