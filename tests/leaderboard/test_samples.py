@@ -16,7 +16,7 @@ from passkwh.records import Sample
 from passkwh.reports.leaderboard.pack import members_of
 from passkwh.reports.leaderboard.parts import HUGE, MAX_TEXT
 from passkwh.reports.leaderboard.samples import Samples
-from passkwh.reports.leaderboard.strict import read_strictly
+from passkwh.reports.leaderboard.strict import line_ends, read_strictly
 from tests.leaderboard.synthetic import write_run
 
 Lines = list[dict[str, Any]]
@@ -41,7 +41,7 @@ def joined(lines: Lines) -> bytes:
 
 
 def strictly(content: bytes) -> Samples | None:
-    return read_strictly(content, MAX_TEXT, HUGE)
+    return read_strictly(content, line_ends(content), MAX_TEXT, HUGE)
 
 
 def by_records(content: bytes) -> Samples:

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from passkwh.harness.meter.trace import TRACE_SCHEMA
+from passkwh.harness.meter.trace import TRACE_SCHEMA, Trace
 from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.records import Manifest, Record, Sample, Summary
 from passkwh.reports.leaderboard.pack import AGAIN, Problem
 from passkwh.reports.leaderboard.samples import Samples
-from passkwh.reports.leaderboard.strict import read_strictly
+from passkwh.reports.leaderboard.strict import line_ends, read_strictly
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -43,7 +43,7 @@ class Submission:
     manifest: Manifest
     samples: Samples
     summary: Summary
-    trace: pa.Table
+    trace: Trace
 
 
 def parse(members: Mapping[str, bytes]) -> Submission:
@@ -54,7 +54,8 @@ def parse(members: Mapping[str, bytes]) -> Submission:
     """
     manifest = _record(members[MANIFEST], MANIFEST, Manifest)
     summary = _record(members[SUMMARY], SUMMARY, Summary)
-    return Submission(manifest, _samples(members[SAMPLES]), summary, _trace(members[TRACE]))
+    trace = Trace.from_table(_trace(members[TRACE]), manifest.meter.channels)
+    return Submission(manifest, _samples(members[SAMPLES]), summary, trace)
 
 
 def _record(content: bytes, file: str, kind: type[RecordT]) -> RecordT:
@@ -76,10 +77,10 @@ def _record(content: bytes, file: str, kind: type[RecordT]) -> RecordT:
 def _samples(content: bytes) -> Samples:
     if not content:
         raise Problem(SAMPLES, "holds no sample", "run the benchmark again")
-    lines = content.count(b"\n")
-    if lines > MAX_SAMPLES:
-        raise Problem(SAMPLES, f"holds {lines} lines, more than {MAX_SAMPLES}", "submit fewer samples in one run")
-    found = read_strictly(content, MAX_TEXT, HUGE)
+    ends = line_ends(content)
+    if len(ends) > MAX_SAMPLES:
+        raise Problem(SAMPLES, f"holds {len(ends)} lines, more than {MAX_SAMPLES}", "submit fewer samples in one run")
+    found = read_strictly(content, ends, MAX_TEXT, HUGE)
     if found is not None:
         return found
     records = [_sample(n, line) for n, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1)]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
-from passkwh.harness.columns import Columns, numbered
-from passkwh.harness.meter.energies import Spans
+from passkwh.harness.columns import Columns
 from passkwh.harness.meter.series import Bools, Floats, Ints
-from passkwh.records import Energy, Sample
+from passkwh.records import Energy, Sample, Window
 
 PARTS = ("generation_energy", "prefill_energy", "evaluation_energy")
-
+KINDS: tuple[str, ...] = tuple(sorted(get_args(Window.model_fields["kind"].annotation)))
 NO_BATCH = -(2**63)
 
 
@@ -41,10 +41,12 @@ class Samples:
     status: list[str | None]
     detail: list[str]
     """Of the verdict; empty where there is none."""
-    marks: Ints
-    """Of the generation window: kind, session, start, end and batch (or ``NO_BATCH``), shape (n, 5)."""
-    kinds: list[str]
-    """Of the generation window, then of the evaluation window of those that were scored."""
+    generation_kind: Ints
+    """Kind of the generation window, as its place in ``KINDS``."""
+    generation_batch: Ints
+    """The batch that the generation window names, or ``NO_BATCH``."""
+    evaluation_kind: Ints
+    """Kind of the evaluation window of those that were scored."""
     energies: dict[str, dict[str, Stated]]
     """By part (``generation_energy``, ...) and channel."""
     channels: dict[str, Ints]
@@ -55,7 +57,7 @@ class Samples:
         """Those of records, in any order."""
         samples = sorted(records, key=lambda sample: sample.order)
         windows = [sample.generation for sample in samples]
-        windows += [sample.evaluation for sample in samples if sample.evaluation is not None]
+        scoring = [sample.evaluation for sample in samples if sample.evaluation is not None]
         by_part: dict[str, list[dict[str, Energy]]] = {part: [getattr(s, part) for s in samples] for part in PARTS}
         return cls(
             columns=Columns.of(samples),
@@ -68,12 +70,9 @@ class Samples:
             latency_s=np.array([sample.latency_s for sample in samples], dtype=np.float64),
             status=[None if sample.verdict is None else sample.verdict.status for sample in samples],
             detail=["" if sample.verdict is None else sample.verdict.detail for sample in samples],
-            marks=window_marks(
-                [window.kind for window in windows[: len(samples)]],
-                Spans.of(windows[: len(samples)]),
-                [window.batch_id for window in windows[: len(samples)]],
-            ),
-            kinds=[window.kind for window in windows],
+            generation_kind=np.array([KINDS.index(window.kind) for window in windows], dtype=np.int64),
+            generation_batch=np.array([NO_BATCH if w.batch_id is None else w.batch_id for w in windows], np.int64),
+            evaluation_kind=np.array([KINDS.index(window.kind) for window in scoring], dtype=np.int64),
             energies={
                 part: {name: _stated(entries, name) for name in dict.fromkeys(key for one in entries for key in one)}
                 for part, entries in by_part.items()
@@ -83,12 +82,6 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.keys)
-
-
-def window_marks(kinds: Sequence[str], spans: Spans, batches: Sequence[int | None]) -> Ints:
-    """What two samples of one batch have in common, as ``Samples.marks``."""
-    batch = np.array([NO_BATCH if number is None else number for number in batches], dtype=np.int64)
-    return np.stack([numbered(kinds), spans.session, spans.start_ns, spans.end_ns, batch], axis=1)
 
 
 def _stated(entries: Sequence[dict[str, Energy]], name: str) -> Stated:

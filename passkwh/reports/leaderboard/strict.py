@@ -14,20 +14,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from passkwh.harness.columns import SCORED, Columns, numbered
+from passkwh.harness.columns import SCORED, Columns
 from passkwh.harness.meter.energies import Spans
 from passkwh.harness.meter.series import Bools, Floats, Ints
 from passkwh.records import Sample
-from passkwh.reports.leaderboard.samples import PARTS, Samples, Stated, window_marks
+from passkwh.reports.leaderboard.samples import KINDS, NO_BATCH, PARTS, Samples, Stated
 
 
-def read_strictly(content: bytes, longest: int, largest: float) -> Samples | None:
-    """Samples from JSON lines, or None where any of them is out of the ordinary in any way.
+def line_ends(content: bytes) -> Ints:
+    """Positions of the line feeds."""
+    return np.flatnonzero(np.frombuffer(content, dtype=np.uint8) == ord("\n"))
+
+
+def read_strictly(content: bytes, ends: Ints, longest: int, largest: float) -> Samples | None:
+    """Samples from JSON lines that end at ``ends``, or None where any of them is out of the ordinary in any way.
 
     ``longest`` bounds texts other than completions (characters), ``largest`` all numbers.
     """
     letters = np.frombuffer(content, dtype=np.uint8)
-    ends = np.flatnonzero(letters == ord("\n"))
     # One object a line: arrow would also take two on a line, or one on two.
     if not len(ends) or ends[-1] != len(content) - 1 or ends[0] == 0 or letters[0] != ord("{"):
         return None
@@ -123,7 +127,6 @@ def _sound(values: pa.Array, field: pa.Field, longest: int, largest: float) -> b
     return bool(np.isfinite(numbers).all() and abs(float(numbers.max())) <= largest >= abs(float(numbers.min())))
 
 
-KINDS = {"idle_before", "warmup", "generate", "score", "idle_after"}
 STATUSES = {*SCORED.tolist(), "not_evaluated"}
 LEAST = {
     "sample_index": 0, "order": 0, "batch_size": 1, "prompt_tokens": 0, "completion_tokens": 0, "latency_s": 0,
@@ -147,7 +150,7 @@ def _possible(columns: dict[str, pa.Array]) -> bool:
         all(at_least(columns[name], least) for name, least in LEAST.items())
         and among(columns["finish_reason"], {"stop", "length"})
         and among(columns["verdict"].drop_null().field("status"), STATUSES)
-        and all(among(window.field("kind"), KINDS) for window in windows)
+        and all(among(window.field("kind"), {*KINDS}) for window in windows)
         and all(at_least(window.field("session"), 0) for window in windows)
         and all(at_least(pc.subtract(window.field("end_ns"), window.field("start_ns")), 0) for window in windows)
         and all(at_least(energy.field("se_j"), 0) for energy in energies)
@@ -170,14 +173,15 @@ def _samples(table: pa.Table, first: Sample) -> Samples:
     doubted = (names == "pass") & (_ints(pc.fill_null(pc.list_value_length(suspect), 0)) > 0)
     silent = np.flatnonzero(names == "not_evaluated")
     tasks = column["task_id"].to_pylist()
+    generation = column["generation"]
     return Samples(
         columns=Columns(
-            task=numbered(tasks),
-            batch=numbered(column["batch_id"].to_pylist()),
+            task=_numbered(column["task_id"]),
+            batch=_numbered(column["batch_id"]),
             prompt_tokens=_ints(column["prompt_tokens"]),
             completion_tokens=_ints(column["completion_tokens"]),
             ttft_s=_floats(column["ttft_s"]),
-            generation=_spans(column["generation"]),
+            generation=_spans(generation),
             scored=scored,
             evaluation=_spans(evaluation),
             evaluation_cpu_s=np.nan_to_num(_floats(column["evaluation_cpu_s"])[scored]),
@@ -198,15 +202,21 @@ def _samples(table: pa.Table, first: Sample) -> Samples:
         latency_s=_floats(column["latency_s"]),
         status=status,
         detail=detail,
-        marks=window_marks(
-            column["generation"].field("kind").to_pylist(),
-            _spans(column["generation"]),
-            column["generation"].field("batch_id").to_pylist(),
-        ),
-        kinds=[*column["generation"].field("kind").to_pylist(), *evaluation.field("kind").to_pylist()],
+        generation_kind=_kinds(generation),
+        generation_batch=_ints(pc.fill_null(generation.field("batch_id"), NO_BATCH)),
+        evaluation_kind=_kinds(evaluation),
         energies={part: {name: _energies(column[part].field(name)) for name in getattr(first, part)} for part in PARTS},
         channels={part: np.full(len(tasks), len(getattr(first, part))) for part in PARTS},
     )
+
+
+def _numbered(values: pa.Array) -> Ints:
+    """Equal values as equal numbers, from 0 in order of appearance."""
+    return _ints(values.dictionary_encode().indices)
+
+
+def _kinds(windows: pa.Array) -> Ints:
+    return _ints(pc.index_in(windows.field("kind"), pa.array(KINDS)))
 
 
 def _ints(values: pa.Array) -> Ints:

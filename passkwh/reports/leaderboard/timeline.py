@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from passkwh.harness.meter.series import Series
+from passkwh.harness.meter.energies import Spans
+from passkwh.harness.meter.series import Ints, Series
 from passkwh.harness.meter.trace import Trace
 from passkwh.records import Manifest, Record
-from passkwh.reports.leaderboard.samples import Samples
+from passkwh.reports.leaderboard.samples import KINDS, Samples
 from passkwh.units import ns_to_s
 
 POINTS = 240
 SHORTEST_NS = 250_000_000
 """A counter that steps every 100 ms says little about less time."""
 JOIN_NS = 500_000_000
+MOST_STAGES = 500
 
 
 class Line(Record):
@@ -43,27 +43,29 @@ class Timeline(Record):
 
 def timeline(manifest: Manifest, samples: Samples, trace: Trace) -> Timeline:
     """From a checked run."""
-    windows: list[tuple[int, int, str]] = [(w.start_ns, w.end_ns, w.kind) for w in manifest.sessions[0].windows]
-    spans = samples.columns.generation, samples.columns.evaluation
+    own = manifest.sessions[0].windows
+    parts = [Spans.of(own), samples.columns.generation, samples.columns.evaluation]
     session, start_ns, end_ns = (
-        np.concatenate([getattr(one, name) for one in spans]).tolist() for name in ("session", "start_ns", "end_ns")
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("session", "start_ns", "end_ns")
     )
-    marks = zip(session, start_ns, end_ns, samples.kinds, strict=True)
-    windows += [(first_ns, last_ns, kind) for number, first_ns, last_ns, kind in marks if number == 0]
-    windows = sorted(set(windows))  # the samples of a batch share one
-    start, end = windows[0][0], max(window[1] for window in windows)
+    kind = np.concatenate(
+        [[KINDS.index(window.kind) for window in own], samples.generation_kind, samples.evaluation_kind]
+    ).astype(np.int64)
+    session[: len(own)] = 0
+    order = np.lexsort((kind, end_ns, start_ns))
+    order = order[session[order] == 0]
+    kind, start_ns, end_ns = kind[order], start_ns[order], end_ns[order]
+    start, end = int(start_ns[0]), int(end_ns.max())
     edges = np.arange(start, end + 1, max((end - start) // POINTS, SHORTEST_NS), dtype=np.int64)
     lines = []
     for channel in (channel for channel in manifest.meter.channels if channel.counted):
         series = trace.series(channel.name, channel.quantity, 0)
         if series is not None and len(edges) > 1:
             lines.append(Line(channel=channel.name, power_w=_power(series, channel.quantity == "energy_j", edges)))
-    return Timeline(length_s=ns_to_s(end - start), lines=tuple(lines), stages=tuple(_stages(windows, start)))
+    return Timeline(length_s=ns_to_s(end - start), lines=tuple(lines), stages=tuple(_stages(kind, start_ns, end_ns)))
 
 
-def _power(
-    series: Series, counter: bool, edges: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> tuple[float | None, ...]:
+def _power(series: Series, counter: bool, edges: Ints) -> tuple[float | None, ...]:
     time_ns, value = series.valid()
     if len(time_ns) < 2:
         return ()
@@ -80,15 +82,17 @@ def _power(
     return tuple(round(float(p), 2) if ok and p >= 0 else None for p, ok in zip(power, inside, strict=True))
 
 
-def _stages(windows: Sequence[tuple[int, int, str]], start_ns: int) -> list[Stage]:
+def _stages(kind: Ints, start_ns: Ints, end_ns: Ints) -> list[Stage]:
     """Windows of one kind that follow each other closely as one: thousands of batches are one band."""
-    joined: list[tuple[str, int, int]] = []
-    for first_ns, last_ns, kind in windows:
-        if joined and joined[-1][0] == kind and first_ns - joined[-1][2] < JOIN_NS:
-            joined[-1] = (kind, joined[-1][1], max(joined[-1][2], last_ns))
-        else:
-            joined.append((kind, first_ns, last_ns))
+    other = kind[1:] != kind[:-1]
+    latest_ns = np.concatenate(
+        [np.maximum.accumulate(part) for part in np.split(end_ns, np.flatnonzero(other) + 1)]
+    )  # of windows of one kind in a row
+    first = np.flatnonzero(np.r_[True, other | (start_ns[1:] - latest_ns[:-1] >= JOIN_NS)])
+    last = np.r_[first[1:], len(kind)] - 1
+    bands = zip(kind[first].tolist(), start_ns[first].tolist(), latest_ns[last].tolist(), strict=True)
+    zero_ns = int(start_ns[0])
     return [
-        Stage(kind=kind, start_s=ns_to_s(first_ns - start_ns), end_s=ns_to_s(last_ns - start_ns))
-        for kind, first_ns, last_ns in joined[:500]
+        Stage(kind=KINDS[number], start_s=ns_to_s(first_ns - zero_ns), end_s=ns_to_s(last_ns - zero_ns))
+        for number, first_ns, last_ns in [*bands][:MOST_STAGES]
     ]

@@ -7,6 +7,7 @@ verdicts are true (the completions are in it: score them again) and whether the 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ import numpy as np
 
 from passkwh.harness.measure import Attribution, attribute
 from passkwh.harness.meter.series import Bools, Floats
-from passkwh.harness.meter.trace import Trace
 from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.harness.summarise import summarise
 from passkwh.records import Energy, Summary, content_hash
@@ -87,8 +87,9 @@ def check_members(path: Path, sha256: str, members: Mapping[str, bytes]) -> Chec
         findings += _derived(submission)
         findings += implausible(submission.manifest, submission.samples, submission.summary)
     spans = submission.samples.columns.generation
-    marks = [*zip(submission.samples.keys, spans.start_ns.tolist(), spans.end_ns.tolist(), strict=True)]
-    return Checked(path, sha256, tuple(findings), None if refuses(findings) else submission, content_hash(marks))
+    times = hashlib.sha256(spans.start_ns.tobytes() + spans.end_ns.tobytes()).hexdigest()
+    fingerprint = content_hash(submission.samples.keys, times)
+    return Checked(path, sha256, tuple(findings), None if refuses(findings) else submission, fingerprint)
 
 
 def duplicates(checked: Sequence[Checked]) -> dict[Path, Finding]:
@@ -146,9 +147,10 @@ def _inconsistent(submission: Submission) -> Iterator[Finding]:
             RERUN,
         )
     first = columns.firsts[columns.batch]
-    ttft_s = columns.ttft_s
+    ttft_s, spans = columns.ttft_s, columns.generation
     same = (ttft_s == ttft_s[first]) | (np.isnan(ttft_s) & np.isnan(ttft_s[first]))
-    same &= (samples.marks == samples.marks[first]).all(axis=1)
+    for mark in (samples.generation_kind, samples.generation_batch, spans.session, spans.start_ns, spans.end_ns):
+        same &= mark == mark[first]
     if not same.all():
         batch = samples.batch_id[columns.firsts][columns.batch[~same].min()]
         yield error(SAMPLES, f"batch_id {batch}", "samples of one batch have different windows", RERUN)
@@ -160,8 +162,7 @@ def _inconsistent(submission: Submission) -> Iterator[Finding]:
 def _derived(submission: Submission) -> Iterator[Finding]:
     manifest, summary = submission.manifest, submission.summary
     try:
-        trace = Trace.from_table(submission.trace, manifest.meter.channels)
-        found = attribute(manifest, submission.samples.columns, trace)
+        found = attribute(manifest, submission.samples.columns, submission.trace)
         again = summarise(manifest, submission.samples.columns, found.totals, summary.metrics)
     except (ArithmeticError, ValueError, LookupError) as problem:
         yield error(TRACE, "", f"energy cannot be worked out from it ({short(problem)})", RERUN)
