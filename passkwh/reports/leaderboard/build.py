@@ -27,7 +27,6 @@ from passkwh.reports.leaderboard.findings import Finding
 from passkwh.reports.leaderboard.ingest import Configuration, Pack, configurations, inspect
 from passkwh.reports.leaderboard.markup import script_json
 from passkwh.reports.leaderboard.published import published_rows
-from passkwh.reports.leaderboard.ranks import with_ranks
 from passkwh.reports.leaderboard.rows import ACCURACY, MEASURES, Row, with_savings
 from passkwh.reports.leaderboard.workers import Workers
 
@@ -67,7 +66,7 @@ def build(packs: Sequence[Path], out: Path, cache_place: Path, *, title: str, pu
         made = configurations(inspected, known, workers, partial(_write_configuration, out, title))
     _tidy(out, {row.id for row, _ in made})
     environment, common = _environment(), _common(title)
-    rows = [*with_ranks(with_savings([row for row, _ in made]), known), *(published_rows() if published else ())]
+    rows = [*with_savings([row for row, _ in made]), *(published_rows() if published else ())]
     refused = [pack for pack in inspected if pack.run is None]
     _write_pages(out, environment, common, rows, refused)
     _write_downloads(out, rows)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -27,17 +28,17 @@ class DomainLine(Record):
     joules_per_token: float | None
 
 
-class Detail(Record):
-    """Per task, in the order of the run: columns of equal length. Energies, tokens and times are of one repeat."""
+@dataclass(frozen=True)
+class Detail:
+    """Per task, in the order of the run: columns of equal length. Energies and tokens are of one repeat."""
 
-    tasks: tuple[str, ...]
-    evaluated: tuple[int, ...]
-    passed: tuple[int, ...]
-    energy_j: tuple[float | None, ...]
-    tokens: tuple[float, ...]
-    status: tuple[str, ...]
-    """Verdicts over samples and repeats, as ``pass`` or ``2 pass, 1 timeout``."""
-    message: tuple[str, ...]
+    tasks: Sequence[str]
+    evaluated: Sequence[int]
+    passed: Sequence[int]
+    energy_j: Sequence[float | None]
+    tokens: Sequence[float]
+    said: Sequence[tuple[str, str]]
+    """Verdicts over samples and repeats, as ``pass`` or ``2 pass, 1 timeout``, and the message of a failure."""
     domains: tuple[DomainLine, ...]
 
 
@@ -45,12 +46,11 @@ def details(table: TaskTable, said: Said) -> Detail:
     """Details of the one configuration in the table, from what was said of its tasks."""
     return Detail(
         tasks=table.task_ids,
-        evaluated=tuple(int(n) for n in table.evaluated[0]),
-        passed=tuple(int(n) for n in table.passed[0]),
-        energy_j=tuple(finite(value) for value in table.energy_j[0]),
-        tokens=tuple(float(n) for n in table.tokens[0]),
-        status=tuple(said.get(task, ("", ""))[0] for task in table.task_ids),
-        message=tuple(said.get(task, ("", ""))[1] for task in table.task_ids),
+        evaluated=table.evaluated[0].tolist(),
+        passed=table.passed[0].tolist(),
+        energy_j=[finite(value) for value in table.energy_j[0].tolist()],
+        tokens=table.tokens[0].tolist(),
+        said=[said.get(task, ("", "")) for task in table.task_ids],
         domains=_domains(table, _members(table.task_ids)),
     )
 
@@ -84,8 +84,8 @@ def _domains(table: TaskTable, members: Mapping[str, NDArray[np.bool_]]) -> tupl
 def task_rows(detail: Detail) -> str:
     """Table rows of every task; plain string work, as a board has a million of them."""
     lines = []
-    columns = (detail.tasks, detail.status, detail.passed, detail.evaluated, detail.energy_j, detail.tokens)
-    for task, status, passed, evaluated, energy_j, tokens, message in zip(*columns, detail.message, strict=True):
+    columns = (detail.tasks, detail.passed, detail.evaluated, detail.energy_j, detail.tokens, detail.said)
+    for task, passed, evaluated, energy_j, tokens, (status, message) in zip(*columns, strict=True):
         kind = "pass" if evaluated and passed == evaluated else "bad" if status in ("timeout", "error") else "fail"
         lines.append(
             f'<tr><td class="left">{clean(task)}<td class="left {kind}">{clean(status) or "—"}<td>{number(energy_j)}'

@@ -16,7 +16,6 @@ from passkwh.analysis.frames import Frames, Run
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.tasks import TaskTable, task_table
 from passkwh.errors import UsageError
-from passkwh.harness.meter.trace import Trace
 from passkwh.harness.store import SAMPLES
 from passkwh.records import Manifest, Summary, content_hash
 from passkwh.reports.leaderboard import ranks
@@ -74,7 +73,7 @@ def inspect(paths: Sequence[Path], cache: Cache, workers: Workers) -> list[Pack]
 def configurations(
     packs: Sequence[Pack], cache: Cache, workers: Workers, publish: Callable[[Configuration], None]
 ) -> list[tuple[Row, bool]]:
-    """Every configuration of the valid packs, repeats pooled: its row, and whether it was looked up.
+    """Every configuration of the valid packs, repeats pooled: its row with its ranks, and whether it was looked up.
 
     ``publish`` is called with each configuration in whatever process worked it out.
     """
@@ -83,7 +82,8 @@ def configurations(
         if pack.run is not None:
             groups.setdefault(configuration_key(pack.run), []).append(pack)
     members = [sorted(group, key=lambda p: p.sha256) for group in groups.values()]
-    jobs = [(content_hash([p.sha256 for p in group])[:16], [(p.path, p.sha256) for p in group]) for group in members]
+    by_id = {content_hash([p.sha256 for p in group])[:16]: group for group in members}
+    jobs = [(key, [(p.path, p.sha256) for p in group]) for key, group in by_id.items()]
     # To show what is known takes less time than to start processes for it.
     known = [job for job in jobs if cache.has("rows", job[0])]
     fresh = [job for job in jobs if not cache.has("rows", job[0])]
@@ -92,7 +92,9 @@ def configurations(
     work_out = partial(_work_out, cache, publish)
     made = dict(one for job in known for one in work_out([job]))
     made.update(one for part in workers.map(work_out, parts) for one in part)
-    return [(Row.model_validate(made[key][0]), made[key][1]) for key, _ in jobs]
+    rows = [Row.model_validate(made[key][0]) for key in by_id]
+    ranked = ranks.with_ranks(rows, lambda key: _table(by_id[key], [_columns(cache, p) for p in by_id[key]]), cache)
+    return [(row, made[row.id][1]) for row in ranked]
 
 
 # ---------------------------------------------------------------- packs
@@ -119,10 +121,9 @@ def _inspect(cache: Cache, job: tuple[Path, str]) -> dict[str, Any]:
     }
     if submission is not None:
         manifest, samples = submission.manifest, submission.samples
-        trace = Trace.from_table(submission.trace, manifest.meter.channels)
         found["manifest"] = manifest.model_dump(mode="json")
         found["summary"] = submission.summary.model_dump(mode="json")
-        found["timeline"] = timeline(manifest, samples, trace).model_dump(mode="json")
+        found["timeline"] = timeline(manifest, samples, submission.trace).model_dump(mode="json")
         cache.put_table("columns", sha256, columns(manifest, samples))
     cache.put("packs", sha256, found)
     return found
@@ -206,10 +207,9 @@ def _group(cache: Cache, key: str, packs: Sequence[tuple[Path, str]]) -> _Group:
 
 
 def _compute(cache: Cache, groups: Sequence[_Group]) -> dict[str, dict[str, Any]]:
-    """Of each configuration what its row and page show; what ranking it among others needs is kept, too."""
+    """Of each configuration what its row and page show."""
     kept = [[_columns(cache, pack) for pack in group.packs] for group in groups]
-    frames = [Frames(group.runs, frame(tables)) for group, tables in zip(groups, kept, strict=True)]
-    tables = [task_table(compare(one)) for one in frames]
+    tables = [_table(group.packs, samples) for group, samples in zip(groups, kept, strict=True)]
     made = {}
     for group, samples, table, found in zip(groups, kept, tables, _intervals(tables), strict=True):
         detail = details(table, verdicts(samples))
@@ -219,9 +219,13 @@ def _compute(cache: Cache, groups: Sequence[_Group]) -> dict[str, dict[str, Any]
             "task_rows": task_rows(detail),
             "task_script": task_script(group.key, detail),
         }
-        cache.put("tables", group.key, ranks.kept(table))
         cache.put("rows", group.key, made[group.key])
     return made
+
+
+def _table(packs: Sequence[Pack], samples: Sequence[pa.Table]) -> TaskTable:
+    """The tasks of one configuration, repeats pooled."""
+    return task_table(compare(Frames(tuple(pack.run for pack in packs if pack.run is not None), frame(samples))))
 
 
 def _columns(cache: Cache, pack: Pack) -> pa.Table:
