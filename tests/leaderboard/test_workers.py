@@ -1,4 +1,4 @@
-"""Processes for many packs: results in order, one thread each, and a word where one of them is killed."""
+"""Processes for many packs: results in order, with settings of their own, and a word where one of them is killed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import os
 import pytest
 
 from passkwh.errors import UsageError
-from passkwh.reports.leaderboard.workers import FEW, ONE_THREAD, Workers
+from passkwh.reports.leaderboard.workers import ENVIRONMENT, FEW, Workers
 
 
-def where(number: int) -> tuple[int, int, str | None]:
-    return number, os.getpid(), os.environ.get(ONE_THREAD[0])
+def settings() -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in ENVIRONMENT}
+
+
+def where(number: int) -> tuple[int, int, dict[str, str | None]]:
+    return number, os.getpid(), settings()
 
 
 def die_at_seven(number: int) -> int:
@@ -22,14 +26,14 @@ def die_at_seven(number: int) -> int:
 
 def test_many_jobs_are_done_elsewhere_and_few_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    before = os.environ.get(ONE_THREAD[0])
+    before = settings()
     with Workers() as workers:
         assert [pid for _, pid, _ in workers.map(where, range(FEW))] == [os.getpid()] * FEW
         found = list(workers.map(where, range(20)))
     assert [number for number, _, _ in found] == [*range(20)]
     assert os.getpid() not in {pid for _, pid, _ in found}
-    assert {threads for _, _, threads in found} == {"1"}
-    assert os.environ.get(ONE_THREAD[0]) == before
+    assert all(told == ENVIRONMENT for _, _, told in found)
+    assert settings() == before
 
 
 def test_a_killed_process_ends_the_work_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:

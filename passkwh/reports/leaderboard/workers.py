@@ -15,8 +15,15 @@ from passkwh.errors import UsageError
 
 FEW = 4
 """So few jobs are done in this process: starting others takes longer."""
-ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""A process a CPU: threads of linear algebra in each would only wait for one another."""
+ENVIRONMENT = {
+    # A process a CPU: threads of linear algebra in each would only wait for one another.
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    # Every pack takes some megabytes: given back after each, they would come anew from the kernel, page by page.
+    "MALLOC_MMAP_THRESHOLD_": str(2**28),
+    "MALLOC_TRIM_THRESHOLD_": str(2**29),
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
+"""What libraries in our processes are told; they read it as they start."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,7 +35,7 @@ class Workers:
     def __init__(self) -> None:
         self.count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
-        self._environment = {name: os.environ.get(name) for name in ONE_THREAD}
+        self._environment = {name: os.environ.get(name) for name in ENVIRONMENT}
 
     def __enter__(self) -> Self:
         return self
@@ -50,8 +57,7 @@ class Workers:
         if self.count == 1 or (len(jobs) <= FEW and self._pool is None):
             return map(work, jobs)
         if self._pool is None:
-            # Processes read these as they start, and they start with the jobs.
-            os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+            os.environ.update(ENVIRONMENT)
             # Spawned and not forked: the libraries here run threads of their own, which a fork would cut in half.
             spawned = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.count, spawned, initializer=_without_collector)
