@@ -9,5 +9,7 @@ def number(value: float | None, digits: int = 3) -> str:
         return "—"
     if value != 0 and not 1e-6 <= abs(value) < 1e9:
         return f"{value:.{digits - 1}e}"
-    text = f"{float(f'{value:.{digits}g}'):.12f}".rstrip("0").rstrip(".")
+    text = f"{value:.{digits}g}"
+    if "e" in text:
+        text = f"{float(text):.12f}".rstrip("0").rstrip(".")
     return text if text not in ("-0", "") else "0"
