@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,12 @@ def test_samples_and_trace_survive_and_finish_once(tmp_path: Path) -> None:
         RunFolder.resume(folder.path)
     with pytest.raises(UsageError, match="finished run"):
         check_new(folder.path)
+    os.truncate(folder.path / "trace.parquet", 100)
+    with pytest.raises(UsageError, match=r"trace\.parquet cannot be read.*restore it"):
+        again.trace()
+    (folder.path / "trace.parquet").unlink()
+    with pytest.raises(UsageError, match=r"trace\.parquet cannot be read.*restore it"):
+        again.trace()
 
 
 @given(cut=st.integers(min_value=0, max_value=2000))

@@ -6,7 +6,8 @@ full runs load in seconds. Only complete runs are read: an unfinished one has no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -124,16 +125,22 @@ def _read_samples(runs: Sequence[Run]) -> pd.DataFrame:
             "counted": [[c.name for c in run.manifest.meter.channels if c.counted] for run in runs],
         }
     )
-    connection = duckdb.connect()
-    try:
+    with reading("samples") as connection:
         connection.register("channels", channels)
         frame: pd.DataFrame = connection.execute(_QUERY, {"files": files}).df()
-    except duckdb.Error as error:
-        raise UsageError(f"samples cannot be read: {_first_line(error)}") from error
-    finally:
-        connection.close()
-    _check_keys(frame, runs)
+    _check_samples(frame, runs)
     return frame
+
+
+@contextmanager
+def reading(what: object) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to read files of run folders with. Raises UsageError for a file that cannot be read."""
+    with duckdb.connect() as connection:
+        try:
+            yield connection
+        except duckdb.Error as error:
+            text = str(error).strip().splitlines()[0]
+            raise UsageError(f"{what} cannot be read: {text}; restore the file or leave the run out") from error
 
 
 def _energies(stage: str) -> str:
@@ -170,7 +177,11 @@ FROM measured ORDER BY run, "order"
 """
 
 
-def _check_keys(frame: pd.DataFrame, runs: Sequence[Run]) -> None:
+def _check_samples(frame: pd.DataFrame, runs: Sequence[Run]) -> None:
+    nameless = frame[frame["key"].isna() | frame["task_id"].isna()]
+    if len(nameless):
+        file = runs[int(nameless["run"].iloc[0])].path / SAMPLES
+        raise UsageError(f"{file} holds a line without key or task_id: restore the file or leave the run out")
     twice = frame[frame.duplicated(["run", "key"])]
     if len(twice):
         run = runs[int(twice["run"].iloc[0])]
@@ -178,8 +189,13 @@ def _check_keys(frame: pd.DataFrame, runs: Sequence[Run]) -> None:
             f"{run.path / SAMPLES} holds sample {twice['key'].iloc[0]} more than once, so the run is not finished "
             "properly: continue it with --resume, or leave it out"
         )
-    for position in set(range(len(runs))) - set(frame["run"].unique()):
-        raise UsageError(f"{runs[position].path / SAMPLES} holds no sample: leave the run out")
+    found = frame["run"].value_counts()
+    for position, run in enumerate(runs):
+        if (count := int(found.get(position, 0))) != run.summary.samples:
+            raise UsageError(
+                f"{run.path / SAMPLES} holds {count} samples and its summary is of {run.summary.samples}: restore the "
+                "file or leave the run out"
+            )
 
 
 def _run_row(run: Run) -> dict[str, Any]:
@@ -221,7 +237,3 @@ def _run_row(run: Run) -> dict[str, Any]:
         "layers_skipped": summary.layers_skipped,
         "provenance": summary.provenance,
     }
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
-import duckdb
 import pandas as pd
 from pydantic import Field
 
-from passkwh.analysis.frames import Run
+from passkwh.analysis.frames import Run, reading
 from passkwh.harness.store import SAMPLES, TRACE
 from passkwh.records import Record
 from passkwh.units import NS_PER_S, ns_to_s
@@ -91,8 +90,9 @@ def _windows(run: Run) -> list[_Window]:
             FROM read_json($file, format = 'newline_delimited', columns = {columns!r})
         ) WHERE w IS NOT NULL
     """
-    with duckdb.connect() as connection:
-        rows = connection.execute(query, {"file": str(run.path / SAMPLES)}).fetchall()
+    file = run.path / SAMPLES
+    with reading(file) as connection:
+        rows = connection.execute(query, {"file": str(file)}).fetchall()
     return [_Window(*row) for row in (*own, *rows)]
 
 
@@ -123,10 +123,11 @@ def _powers(run: Run, session: int, start_ns: int, end_ns: int, step_ns: int, of
     channels = [channel for channel in run.manifest.meter.channels if channel.counted]
     wanted = pd.DataFrame({"channel": [c.name for c in channels], "quantity": [c.quantity for c in channels]})
     counters = {c.name for c in channels if c.quantity == "energy_j"}
+    file = run.path / TRACE
     asked: dict[str, Any] = {
-        "file": str(run.path / TRACE), "session": session, "start": start_ns, "end": end_ns, "step": step_ns,
+        "file": str(file), "session": session, "start": start_ns, "end": end_ns, "step": step_ns,
     }  # fmt: skip
-    with duckdb.connect() as connection:
+    with reading(file) as connection:
         connection.register("wanted", wanted)
         rows = connection.execute(_READINGS, asked).fetchall()
     points = []

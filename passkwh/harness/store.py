@@ -169,9 +169,16 @@ class RunFolder:
         return TraceWriter(self.path / f"trace-{session:03d}.arrows", schema)
 
     def trace(self) -> pa.Table:
-        """The whole trace so far, all sessions; an empty table without columns when there is none."""
+        """The whole trace so far, all sessions; an empty table without columns when there is none.
+
+        Raises:
+            UsageError: if the trace of a complete run is missing or damaged.
+        """
         if self.complete:
-            return pq.read_table(self.path / TRACE)
+            try:
+                return pq.read_table(self.path / TRACE)
+            except (OSError, pa.ArrowException) as error:
+                raise UsageError(_unreadable(self.path / TRACE, error)) from error
         streams = (_read_stream(path) for path in sorted(self.path.glob("trace-*.arrows")))
         tables = [table for table in streams if table is not None]
         return pa.concat_tables(tables) if tables else pa.table({})
@@ -261,11 +268,16 @@ def _read(path: Path, kind: type[RecordT]) -> RecordT:
     try:
         content: Any = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise UsageError(_unreadable(path, error)) from error
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         raise UsageError(f"{path} is not a {kind.__name__.lower()} of this version: {_first(error)}") from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    return f"{path} cannot be read ({why}): restore it or leave the run out"
 
 
 def _first(error: ValidationError) -> str:

@@ -60,6 +60,15 @@ def test_unusable_runs_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
     (run / "samples.jsonl").write_text(lines + lines.splitlines()[0] + "\n")
     with pytest.raises(UsageError, match="more than once"):
         load([run])
+    (run / "samples.jsonl").write_text("".join(lines.splitlines(keepends=True)[1:]))
+    with pytest.raises(UsageError, match="holds 3 samples and its summary is of 4"):
+        load([run])
+    (run / "samples.jsonl").write_text(lines + '{"key": "x"}\n')
+    with pytest.raises(UsageError, match="without key or task_id"):
+        load([run])
+    (run / "samples.jsonl").write_text("")
+    with pytest.raises(UsageError, match="holds 0 samples"):
+        load([run])
     (run / "samples.jsonl").write_text("{broken\n")
     with pytest.raises(UsageError, match="cannot be read"):
         load([run])

@@ -20,6 +20,7 @@ from passkwh.analysis.power import power_timeline
 from passkwh.analysis.requirements import requirements
 from passkwh.analysis.tables import make_table, plain_text, to_csv, to_latex
 from passkwh.analysis.tasks import task_table
+from passkwh.errors import UsageError
 
 TASKS = tuple(f"BigCodeBench/{i}" for i in range(40))
 
@@ -58,6 +59,15 @@ def test_no_trace_says_so(make_run: MakeRun) -> None:
     assert found.points == ()
     assert "no trace.parquet" in (found.reason or "")
     assert found.stages, "what the run did is known without its trace"
+
+
+@pytest.mark.parametrize("name", ["samples.jsonl", "trace.parquet"])
+def test_a_damaged_file_is_named_with_what_to_do(make_run: MakeRun, name: str) -> None:
+    run = load([make_run("r", tasks=TASKS)]).runs[0]
+    file = run.path / name
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UsageError, match=f"{name} cannot be read.*restore"):
+        power_timeline(run)
 
 
 @pytest.fixture
