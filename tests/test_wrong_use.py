@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from passkwh.cli import main as program
+from tests.analysis.conftest import write_run
 from tests.conftest import last_json
 
 
@@ -115,6 +116,19 @@ def test_a_report_of_nothing(
 ) -> None:
     assert_one_line(*bench(monkeypatch, capsys, "report", tmp_path), "no complete run")
     assert_one_line(*bench(monkeypatch, capsys, "report", tmp_path / "nowhere"), "not a run folder")
+
+
+def test_what_cannot_be_written_or_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run")
+    (tmp_path / "file").write_text("x")
+    inside = tmp_path / "file" / "report.html"
+    assert_one_line(*bench(monkeypatch, capsys, "report", run, "--out", inside), str(inside), "cannot be written")
+    assert_one_line(*bench(monkeypatch, capsys, "leaderboard", "validate", tmp_path / "no"), "there is no", "packs")
+    assert_one_line(*bench(monkeypatch, capsys, "analyze", run, "--budget-kwh", -1), "--budget-kwh -1", "above 0")
+    assert_one_line(*bench(monkeypatch, capsys, "analyze", run, "--floor", 2), "--floor 2", "from 0 to 1")
+    assert_one_line(*bench(monkeypatch, capsys, "compare", run, run, "--level", 2), "--level 2", "0.95")
 
 
 def test_an_unknown_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from passkwh.analysis.frames import Run, expand, open_run
-from passkwh.analysis.pooling import CHECKED
+from passkwh.analysis.pooling import CHECKED, checked
 from passkwh.errors import UsageError
-from passkwh.harness.sweep.folder import StudyFolder, is_study
+from passkwh.harness.sweep.folder import STUDY, StudyFolder, is_study
 from passkwh.harness.sweep.status import study_status
 from passkwh.records import content_hash
 
@@ -30,25 +30,30 @@ def parts(paths: Sequence[Path]) -> tuple[list[Part], list[str]]:
     Only studies are taken apart: runs that someone names one by one are meant to be compared, and where they cannot be,
     that is an error for whoever compares them. Raises UsageError for what is no run, or damaged.
     """
-    if not any(is_study(path) for path in paths):
-        return [Part("", tuple(paths))], []
     found, notes = complete_runs(paths)
+    if not any(is_study(path) for path in paths):
+        return [Part("", tuple(found))], notes
     groups: dict[str, list[Run]] = {}
     for run in map(open_run, found):
-        groups.setdefault(content_hash([value(run) for _, value in CHECKED]), []).append(run)
+        groups.setdefault(content_hash(checked(run)), []).append(run)
     return [Part(title, tuple(run.path for run in runs)) for title, runs in _titled(list(groups.values()))], notes
 
 
 def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Run folders as given, and for a study its complete ones, each as it was when it ended; notes on the others.
 
-    Raises UsageError where a study has none.
+    Raises UsageError where studies are all that is given, and have none, or a folder holds studies and no runs.
     """
     found: list[Path] = []
     notes: list[str] = []
     for path in paths:
         if not is_study(path):
-            found += expand([path])
+            runs = expand([path])
+            if studies := sorted(file.parent for file in path.glob(f"*/{STUDY}")):
+                if runs == [path]:
+                    raise UsageError(f"{path} holds no runs but studies: name one, as {studies[0]}")
+                notes.append(f"the studies in {path} ({', '.join(s.name for s in studies)}) are not in this: name them")
+            found += runs
             continue
         status = study_status(StudyFolder.open(path), thorough=True)
         found += sorted(path / run.run_id for run in status.runs if run.state == "complete")
@@ -57,8 +62,8 @@ def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
             counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items()))
             rest = f"not every run of {path} is complete ({counts}): the others are not in this"
             notes.append(f"{rest}; see bench sweep status {path}")
-    if not found:
-        raise UsageError(f"there is nothing to compare yet: {'; '.join(notes)}")
+    if paths and not found:
+        raise UsageError(f"there is no complete run yet: {'; '.join(notes)}")
     return found, notes
 
 
@@ -86,5 +91,6 @@ def _shown(name: str, values: list[Any]) -> list[str]:
     if name == "benchmark.options":
         keys = sorted({key for value in values for key in value})
         telling = [key for key in keys if len({value.get(key) for value in values}) > 1]
-        return [", ".join(f"{key} {value[key]}" for key in telling if key in value) for value in values]
+        texts = [", ".join(f"{key} {value[key]}" for key in telling if key in value) for value in values]
+        return [text or "no options" for text in texts]
     return [f"{name.rsplit('.', 1)[-1]} {value}" for value in values]

@@ -135,6 +135,10 @@ def settings_of(
         raise UsageError(f"--level {level}: give a number between 0.5 and 1, for example 0.95")
     if not 0 < margin < 1:
         raise UsageError(f"--margin {margin}: give a difference of pass@1 between 0 and 1, for example 0.02")
+    if budget_kwh is not None and not budget_kwh > 0:
+        raise UsageError(f"--budget-kwh {budget_kwh:g}: give kilowatt-hours above 0")
+    if floor is not None and not 0 <= floor <= 1:
+        raise UsageError(f"--floor {floor:g}: give a pass@1 from 0 to 1")
     return Settings(
         energy="net" if energy == "net" else "gross", resamples=resamples, seed=seed, level=level, margin=margin,
         budget_kwh=budget_kwh, accuracy_floor=floor,

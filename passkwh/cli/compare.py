@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from passkwh.cli.output import note, print_json
-from passkwh.errors import UsageError
 
 
 def compare(
@@ -24,19 +23,15 @@ def compare(
 ) -> None:
     """Does A use less energy than B, and what did accuracy pay?"""
     from passkwh.analysis.duel import duel, sentences
-    from passkwh.analysis.frames import expand, load
+    from passkwh.analysis.frames import load
+    from passkwh.analysis.parts import complete_runs
+    from passkwh.cli.analyze import settings_of
 
-    if energy not in ("gross", "net"):
-        raise UsageError(f"--energy {energy}: write gross or net")
-    if not 0 < margin < 1:
-        raise UsageError(f"--margin {margin}: give a difference of pass@1 between 0 and 1, for example 0.02")
-    if not 0.5 < level < 1:
-        raise UsageError(f"--level {level}: give a number between 0.5 and 1, for example 0.95")
-    first = expand([a])
-    result = duel(
-        load([*first, *expand([b])]), len(first), "net" if energy == "net" else "gross", margin, resamples, seed, level,
-        strict,
-    )  # fmt: skip
+    settings = settings_of(energy, resamples, seed, level, margin)
+    (first, of_a), (second, of_b) = complete_runs([a]), complete_runs([b])
+    for text in (*of_a, *of_b):
+        note(f"note: {text}")
+    result = duel(load([*first, *second]), len(first), settings.energy, margin, resamples, seed, level, strict)
     for text in result.notes:
         note(f"note: {text}")
     if as_json:

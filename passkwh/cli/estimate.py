@@ -59,8 +59,12 @@ def estimate(
     if fit:
         from passkwh.analysis.estimate.fit import fit as fit_runs
         from passkwh.analysis.frames import load
+        from passkwh.analysis.parts import complete_runs
 
-        fitted = fit_runs(load(fit), device)
+        paths, left_out = complete_runs(fit)
+        for text in left_out:
+            note(f"note: {text}")
+        fitted = fit_runs(load(paths), device)
     result = compute(architecture, device, workload, fitted.reached() if fitted else None)
     for text in (*(fitted.notes if fitted else ()), *result.notes):
         note(f"note: {text}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from passkwh.cli.output import note, number, print_json, print_table, table
+from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
     from passkwh.analysis.exits import ExitStudy, Leaving
@@ -24,13 +25,20 @@ def exits(
     """Exit layers, energy and quality of runs that leave early, against all layers and against the oracle."""
     from passkwh.analysis.exits import study
     from passkwh.analysis.frames import load
+    from passkwh.analysis.parts import complete_runs
 
-    found = study(load(runs), metric or ())
+    paths, left_out = complete_runs(runs)
+    for text in left_out:
+        note(f"note: {text}")
+    found = study(load(paths), metric or ())
     written = []
     if out is not None:
         from passkwh.reports.exits import write
 
-        written = write(found, out)
+        try:
+            written = write(found, out)
+        except OSError as error:
+            raise UsageError(f"--out {out}: cannot be written ({error.strerror}); choose another folder") from error
     for text in found.notes:
         note(f"note: {text}")
     if as_json:

@@ -148,6 +148,8 @@ def find_packs(paths: list[Path]) -> list[Path]:
 
     found: list[Path] = []
     for path in paths:
+        if not path.exists():
+            raise UsageError(f"there is no {path}: give packs (*{SUFFIX}), or folders that hold packs")
         inside = _packs_in(path)
         if not inside:
             raise UsageError(

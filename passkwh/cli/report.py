@@ -58,8 +58,12 @@ def _page(runs: list[Path], out: Path, as_json: bool) -> None:
     for text in notes:
         note(f"note: {text}")
     groups = {part.title: load_runs(part.paths) for part in found}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, render(groups))
+    page = render(groups)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(out, page)
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be written ({error.strerror}); choose another file") from error
     if as_json:
         print_json({"report": str(out), "runs": [str(view.path) for views in groups.values() for view in views]})
     else:

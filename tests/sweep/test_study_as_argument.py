@@ -97,10 +97,43 @@ def test_a_run_that_is_not_as_it_was_is_in_no_number(study: Path, harm: str) -> 
     assert (quick, thorough) == (0 if harm == "a digit" else 1, 1)
 
 
+@pytest.mark.parametrize("command", [("exits",), ("compare", "none-big")])
+def test_whatever_takes_runs_leaves_out_what_is_not_as_it_was(
+    study: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / "awq-big" / "samples.jsonl").unlink()
+    others = [study / name for name in command[1:]]
+    monkeypatch.setattr(sys, "argv", ["bench", command[0], str(study), *map(str, others)])
+    with pytest.raises(SystemExit):  # these runs leave nowhere, and are of two benchmarks
+        program.main()
+    said = capsys.readouterr().err
+    assert "note: awq-big is left out: " in said
+    assert "is missing: the run folder" not in said
+
+
+def test_a_part_without_the_option_that_tells_others_apart_has_a_name(study: Path) -> None:
+    manifest = study / "none-big" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["benchmark"]["options"] = {"subset": "hard"}
+    manifest.write_text(json.dumps(content))
+    StudyFolder(study).append("complete", "none-big", **finished(manifest.parent))
+    found, _ = parts([study])
+    assert sorted(part.title for part in found)[:2] == ["bench · no options", "bench · subset hard"]
+
+
+def test_a_folder_of_studies_is_not_taken_for_its_runs(study: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"holds no runs but studies: name one, as {study}"):
+        parts([tmp_path])
+    alone = write_run(tmp_path / "alone")
+    (part,), notes = parts([tmp_path])
+    assert part.paths == (alone,)
+    assert notes == [f"the studies in {tmp_path} (s) are not in this: name them"]
+
+
 def test_a_study_without_a_complete_run_says_so(study: Path) -> None:
     for path in study.glob("*-*/summary.json"):
         path.unlink()
-    with pytest.raises(UsageError, match=r"nothing to compare yet.*4 damaged, 1 failed"):
+    with pytest.raises(UsageError, match=r"no complete run yet.*4 damaged, 1 failed"):
         parts([study])
 
 
