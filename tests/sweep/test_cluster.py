@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import psutil
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from passkwh.errors import UsageError
 from passkwh.harness.store import RunFolder
@@ -64,6 +67,39 @@ def test_storage_that_is_none_is_named(tmp_path: Path) -> None:
         collect.announce(study_file, str(tmp_path / "file" / "studies" / "tiny"))
     collect.announce(study_file, str(tmp_path / "storage" / "tiny"))
     assert (tmp_path / "storage" / "tiny" / "study.toml").read_text() == "name = 'tiny'"
+
+
+class Buckets(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Buckets as S3 has them for fsspec: making a folder in one makes the bucket, putting a file into none fails."""
+
+    protocol = "buckets"
+    place: Path
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return path.removeprefix("buckets://")
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        (self.place / path).mkdir(parents=True, exist_ok=exist_ok)
+
+    def put_file(self, path1: str, path2: str, **_: object) -> None:
+        if not (self.place / path2.split("/")[0]).is_dir():
+            raise FileNotFoundError("The specified bucket does not exist")
+        (self.place / path2).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path1, self.place / path2)
+
+
+def test_a_bucket_is_never_made(tmp_path: Path) -> None:
+    fsspec.register_implementation("buckets", Buckets, clobber=True)
+    Buckets.place = tmp_path
+    (tmp_path / "mine").mkdir()
+    study_file = tmp_path / "study.toml"
+    study_file.write_text("name = 'tiny'")
+    collect.announce(study_file, "buckets://mine/studies/tiny")
+    assert (tmp_path / "mine" / "studies" / "tiny" / "study.toml").is_file()
+    with pytest.raises(UsageError, match=r"buckets://mien/studies/tiny cannot be written.*bucket does not exist"):
+        collect.announce(study_file, "buckets://mien/studies/tiny")
+    assert not (tmp_path / "mien").exists()
 
 
 def test_a_run_takes_the_meter_of_its_node_unless_only_its_gpus_are_metered() -> None:

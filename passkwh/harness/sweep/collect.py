@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from passkwh.errors import MissingExtra, UsageError
@@ -38,23 +39,25 @@ def announce(study_file: Path, url: str) -> None:
     """Copy the study's file to ``url``, before anything starts: what cannot be written there is named now, not after
     the first run. Raises UsageError.
     """
-    files, root = _open(url)
-    try:
-        files.makedirs(root, exist_ok=True)
-        files.put_file(str(study_file), f"{root}/{study_file.name}")
-    except Exception as error:
-        raise UsageError(f"--storage: {url} cannot be written ({type(error).__name__}: {error})") from error
+    _put([study_file], url)
 
 
 def upload(path: Path, url: str) -> None:
     """Copy a complete run folder to ``url``; raises UsageError when it cannot be written."""
+    _put([path / name for name in sorted(FILES, key=lambda name: name == LAST)], url)
+
+
+def _put(copied: Sequence[Path], url: str) -> None:
     files, root = _open(url)
     try:
-        files.makedirs(root, exist_ok=True)
-        for name in sorted(FILES, key=lambda name: name == LAST):
-            files.put_file(str(path / name), f"{root}/{name}")
+        # A path without a root is in a bucket, which needs no folders; making them would make the bucket, too.
+        if root.startswith("/"):
+            files.makedirs(root, exist_ok=True)
+        for path in copied:
+            files.put_file(str(path), f"{root}/{path.name}")
     except Exception as error:  # of whatever library serves this kind of storage
-        raise UsageError(f"{url} cannot be written ({type(error).__name__}: {error})") from error
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"--storage: {url} cannot be written ({why}): correct it, or make what is missing") from error
 
 
 def stored(url: str) -> bool:
