@@ -66,8 +66,11 @@ def main() -> None:
                 texts += tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
             return texts
 
+        decoding = runner._decoding(planned)
+
         def metered(session: runner.RunSession) -> list[str]:
-            return [s.text for number, batch in enumerate(batches) for s in runner._generate(session, number, batch)]
+            made = (runner._generate(session, number, batch, decoding) for number, batch in enumerate(batches))
+            return [sample.text for samples in made for sample in samples]
 
         writer = folder.trace_writer(0, TRACE_SCHEMA)
         times: dict[str, list[float]] = {"bare": [], "metered": []}

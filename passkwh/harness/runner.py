@@ -176,12 +176,13 @@ def _work(session: RunSession) -> None:
     # A batch is made whole or not at all: a half-written one would come back with other padding.
     pending = [number for number, batch in enumerate(batches) if any(item.key not in done for item in batch)]
 
+    decoding = _decoding(plan)
     _idle(session, "idle_before")
     if pending:
-        _warm_up(session, batches[pending[0]])
+        _warm_up(session, batches[pending[0]], decoding)
     for count, number in enumerate(pending):
         session.tell("generating", len(items) - sum(len(batches[n]) for n in pending[count:]), len(items))
-        for sample in _generate(session, number, batches[number]):
+        for sample in _generate(session, number, batches[number], decoding):
             done[sample.key] = sample
     _score(session, [done[item.key] for item in items], {item.key: item for item in items})
     _idle(session, "idle_after")
@@ -211,14 +212,14 @@ def _idle(session: RunSession, kind: str) -> None:
     session.note(window)
 
 
-def _warm_up(session: RunSession, batch: Sequence[Item]) -> None:
+def _warm_up(session: RunSession, batch: Sequence[Item], decoding: Decoding) -> None:
     """Short batches until their latency settles; recorded as windows, never counted."""
-    decoding = replace(_decoding(session.plan), max_new_tokens=WARMUP_TOKENS)
+    short = replace(decoding, max_new_tokens=WARMUP_TOKENS)
     latencies_s: list[float] = []
     while len(latencies_s) < WARMUP_BATCHES:
         session.tell("warming up", len(latencies_s), WARMUP_BATCHES)
         start_ns = time.monotonic_ns()
-        _answer(session, batch, decoding)
+        _answer(session, batch, short)
         window = session.window("warmup", start_ns)
         session.recorder.flush()
         session.note(window)
@@ -244,8 +245,7 @@ def _answer(session: RunSession, batch: Sequence[Item], decoding: Decoding) -> l
     return session.adapter.generate(prompts, decoding, [item.seed for item in batch])
 
 
-def _generate(session: RunSession, number: int, batch: Sequence[Item]) -> list[Sample]:
-    decoding = _decoding(session.plan)  # goes through all tasks, so not inside the window
+def _generate(session: RunSession, number: int, batch: Sequence[Item], decoding: Decoding) -> list[Sample]:
     start_ns = time.monotonic_ns()
     completions = _answer(session, batch, decoding)
     window = session.window("generate", start_ns).model_copy(update={"batch_id": number})
