@@ -116,21 +116,34 @@ def test_a_study_is_given_up_when_all_fails_alike(tmp_path: Path, tiny_llama: Pa
 def test_a_run_that_hangs_is_tried_again_and_the_others_go_on(
     tmp_path: Path, tiny_llama: Path, study_file: StudyFile
 ) -> None:
-    stuck, lost = tmp_path / "stuck", tmp_path / "lost"
+    stuck, other = tmp_path / "stuck", tmp_path / "other"
     shutil.copytree(tiny_llama, stuck)
-    shutil.copytree(tiny_llama, lost)
-    path = study_file(f'[[runs]]\nmodel = ["{stuck}", "{lost}"]', "retries = 1\nhang_s = 6.0")
+    shutil.copytree(tiny_llama, other)
+    path = study_file(f'[[runs]]\nmodel = ["{stuck}", "{other}"]', "retries = 1\nhang_s = 1.0\nstop_after = 9")
     study = read(str(path))
     folder = begin(study, checks(study), tmp_path / "runs")
-    (stuck / "config.json").unlink()
-    os.mkfifo(stuck / "config.json")  # reading it never ends
-    shutil.rmtree(lost)
-    why, _ = go(folder, study)
+    for model in (stuck, other):
+        (model / "config.json").unlink()
+        os.mkfifo(model / "config.json")  # reading it never ends, however quick the machine
+    why, said = go(folder, study)
     folder.unlock()
     assert why is None
-    assert by_model(folder) == {"stuck": ("failed", "hang"), "lost": ("failed", "usage")}
-    failures = {Path(run.model).name: run.failures for run in study_status(folder).runs}
-    assert failures == {"stuck": 2, "lost": 1}  # a mistake does not go away by trying again
+    assert by_model(folder) == {"stuck": ("failed", "hang"), "other": ("failed", "hang")}
+    started = [line.partition(":")[0] for line in said if line.endswith(": started")]
+    assert len(started) == 4
+    assert len(set(started[:2])) == len(set(started[2:])) == 2  # again only after all others had their turn
+
+
+def test_a_mistake_is_not_tried_again(tmp_path: Path, tiny_llama: Path, study_file: StudyFile) -> None:
+    lost = tmp_path / "lost"
+    shutil.copytree(tiny_llama, lost)
+    study = read(str(study_file("[matrix]\nbatch_size = [1]", "retries = 3", lost)))
+    folder = begin(study, checks(study), tmp_path / "runs")
+    shutil.rmtree(lost)
+    go(folder, study)
+    folder.unlock()
+    (run,) = study_status(folder).runs
+    assert (run.state, run.kind, run.failures) == ("failed", "usage", 1)
 
 
 def test_a_study_cannot_become_another(tmp_path: Path, study_file: StudyFile) -> None:
@@ -162,6 +175,23 @@ def test_a_folder_of_other_runs_is_no_study(tmp_path: Path, study_file: StudyFil
     study = read(str(study_file("[matrix]\nbatch_size = [1]")))
     with pytest.raises(UsageError, match="holds runs that are no study"):
         begin(study, checks(study), tmp_path / "runs")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, study_file: StudyFile) -> None:
+    study = read(str(study_file("[matrix]\nbatch_size = [1]")))
+    found = checks(study)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"file/tiny cannot be written .*--out"):
+        begin(study, found, tmp_path / "file")
+    (tmp_path / "runs" / "tiny" / "lock").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"runs/tiny cannot be written .*--out"):
+        begin(study, found, tmp_path / "runs")
+    (tmp_path / "runs" / "tiny" / "lock").rmdir()
+    (tmp_path / "runs" / "tiny" / "events.jsonl").mkdir()
+    folder = begin(study, found, tmp_path / "runs")
+    with pytest.raises(UsageError, match=r"events\.jsonl cannot be written"):
+        go(folder, study)
+    folder.unlock()
 
 
 @pytest.mark.slow

@@ -25,8 +25,6 @@ from passkwh.records import Spec
 
 FINAL: frozenset[FailureKind] = frozenset({"usage", "disk full", "damaged"})
 """Failures that come again as long as nobody changes anything: not tried again before the next `bench sweep`."""
-LIVE_S = 1.0
-"""Between two updates of what is shown as running."""
 
 Tell = Callable[[str], None]
 
@@ -60,19 +58,19 @@ def begin(study: Study, checks: Sequence[Check], out: Path) -> StudyFolder:
         raise UsageError(f"{path} is a file, not a folder; choose another --out")
     if path.is_dir() and not is_study(path) and any(path.glob("*/manifest.json")):
         raise UsageError(f"{path} holds runs that are no study; choose another --out or another name in {study.file}")
+    folder = StudyFolder(path)
     try:
         (path / LOGS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make {path / LOGS}: {error.strerror}; choose another --out") from error
-    folder = StudyFolder(path)
-    folder.lock()
-    try:
+        folder.lock()
         new = record(study, checks)
         if is_study(path):
             _same(study, folder.record(), new, path)
         else:
             folder.write(study, new)
         folder.reserve()
+    except OSError as error:
+        folder.unlock()
+        raise UsageError(f"{path} cannot be written ({error.strerror}); choose another --out") from error
     except BaseException:
         folder.unlock()
         raise
@@ -218,7 +216,6 @@ def _attempt(folder: StudyFolder, planned: Planned, hang_s: float, ledger: Ledge
     run_id = planned.run_id
     attempt = Attempt(planned.spec, run_id, folder.path, folder.path / LOGS / f"{run_id}.log", hang_s)
     since_ns = time.monotonic_ns()
-    shown: tuple[float, object] = (0.0, None)
     try:
         ledger.started(run_id, attempt.pid)
     except BaseException:
@@ -226,10 +223,7 @@ def _attempt(folder: StudyFolder, planned: Planned, hang_s: float, ledger: Ledge
         raise
 
     def tell(message: Message) -> None:
-        nonlocal shown
-        if time.monotonic() - shown[0] >= LIVE_S or message["stage"] != shown[1]:
-            shown = (time.monotonic(), message["stage"])
-            folder.show_live([{"run": run_id, "since_ns": since_ns, **message}])
+        folder.show_live([{"run": run_id, "since_ns": since_ns, **message}])
 
     tell({"stage": "starting"})
     outcome = attempt.watch(tell, signals)

@@ -109,10 +109,10 @@ class StudyFolder:
         try:
             return StudyRecord.model_validate_json((self.path / STUDY).read_bytes())
         except (OSError, ValidationError) as error:
-            text = str(error).splitlines()[0]
+            text = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
             raise UsageError(
                 f"{self.path / STUDY} cannot be read: {text}; begin the study anew in another --out"
-            ) from (error)
+            ) from error
 
     def write(self, study: Study, record: StudyRecord) -> None:
         """Write the plan of a new study; ``study.json`` last, since it makes the folder a study."""
@@ -135,11 +135,11 @@ class StudyFolder:
             holder = os.read(fd, 200).decode(errors="replace").strip() or "unknown"
             os.close(fd)
             raise UsageError(f"{self.path} is being carried out by another `bench sweep` ({holder})") from error
+        self._lock_fd = fd
         (self.path / LIVE).unlink(missing_ok=True)  # what the driver before had running
         os.ftruncate(fd, 0)
         with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, only nameless
             os.write(fd, f"process {os.getpid()} on {platform.node()}".encode())
-        self._lock_fd = fd
 
     def unlock(self) -> None:
         """Release the lock."""
@@ -167,7 +167,7 @@ class StudyFolder:
         """Write a line to the ledger and see it on disk; on a full disk by giving up the reserve.
 
         Raises:
-            UsageError: if there is no room even so.
+            UsageError: if it cannot be written, or there is no room even so.
         """
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         values = {"event": event, "run": run, "at": moment, "host": platform.node(), **values}
@@ -177,7 +177,8 @@ class StudyFolder:
             self._append(line)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+                why = f"{self.path / EVENTS} cannot be written ({error.strerror})"
+                raise UsageError(f"{why}: make it writable, or choose another --out") from error
             self._append_from_reserve(line, error)
         return written
 
