@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from passkwh.adapters.base import Completion, Decoding, Request
 from passkwh.adapters.checkpoint import Checkpoint
-from passkwh.adapters.openai_client import Answer, Client
+from passkwh.adapters.openai_client import Answer, Client, Refused
 from passkwh.errors import UsageError
 from passkwh.records import ModelInfo
 
@@ -77,21 +77,15 @@ def resolve(name: str, quant: str = "none") -> Checkpoint:
     endpoint = parse(name)
     if quant != "none":
         raise UsageError(f"--quant {quant} cannot be applied to {name}: start the server with a quantized model")
-    model = endpoint.model
     with _client(endpoint) as client:
         there = client.models()
-        # Some servers load what they are asked for, listed or not.
-        known = not model or not there or model in there or _answers(client, endpoint)
+    model = endpoint.model
     if not model:
         if len(there) != 1:
             have = ", ".join(there[:10]) or "no models"
             raise UsageError(f"{endpoint.url} lists {have}: say which, {endpoint.adapter}:{endpoint.url}#MODEL")
         model = there[0]
-    elif not known:
-        close = difflib.get_close_matches(model, there, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise UsageError(f"{endpoint.url} has no model {model!r}: {hint}it lists {', '.join(there[:10])}")
-    return Checkpoint(
+    checkpoint = Checkpoint(
         name=f"{endpoint.adapter}:{endpoint.url}#{model}",
         source="endpoint",
         location=f"{endpoint.url}#{model}",
@@ -99,19 +93,16 @@ def resolve(name: str, quant: str = "none") -> Checkpoint:
         revision="unknown",
         chat=endpoint.adapter == CHAT,
     )
-
-
-def _answers(client: Client, endpoint: Endpoint) -> bool:
-    """Whether the server gives a token in the name of a model that it does not list."""
-    body: dict[str, Any] = {"model": endpoint.model, "max_tokens": 1, "temperature": 0}
-    try:
-        if endpoint.adapter == CHAT:
-            client.complete("/chat/completions", {**body, "messages": [{"role": "user", "content": "x"}]})
-        else:
-            client.complete("/completions", {**body, "prompt": "x = 1"})
-    except UsageError:
-        return False
-    return True
+    if there and model not in there:  # some servers load what they are asked for, listed or not
+        try:
+            OpenAiAdapter(checkpoint).close()
+        except Refused as error:
+            close = difflib.get_close_matches(model, there, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise UsageError(
+                f"{endpoint.url} has no model {model!r}: {hint}it lists {', '.join(there[:10])}"
+            ) from error
+    return checkpoint
 
 
 def place(url: str) -> Literal["machine", "elsewhere"]:

@@ -24,6 +24,10 @@ LONGEST_WAIT_S = 30.0
 BUSY = (429, 503)
 
 
+class Refused(UsageError):
+    """The server is there and takes the key, and will not do what it was asked, as for a model that it has not."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A completion as the server gave it."""
@@ -170,8 +174,8 @@ class Client:
                 f"{self._url} is busy and stays so ({code}: {said}): lower --batch-size or give it more room"
             )
         if code == 404:
-            raise UsageError(f"{answer.url} is not there ({said}): give the base URL, as a rule http://HOST:PORT/v1")
-        raise UsageError(f"{self._url} refused a request ({code}: {said}): start it so that it takes this, or ask less")
+            raise Refused(f"{answer.url} is not there ({said}): give the base URL, as a rule http://HOST:PORT/v1")
+        raise Refused(f"{self._url} refused a request ({code}: {said}): start it so that it takes this, or ask less")
 
     def _answer(self, text: str, reason: str | None, usage: Any, first_ns: int | None) -> Answer:
         try:

@@ -258,6 +258,17 @@ def test_another_model_and_none_chosen() -> None:
             adapters.resolve(f"openai:{url}#alpha", "gptq-int4")
 
 
+def test_a_key_that_is_wrong_is_not_taken_for_a_model_that_is_missing() -> None:
+    def refuse(count: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        return 401, JSON, b'{"error": {"message": "who are you"}}'
+
+    with (
+        scripted(refuse, models=(200, {"data": [{"id": "alpha"}]})) as (url, _),
+        pytest.raises(UsageError, match=r"another key \(401: who are you\): put it into OPENAI_API_KEY"),
+    ):
+        adapters.resolve(f"openai:{url}#beta")
+
+
 @pytest.mark.parametrize(
     ("models", "expected"),
     [
