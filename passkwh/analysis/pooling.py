@@ -166,8 +166,10 @@ def _check_repeats(runs: Sequence[Run]) -> None:
 
 
 def _common_tasks(frames: Frames, strict: bool) -> tuple[tuple[str, ...], list[str]]:
-    per_run = frames.samples.groupby("run")["task_id"].unique()
-    sets = [{str(t) for t in per_run[i]} for i in range(len(frames.runs))]
+    per_run: list[dict[str, None]] = [{} for _ in frames.runs]
+    for run, task in zip(frames.samples["run"].tolist(), frames.samples["task_id"].tolist(), strict=True):
+        per_run[run][task] = None
+    sets = [set(tasks) for tasks in per_run]
     common, union = set.intersection(*sets), set.union(*sets)
     for i, tasks in enumerate(sets[1:], start=1):
         ours, theirs = frames.runs[0].manifest.benchmark.sha256, frames.runs[i].manifest.benchmark.sha256
@@ -178,7 +180,7 @@ def _common_tasks(frames: Frames, strict: bool) -> tuple[tuple[str, ...], list[s
             )
     if not common:
         raise UsageError(f"the runs share no task ({frames.runs[0].path} and others): run the same tasks")
-    ordered = tuple(str(t) for t in per_run[0] if t in common)
+    ordered = tuple(task for task in per_run[0] if task in common)
     if len(common) == len(union):
         return ordered, []
     smallest = min(range(len(sets)), key=lambda i: len(sets[i]))

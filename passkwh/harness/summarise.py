@@ -107,7 +107,8 @@ def summarise(
 
 def _pass_at(counts: Sequence[tuple[int, int]]) -> dict[str, float]:
     """pass@k for every usual k that some task has samples for."""
-    found = {str(k): mean_pass_at_k([count for count in counts if count[0] >= k], k) for k in KS}
+    most = max((n for n, _ in counts), default=0)
+    found = {str(k): mean_pass_at_k([count for count in counts if count[0] >= k], k) for k in KS if k <= most}
     return {k: value for k, value in found.items() if value is not None}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,8 @@ class Configuration:
 
 def inspect(paths: Sequence[Path], cache: Cache, workers: Workers) -> list[Pack]:
     """Check packs, those that were checked before by looking up; a run that stands in two is refused in the later."""
-    sums = [_sum(path) for path in paths]
+    with ThreadPoolExecutor(workers.count) as threads:  # hashing needs no interpreter
+        sums = list(threads.map(_sum, paths))
     known = {key: found for key in set(sums) if (found := cache.get("packs", key)) is not None}
     todo = {key: path for key, path in zip(sums, paths, strict=True) if key not in known}
     jobs = [(path, key) for key, path in todo.items()]
