@@ -25,11 +25,6 @@ Stops = Annotated[list[StopText], Field(max_length=MAX_STOPS)]
 Stop = StopText | Stops | None
 """One text or a list of them."""
 Prompt = Annotated[str, Field(min_length=1)]
-Temperature = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-TopP = Annotated[float, Field(gt=0, le=1)]
-Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Threshold = Annotated[float, Field(ge=0, le=1)]
-ExitRule = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 @dataclass(frozen=True)
@@ -60,6 +55,17 @@ class Body(BaseModel):
     """Fields of the interface that do not change a completion."""
     NEUTRAL: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     """Fields that are not supported, with the values at which they change nothing."""
+
+
+class Drawn(Body):
+    """How tokens are drawn and where they leave: what every interface says in the same words."""
+
+    temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Stop = None
+    exit: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    RL_agent_thresh: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 AnyBody = TypeVar("AnyBody", bound=Body)

@@ -12,28 +12,14 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from passkwh.adapters.base import Decoding
-from passkwh.serve.ask import (
-    Ask,
-    Body,
-    ExitRule,
-    Prompt,
-    Seed,
-    Stop,
-    Temperature,
-    Threshold,
-    TopP,
-    check_model,
-    new_tokens,
-    parse,
-    stops,
-)
+from passkwh.serve.ask import Ask, Body, Drawn, Prompt, Stop, check_model, new_tokens, parse, stops
 from passkwh.serve.limits import Limits, invalid
 from passkwh.serve.ollama_api import SAMPLING
 
 DEFAULT_TOKENS = 100
 
 
-class Settings(Body):
+class Settings(Drawn):
     """``parameters`` and ``options`` together."""
 
     IGNORED = frozenset({"wait_for_model", "use_cache", "use_gpu"})
@@ -45,15 +31,9 @@ class Settings(Body):
 
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
     num_predict: Annotated[int, Field(ge=1)] | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
     do_sample: bool | None = None
-    seed: Seed | None = None
-    stop: Stop = None
     stop_sequences: Stop = None
     return_full_text: bool | None = None
-    exit: ExitRule | None = None
-    RL_agent_thresh: Threshold | None = None
 
 
 class InputsBody(Body):

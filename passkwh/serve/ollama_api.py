@@ -9,21 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from passkwh.adapters.base import Decoding
-from passkwh.serve.ask import (
-    Ask,
-    Body,
-    ExitRule,
-    Prompt,
-    Seed,
-    Stop,
-    Temperature,
-    Threshold,
-    TopP,
-    check_model,
-    new_tokens,
-    parse,
-    stops,
-)
+from passkwh.serve.ask import Ask, Body, Drawn, Prompt, check_model, new_tokens, parse, stops
 from passkwh.serve.engine import Finished
 from passkwh.serve.limits import Limits
 
@@ -37,7 +23,7 @@ SAMPLING: dict[str, tuple[Any, ...]] = {
 """Ollama's ways of sampling that the adapters do not have, and the values at which they change nothing."""
 
 
-class Options(Body):
+class Options(Drawn):
     """``options``."""
 
     IGNORED = frozenset({
@@ -47,12 +33,6 @@ class Options(Body):
     NEUTRAL: ClassVar = SAMPLING
 
     num_predict: Annotated[int, Field(ge=-2)] | None = None
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
-    seed: Seed | None = None
-    stop: Stop = None
-    exit: ExitRule | None = None
-    RL_agent_thresh: Threshold | None = None
 
 
 class GenerateBody(Body):

@@ -8,22 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from passkwh.adapters.base import Decoding
-from passkwh.serve.ask import (
-    MAX_CHOICES,
-    Ask,
-    Body,
-    ExitRule,
-    Prompt,
-    Seed,
-    Stop,
-    Temperature,
-    Threshold,
-    TopP,
-    check_model,
-    new_tokens,
-    parse,
-    stops,
-)
+from passkwh.serve.ask import MAX_CHOICES, Ask, Body, Drawn, Prompt, check_model, new_tokens, parse, stops
 from passkwh.serve.engine import Finished
 from passkwh.serve.limits import Limits, Refused, invalid
 
@@ -40,7 +25,7 @@ class StreamOptions(Body):
     include_usage: bool = False
 
 
-class _Common(Body):
+class _Common(Drawn):
     """What completions and chat completions share."""
 
     IGNORED = frozenset({"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"})
@@ -51,16 +36,10 @@ class _Common(Body):
     }  # fmt: skip
 
     model: str
-    temperature: Temperature | None = None
-    top_p: TopP | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
-    stop: Stop = None
-    seed: Seed | None = None
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
     usage: bool | None = None
-    exit: ExitRule | None = None
-    RL_agent_thresh: Threshold | None = None
 
 
 class CompletionBody(_Common):
