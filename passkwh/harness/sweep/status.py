@@ -193,19 +193,23 @@ def _ended(path: Path, noted: Event | None, thorough: bool) -> dict[str, Any]:
             noted = Event(event="complete", at="", host="", **finished(path))
         except UsageError as error:
             return _damaged(str(error))
+    elif (change := _change(path, noted, thorough)) is not None:
+        return _damaged(change)
+    values = {name: getattr(noted, name) for name in ("gross_energy_j", "provenance", "samples", "pass_at_1")}
+    return {"state": "complete", "reason": noted.energy_reason, "elapsed_s": noted.elapsed_s, **values}
+
+
+def _change(path: Path, noted: Event, thorough: bool) -> str | None:
+    """What is not as it was when the run ended."""
     now = sizes(path)
     for name in FILES:
         if name not in now:
-            return _damaged(f"{path / name} is missing")
+            return f"{path / name} is missing"
         if now[name] != noted.files.get(name):
-            return _damaged(f"{path / name} has {now[name]} bytes, and {noted.files.get(name)} when the run ended")
-    if thorough:
-        read = digests(path)
-        for name, digest in noted.sha256.items():
-            if read[name] != digest:
-                return _damaged(f"{path / name} has another content than when the run ended")
-    values = {name: getattr(noted, name) for name in ("gross_energy_j", "provenance", "samples", "pass_at_1")}
-    return {"state": "complete", "reason": noted.energy_reason, "elapsed_s": noted.elapsed_s, **values}
+            return f"{path / name} has {now[name]} bytes, and {noted.files.get(name)} when the run ended"
+    read = digests(path) if thorough else noted.sha256
+    changed = next((name for name, digest in noted.sha256.items() if read.get(name) != digest), None)
+    return None if changed is None else f"{path / changed} has another content than when the run ended"
 
 
 def _damaged(text: str) -> dict[str, Any]:
