@@ -147,7 +147,7 @@ def study(frames: Frames, metrics: Sequence[str] = ()) -> ExitStudy:
 
 def _labels(labels: Sequence[str]) -> list[str]:
     """Labels without the bundle's folder, where they still differ."""
-    short = [label.partition(",bundle=")[0].replace("exit=None", "all layers") for label in labels]
+    short = [label.partition(",bundle=")[0].replace("exit=none", "all layers") for label in labels]
     return short if len(set(short)) == len(short) else list(labels)
 
 

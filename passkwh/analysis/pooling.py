@@ -146,7 +146,9 @@ def _labels(runs: Sequence[Run]) -> list[str]:
             {str(t[trait]) for other, t in zip(labels, traits, strict=True) if other == label} for label in labels
         ]
         labels = [
-            f"{label} {trait.replace('_', '-')}={t[trait]}" if len(values) > 1 else label
+            f"{label} {trait.replace('_', '-')}={'none' if t[trait] is None else t[trait]}"
+            if len(values) > 1
+            else label
             for label, t, values in zip(labels, traits, shared, strict=True)
         ]
     return labels

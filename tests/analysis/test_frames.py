@@ -113,6 +113,8 @@ def test_labels_tell_configurations_apart(make_run: MakeRun) -> None:
         make_run("e", model="family/big-7B-gptq-int4", quant="gptq-int4"),
         make_run("f", revision="s" * 40, model="family/big-7B-gptq-int4", quant="gptq-int4"),
     ]
+    left = make_run("g", model="family/left-1B"), make_run("h", model="family/left-1B", spec={"exit": "fixed:4"})
+    assert compare(load(left)).labels() == ["left-1B exit=none", "left-1B exit=fixed:4"]
     labels = compare(load(runs)).labels()
     assert len(set(labels)) == 6
     assert labels[3] == "elsewhere/tiny-1B-Instruct"
