@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -112,21 +112,6 @@ def attribute(manifest: Manifest, samples: Columns, trace: Trace) -> Attribution
             )
         )
     return replace(found, totals=tuple(totals))
-
-
-def add(energies: Iterable[Energy]) -> Energy:
-    """Sum of energies of one channel; missing, with the first reason, as soon as one part is missing."""
-    parts = list(energies)
-    gross = [part.gross_j for part in parts if part.gross_j is not None]
-    net = [part.net_j for part in parts if part.net_j is not None]
-    variances = [part.se_j**2 for part in parts if part.se_j is not None]
-    reason = next((part.reason for part in parts if part.reason), None)
-    return Energy(
-        gross_j=sum(gross) if len(gross) == len(parts) else None,
-        net_j=sum(net) if len(net) == len(parts) else None,
-        se_j=sum(variances) ** 0.5 if len(variances) == len(parts) else None,
-        reason=reason,
-    )
 
 
 def _idle(

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from passkwh.benchmarks.base import Benchmark, GradesQuality
 from passkwh.harness.checks import check
 from passkwh.harness.columns import Columns
-from passkwh.harness.measure import add, measure
+from passkwh.harness.measure import measure
 from passkwh.harness.meter.condition import drift
+from passkwh.harness.meter.energies import add
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.sight import no_energy, notes
 from passkwh.harness.store import RunFolder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from passkwh.harness.measure import add
+from passkwh.harness.meter.energies import add
 from passkwh.records import ChannelInfo, Energy
 from passkwh.serve.engine import Finished, RowEnergy
 from passkwh.units import ns_to_s

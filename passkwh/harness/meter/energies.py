@@ -134,5 +134,10 @@ class Energies:
         return Energies(gross_j, net_j, se_j, reasons)
 
 
+def add(energies: Iterable[Energy]) -> Energy:
+    """``Energies.total`` of records of one channel, or of several channels."""
+    return Energies.of(list(energies)).total()
+
+
 def _known(values: Floats) -> list[float | None]:
     return [None if value != value else value for value in values.tolist()]
