@@ -1,7 +1,7 @@
 """The one metered runner: load, idle, warm up, generate under marks, score under marks, summarise.
 
-The recorder writes the whole trace; this loop only notes when things began and ended. Nothing blocks at a window's
-edge and no joule is computed before the end (``summarise``).
+The recorder writes the whole trace; this loop only marks when things began and ended. No device is waited for at a
+window's edge and no joule is computed before the end (``summarise``).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class RunSession:
     def window(self, kind: str, start_ns: int) -> Window:
         """A window of this session from ``start_ns`` to now."""
         return Window.model_validate(
-            {"kind": kind, "session": self.index, "start_ns": start_ns, "end_ns": time.monotonic_ns()}
+            {"kind": kind, "session": self.index, "start_ns": start_ns, "end_ns": self.recorder.mark()}
         )
 
     def note(self, window: Window) -> None:
@@ -205,7 +205,7 @@ def _idle(session: RunSession, kind: str) -> None:
         return
     session.tell("measuring idle power", 0, 0)
     psutil.cpu_percent()  # what it returns next is the mean since now
-    start_ns = time.monotonic_ns()
+    start_ns = session.recorder.mark()
     time.sleep(session.plan.spec.idle_s)
     window = session.window(kind, start_ns)
     session.busy = max(session.busy, psutil.cpu_percent() / 100)
@@ -218,7 +218,7 @@ def _warm_up(session: RunSession, batch: Sequence[Item], decoding: Decoding) -> 
     latencies_s: list[float] = []
     while len(latencies_s) < WARMUP_BATCHES:
         session.tell("warming up", len(latencies_s), WARMUP_BATCHES)
-        start_ns = time.monotonic_ns()
+        start_ns = session.recorder.mark()
         _answer(session, batch, short)
         window = session.window("warmup", start_ns)
         session.recorder.flush()
@@ -246,7 +246,7 @@ def _answer(session: RunSession, batch: Sequence[Item], decoding: Decoding) -> l
 
 
 def _generate(session: RunSession, number: int, batch: Sequence[Item], decoding: Decoding) -> list[Sample]:
-    start_ns = time.monotonic_ns()
+    start_ns = session.recorder.mark()
     completions = _answer(session, batch, decoding)
     window = session.window("generate", start_ns).model_copy(update={"batch_id": number})
     samples = [
@@ -288,6 +288,7 @@ def _score(session: RunSession, samples: Sequence[Sample], items: dict[str, Item
     ]
     passes = sum(s.verdict is not None and s.verdict.status == "pass" for s in samples)
     session.tell("scoring", len(samples) - len(todo), len(samples), passes)
+    session.recorder.mark()
     for done, score in enumerate(session.plan.benchmark.score(candidates), start=len(samples) - len(todo) + 1):
         window = Window(kind="score", session=session.index, start_ns=score.start_ns, end_ns=score.end_ns)
         scored = by_key[score.key].model_copy(
@@ -298,6 +299,7 @@ def _score(session: RunSession, samples: Sequence[Sample], items: dict[str, Item
                 "scores": score.scores,
             }
         )
+        session.recorder.mark()
         session.recorder.flush()
         session.folder.append([scored])
         passes += score.verdict is not None and score.verdict.status == "pass"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -33,10 +32,10 @@ def quantizing_span(meter: str) -> Iterator[Callable[[], SpentEnergy]]:
         return SpentEnergy(gross_j=total_j, provenance=kinds.pop() if len(kinds) == 1 else "mixed")
 
     try:
-        with Recorder(channels, tables.append, session=0):
-            start_ns = time.monotonic_ns()
+        with Recorder(channels, tables.append, session=0) as recorder:
+            start_ns = recorder.mark()
             yield spent
-            span += [start_ns, time.monotonic_ns()]
+            span += [start_ns, recorder.mark()]
     finally:
         for channel in channels:
             channel.close()

@@ -116,10 +116,11 @@ def _beginnings(mark: str) -> list[str]:
 class Engine:
     """Owns the adapter from ``start`` to ``stop``; ``submit`` may be called by any thread."""
 
-    def __init__(self, adapter: Adapter, rules: Rules, limits: Limits, book: Book) -> None:
+    def __init__(self, adapter: Adapter, rules: Rules, limits: Limits, mark: Callable[[], int], book: Book) -> None:
         self._adapter = adapter
         self._rules = rules
         self._limits = limits
+        self._mark = mark
         self._book = book
         self._waiting: deque[Row] = deque()
         self._change = threading.Condition()
@@ -222,7 +223,7 @@ class Engine:
         adapter = self._adapter
         try:
             self._rules.under(adapter, batch[0].rule)
-            start_ns = time.monotonic_ns()
+            start_ns = self._mark()
             if isinstance(adapter, Watchable):
                 adapter.watch = lambda text_of: self._follow(batch, text_of)
             completions = adapter.generate(
@@ -238,7 +239,7 @@ class Engine:
         finally:
             if isinstance(adapter, Watchable):
                 adapter.watch = None
-        end_ns = time.monotonic_ns()
+        end_ns = self._mark()
         energy = self._book(start_ns, end_ns, [(c.prompt_tokens, c.completion_tokens) for c in completions])
         for place, (row, completion) in enumerate(zip(batch, completions, strict=True)):
             if row.cancelled:

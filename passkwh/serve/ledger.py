@@ -76,9 +76,9 @@ class Ledger:
         """Begin to record, and take the idle baseline: returns a moment after ``idle_s``."""
         self._recorder.start()
         if idle_s > 0:
-            start_ns = time.monotonic_ns()
+            start_ns = self.mark()
             time.sleep(idle_s)
-            window = Window(kind="idle_before", session=0, start_ns=start_ns, end_ns=time.monotonic_ns())
+            window = Window(kind="idle_before", session=0, start_ns=start_ns, end_ns=self.mark())
             time.sleep(SETTLE_S)  # as for a batch: without readings past its end, its last part would be a guess
             self._recorder.flush()
             trace = self._trace(start_ns)
@@ -95,6 +95,10 @@ class Ledger:
         self._recorder.stop()
         for channel in self._channels:
             channel.close()
+
+    def mark(self) -> int:
+        """This moment in ns, as the beginning or the end of a batch."""
+        return self._recorder.mark()
 
     def book(self, start_ns: int, end_ns: int, tokens: Sequence[tuple[int, int]]) -> Future[list[RowEnergy]]:
         """The energy of a batch that has just ended, one entry a row, when it is known."""

@@ -55,7 +55,7 @@ def start_service(
         metrics.generated(len(tokens), sum(prompt for prompt, _ in tokens), sum(made for _, made in tokens))
         return ledger.book(start_ns, end_ns, tokens)
 
-    engine = Engine(adapter, rules, limits, book)
+    engine = Engine(adapter, rules, limits, ledger.mark, book)
     ledger.start(idle_s)
     engine.start()
     return Service(names, adapter, limits, rules, ledger, metrics, engine, always_usage)

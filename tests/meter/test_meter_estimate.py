@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 
+import pyarrow as pa
 import pytest
 
 from passkwh.errors import UsageError
-from passkwh.harness.meter import open_meter
+from passkwh.harness.meter import Recorder, open_meter
 from passkwh.harness.meter.cpu_time import ProcessTreeTime
 from passkwh.harness.meter.tdp import DEFAULT_WATTS_PER_THREAD, core_power, table_tdp_w
+from passkwh.harness.meter.trace import Trace
 
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
 """Burns this many CPU seconds (its own start-up included) and ends."""
@@ -129,3 +131,22 @@ def test_the_default_is_the_one_that_codecarbon_uses() -> None:
     from codecarbon.core import cpu
 
     assert cpu.DEFAULT_POWER_PER_CORE == DEFAULT_WATTS_PER_THREAD
+
+
+def test_short_windows_between_marks_are_what_the_processor_worked() -> None:
+    """Windows no longer than the readings are apart, between pauses of the same kind: only the marks can place them."""
+    channels, tables = open_meter("estimate"), []
+    energies: list[float] = []
+    with Recorder(channels, tables.append, session=0) as recorder:
+        windows = []
+        for pause_s in (0.1, 0.25, 0.15, 0.3, 0.1):
+            time.sleep(pause_s)
+            start_ns, cpu_ns = recorder.mark(), time.process_time_ns()
+            while time.process_time_ns() - cpu_ns < 100_000_000:
+                pass
+            energies.append((time.process_time_ns() - cpu_ns) / 1e9 * core_power().watts_per_core)
+            windows.append((start_ns, recorder.mark()))
+        time.sleep(0.1)
+    trace = Trace.from_table(pa.concat_tables(tables), [channel.info for channel in channels])
+    for (start_ns, end_ns), energy_j in zip(windows, energies, strict=True):
+        assert trace.energy("cpu:estimate", 0, start_ns, end_ns).gross_j == pytest.approx(energy_j, rel=0.05)

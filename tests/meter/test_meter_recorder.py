@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from passkwh.harness.meter import TRACE_SCHEMA, Recorder, open_meter
-from passkwh.harness.meter.base import Reading
+from passkwh.harness.meter.base import ESTIMATE_INTERVAL_S, Reading
 from passkwh.records import Provenance
 from tests.meter.lab import channel_info
 
@@ -56,13 +56,24 @@ def test_estimates_are_read_less_often_and_still_at_the_end() -> None:
         close, start_ns = estimate.reads, time.monotonic_ns()
         time.sleep(1.0)
         recorder.flush()
-        assert estimate.reads - close <= (time.monotonic_ns() - start_ns) / 1e8 + 1
+        assert estimate.reads - close <= (time.monotonic_ns() - start_ns) / 1e9 / ESTIMATE_INTERVAL_S + 1
         before = estimate.reads
     assert close > 2  # the burst at the beginning reads all
     assert before > close
     assert device.reads > estimate.reads
     last = pa.concat_tables(tables).to_pylist()[-4:]
     assert {row["channel"] for row in last} == {"counting estimated", "counting simulated"}
+
+
+def test_a_mark_reads_estimates_and_asks_no_device() -> None:
+    tables: list[pa.Table] = []
+    device, estimate = Counting(), Counting(provenance="estimated")
+    recorder = Recorder([device, estimate], tables.append, session=0)
+    before_ns, marked_ns, after_ns = time.monotonic_ns(), recorder.mark(), time.monotonic_ns()
+    recorder.flush()
+    assert (device.reads, estimate.reads) == (0, 1)
+    (read_ns,) = set(pa.concat_tables(tables)["time_ns"].to_pylist())
+    assert before_ns <= marked_ns <= read_ns <= after_ns
 
 
 def test_a_channel_that_raises_becomes_missing_readings() -> None:

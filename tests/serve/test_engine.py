@@ -44,7 +44,7 @@ class Collected:
     def __init__(self, adapter: Adapter, limits: Limits) -> None:
         self.batches: list[Sequence[tuple[int, int]]] = []
         self.limits = limits
-        self.engine = Engine(adapter, Rules(None), limits, self._book)
+        self.engine = Engine(adapter, Rules(None), limits, time.monotonic_ns, self._book)
         self.engine.start()
 
     def _book(self, start_ns: int, end_ns: int, tokens: Sequence[tuple[int, int]]) -> Future[list[RowEnergy]]:

@@ -34,9 +34,9 @@ def test_batches_get_their_joules_and_rows_their_shares(model: Adapter) -> None:
     with running("simulated:steady,period=0.001", model, idle_s=1.0) as (ledger, heard):
         booked = []
         for _ in range(2):
-            start_ns = time.monotonic_ns()
+            start_ns = ledger.mark()
             time.sleep(0.5)
-            booked.append((start_ns, end_ns := time.monotonic_ns()))
+            booked.append((start_ns, end_ns := ledger.mark()))
             pending = ledger.book(start_ns, end_ns, [(100, 10), (0, 20)])
         rows = pending.result(120)
     (name,) = (channel.name for channel in ledger.channels)
@@ -54,9 +54,9 @@ def test_batches_get_their_joules_and_rows_their_shares(model: Adapter) -> None:
 def test_a_device_that_is_lost_leaves_no_energy_but_a_reason(model: Adapter) -> None:
     with running("simulated:counter-20ms,lost=0.2", model) as (ledger, heard):
         time.sleep(1.0)
-        start_ns = time.monotonic_ns()
+        start_ns = ledger.mark()
         time.sleep(0.2)
-        rows = ledger.book(start_ns, time.monotonic_ns(), [(1, 1)]).result(120)
+        rows = ledger.book(start_ns, ledger.mark(), [(1, 1)]).result(120)
     together = energy_of(rows, ledger.channels, ledger.no_energy)
     assert together["gross_j"] is None
     assert together["reason"] == heard[0].reason
@@ -68,9 +68,9 @@ def test_what_does_not_see_a_served_model_does_not_count(model: Adapter) -> None
         info = model.info.model_copy(update={"place": "machine", "device": "server:localhost:1"})
 
     with running("estimate", Served()) as (ledger, _):  # type: ignore[arg-type]
-        start_ns = time.monotonic_ns()
+        start_ns = ledger.mark()
         time.sleep(0.2)
-        rows = ledger.book(start_ns, time.monotonic_ns(), [(1, 1)]).result(120)
+        rows = ledger.book(start_ns, ledger.mark(), [(1, 1)]).result(120)
     together = energy_of(rows, ledger.channels, ledger.no_energy)
     assert (together["gross_j"], together["provenance"]) == (None, None)
     assert "no channel of --meter estimate sees the model" in together["reason"]

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from passkwh.records import ChannelInfo
 
-ESTIMATE_INTERVAL_S = 0.1
-"""Estimated channels are read no closer than this. What they add up (CPU time, a constant power) is exact at whatever
-moment it is read, so closer readings would only cost the run more."""
+ESTIMATE_INTERVAL_S = 0.2
+"""Between the edges of windows, estimated channels are read no closer than this. What they add up (CPU time, a constant
+power) is exact at whatever moment it is read: closer readings would only cost the run more."""
 
 
 @dataclass(frozen=True)

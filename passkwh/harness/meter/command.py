@@ -40,15 +40,15 @@ def meter_command(command: Sequence[str], channels: Sequence[Channel], idle_s: f
         UsageError: if there is no such program.
     """
     tables: list[pa.Table] = []
-    with Recorder(channels, tables.append, session=0):
-        idle_start_ns = time.monotonic_ns()
+    with Recorder(channels, tables.append, session=0) as recorder:
+        idle_start_ns = recorder.mark()
         time.sleep(idle_s)
-        start_ns = time.monotonic_ns()
+        start_ns = recorder.mark()
         try:
             exit_code = subprocess.run(command, check=False).returncode
         except OSError as error:
             raise UsageError(f"cannot run {command[0]!r}: {error.strerror}") from error
-        end_ns = time.monotonic_ns()
+        end_ns = recorder.mark()
         time.sleep(SETTLE_S)
     table = pa.concat_tables(tables)
     infos = tuple(channel.info for channel in channels)

@@ -66,10 +66,10 @@ def probe(channels: Sequence[Channel], seconds: float) -> list[ChannelProbe]:
     tables: list[pa.Table] = []
     with Recorder(channels, tables.append, session=0, interval_s=CLOSE_INTERVAL_S):
         time.sleep(CLOSE_SHARE * seconds)
-    with Recorder(channels, tables.append, session=1):
-        start_ns = time.monotonic_ns()
+    with Recorder(channels, tables.append, session=1) as recorder:
+        start_ns = recorder.mark()
         time.sleep((1 - CLOSE_SHARE) * seconds)
-        end_ns = time.monotonic_ns()
+        end_ns = recorder.mark()
     trace = Trace.from_table(pa.concat_tables(tables), [channel.info for channel in channels])
     window = Window(kind="idle_before", session=1, start_ns=start_ns, end_ns=end_ns)
     return [_probe(trace, channel, window, cost_us) for channel, cost_us in zip(channels, costs_us, strict=True)]

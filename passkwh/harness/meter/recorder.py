@@ -1,7 +1,7 @@
 """The recorder: one thread that reads every channel at fixed moments for the whole run and hands the rows on.
 
-Nothing is integrated here and nothing blocks at a window's edge. The thread keeps absolute deadlines (a late reading
-does not delay the next ones), survives whatever a channel does, and costs a few tens of microseconds a round.
+Nothing is integrated here, and no device is waited for at a window's edge. The thread keeps absolute deadlines (a late
+reading does not delay the next ones), survives whatever a channel does, and costs a few tens of microseconds a round.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ LIVE_SPAN_NS = 1_000_000_000
 class Recorder:
     """Polls ``channels`` every ``interval_s`` and passes tables of ``TRACE_SCHEMA`` to ``write``, in order.
 
-    Estimated channels are polled every ``ESTIMATE_INTERVAL_S`` at most, and without others the thread sleeps as long.
+    Estimated channels are polled every ``ESTIMATE_INTERVAL_S`` at most, and at every :meth:`mark`; without others the
+    thread sleeps as long.
 
     ``write`` is called by one thread at a time: by the caller of :meth:`flush` or :meth:`stop`, or by the recorder's
     own thread when many rows have come together. What it raises is raised by the next ``flush`` or ``stop``, and the
@@ -59,7 +60,11 @@ class Recorder:
         self.session = session
         self._interval_ns = s_to_ns(interval_s)
         self._write = write
-        self._strides = [self._stride(channel) for channel in self.channels]
+        self._estimates = [i for i, channel in enumerate(self.channels) if channel.info.provenance == "estimated"]
+        seldom = max(1, round(s_to_ns(ESTIMATE_INTERVAL_S) / self._interval_ns))
+        # Every how many intervals each channel is read.
+        self._strides = [seldom if i in self._estimates else 1 for i in range(len(self.channels))]
+        self._reading = [threading.Lock() for _ in self.channels]
         self._names = pa.array([channel.info.name for channel in self.channels], pa.string())
         self._live = [_Live(channel.info.quantity == "energy_j") for channel in self.channels]
         self._lock = threading.Lock()
@@ -100,6 +105,12 @@ class Recorder:
             self._round(range(len(self.channels)))
         self.flush()
 
+    def mark(self) -> int:
+        """This moment in ns, where a window begins or ends: estimated channels, exact whenever read, are read at it."""
+        now_ns = time.monotonic_ns()
+        self._round(self._estimates)
+        return now_ns
+
     def flush(self) -> None:
         """Hand everything that was read so far to ``write``; returns when it has been taken."""
         with self._sink_lock:
@@ -117,12 +128,6 @@ class Recorder:
     def live(self) -> dict[str, tuple[float | None, float | None]]:
         """For a progress display, by channel: joules since the start and watts over the last second, or None."""
         return {channel.info.name: live.state() for channel, live in zip(self.channels, self._live, strict=True)}
-
-    def _stride(self, channel: Channel) -> int:
-        """Every how many intervals the channel is read."""
-        if channel.info.provenance != "estimated":
-            return 1
-        return max(1, round(s_to_ns(ESTIMATE_INTERVAL_S) / self._interval_ns))
 
     def _record(self) -> None:
         start_ns, due = time.monotonic_ns(), list(self._strides)
@@ -147,19 +152,22 @@ class Recorder:
 
     def _round(self, which: Iterable[int]) -> None:
         for index in which:
-            channel = self.channels[index]
-            before_ns = time.monotonic_ns()
-            try:
-                readings = channel.read()
-            except Exception as error:  # a channel must never end the recording
-                readings = [Reading(channel.info.quantity, None, f"{type(error).__name__}: {error}")]
-            # The device answered somewhere between the two moments.
-            time_ns = (before_ns + time.monotonic_ns()) // 2
-            with self._lock:
-                self._rows.add(index, time_ns, readings)
-            for reading in readings:
-                if reading.quantity == channel.info.quantity and reading.value is not None:
-                    self._live[index].add(time_ns, reading.value)
+            with self._reading[index]:
+                self._read(index, self.channels[index])
+
+    def _read(self, index: int, channel: Channel) -> None:
+        before_ns = time.monotonic_ns()
+        try:
+            readings = channel.read()
+        except Exception as error:  # a channel must never end the recording
+            readings = [Reading(channel.info.quantity, None, f"{type(error).__name__}: {error}")]
+        # The device answered somewhere between the two moments.
+        time_ns = (before_ns + time.monotonic_ns()) // 2
+        with self._lock:
+            self._rows.add(index, time_ns, readings)
+        for reading in readings:
+            if reading.quantity == channel.info.quantity and reading.value is not None:
+                self._live[index].add(time_ns, reading.value)
 
     def _table(self, rows: _Rows) -> pa.Table:
         count = len(rows.time_ns)
