@@ -3,15 +3,16 @@
     python perf/early_exit.py [--model M] [--quant none] [--rounds 9] [--new-tokens 48] [--prompt-tokens 160]
                               [--batch-sizes 1 8] [--bundle DIR] [--clock wall]
 
-For every batch size, per decoded token (the prompt's pass is left out) and as medians over rounds:
+For every batch size, per decoded token (the prompt's pass is left out), as medians over rounds in random order, in
+which full depth runs right before and after each of the others:
   full_ratio       our loop at full depth / generate; the aim is at most 0.95
   agent_share      what asking an agent at every exit adds to a token at full depth, isolated (its calls alone, timed
                    over the same states) and paired (a run that asks it and never leaves, against one that does not);
                    the aim is at most 0.02. Without a trained agent in --bundle it is one of the paper's larger size
                    (two layers of 64) with random weights, which costs the same
   fixed            per fixed exit: time against full depth, and the share of the ideal saving that it realises. Ideal:
-                   the time of all layers, which is full depth less the same loop without any layer (embedding, head,
-                   choosing, bookkeeping), in proportion to the layers skipped; the aim is at least 0.95
+                   the time of all layers, from the first one's start to the last one's end in a turn at full depth, in
+                   proportion to the layers skipped; the aim is at least 0.95
   deferred, propagated   a rule that leaves at random, with both ways to make skipped keys and values
 Prints a table and, last, one JSON line. Times are wall-clock. On a machine that is shared, --clock cpu with
 OMP_NUM_THREADS=1 counts the process's CPU seconds instead, which other work slows but does not stop.
@@ -24,8 +25,8 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,32 +83,33 @@ class First(FirstToken):
 
 
 class Turns:
-    """Decode time per token of each variant, round by round."""
+    """Decode time per token of variants, each beside that of full depth right before and right after it."""
 
-    def __init__(self, steps: int, device: torch.device, clock: Callable[[], int]) -> None:
-        self.clock = clock
-        self.steps = steps
-        self.device = device
-        self.times: dict[str, list[float]] = {}
+    def __init__(self, full: Callable[[First], torch.Tensor], steps: int, clock: Callable[[], int]) -> None:
+        self._full, self._steps, self._clock = full, steps, clock
         self.tokens: dict[str, torch.Tensor] = {}
+        self.ms: dict[str, list[float]] = {"full": []}
+        self.ratio: dict[str, list[float]] = {}
+        """Of a variant's time to full depth's."""
+        self._before_ms = self.time("full", full)
 
     def take(self, name: str, draw: Callable[[First], torch.Tensor], counted: bool) -> None:
-        """Draw once, and note the time from the first token to the last over the tokens in between."""
-        first = First(self.clock)
-        tokens = draw(first)
-        synchronize(self.device)
-        assert first.ns is not None
-        assert tokens.shape[1] == self.steps, f"{name} gave {tokens.shape[1]} tokens of {self.steps}"
+        """Draw once with a variant."""
+        own_ms, after_ms = self.time(name, draw), self.time("full", self._full)
         if counted:
-            self.times.setdefault(name, []).append((self.clock() - first.ns) / (self.steps - 1))
-            self.tokens[name] = tokens
+            self.ms.setdefault(name, []).append(own_ms)
+            self.ms["full"].append(after_ms)
+            self.ratio.setdefault(name, []).append(2 * own_ms / (self._before_ms + after_ms))
+        self._before_ms = after_ms
 
-    def ratio(self, name: str, base: str) -> float:
-        """Median over rounds of one variant's time over another's of the same round."""
-        return statistics.median(a / b for a, b in zip(self.times[name], self.times[base], strict=True))
-
-    def ms(self, name: str) -> float:
-        return statistics.median(self.times[name]) / 1e6
+    def time(self, name: str, draw: Callable[[First], torch.Tensor]) -> float:
+        """Milliseconds from the first token to the last over the tokens in between, of one draw."""
+        first = First(self._clock)
+        self.tokens[name] = tokens = draw(first)
+        synchronize(tokens.device)
+        assert first.ns is not None
+        assert tokens.shape[1] == self._steps, f"{name} gave {tokens.shape[1]} tokens of {self._steps}"
+        return (self._clock() - first.ns) / (self._steps - 1) / 1e6
 
 
 def main() -> None:
@@ -191,22 +193,27 @@ def measure(
         return output[:, batch["input_ids"].shape[1] :]
 
     def ours(rule: Rule, skipped: Skipped = "deferred") -> Callable[[First], torch.Tensor]:
-        return drawing(ExitDecoder(parts, heads, rule, skipped), batch, steps)
+        decoder = ExitDecoder(parts, heads, rule, skipped)
+
+        def draw(first: First) -> torch.Tensor:
+            tokens, _ = decoder.draw(batch["input_ids"], batch["attention_mask"], Ending(steps, (), 0, [first]))
+            return tokens
+
+        return draw
 
     chosen = sorted({layout.exits[0], layout.exits[len(layout.exits) // 2], layout.exits[-2]})
+    full = ours(Fixed(parts.depth, parts.depth))
     variants: dict[str, Callable[[First], torch.Tensor]] = {
         "generate": generate,
-        "full": ours(Fixed(parts.depth, parts.depth)),
         "agent": ours(agent),
         "oracle": ours(Oracle(layout)),
         "deferred": ours(Random(layout, 0.25), "deferred"),
         "propagated": ours(Random(layout, 0.25), "propagated"),
         **{f"fixed:{layer}": ours(Fixed(layer, parts.depth)) for layer in chosen},
     }
-    bare = ExitDecoder(replace(parts, layers=(), depth=0), heads, Fixed(0, 0), "deferred")
-    variants["no layers"] = drawing(bare, batch, steps)
-    turns = Turns(steps, parts.device, clock)
+    turns = Turns(full, steps, clock)
     asking_ms: list[float] = []
+    shares: list[float] = []
     rows = len(batch["input_ids"])
     state = torch.randn(rows, parts.hidden_size, dtype=parts.dtype, device=parts.device)
     for turn in range(rounds + 1):  # the first warms up
@@ -214,36 +221,57 @@ def measure(
         random.Random(turn).shuffle(order)
         for name in order:
             turns.take(name, variants[name], counted=turn > 0)
+        with layer_times(parts, clock) as spans:
+            whole_ms = turns.time("full", full)
         if turn > 0:
+            shares.append(statistics.fmean(spans[1:]) / 1e6 / whole_ms)  # without the prompt's
             asking_ms.append(
                 timed(lambda: [agent.leave(layer, state, heads) for layer in agent.exits], steps, parts.device, clock)
             )
-    full_ms, rest = turns.ms("full"), turns.ratio("no layers", "full")
+    ms = {name: statistics.median(values) for name, values in turns.ms.items()}
+    ratio = {name: statistics.median(values) for name, values in turns.ratio.items()}
+    layers = statistics.median(shares)
     return {
-        "ms_per_token": {name: turns.ms(name) for name in variants},
-        "full_ratio": turns.ratio("full", "generate"),
+        "ms_per_token": ms,
+        "full_ratio": 1 / ratio["generate"],
+        "layers_share": layers,
         "same_tokens": bool(torch.equal(turns.tokens["full"], turns.tokens["generate"])),
-        "agent_share": {"isolated": statistics.median(asking_ms) / full_ms, "paired": turns.ratio("agent", "full") - 1},
+        "agent_share": {"isolated": statistics.median(asking_ms) / ms["full"], "paired": ratio["agent"] - 1},
         "fixed": {
             layer: {
-                "time_ratio": turns.ratio(f"fixed:{layer}", "full"),
+                "time_ratio": ratio[f"fixed:{layer}"],
                 "layers_skipped": 1 - layer / parts.depth,
-                "realised": (1 - turns.ratio(f"fixed:{layer}", "full")) / ((1 - layer / parts.depth) * (1 - rest)),
+                "realised": (1 - ratio[f"fixed:{layer}"]) / ((1 - layer / parts.depth) * layers),
             }
             for layer in chosen
         },
-        "rounds_full_ratio": [a / b for a, b in zip(turns.times["full"], turns.times["generate"], strict=True)],
+        "rounds": turns.ratio,
     }
 
 
-def drawing(decoder: ExitDecoder, batch: dict[str, torch.Tensor], steps: int) -> Callable[[First], torch.Tensor]:
-    """Draws so many tokens a row with our loop."""
+@contextmanager
+def layer_times(parts: Anatomy, clock: Callable[[], int]) -> Iterator[list[int]]:
+    """Within the block: for every pass through the model, ns from the start of its first layer to the end of its last.
 
-    def draw(first: First) -> torch.Tensor:
-        tokens, _ = decoder.draw(batch["input_ids"], batch["attention_mask"], Ending(steps, (), 0, [first]))
-        return tokens
+    Timed where they stand, with what the rest of a pass leaves in the caches: a loop without layers, or a head that is
+    timed alone, finds the head's weights there and looks faster than it is.
+    """
+    spans: list[int] = []
 
-    return draw
+    def start(*_: Any) -> None:
+        synchronize(parts.device)
+        spans.append(-clock())
+
+    def end(*_: Any) -> None:
+        synchronize(parts.device)
+        spans[-1] += clock()
+
+    hooks = parts.layers[0].register_forward_pre_hook(start), parts.layers[-1].register_forward_hook(end)
+    try:
+        yield spans
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @torch.inference_mode()
