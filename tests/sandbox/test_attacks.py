@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from passkwh.benchmarks.sandbox import Job, Limits, Outcome
-from tests.sandbox.attack_programs import CONTAINED, FORGERIES, HARMS, TEST
+from tests.sandbox.forgeries import FORGERIES, TEST
+from tests.sandbox.harms import CONTAINED, HARMS
 from tests.sandbox.identity import USER, evaluate_as, identities
 
 SECRET = "the secret of another program"
