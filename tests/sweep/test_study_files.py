@@ -76,6 +76,9 @@ MISTAKES = {
     "unknown key": ("[matrix]\nmodel = 'a'\nquants = ['none']", ["[matrix] quants", "did you mean quant?"]),
     "unknown top-level key": ("repeat = 3\n[matrix]\nmodel = 'a'", ["repeat:", "did you mean repeats?"]),
     "unknown table": ("[matriks]\nmodel = 'a'", ["matriks", "did you mean matrix?"]),
+    "a run's key at the top": ("model = 'a'", ["model: unknown key", "[defaults], [matrix] or [[runs]]"]),
+    "a misspelt run's key at the top": ("modle = 'a'", ["modle: unknown key", "model belongs into [defaults]"]),
+    "resources that are no table": ("resources = 3\n[matrix]\nmodel = 'a'", ["[resources]: must be a table"]),
     "unknown resource": ("[matrix]\nmodel = 'a'\n[resources]\ngpu = 1", ["[resources] gpu", "did you mean gpus?"]),
     "unknown key of a benchmark": (
         "[matrix]\nmodel = 'a'\nbenchmark = { name = 'mbpp', limits = 2 }", ["benchmark limits", "did you mean limit?"]

@@ -76,7 +76,7 @@ class Study:
 
     def wrong(self, origin: str, key: str, problem: str) -> UsageError:
         """The error for a value that turned out wrong later, in the form of all others."""
-        return UsageError(f"{self.file}: {origin} {key}: {problem}")
+        return _Reader(self.file).wrong(origin, key, problem)
 
 
 def read(name: str) -> Study:
@@ -145,8 +145,9 @@ class _Reader:
         tables = ("defaults", "matrix", "include", "exclude", "runs")
         self._known("", content, (*tables, *Settings.model_fields))
         resources = content.get("resources", {})
-        if isinstance(resources, dict):
-            self._known("[resources]", resources, tuple(Resources.model_fields))
+        if not isinstance(resources, dict):
+            raise self.wrong("[resources]", "", "must be a table")
+        self._known("[resources]", resources, tuple(Resources.model_fields))
         try:
             return Settings.model_validate({k: v for k, v in content.items() if k not in tables}, strict=True)
         except ValidationError as error:
@@ -173,8 +174,10 @@ class _Reader:
     def _known(self, table: str, found: Iterable[str], known: Sequence[str]) -> None:
         for key in found:
             if key not in known:
-                close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                close = difflib.get_close_matches(key, known if table else (*known, *KEYS), n=1, cutoff=0.5)
                 hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+                if close and close[0] not in known:
+                    hint = f"{close[0]} belongs into [defaults], [matrix] or [[runs]]"
                 raise self.wrong(table, key, f"unknown key; {hint}")
 
     def cells(self, axes: Cell, origin: str) -> list[tuple[str, Cell]]:
