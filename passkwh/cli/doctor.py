@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from passkwh.cli.output import number, print_json, print_table, table
+from passkwh.cli.output import number, print_json, print_table, size, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,7 +70,7 @@ def doctor(
             [[e["name"], "yes" if e["installed"] else "no", e["purpose"], e["command"] or "—"] for e in extras],
         )
     )
-    rows = [[c["name"], c["path"], f"{c['bytes'] / 2**20:.0f} MiB"] for c in caches]
+    rows = [[c["name"], c["path"], size(c["bytes"])] for c in caches]
     print_table(table("caches", ["cache", "folder", "size"], rows, right=[2]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from passkwh.cli.output import duration, number, print_json, print_table, table
+from passkwh.cli.output import duration, number, print_json, print_table, size, table
 
 if TYPE_CHECKING:
     from passkwh.analysis.estimate.study import Forecast
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def dry_run(study: Study, found: Preflight, out: Path, gpu: str | None, as_json: bool) -> None:
     """What would run, in order: its time, energy, memory and disk, and what is missing on this host."""
     from passkwh.analysis.estimate.devices import find_device
-    from passkwh.analysis.estimate.study import complete_runs, earlier_runs, forecast
+    from passkwh.analysis.estimate.study import earlier_runs, forecast
     from passkwh.harness.sweep.order import ordered
 
     if gpu is not None:
         find_device(gpu)
-    earlier = earlier_runs(complete_runs(out))
+    earlier = earlier_runs(out)
     entries: dict[str, tuple[Check, Forecast]] = {
         configuration.spec.model_dump_json(): (check, forecast(check, found.host, gpu, earlier))
         for configuration, check in zip(study.configurations, found.checks, strict=True)
@@ -82,7 +82,7 @@ def _show_dry_run(study: Study, shown: list[dict[str, Any]], total: dict[str, An
             number(run["samples"], 6),
             duration(run["time_s"]),
             number(run["energy_j"], 3, "J"),
-            _size(run["memory_needed_bytes"]),
+            size(run["memory_needed_bytes"]),
             "no" if run["problems"] else "not yet" if run["missing"] else "yes",
         ]
         for run in shown
@@ -92,8 +92,8 @@ def _show_dry_run(study: Study, shown: list[dict[str, Any]], total: dict[str, An
     known = total["time_s"] is not None or total["energy_j"] is not None
     print(
         f"{len(shown)} runs: time {duration(total['time_s'])}, energy {number(total['energy_j'], 3, 'J')}"
-        f"{' (estimates)' if known else ''}, disk {_size(total['disk_bytes'])} of {_size(total['disk_free_bytes'])} "
-        f"free, memory {_size(total['memory_total_bytes'])} in all"
+        f"{' (estimates)' if known else ''}, disk {size(total['disk_bytes'])} of {size(total['disk_free_bytes'])} "
+        f"free, memory {size(total['memory_total_bytes'])} in all"
     )
     for basis in dict.fromkeys(run["basis"] for run in shown):
         print(f"time and energy: {basis}")
@@ -103,9 +103,3 @@ def _show_dry_run(study: Study, shown: list[dict[str, Any]], total: dict[str, An
         print(f"to be got first: {text}")
     for text in total["problems"]:
         print(f"cannot run here: {text}")
-
-
-def _size(size_bytes: int | None) -> str:
-    if size_bytes is None:
-        return "—"
-    return f"{size_bytes / 2**30:.2f} GiB" if size_bytes >= 2**30 / 10 else f"{size_bytes / 2**20:.1f} MiB"

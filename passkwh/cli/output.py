@@ -26,7 +26,8 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str
     from rich.table import Table
     from rich.text import Text
 
-    result = Table(title=title, title_justify="left")
+    whole = None if title is None else Text(title, no_wrap=True, overflow="ignore")  # a path in it can be copied
+    result = Table(title=whole, title_justify="left")
     for index, column in enumerate(columns):
         result.add_column(column, justify="right" if index in right else "left", overflow="fold")
     for row in rows:
@@ -52,6 +53,13 @@ def number(value: float | None, digits: int = 3, unit: str = "") -> str:
     if "e" in text and 1e-4 <= abs(value) < 1e7:
         text = f"{value:.0f}" if abs(value) >= 1 else f"{value:.6f}"
     return f"{text} {unit}".rstrip()
+
+
+def size(size_bytes: int | None) -> str:
+    """Bytes for people; a dash where they are not known."""
+    if size_bytes is None:
+        return "—"
+    return f"{size_bytes / 2**30:.2f} GiB" if size_bytes >= 2**30 / 10 else f"{size_bytes / 2**20:.1f} MiB"
 
 
 def duration(seconds: float | None) -> str:

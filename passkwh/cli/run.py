@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from passkwh.cli.output import note, number, print_json, print_table, table
+from passkwh.cli.output import note, number, print_json, print_table, size, table
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
@@ -191,13 +191,9 @@ def _show_plans(plans: list[Plan], as_json: bool) -> None:
     rows = [
         [
             r["run_dir"], str(r["tasks"]), str(r["samples"]),
-            f"{_gib(r['memory_needed_bytes'])} of {_gib(r['memory_free_bytes'])} free",
+            f"{size(r['memory_needed_bytes'])} of {size(r['memory_free_bytes'])} free",
             ", ".join(f"{c['name']} ({c['provenance']})" for c in r["channels"]), "; ".join(r["missing"]) or "nothing",
         ]
         for r in shown
     ]  # fmt: skip
     print_table(table("would run", ["run", "tasks", "samples", "memory", "meter", "missing"], rows, right=[1, 2]))
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:.2f} GiB"

@@ -43,10 +43,10 @@ class Earlier(Record):
     joules_per_sample: float | None
 
 
-def earlier_runs(folders: Iterable[Path]) -> list[Earlier]:
-    """Complete runs in these folders; one that cannot be read is no help and is passed over."""
+def earlier_runs(out: Path) -> list[Earlier]:
+    """Complete runs in ``out`` and in the studies in it; one that cannot be read is no help and is passed over."""
     found = []
-    for path in folders:
+    for path in sorted(file.parent for pattern in (f"*/{SUMMARY}", f"*/*/{SUMMARY}") for file in out.glob(pattern)):
         try:
             run = RunFolder.open(path)
             summary, manifest = run.summary(), run.manifest()
@@ -61,11 +61,6 @@ def earlier_runs(folders: Iterable[Path]) -> list[Earlier]:
             )
         )  # fmt: skip
     return found
-
-
-def complete_runs(out: Path) -> list[Path]:
-    """Complete run folders in ``out`` and in the studies in it."""
-    return sorted(path.parent for pattern in (f"*/{SUMMARY}", f"*/*/{SUMMARY}") for path in out.glob(pattern))
 
 
 def forecast(check: Check, host: HostInfo, gpu: str | None, earlier: Iterable[Earlier]) -> Forecast:
