@@ -71,7 +71,7 @@ def score_by_maximisation(only_a: int, only_b: int, n: int, delta: float) -> flo
 
 
 @given(st.integers(0, 15), st.integers(0, 15), st.integers(1, 200), st.sampled_from([-0.2, -0.05, 0.02, 0.1]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_tango_score(only_a: int, only_b: int, agreeing: int, delta: float) -> None:
     n = only_a + only_b + agreeing
     assert tango_z(only_a, only_b, n, delta) == pytest.approx(score_by_maximisation(only_a, only_b, n, delta), rel=1e-5)

@@ -97,7 +97,6 @@ def test_wilcoxon_by_hand(ties: bool) -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
-@settings(deadline=None)
 def test_mcnemar_by_enumeration(verdicts: list[tuple[bool, bool]]) -> None:
     only_a = sum(a and not b for a, b in verdicts)
     only_b = sum(b and not a for a, b in verdicts)
@@ -131,7 +130,7 @@ def test_levene_shapiro_durbin_watson(ties: bool) -> None:
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=30))
-@settings(deadline=None, max_examples=15)  # statsmodels collects all garbage on each call
+@settings(max_examples=15)  # statsmodels collects all garbage on each call
 def test_adjusted_p_values(thousandths: list[int]) -> None:
     p = [n / 1000 for n in thousandths]
     for ours, theirs in (("bonferroni", "bonferroni"), ("holm", "holm"), ("bh", "fdr_bh")):

@@ -30,7 +30,7 @@ from passkwh.errors import UsageError
     st.sampled_from(["some", "none", "all", "unjudged"]),
     st.integers(0, 99),
 )
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_any_runs_can_be_analysed(
     tasks: int, configurations: int, repeats: int, samples: int, joules: str, lengths: str, passes: str, seed: int
 ) -> None:

@@ -1,7 +1,7 @@
 """Finding the program in what a model wrote."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from passkwh.benchmarks.bigcodebench import extract
@@ -50,7 +50,6 @@ def test_a_completion_without_a_stop_is_cut_at_ten_thousand_characters():
     assert len(extract.cut("x" * 20_000, ("\ndef ",))) == 10_000
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab =():\n\"'#\t\\é", max_size=80))
 def test_the_longest_code_is_what_trying_all_runs_of_lines_finds(text):
     lines, best, best_run = text.split("\n"), 0, (0, 0)
@@ -63,7 +62,6 @@ def test_the_longest_code_is_what_trying_all_runs_of_lines_finds(text):
     assert extract.longest_code(text) == "\n".join(lines[best_run[0] : best_run[1] + 1])
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_extraction_never_fails(text):
     for select in (extract.official, extract.fenced):

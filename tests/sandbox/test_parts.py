@@ -5,7 +5,7 @@ import os
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from passkwh.benchmarks.sandbox import Tier
@@ -26,14 +26,12 @@ def written(messages, key):
         return reader.read()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=10), st.text(max_size=50)), max_size=6))
 def test_a_report_is_read_as_it_was_sent(messages):
     key = report.new_key()
     assert report.read(written(messages, key), key) == (messages, True)
 
 
-@settings(deadline=None)
 @given(st.integers(min_value=0), st.integers(min_value=1, max_value=255))
 def test_a_changed_byte_is_noticed(position, change):
     key = report.new_key()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passkwh.serve.ask import parse, read_json
@@ -134,7 +134,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from([*CompletionBody.model_fields, *CompletionBody.NEUTRAL, *CompletionBody.IGNORED, "other"])
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(st.dictionaries(FIELDS, JSON, max_size=4))
 def test_any_object_is_understood_or_refused(extra: dict[str, Any]) -> None:
     found = outcome(lambda: completion({**GOOD, **extra}, ("letters",), Limits())[0])
