@@ -128,6 +128,8 @@ def test_what_cannot_be_written_or_is_not_there(
     assert_one_line(*bench(monkeypatch, capsys, "leaderboard", "validate", tmp_path / "no"), "there is no", "packs")
     assert_one_line(*bench(monkeypatch, capsys, "analyze", run, "--budget-kwh", -1), "--budget-kwh -1", "above 0")
     assert_one_line(*bench(monkeypatch, capsys, "analyze", run, "--floor", 2), "--floor 2", "from 0 to 1")
+    assert_one_line(*bench(monkeypatch, capsys, "analyze", run, "--effect", 0.1), "--effect", "add --plan")
+    assert_one_line(*bench(monkeypatch, capsys, "analyze", run, "--family", "Qwen"), "--family", "add --published")
     assert_one_line(*bench(monkeypatch, capsys, "compare", run, run, "--level", 2), "--level 2", "0.95")
 
 

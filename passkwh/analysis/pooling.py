@@ -86,13 +86,18 @@ def compare(frames: Frames, strict: bool = False) -> Comparison:
 def check_agreement(runs: Sequence[Run]) -> None:
     """Refuse runs that differ in checked metadata, naming the first field that does."""
     for name, value in CHECKED:
-        first = value(runs[0])
         for run in runs[1:]:
-            if value(run) != first:
+            first, other = value(runs[0]), value(run)
+            if other != first:
                 raise UsageError(
-                    f"runs differ in {name}: {first!r} in {runs[0].path} and {value(run)!r} in {run.path}; "
-                    "compare runs that agree in it"
+                    f"runs differ in {name}: {_unlike(first, other)!r} in {runs[0].path} and "
+                    f"{_unlike(other, first)!r} in {run.path}; compare runs that agree in it"
                 )
+
+
+def _unlike(value: Any, other: Any) -> Any:
+    """Of options those that differ; anything else as it is."""
+    return {key: v for key, v in value.items() if other.get(key) != v} if isinstance(value, dict) else value
 
 
 def group(runs: Sequence[Run]) -> tuple[Configuration, ...]:

@@ -57,6 +57,10 @@ def analyze(
     settings = settings_of(energy, resamples, seed, level, margin, budget_kwh, floor)
     if not 0 < power < 1:
         raise UsageError(f"--power {power}: give a number between 0 and 1, for example 0.8")
+    if effect is not None and not plan:
+        raise UsageError("--effect is what --plan is to find: add --plan")
+    if family:
+        raise UsageError("--family chooses among published rows: add --published FILE")
     if idle is not None and energy != "net":
         raise UsageError("--idle changes net energy: add --energy net")
     assumed = _assumptions(region, pue, price)

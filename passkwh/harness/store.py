@@ -150,7 +150,8 @@ class RunFolder:
                 try:
                     sample = Sample.model_validate_json(line)
                 except ValidationError as error:
-                    raise UsageError(f"{path}, line {number}: not a sample ({_first(error)})") from error
+                    fix = "restore it" if self.complete else "restore it, or remove it and --resume makes it again"
+                    raise UsageError(f"{path}, line {number}: not a sample ({_first(error)}): {fix}") from error
                 latest[sample.key] = sample
         return sorted(latest.values(), key=lambda sample: sample.order)
 

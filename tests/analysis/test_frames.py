@@ -96,6 +96,13 @@ def test_unlike_runs_are_refused_by_field(make_run: MakeRun, field: str, other: 
         compare(load([a, b]))
 
 
+def test_of_options_that_differ_only_these_are_named(make_run: MakeRun) -> None:
+    a = make_run("a", benchmark={"options": {"task": "line", "tokens": "words"}})
+    b = make_run("b", benchmark={"options": {"task": "line", "tokens": "model"}})
+    with pytest.raises(UsageError, match=r"options: \{'tokens': 'words'\} in .* and \{'tokens': 'model'\} in"):
+        compare(load([a, b]))
+
+
 def test_repeats_are_pooled_and_must_share_their_software(make_run: MakeRun) -> None:
     runs = [make_run(f"r{i}", repeat=i) for i in range(3)]
     (configuration,) = compare(load(runs)).configurations
