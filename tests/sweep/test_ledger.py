@@ -87,6 +87,18 @@ def test_a_run_that_completed_after_its_driver_was_killed_is_complete(study: Stu
     assert len(list(study.events())) == 2
 
 
+def test_a_run_that_was_made_again_is_not_measured_by_what_it_was(study: StudyFolder) -> None:
+    """Its folder was removed, as status says, and its driver was killed before it could note the end."""
+    shutil.rmtree(complete(study, "a-r0"))
+    study.append("started", "a-r0", pid=2)
+    write_run(study.path / "a-r0", energy_j=[1000.0, 2000.0, 3000.0, 4000.0])
+    again = run(study, "a-r0")
+    assert (again.state, again.gross_energy_j) == ("complete", 10_000.0)
+    Ledger(study, 3, lambda _: None).note_complete_runs()
+    assert [event.event for event in study.events()] == ["started", "complete", "started", "complete"]
+    assert run(study, "a-r0") == again
+
+
 def test_a_driver_that_was_killed_leaves_interrupted_runs(study: StudyFolder) -> None:
     study.append("started", "a-r0", pid=1)
     study.show_live([{"run": "a-r0", "since_ns": 0, "stage": "generating", "done": 1, "total": 4}])
@@ -140,7 +152,8 @@ def test_a_summary_that_is_no_summary_is_damage(study: StudyFolder) -> None:
     (path / "summary.json").write_text("{")
     assert run(study, "a-r0").state == "damaged"
     assert "summary.json" in (run(study, "a-r0").reason or "")
-    Ledger(study, 3, lambda _: None).note_complete_runs()
+    for _ in range(2):
+        Ledger(study, 3, lambda _: None).note_complete_runs()
     assert [(event.event, event.kind) for event in study.events()] == [("failed", "damaged")]
 
 

@@ -18,7 +18,7 @@ from passkwh.errors import UsageError
 from passkwh.harness.sweep.folder import LOGS, Event, FailureKind, Planned, StudyFolder, StudyRecord, is_study
 from passkwh.harness.sweep.order import ordered
 from passkwh.harness.sweep.preflight import Check, Preflight
-from passkwh.harness.sweep.status import by_run, finished, study_status
+from passkwh.harness.sweep.status import by_run, end_noted, finished, study_status
 from passkwh.harness.sweep.study import Study
 from passkwh.harness.sweep.supervise import Attempt, Message, Outcome, Signals
 from passkwh.records import Spec
@@ -127,12 +127,13 @@ class Ledger:
         known = by_run(self.folder.events())
         for planned in self.folder.record().runs:
             path = self.folder.path / planned.run_id
-            noted = any(event.event == "complete" for event in known.get(planned.run_id, []))
-            if (path / "summary.json").is_file() and not noted:
+            events = known.get(planned.run_id, [])
+            if (path / "summary.json").is_file() and end_noted(events) is None:
                 try:
                     self.folder.append("complete", planned.run_id, **finished(path))
                 except UsageError as error:
-                    self.folder.append("failed", planned.run_id, kind="damaged", reason=str(error))
+                    if not (events and events[-1].kind == "damaged"):  # said once
+                        self.folder.append("failed", planned.run_id, kind="damaged", reason=str(error))
 
     def started(self, run_id: str, pid: int | None, **where: Any) -> None:
         """An attempt begins."""

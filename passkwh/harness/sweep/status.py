@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -112,6 +112,16 @@ def by_run(events: Iterable[Event]) -> dict[str, list[Event]]:
     return history
 
 
+def end_noted(events: Sequence[Event]) -> Event | None:
+    """How a run was when it ended, by its events; None where it has not, or has begun anew since."""
+    for event in reversed(events):
+        if event.event == "started":
+            return None
+        if event.event == "complete":
+            return event
+    return None
+
+
 def sizes(path: Path) -> dict[str, int]:
     """Bytes of a complete run's files."""
     return {name: (path / name).stat().st_size for name in FILES if (path / name).is_file()}
@@ -166,7 +176,7 @@ def _state(
 ) -> dict[str, Any]:
     path = folder.path / run_id
     last = events[-1] if events else None
-    noted = next((event for event in reversed(events) if event.event == "complete"), None)
+    noted = end_noted(events)
     if (path / "summary.json").is_file():
         return _ended(path, noted, thorough)
     if noted is not None and last is noted and path.is_dir():
