@@ -7,6 +7,7 @@ only one), ``temperature=X`` divides the policy's logits before the softmax.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -14,6 +15,9 @@ from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.policy import CONTINUE, EXIT, ExitPolicy, PolicyMeta
 from passkwh.adapters.early_exit.rules.base import Asked, Decision, Rule, Subject, before_last, listed, threshold
 from passkwh.errors import UsageError
+
+Through = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Values, weights and biases of a layer -> its output."""
 
 
 class Agent(Rule):
@@ -37,7 +41,9 @@ class Agent(Rule):
         biases[-1] = biases[-1][EXIT : EXIT + 1] - biases[-1][CONTINUE : CONTINUE + 1]
         weights[0] = weights[0] / policy.std.double()
         biases[0] = biases[0] - weights[0] @ policy.mean.double()
-        self._layers = [(w.float().to(device), b.float().to(device)) for w, b in zip(weights, biases, strict=True)]
+        *self._inner, self._last = [
+            (w.float().to(device), b.float().to(device)) for w, b in zip(weights, biases, strict=True)
+        ]
         self._activation = torch.tanh if policy.activation == "tanh" else torch.relu
         odds = math.inf if least == 1 else -math.inf if least == 0 else math.log(least / (1 - least))
         self._least = odds * temperature
@@ -64,27 +70,24 @@ class Agent(Rule):
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
         """Those of which the policy is sure enough."""
-        if len(states) == 1:
-            return Decision([self._odds(states[0]).item() >= self._least])
-        return Decision((self._odds(states)[:, 0] >= self._least).tolist())
+        if states.shape[0] > 1:
+            return Decision((self._odds(states, torch.nn.functional.linear)[:, 0] >= self._least).tolist())
+        # One vector has functions of its own, which take a fifth less.
+        return Decision([self._odds(states[0], _of_one).item() >= self._least])
 
-    def _odds(self, states: torch.Tensor) -> torch.Tensor:
-        """[n, d] -> [n, 1], or [d] -> [1]: one vector has its own function, and takes a fifth less with it."""
-        through = _through_one if states.dim() == 1 else _through
+    def _odds(self, states: torch.Tensor, through: Through) -> torch.Tensor:
+        """[n, d] -> [n, 1], or [d] -> [1]."""
         values = states.float()
-        for weight, bias in self._layers[:-1]:
+        for weight, bias in self._inner:
             values = self._activation(through(values, weight, bias))
-        return through(values, *self._layers[-1])
+        return through(values, *self._last)
 
     def about(self) -> dict[str, str]:
         """Which agent it is."""
         return self._about
 
 
-_through = torch.nn.functional.linear
-
-
-def _through_one(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def _of_one(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     return torch.addmv(bias, weight, values)
 
 

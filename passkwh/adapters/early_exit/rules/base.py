@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 
@@ -40,9 +40,8 @@ class Asked:
     options: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What a rule says at an exit, token by token."""
+class Decision(NamedTuple):
+    """What a rule says at an exit, token by token; made at every exit of every token, and so a plain tuple."""
 
     leave: list[bool]
     logits: torch.Tensor | None = None
