@@ -160,7 +160,7 @@ def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
     lows, highs = (side.reshape(len(draws.estimates), len(draws.labels)) for side in bounds)
     for (measure, estimate), low, high in zip(draws.estimates.items(), lows, highs, strict=True):
         for i, label in enumerate(draws.labels):
-            found = _interval(measure, label, estimate[i], low[i], high[i], level)
+            found = _interval(measure, label, estimate[i], low[i], high[i], level, _missing(measure, draws, [i]))
             result.append(_bounded(found, draws, i) if found.low == found.high and found.low is not None else found)
     return tuple(result)
 
@@ -198,14 +198,14 @@ def contrasts(
             ratios = _bounds(values[:, a] / values[:, b], level, draws.tasks)
             ratio_estimates = estimate[a] / estimate[b]
         for p, (i, j) in enumerate(pairs):
-            name = f"{draws.labels[i]} vs {draws.labels[j]}"
+            name, missing = f"{draws.labels[i]} vs {draws.labels[j]}", _missing(measure, draws, [i, j])
             difference = _interval(
-                measure, name, estimate[i] - estimate[j], differences[0][p], differences[1][p], level
+                measure, name, estimate[i] - estimate[j], differences[0][p], differences[1][p], level, missing
             )
             if measure.startswith("pass_at_") and difference.low is not None and difference.low == difference.high:
                 reason = "no task separates the two, so resampling sees no variation: read the equivalence test"
                 difference = difference.model_copy(update={"low": None, "high": None, "reason": reason})
-            ratio = _interval(measure, name, ratio_estimates[p], ratios[0][p], ratios[1][p], level)
+            ratio = _interval(measure, name, ratio_estimates[p], ratios[0][p], ratios[1][p], level, missing)
             result.append(
                 Contrast(measure=measure, a=draws.labels[i], b=draws.labels[j], difference=difference, ratio=ratio)
             )
@@ -223,10 +223,23 @@ def _bounds(values: Floats, level: float, tasks: int) -> tuple[Floats, Floats]:
     return low, high
 
 
-def _interval(measure: str, label: str, estimate: float, low: float, high: float, level: float) -> Interval:
+def _missing(measure: str, draws: Draws, configurations: Sequence[int]) -> str:
+    """Why a measure, or what two have of it, has no value."""
+    accuracy = measure.startswith("pass_at_") or measure == "solved_per_kwh"
+    energy = measure in ("energy_kwh", "pass_at_kwh", "solved_per_kwh", "joules_per_token")
+    if accuracy and any(np.isnan(draws.estimates["pass_at_1"][i]) for i in configurations):
+        return "samples have no verdicts"
+    if energy and any(np.isnan(draws.estimates["energy_kwh"][i]) for i in configurations):
+        return "energy is missing"
+    return "it would divide by zero"
+
+
+def _interval(
+    measure: str, label: str, estimate: float, low: float, high: float, level: float, missing: str
+) -> Interval:
     reason = None
     if not np.isfinite(estimate):
-        reason = "the measure is missing for a configuration, or would divide by zero"
+        reason = missing
         low = high = np.nan
     elif not (np.isfinite(low) and np.isfinite(high)):
         reason = "it takes two tasks, and resamples in which nothing is divided by zero, to give an interval"

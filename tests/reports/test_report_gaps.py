@@ -59,6 +59,11 @@ def test_no_verdicts_no_domains_no_trace(one_run: Path, tmp_path: Path) -> None:
     assert said["Tasks by domain"] == "it needs runs of BigCodeBench, and these tasks have no domains"
     metrics = next(t for t in found.blocks("table") if t["name"] == "metrics")
     assert metrics["rows"][0][-1] == 0.41
+    summary = found.texts("summary")
+    assert "has no pass@1 here: completions were not run" in summary
+    assert "benchmark's own metrics" in summary
+    assert "rouge_l 0.41" in summary
+    assert "divide by zero" not in found.page
     assert "no verdicts: nothing is said about what their code does" in found.texts("threats")
     assert "div" not in found.page.split("<body>")[0]
 

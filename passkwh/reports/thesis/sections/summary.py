@@ -18,7 +18,7 @@ def summary(evidence: Evidence, unit: EnergyUnit) -> Draft:
     blocks: list[Block] = [Text(sentence=_scope(evidence), tone="lead")]
     if not_measured := _provenance(evidence):
         blocks.append(Bullets(items=(not_measured,), tone="warning"))
-    items = [*_winners(evidence, unit), *_frontier(evidence), *_any_difference(evidence)]
+    items = [*_without_verdicts(evidence), *_winners(evidence, unit), *_frontier(evidence), *_any_difference(evidence)]
     for found in evidence.changes.values():
         items += _experiment(found, evidence)
     blocks.append(Bullets(items=tuple(items)))
@@ -54,6 +54,30 @@ def _provenance(evidence: Evidence) -> Sentence | None:
     told = [f"{kind} for {'all' if len(names) == len(evidence.labels) else listed(names)}"
             for kind, names in kinds.items()]  # fmt: skip
     return sentence(f"Energy is {'; '.join(told)}. Only measured energy is a measurement.")
+
+
+def _without_verdicts(evidence: Evidence) -> list[Sentence]:
+    """Which figures stand in for pass@1 where completions were not run."""
+    if evidence.table.evaluated.any():
+        return []
+    benchmark = evidence.runs[0].manifest.benchmark.name
+    parts: list[Part] = [
+        f"{benchmark} has no pass@1 here: completions were not run, so there are no verdicts, no pass@kWh and no "
+        "solved/kWh. "
+    ]
+    values = {
+        name: {evidence.label_of(i): run.summary.metrics[name] for i, run in enumerate(evidence.runs)
+               if name in run.summary.metrics}
+        for name in dict.fromkeys(name for run in evidence.runs for name in run.summary.metrics_per_kwh)
+    }  # fmt: skip
+    if not any(values.values()):
+        return [sentence(parts, "Of quality these runs say nothing; energy per token stands by itself.")]
+    parts += ["In their place stand the ", Link(text="benchmark's own metrics", target="#table-metrics"), ", best "]
+    for i, (name, own) in enumerate((name, own) for name, own in values.items() if own):
+        best = max(own, key=lambda label: own[label])
+        parts += [", " if i else "", f"{name} ", number(own[best])]
+        parts += [f" ({best})"] if len(evidence.labels) > 1 else []
+    return [sentence(parts, ", and energy per token.")]
 
 
 def _winners(evidence: Evidence, unit: EnergyUnit) -> list[Sentence]:
@@ -135,7 +159,8 @@ def change_sentence(change: Change, margin: float) -> Sentence:
     parts: list[Part] = [change.label, " against ", change.reference, ": energy × ", *span(scaled(energy))]
     if tests.energy_p_holm is not None:
         parts += [" (Wilcoxon, Holm: ", p_value(tests.energy_p_holm), ")"]
-    parts += ["; pass@1 ", *span(scaled(accuracy), sign=True)]
+    if accuracy.estimate is not None:
+        parts += ["; pass@1 ", *span(scaled(accuracy), sign=True)]
     if tests.accuracy.p_non_inferior is not None:
         parts += [
             "; no loss of accuracy beyond ", number(margin, style="number"),
@@ -150,10 +175,13 @@ def _tally(found: tuple[Change, ...], evidence: Evidence) -> Sentence:
     told = [c for c in found if c.tests.energy_p_holm is not None and c.tests.energy_p_holm < alpha]
     ratios = [(c.contrast("energy_kwh").ratio.estimate or 0.0, c) for c in told]
     less, more = [c for r, c in ratios if r < 1], [c for r, c in ratios if r >= 1]
-    kept = [c for c in found if c.tests.accuracy.non_inferior]
+    judged = [c for c in found if c.tests.accuracy.p_non_inferior is not None]
+    kept: list[Part] = [
+        "; no loss of accuracy beyond ", number(evidence.analysis.settings.margin), " is shown for ",
+        number(sum(c.tests.accuracy.non_inferior is True for c in judged), style="integer"),
+    ]  # fmt: skip
     return sentence(
         f"Experiment {name}: of ", count(len(found), "comparison"), " with the family's reference, ",
         number(len(less), style="integer"), " use less energy and ", number(len(more), style="integer"),
-        " more (Wilcoxon, Holm); no loss of accuracy beyond ", number(evidence.analysis.settings.margin),
-        " is shown for ", number(len(kept), style="integer"), ".",
+        " more (Wilcoxon, Holm)", kept if judged else "", ".",
     )  # fmt: skip
