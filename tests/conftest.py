@@ -1,12 +1,13 @@
-"""What many tests share: a tiny real model made on the spot, and the command line called as a user would."""
+"""What many tests share: a tiny real model made on the spot, the command line called as a user would, a browser."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,34 @@ def last_json(result: BenchResult) -> dict[str, Any]:
     assert result.returncode == 0, result.stderr[-3000:]
     parsed: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
     return parsed
+
+
+CHROMIUM = os.environ.get("PASSKWH_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE_MS = 400_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright; it ends with the module, whose tests alone may share its event loop and
+    count its processes among their own.
+    """
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: apt-get install chromium, or set PASSKWH_CHROMIUM")
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is in the dev extra")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield Browser(chromium)
+        chromium.close()
+
+
+class Browser:
+    """Chromium whose patience does not depend on how busy the machine is."""
+
+    def __init__(self, chromium: Any) -> None:
+        self._chromium = chromium
+
+    def new_context(self, **settings: Any) -> Any:
+        """A fresh profile."""
+        context = self._chromium.new_context(**settings)
+        context.set_default_timeout(PATIENCE_MS)
+        return context

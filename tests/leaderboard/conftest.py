@@ -1,10 +1,7 @@
-"""Synthetic runs and their packs, a built site, and a browser on it."""
+"""Synthetic runs and their packs, and a built site."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,6 @@ from passkwh.reports.leaderboard.build import Site, build
 from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
 from tests.leaderboard.synthetic import write_run
 
-CHROMIUM = os.environ.get("PASSKWH_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-PATIENCE_MS = 400_000
 EVIL = "<img src=x onerror=window.hit=1><script>window.hit=1</script>\"'`${window.hit=1}"
 
 
@@ -61,30 +56,3 @@ def site(packs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A board of ``packs`` and the published rows."""
     place = tmp_path_factory.mktemp("site")
     return build(packs, place / "site", place / "cache", title="Test board", published=True)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, driven by Playwright; it ends with the module, whose tests alone may share its event loop and
-    count its processes among their own.
-    """
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: apt-get install chromium, or set PASSKWH_CHROMIUM")
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright is in the dev extra")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield Browser(chromium)
-        chromium.close()
-
-
-class Browser:
-    """Chromium whose patience does not depend on how busy the machine is."""
-
-    def __init__(self, chromium: Any) -> None:
-        self._chromium = chromium
-
-    def new_context(self, **settings: Any) -> Any:
-        """A fresh profile."""
-        context = self._chromium.new_context(**settings)
-        context.set_default_timeout(PATIENCE_MS)
-        return context

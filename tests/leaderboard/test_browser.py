@@ -190,16 +190,32 @@ def test_budget_and_floor_name_the_winners_of_analysis(reader: Reader, site: Sit
     assert page.locator("output[for=budget]").text_content() == "no limit"
 
 
-def test_labels_of_25_points_do_not_overlap(reader: Reader) -> None:
+@pytest.mark.parametrize(("width", "least"), [(1366, 8), (390, 3)])
+def test_names_in_the_chart_cover_no_point_and_no_name(reader: Reader, width: int, least: int) -> None:
     page = reader.open(f"index.html#group={THESIS}")
-    for search in ("", "table 5.40", "instruct"):
+    page.set_viewport_size({"width": width, "height": 900})
+    for search in ("table 5.40", "", "instruct"):
         page.fill("#search", search)
-        corners = "(b => [b.left, b.top, b.right, b.bottom])(t.getBoundingClientRect())"
-        boxes = page.eval_on_selector_all(".names text", f"texts => texts.map(t => {corners})")
-        assert len(boxes) >= 8
-        for i, a in enumerate(boxes):
-            for b in boxes[i + 1 :]:
-                assert a[2] <= b[0] + 1 or b[2] <= a[0] + 1 or a[3] <= b[1] + 3 or b[3] <= a[1] + 3
+        corners = "found => found.map(e => (b => [b.left, b.top, b.right, b.bottom])(e.getBoundingClientRect()))"
+        names = page.eval_on_selector_all(".names text", corners)
+        points = page.eval_on_selector_all("g[data-frontier] .mark", corners)
+        assert len(points) >= 10
+        assert len(names) >= least
+        for i, name in enumerate(names):
+            for other in [*names[:i], *points]:
+                apart = name[2] <= other[0] or other[2] <= name[0] or name[3] <= other[1] or other[3] <= name[1]
+                assert apart, (search, name, other)
+
+
+def test_the_axis_says_what_kind_of_energy_it_shows(reader: Reader) -> None:
+    page = reader.open()
+    title = page.locator(".axis .title").first
+    assert title.text_content().startswith("measured energy of the run, Wh")
+    page.check("#across-provenance")
+    page.check("#across-hardware")
+    assert title.text_content().startswith("estimated or measured energy")
+    reader.rank_among(THESIS)
+    assert "published energy" in title.text_content()
 
 
 def test_hover_click_zoom_and_reset(reader: Reader, site: Site) -> None:

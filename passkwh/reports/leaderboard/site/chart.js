@@ -85,7 +85,7 @@
     const clip = make("clipPath", { id: "plot" }, make("defs", {}, svg));
     make("rect", { x: LEFT, y: TOP - 8, width: WIDTH - LEFT - RIGHT + 8, height: HEIGHT - TOP - BOTTOM + 8 }, clip);
     const grid = make("g", { class: "grid" }, svg), axis = make("g", { class: "axis" }, svg);
-    for (const v of ticks(area.x0, area.x1, area.log, WIDTH < 560 ? 3 : 6)) {
+    for (const v of ticks(area.x0, area.x1, area.log, WIDTH < 560 ? 4 : 6)) {
       make("line", { x1: x(v), x2: x(v), y1: TOP, y2: HEIGHT - BOTTOM }, grid);
       make("text", { x: x(v), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }, axis, number(v));
     }
@@ -95,7 +95,10 @@
     }
     make("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }, axis);
     const name = passkwh.raw.measures[view.accuracy][0];
-    make("text", { class: "title", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 14, "text-anchor": "middle" }, axis, WIDTH < 560 ? "energy, Wh · ← lower is better" : `energy of the run, Wh${area.log ? ", logarithmic" : ""} · ← lower is better`);
+    const kinds = [...new Set(view.shown.filter((r) => r.figures.energy_kwh && r.figures[view.accuracy]).map((r) => r.provenance))].sort().join(" or ");
+    const title = [`${kinds} energy of the run, Wh${area.log ? ", logarithmic" : ""}`, "← lower is better"], middle = { class: "title", x: (LEFT + WIDTH - RIGHT) / 2, "text-anchor": "middle" };
+    if (WIDTH < 560) title.forEach((line, i) => make("text", { ...middle, y: HEIGHT - 20 + 15 * i }, axis, line));
+    else make("text", { ...middle, y: HEIGHT - 14 }, axis, title.join(" · "));
     make("text", { class: "title", transform: `translate(18 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)`, "text-anchor": "middle" }, axis, `${name} · higher is better →`);
 
     const plot = make("g", { "clip-path": "url(#plot)" }, svg);
@@ -103,53 +106,90 @@
     if (frontier.length > 1) make("path", { class: "front", d: frontier.map((r, i) => `${i ? "L" : "M"}${x(r.figures.energy_kwh.value * 1000)},${y(r.figures[view.accuracy].value)}`).join("") }, plot);
     if (state.budget !== null) make("line", { class: "limit", x1: x(state.budget), x2: x(state.budget), y1: TOP, y2: HEIGHT - BOTTOM }, plot);
     if (state.floor !== null) make("line", { class: "limit", x1: LEFT, x2: WIDTH - RIGHT, y1: y(state.floor), y2: y(state.floor) }, plot);
-    const chosen = new Set(state.chosen);
+    const chosen = new Set(state.chosen), lines = [];
+    // A sloping line as small boxes along it.
+    const along = (a, b) => {
+      const [ax, ay, bx, by] = [a, b].flatMap((r) => [x(r.figures.energy_kwh.value * 1000), y(r.figures[view.accuracy].value)]), n = Math.max(1, Math.ceil(Math.hypot(bx - ax, by - ay) / 6));
+      return Array.from({ length: n }, (_, i) => [ax + (bx - ax) * (i + 0.5) / n - 2, ay + (by - ay) * (i + 0.5) / n - 2, ax + (bx - ax) * (i + 0.5) / n + 2, ay + (by - ay) * (i + 0.5) / n + 2]);
+    };
     for (const row of view.shown) {
       const energy = row.figures.energy_kwh, accuracy = row.figures[view.accuracy];
       if (!energy || !accuracy) continue;
       const px = x(energy.value * 1000), py = y(accuracy.value);
       const outside = (state.budget !== null && energy.value * 1000 > state.budget) || (state.floor !== null && accuracy.value < state.floor);
       const group = make("g", { class: `${colour(row)}${outside ? " out" : ""}`, "data-id": row.id, "data-frontier": view.frontier.has(row) ? "1" : "0" }, plot);
+      if (energy.low !== null) lines.push([x(energy.low * 1000), py - 1, x(energy.high * 1000), py + 1]);
+      if (accuracy.low !== null) lines.push([px - 1, y(accuracy.high), px + 1, y(accuracy.low)]);
       const aside = energy.low !== null && energy.high > energy.low ? `M${x(energy.low * 1000).toFixed(1)},${py.toFixed(1)}H${x(energy.high * 1000).toFixed(1)}` : "";
-      const along = accuracy.low !== null && accuracy.high > accuracy.low ? `M${px.toFixed(1)},${y(accuracy.low).toFixed(1)}V${y(accuracy.high).toFixed(1)}` : "";
-      if (aside || along) make("path", { class: "whisker", d: aside + along }, group);
+      const upright = accuracy.low !== null && accuracy.high > accuracy.low ? `M${px.toFixed(1)},${y(accuracy.low).toFixed(1)}V${y(accuracy.high).toFixed(1)}` : "";
+      if (aside || upright) make("path", { class: "whisker", d: aside + upright }, group);
       mark(row, px, py, group);
       if (chosen.has(row.id)) make("circle", { class: "halo", cx: px, cy: py, r: 10 }, group);
       const visible = px >= LEFT - 1 && px <= WIDTH - RIGHT + 1 && py >= TOP - 1 && py <= HEIGHT - BOTTOM + 1;
       if (visible) points.push({ row, x: px, y: py, front: view.frontier.has(row), chosen: chosen.has(row.id) });
     }
     points.sort((a, b) => a.x - b.x || a.y - b.y);
-    nameThem(make("g", { class: "names" }, svg));
+    for (let i = 1; i < frontier.length; i += 1) lines.push(...along(frontier[i - 1], frontier[i]));
+    const left = nameThem(make("g", { class: "names" }, svg), lines);
     cursor = Math.min(cursor, points.length - 1);
-    legend(view);
+    legend(view, left);
   }
 
-  // Names where there is room: chosen and frontier points first, in one of eight places, over no point and no name.
-  function nameThem(layer) {
-    const taken = points.map((p) => [p.x - 7, p.y - 7, p.x + 7, p.y + 7]);
-    const free = (b) => b[0] >= LEFT && b[2] <= WIDTH - 4 && b[1] >= TOP - 14 && b[3] <= HEIGHT - BOTTOM && !taken.some((t) => b[0] < t[2] && t[0] < b[2] && b[1] < t[3] && t[1] < b[3]);
-    const named = new Set();
+  // What all labels begin and end with: names in the chart go without it, and the legend says so.
+  function shared(labels) {
+    if (labels.length < 2) return ["", ""];
+    const same = (words) => { let n = 0; while (words.every((w) => n < w.length - 1 && w[n] === words[0][n])) n += 1; return n; };
+    const words = labels.map((label) => label.split(/(?<=[-_ /])/)), first = same(words);
+    const rest = words.map((w) => w.slice(first).join("").split(/(?= )/).reverse()), last = same(rest);
+    return [words[0].slice(0, first).join(""), rest[0].slice(0, last).reverse().join("")];
+  }
+
+  // Names where there is room, over no mark, bar, line or other name. Chosen and frontier points come first and may go
+  // further off, with a line to the point, and over bars where there is no other room.
+  const NEAR = 10, FURTHER = [NEAR, 24, 40, 58];
+  const measure = document.createElement("canvas").getContext("2d");
+
+  function nameThem(layer, lines) {
+    const distinct = [...new Set(points.map((p) => p.row.label))], [before, after] = shared(distinct);
+    const marks = points.map((p) => [p.x - 7, p.y - 7, p.x + 7, p.y + 7]), named = new Set(), taken = [];
+    const { fontSize, fontFamily } = getComputedStyle(layer);
+    measure.font = `${fontSize} ${fontFamily}`;
+    const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+    const inside = (a) => a[0] >= LEFT && a[2] <= WIDTH - 4 && a[1] >= TOP - 14 && a[3] <= HEIGHT - BOTTOM;
     const order = [...points].sort((a, b) => b.chosen - a.chosen || b.front - a.front || a.x - b.x).slice(0, 60);
     for (const point of order) {
-      if (named.has(point.row.label)) continue;
-      const text = point.row.label.length > 44 ? `${point.row.label.slice(0, 43)}…` : point.row.label;
-      const w = text.length * 6.1 + 4, h = 14, { x, y } = point;
-      const places = [[x + 10, y - h / 2], [x - w / 2, y - h - 8], [x - w / 2, y + 9], [x - w - 10, y - h / 2], [x + 8, y - h - 4], [x + 8, y + 6], [x - w - 8, y - h - 4], [x - w - 8, y + 6]];
-      const place = places.map(([left, top]) => [left, top, left + w, top + h]).find(free);
+      const { label } = point.row, short = label.slice(before.length, label.length - after.length);
+      if (named.has(label)) continue;
+      const text = short.length > 44 ? `${short.slice(0, 43)}…` : short;
+      const w = measure.measureText(text).width + 6, h = 15, { x, y } = point, must = point.chosen || point.front;
+      // Straight up or aside a line to the name would lie on the point's own bars.
+      const places = (must ? FURTHER : [NEAR]).flatMap((d) => {
+        const e = d * 0.8, straight = [[x + d, y - h / 2], [x - w / 2, y - h - e], [x - w / 2, y + e], [x - w - d, y - h / 2]];
+        const aslant = [e / 2, e].flatMap((f) => [[x + e, y - h - f], [x + e, y + f], [x - w - e, y - h - f], [x - w - e, y + f]]);
+        return [...(d > NEAR ? [] : straight), ...aslant].map(([left, top]) => ({ box: [left, top, left + w, top + h], line: d > NEAR ? [[x, y], [left > x ? left : left + w, top > y ? top : top + h]] : null }));
+      });
+      const others = marks.filter((m) => m[0] + 7 !== x || m[1] + 7 !== y);
+      const clear = ([[ax, ay], [bx, by]]) => Array.from({ length: 12 }, (_, i) => [ax + (bx - ax) * i / 11, ay + (by - ay) * i / 11])
+        .every(([px, py]) => ![...others, ...taken].some((b) => b[0] < px && px < b[2] && b[1] < py && py < b[3]));
+      const free = (over) => ({ box, line }) => inside(box) && ![...marks, ...taken, ...over].some((other) => meets(box, other)) && (!line || clear(line));
+      const place = places.find(free(lines)) || (must && places.find(free([])));
       if (!place) continue;
-      taken.push(place);
-      named.add(point.row.label);
-      make("text", { x: place[0] + 2, y: place[3] - 3 }, layer, text);
+      const { box, line } = place;
+      taken.push(box);
+      named.add(label);
+      if (line) make("line", { x1: x, y1: y, x2: line[1][0], y2: line[1][1] }, layer);
+      make("text", { x: box[0] + 3, y: box[3] - 4 }, layer, text);
     }
+    return [before, after].map((part) => part.trim()).filter(Boolean);
   }
 
-  function legend(view) {
+  function legend(view, left) {
     const list = box.querySelector(".legend");
     list.replaceChildren();
     const entry = (text, paint) => {
-      const item = document.createElement("span"), icon = make("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" });
-      paint(icon);
-      item.append(icon, text);
+      const item = document.createElement("span");
+      if (paint) { const icon = make("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }); paint(icon); item.append(icon); }
+      item.append(text);
       list.append(item);
     };
     const distinct = (get) => [...new Set(view.shown.map(get))];
@@ -157,6 +197,7 @@
     for (const kind of distinct((r) => r.provenance)) entry(`energy ${kind}`, (icon) => mark({ provenance: kind }, 8, 8, icon, 5.5));
     entry("Pareto frontier", (icon) => make("path", { class: "front", d: "M0,12L16,4" }, icon));
     if (view.shown.some((r) => r.figures.energy_kwh && r.figures.energy_kwh.low !== null)) entry("interval", (icon) => make("path", { class: "whisker", d: "M8,1V15M1,8H15", "stroke-width": 1.5 }, icon));
+    if (left.length) entry(`names without “${left.join("”, “")}”`);
   }
 
   // ---------------------------------------------------------------- reader's hands
