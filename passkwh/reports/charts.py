@@ -8,7 +8,10 @@ import altair as alt
 import pandas as pd
 
 from passkwh.analysis.pareto import frontier
+from passkwh.reports.numbers import kinds
 from passkwh.reports.runs import RunView
+from passkwh.reports.thesis.figures.plane import Plane, plane
+from passkwh.reports.thesis.figures.theme import ACCENT, BLUE
 from passkwh.units import joules_to_kwh
 
 STAGE_COLOURS = {
@@ -20,7 +23,7 @@ STAGE_COLOURS = {
 }
 
 
-def energy_accuracy(runs: Sequence[RunView]) -> alt.LayerChart | None:
+def energy_accuracy(runs: Sequence[RunView]) -> Plane | None:
     """pass@1 against gross energy with the Pareto frontier (less energy, more accuracy); None with nothing to draw."""
     shown = [r for r in runs if r.summary.gross_energy_j is not None and "1" in r.summary.pass_at_k]
     if not shown:
@@ -30,52 +33,50 @@ def energy_accuracy(runs: Sequence[RunView]) -> alt.LayerChart | None:
     data = pd.DataFrame(
         {
             "configuration": [r.label for r in shown],
-            "energy_wh": [joules_to_kwh(energy_j) * 1000 for energy_j, _ in points],
-            "pass_at_1": [accuracy for _, accuracy in points],
+            **_with_interval(shown, "energy_kwh", "energy", [joules_to_kwh(energy_j) for energy_j, _ in points], 1000),
+            **_with_interval(shown, "pass_at_1", "pass_at_1", [accuracy for _, accuracy in points]),
             "pass_at_kwh": [r.summary.pass_at_kwh for r in shown],
             "provenance": [r.summary.provenance for r in shown],
-            "place": ["on the frontier" if on else "dominated" for on in efficient],
+            "place": ["on the frontier" if on else "beaten by another" for on in efficient],
+            "on": efficient,
         }
     )
-    x = alt.X(
-        "energy_wh:Q",
-        title="energy of the run, gross (Wh) — lower is better",
-        scale=alt.Scale(zero=False, padding=40),
-        axis=alt.Axis(tickCount=8, labelOverlap=True),
+    return plane(
+        data,
+        "pass_at_1",
+        (f"{kinds(data['provenance'])} energy of the run, gross (Wh) — lower is better", "pass@1 — higher is better"),
+        alt.Color(
+            "place:N",
+            title="Pareto frontier",
+            legend=alt.Legend(orient="top"),
+            scale=alt.Scale(domain=["on the frontier", "beaten by another"], range=[ACCENT, BLUE]),
+        ),
+        tooltip=[
+            "configuration",
+            alt.Tooltip("energy:Q", title="energy (Wh)", format=".4g"),
+            alt.Tooltip("pass_at_1:Q", title="pass@1", format=".3f"),
+            alt.Tooltip("pass_at_kwh:Q", title="pass@kWh", format=".4g"),
+            "provenance",
+        ],
     )
-    y = alt.Y(
-        "pass_at_1:Q",
-        title="pass@1 — higher is better",
-        scale=alt.Scale(zero=False, padding=30),
-        axis=alt.Axis(format="~g"),
-    )
-    line = (
-        alt.Chart(data[data["place"] == "on the frontier"])
-        .mark_line(strokeDash=[6, 4], color="#b5482f")
-        .encode(x=x, y=y, order="energy_wh:Q")
-    )
-    dots = (
-        alt.Chart(data)
-        .mark_point(size=140, filled=True, opacity=1)
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color(
-                "place:N",
-                title="Pareto frontier",
-                scale=alt.Scale(domain=["on the frontier", "dominated"], range=["#b5482f", "#6b7785"]),
-            ),
-            tooltip=[
-                "configuration",
-                alt.Tooltip("energy_wh:Q", title="energy (Wh)", format=".4g"),
-                alt.Tooltip("pass_at_1:Q", title="pass@1", format=".3f"),
-                alt.Tooltip("pass_at_kwh:Q", title="pass@kWh", format=".4g"),
-                "provenance",
-            ],
+
+
+def _with_interval(
+    runs: Sequence[RunView], measure: str, name: str, values: Sequence[float], scale: float = 1.0
+) -> dict[str, list[float]]:
+    """Columns of a figure and of the ends of its interval; these are the figure itself where it has none."""
+    ends = [
+        (
+            value if found is None or found.low is None else found.low,
+            value if found is None or found.high is None else found.high,
         )
-    )
-    names = alt.Chart(data).mark_text(dy=-14, fontSize=12).encode(x=x, y=y, text="configuration:N")
-    return alt.layer(line, dots, names).properties(width=780, height=360)
+        for value, found in zip(values, (run.intervals.get(measure) for run in runs), strict=True)
+    ]
+    return {
+        name: [value * scale for value in values],
+        f"{name}_low": [low * scale for low, _ in ends],
+        f"{name}_high": [high * scale for _, high in ends],
+    }
 
 
 def power_timeline(run: RunView) -> alt.LayerChart | None:
@@ -102,7 +103,7 @@ def power_timeline(run: RunView) -> alt.LayerChart | None:
         .mark_line(color="#1f2933", strokeWidth=1.2)
         .encode(
             x="time_s:Q",
-            y=alt.Y("power_w:Q", title="power (W)"),
+            y=alt.Y("power_w:Q", title=["power (W)", run.summary.provenance]),
             strokeDash=alt.StrokeDash("channel:N", title="channel"),
         )
     )

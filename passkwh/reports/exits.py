@@ -12,6 +12,8 @@ import pandas as pd
 import vl_convert
 
 from passkwh.analysis.exits import ExitStudy, Leaving
+from passkwh.analysis.pareto import frontier
+from passkwh.reports.thesis.figures.plane import plane
 
 PNG_SCALE = 2.0
 _PANELS = {
@@ -116,37 +118,25 @@ def _plane(study: ExitStudy, metric: str) -> Any:
     """Quality against energy, every configuration a point; those that only know afterwards are left out."""
     names = _names(study)
     shown = [c for c in study.configurations if c.generation_net_j is not None and not c.hindsight]
+    energies, qualities = [c.generation_net_j or 0.0 for c in shown], [c.quality[metric] for c in shown]
     data = pd.DataFrame(
-        [
-            {
-                "configuration": names[c.label],
-                "energy": c.generation_net_j,
-                "quality": c.quality[metric],
-                "rule": c.rule if c.quant == "none" else f"{c.rule}, {c.quant}",
-                "above": place % 2 == 0,
-            }
-            for place, c in enumerate(sorted(shown, key=lambda c: c.generation_net_j or 0.0))
-        ]
+        {
+            "configuration": [names[c.label] for c in shown],
+            **dict.fromkeys(("energy", "energy_low", "energy_high"), energies),
+            **dict.fromkeys(("quality", "quality_low", "quality_high"), qualities),
+            "rule": [c.rule if c.quant == "none" else f"{c.rule}, {c.quant}" for c in shown],
+            "on": frontier([*zip(energies, qualities, strict=True)], ["min", "max"]),
+        }
     )
-    energy = f"net energy of generating (J, {study.provenance})"
-    x = alt.X("energy:Q", title=f"{energy} — lower is better", scale=alt.Scale(zero=False))
-    y = alt.Y("quality:Q", title=f"{metric} — higher is better", scale=alt.Scale(zero=False))
-    points = (
-        alt.Chart(data)
-        .mark_point(filled=True, size=110, opacity=1)
-        .encode(
-            x=x, y=y, color=alt.Color("rule:N", title=None),
-            tooltip=[
-                "configuration", alt.Tooltip("energy:Q", title=energy, format=".4g"),
-                alt.Tooltip("quality:Q", title=metric, format=".4g"),
-            ],
-        )
-    )  # fmt: skip
-    # Neighbours have their names on different sides, or those of points close together would cover each other.
-    sides = [
-        alt.Chart(data[data["above"] == above])
-        .mark_text(dy=-12 if above else 14, fontSize=10)
-        .encode(x=x, y=y, text="configuration:N")
-        for above in (True, False)
-    ]
-    return alt.layer(points, *sides).properties(width=780, height=380)
+    energy = f"{study.provenance} net energy of generating (J)"
+    return plane(
+        data,
+        "quality",
+        (f"{energy} — lower is better", f"{metric} — higher is better"),
+        alt.Color("rule:N", title=None),
+        tooltip=[
+            "configuration",
+            alt.Tooltip("energy:Q", title=energy, format=".4g"),
+            alt.Tooltip("quality:Q", title=metric, format=".4g"),
+        ],
+    ).chart

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """A figure with significant ``digits`` and without an exponent where it can be read so; a dash where missing."""
@@ -13,3 +15,8 @@ def number(value: float | None, digits: int = 3) -> str:
     if "e" in text:
         text = f"{float(text):.12f}".rstrip("0").rstrip(".")
     return text if text not in ("-0", "") else "0"
+
+
+def kinds(provenances: Iterable[str]) -> str:
+    """What a chart calls figures of these provenances: measured, estimated or simulated, ..."""
+    return " or ".join(sorted(set(provenances)))

@@ -45,7 +45,7 @@ def _group(title: str, runs: Sequence[RunView]) -> dict[str, Any]:
         "efficient": _efficient(runs),
         "best": _best(runs),
         "metrics": sorted({name for run in runs for name in run.summary.metrics}),
-        "scatter": None if scatter is None else _chart(scatter),
+        "scatter": None if scatter is None else {**_chart(scatter.chart), "about": scatter.about},
         "timelines": [(run, _chart(chart)) for run in runs if (chart := charts.power_timeline(run)) is not None],
     }
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from passkwh.analysis.results import Interval
 from passkwh.reports.thesis.content import Estimate, Number
 from passkwh.reports.thesis.figures.labels import Box, place
-from passkwh.reports.thesis.figures.tradeoff import common_prefix
+from passkwh.reports.thesis.figures.plane import common_prefix
 from passkwh.reports.thesis.words import estimate_texts, listed, number, scaled, sentence, shown, span
 
 from .test_report_numbers import read

@@ -18,6 +18,7 @@ from passkwh.analysis.power import PowerTimeline, power_timeline
 from passkwh.analysis.results import Interval
 from passkwh.analysis.tasks import TaskTable
 from passkwh.errors import UsageError
+from passkwh.reports.numbers import kinds
 
 EXPERIMENTS = ("batch-size", "model-size", "fine-tuning", "awq", "gptq", "granularity", "early-exit", "all")
 NO_DOMAINS = "it needs runs of BigCodeBench, and these tasks have no domains"
@@ -56,8 +57,16 @@ class Evidence:
     @property
     def energy_is(self) -> str:
         """A sentence on the provenance of energy for captions; empty where all of it is measured."""
-        kinds = sorted({self.provenance(label) for label in self.labels})
-        return "" if kinds == ["measured"] else f" Energy is {' or '.join(kinds)}."
+        return "" if self._kinds == "measured" else f" Energy is {self._kinds}."
+
+    @property
+    def energy_named(self) -> str:
+        """What axes call the energy: measured energy, estimated net energy, ..."""
+        return f"{self._kinds}{' net' if self.analysis.settings.energy == 'net' else ''} energy"
+
+    @property
+    def _kinds(self) -> str:
+        return kinds(self.provenance(label) for label in self.labels)
 
     def label_of(self, run: int) -> str:
         """The configuration that a run (by position) belongs to."""

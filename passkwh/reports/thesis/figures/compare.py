@@ -22,7 +22,7 @@ def measures(
 ) -> Drawing | Missing:
     """Energy, pass@1 and pass@kWh of configurations, one row each; references of families stand out."""
     told = (
-        ("energy_kwh", unit.per_kwh, f"energy ({unit.name}) — lower is better"),
+        ("energy_kwh", unit.per_kwh, f"{evidence.energy_named}, {unit.name} — lower is better"),
         ("pass_at_1", 1.0, "pass@1 — higher is better"),
         ("pass_at_kwh", 1.0, "pass@kWh — higher is better"),
     )
@@ -56,8 +56,8 @@ def measures(
 
 
 def _panel(sheet: Sheet, data: pd.DataFrame, labels: list[str], title: str, first: bool, roles: bool) -> alt.LayerChart:
-    axis = alt.Axis(grid=True, ticks=False, labels=first, labelLimit=220)
-    scale = alt.Scale(zero=False, nice=True)
+    axis = alt.Axis(grid=True, ticks=False, labels=first, labelLimit=220, labelPadding=8)
+    scale = alt.Scale(zero=False, nice=True, padding=6)
     roles_scale = alt.Scale(domain=["its family's reference", "compared with it"], range=[GREY, BLUE])
     legend = alt.Legend(orient="top", title=None) if first and roles else None
     colour = alt.Color("role:N", scale=roles_scale, legend=legend) if roles else alt.value(BLUE)
@@ -65,7 +65,7 @@ def _panel(sheet: Sheet, data: pd.DataFrame, labels: list[str], title: str, firs
         y=alt.Y("configuration:N", sort=labels, scale=alt.Scale(domain=labels), title=None, axis=axis), color=colour
     )
     rule = base.mark_rule(strokeWidth=1.8).encode(
-        x=alt.X("low:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4)), x2="high:Q"
+        x=alt.X("low:Q", title=title.split(" — "), scale=scale, axis=alt.Axis(tickCount=4)), x2="high:Q"
     )
     return alt.layer(rule, base.mark_point(filled=True, size=46, opacity=1).encode(x="value:Q"))
 
@@ -95,7 +95,7 @@ def pair_matrix(evidence: Evidence) -> Drawing | Missing:
         y=alt.Y("a:N", sort=labels, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=220)),
     )  # fmt: skip
     cells = base.mark_rect().encode(
-        color=alt.Color("log2:Q", title="energy ×", scale=alt.Scale(
+        color=alt.Color("log2:Q", title=f"{evidence.energy_named} ×", scale=alt.Scale(
                             domain=[-most, 0, most], range=[BLUE, "#f1f2f3", ACCENT], interpolate="rgb"),
                         legend=alt.Legend(orient="bottom", gradientLength=260,
                                           labelExpr="format(pow(2, datum.value), '.2~f')",

@@ -13,8 +13,8 @@ from passkwh.reports.thesis.draft import Drawing
 from passkwh.reports.thesis.figures.theme import ACCENT, BLUE, CATEGORIES, SOFT, WIDTH, Sheet
 
 _RESOURCES = (
-    ("generation_net_j", "net energy of generating (J) — lower is better"),
-    ("generation_gross_j", "gross energy of generating (J) — lower is better"),
+    ("generation_net_j", "{provenance} net energy of generating (J) — lower is better"),
+    ("generation_gross_j", "{provenance} gross energy of generating (J) — lower is better"),
     ("s_per_sample", "time a sample (s) — lower is better"),
     ("tokens_per_s", "tokens/s — higher is better"),
     ("mean_exit_layer", "mean exit layer"),
@@ -81,7 +81,10 @@ def _curves(
     name: str, what: str, after: str, configurations: Sequence[Leaving], found: ExitStudy, x_title: str
 ) -> Drawing:
     """One panel a measure; a line for each model, quantization and rule; baselines as dashed lines."""
-    measures = [*((f"quality.{m}", f"{m} — higher is better") for m in found.metrics), *_RESOURCES]
+    measures = [
+        *((f"quality.{m}", f"{m} — higher is better") for m in found.metrics),
+        *((key, title.format(provenance=found.provenance)) for key, title in _RESOURCES),
+    ]
     base = {c.label: c for c in found.configurations}
     rows, baselines = [], []
     for key, title in measures:

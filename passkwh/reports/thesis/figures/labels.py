@@ -13,10 +13,9 @@ POINT = 6.0
 """Half the room that a point takes."""
 DISTANCES = (10.0, 18.0, 28.0, 40.0, 55.0, 72.0, 92.0, 115.0)
 DIRECTIONS = 16
-
-
 CROWDED = 90.0
 """Points nearer than this crowd each other."""
+
 Point = tuple[float, float]
 
 
@@ -35,6 +34,17 @@ class Box:
             self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
         )
 
+    @property
+    def middle(self) -> Point:
+        """Its middle."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    def distance(self, point: Point) -> float:
+        """From a point to its edge; 0 inside."""
+        return math.hypot(
+            max(self.left - point[0], point[0] - self.right, 0.0), max(self.top - point[1], point[1] - self.bottom, 0.0)
+        )
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -51,17 +61,24 @@ class Placed:
 
 
 def place(
-    points: Sequence[Point], texts: Sequence[str], width: float, height: float, avoid: Sequence[Box] = ()
+    points: Sequence[Point],
+    texts: Sequence[str],
+    width: float,
+    height: float,
+    avoid: Sequence[Box] = (),
+    first: Sequence[bool] = (),
 ) -> list[Placed | None]:
     """A free place for each text beside its point, inside ``width`` x ``height``; None where there is none.
 
-    A text covers no point, no other text and nothing of ``avoid``, and no line from a far text to its point crosses
-    another text or point. Points in the thickest crowd are served first.
+    A text covers no point, no other text and nothing of ``avoid``. It is nearer to its point than to any other, or a
+    line leads from one to the other and crosses no other text or point. Points that are ``first`` are served before
+    others, and those in the thickest crowd next.
     """
+    first = first or [False] * len(points)
     dots = [Box(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in points]
     crowd = [sum(math.dist(a, b) < CROWDED for b in points) for a in points]
     found: list[Placed | None] = [None] * len(points)
-    for i in sorted(range(len(points)), key=lambda i: (-crowd[i], points[i])):
+    for i in sorted(range(len(points)), key=lambda i: (not first[i], -crowd[i], points[i])):
         names = [(points[j], p) for j, p in enumerate(found) if p is not None]
         rest = dots[:i] + dots[i + 1 :]
         blocked = [*rest, *avoid, *(p.box for _, p in names)]
@@ -78,12 +95,16 @@ def _spots(point: Point, text: str, width: float, height: float) -> Iterator[Pla
     length = max(len(text), 1) * CHARACTER
     for distance in DISTANCES:
         for turn in range(DIRECTIONS):
-            angle = math.pi / 2 + (turn + 1) // 2 * (-1) ** turn * 2 * math.pi / DIRECTIONS
+            far = distance > 2 * DISTANCES[0]
+            steps = (turn + 1) // 2 * (-1) ** turn
+            if far and steps % (DIRECTIONS // 4) == 0:
+                continue  # a line straight up or aside would lie on the point's own error bars
+            angle = math.pi / 2 + steps * 2 * math.pi / DIRECTIONS
             x, y = point[0] + distance * math.cos(angle), point[1] - distance * math.sin(angle)
             left = x if math.cos(angle) > 0.3 else x - length if math.cos(angle) < -0.3 else x - length / 2
             box = Box(left - 2, y - HEIGHT / 2, left + length + 2, y + HEIGHT / 2)
             if box.left >= 0 and box.right <= width and box.top >= 0 and box.bottom <= height:
-                yield Placed(left, y, box, distance > 2 * DISTANCES[0])
+                yield Placed(left, y, box, far)
 
 
 def _is_free(
@@ -96,6 +117,8 @@ def _is_free(
 ) -> bool:
     """Whether a label covers nothing there, and its line meets no other point, label, or (unless it may) line."""
     if any(spot.box.overlaps(box) for box in blocked):
+        return False
+    if not spot.far and any(spot.box.distance(dot.middle) <= spot.box.distance(point) for dot in dots):
         return False
     if spot.far and any(_crosses(point, spot.end(point), box) for box in [*dots, *(name.box for _, name in names)]):
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from passkwh.reports.numbers import kinds
 from passkwh.reports.thesis.content import FigureBlock, Missing
 from passkwh.reports.thesis.draft import Drawing
 from passkwh.reports.thesis.evidence import Evidence
@@ -43,38 +44,44 @@ def power_over_time(evidence: Evidence) -> Drawing | Missing:
     top_w = max(float(power["power_w"].max()) * 1.08, 1.0)
     channels = sorted(power["channel"].unique())
     columns = 1 if few else 2
+    kind = kinds(evidence.provenance(label) for label in shown)
+    power_title: list[str] = ["power (W)", kind]
     charts = []
     sheet = Sheet()
     for place, label in enumerate(shown):
         own, doing = power[power["configuration"] == label], stages[stages["configuration"] == label]
         lowest = place >= len(shown) - columns
-        panel = _panel(sheet, own, doing, channels, top_w, f"time ({unit})" if lowest else None)
+        panel = _panel(sheet, own, doing, channels, (f"time ({unit})" if lowest else None, power_title), top_w)
         title = alt.Title(label, anchor="start", fontSize=12, offset=4)
         charts.append(panel.properties(width=width, height=height, title=title))
     chart = alt.concat(*charts, columns=columns, spacing={"row": 10, "column": 18})
-    kinds = {evidence.provenance(label) for label in shown}
     step_s = max(t.step_s or 0.0 for t in shown.values())
     block = FigureBlock(
         name="power", title=WHAT, after="thesis, figure 3.1",
-        caption=f"First run of each configuration; power is {' or '.join(sorted(kinds))}. Thinned for the picture to "
+        caption=f"First run of each configuration; power is {kind}. Thinned for the picture to "
         f"means over up to {step_s:.3g} s; energies are computed from the whole trace. Power has one scale.",
     )  # fmt: skip
     return Drawing(block, sheet.specification(chart), power[["configuration", "channel", "time_s", "power_w"]])
 
 
 def _panel(
-    sheet: Sheet, power: pd.DataFrame, stages: pd.DataFrame, channels: list[str], top_w: float, title: str | None
+    sheet: Sheet,
+    power: pd.DataFrame,
+    stages: pd.DataFrame,
+    channels: list[str],
+    titles: tuple[str | None, list[str]],
+    top_w: float,
 ) -> alt.LayerChart:
     colours = [CATEGORIES[(i + 1) % len(CATEGORIES)] for i in range(len(channels))]
     bands = alt.Chart(sheet.rows(stages)).mark_rect(opacity=0.16).encode(
-        x=alt.X("start:Q", title=title, scale=alt.Scale(nice=False), axis=alt.Axis(grid=False, tickCount=6)),
+        x=alt.X("start:Q", title=titles[0], scale=alt.Scale(nice=False), axis=alt.Axis(grid=False, tickCount=6)),
         x2="end:Q",
         fill=alt.Fill("stage:N", title="stage", legend=alt.Legend(orient="top", symbolOpacity=0.5, symbolStrokeWidth=0),
                       scale=alt.Scale(domain=list(STAGES), range=list(STAGES.values()))),
     )  # fmt: skip
     lines = alt.Chart(sheet.rows(power)).mark_line(strokeWidth=1.1, interpolate="step").encode(
         x="time:Q",
-        y=alt.Y("power_w:Q", title="power (W)", scale=alt.Scale(domain=[0, top_w]), axis=alt.Axis(tickCount=3)),
+        y=alt.Y("power_w:Q", title=titles[1], scale=alt.Scale(domain=[0, top_w]), axis=alt.Axis(tickCount=3)),
         color=alt.Color("channel:N", title="channel", legend=alt.Legend(orient="top", labelLimit=220),
                         scale=alt.Scale(domain=channels, range=colours)),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from passkwh.reports.thesis.figures.theme import BLUE, CATEGORIES, INK, SOFT, WI
 MOST_DOTS = 2500
 """More tasks x configurations are drawn as lines: a dot each would fill the page's file."""
 MOST_COLOURS = 6
+DECADES = [10.0**power for power in range(-6, 10)]
 
 
 def energy_per_task(evidence: Evidence) -> Drawing | Missing:
@@ -41,7 +42,8 @@ def energy_per_task(evidence: Evidence) -> Drawing | Missing:
     chart = marks.encode(
         x=alt.X("place:Q", title="task, in the benchmark's order", scale=alt.Scale(nice=False),
                 axis=alt.Axis(grid=False)),
-        y=alt.Y("energy_j:Q", title="J per task", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=3, format="~s")),
+        y=alt.Y("energy_j:Q", title=["J per task", evidence.energy_named.removesuffix(" energy")],
+                scale=alt.Scale(type="log"), axis=alt.Axis(values=DECADES, format="~s")),
         facet=alt.Facet("configuration:N", columns=1 if few else 2, title=None, sort=list(table.labels),
                         header=alt.Header(labelAnchor="start", labelPadding=2)),
     ).properties(width=width, height=height)  # fmt: skip
@@ -95,7 +97,7 @@ def energy_by_domain(evidence: Evidence, per: str) -> Drawing | Missing:
     data = data.drop(columns=["bounds"])
     log = bool((data["low"] > 0).all() and data["high"].max() / data["low"].min() > 8)
     scale = alt.Scale(type="log" if log else "linear", zero=False, nice=True)
-    title = f"J per {per} — lower is better"
+    title = f"{evidence.energy_named}, J per {per} — lower is better"
     many = len(evidence.labels) > MOST_COLOURS
     sheet = Sheet()
     values = sheet.rows(data)

@@ -1,0 +1,53 @@
+"""The figures as a browser shows them: names of 25 configurations cover neither points nor one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import vl_convert
+
+from passkwh.analysis.pareto import frontier
+from passkwh.reports.thesis.figures.plane import plane
+
+from .conftest import synthetic
+
+CORNERS = "found => found.map(e => (b => [b.left, b.top, b.right, b.bottom])(e.getBoundingClientRect()))"
+
+
+def thesis_plane() -> tuple[str, list[str]]:
+    """The trade-off of the thesis's 25 configurations as SVG, and the names of those on the frontier."""
+    made = synthetic.THESIS
+    data = pd.DataFrame(
+        {
+            "configuration": [c.model if c.quant == "none" else f"{c.model} {c.quant}" for c in made],
+            "energy": [c.energy_kwh for c in made],
+            "energy_low": [0.97 * c.energy_kwh for c in made],
+            "energy_high": [1.03 * c.energy_kwh for c in made],
+            "accuracy": [c.pass_at_1 for c in made],
+            "accuracy_low": [max(c.pass_at_1 - 0.03, 0.0) for c in made],
+            "accuracy_high": [c.pass_at_1 + 0.03 for c in made],
+            "on": frontier([(c.energy_kwh, c.pass_at_1) for c in made], ["min", "max"]),
+        }
+    )
+    found = plane(data, "accuracy", ("simulated energy, kWh", "pass@1"), alt.Color("on:N"))
+    version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
+    svg = vl_convert.vegalite_to_svg(found.chart.to_json(), vl_version=version)
+    return svg, [name.removeprefix("synthetic-") for name in data.loc[data["on"], "configuration"]]
+
+
+def test_names_of_25_points_cover_nothing(browser: Any) -> None:
+    svg, best = thesis_plane()
+    page = browser.new_context(viewport={"width": 1000, "height": 700}).new_page()
+    page.set_content(svg)
+    names = page.locator(".mark-text.role-mark text")
+    texts, boxes = names.all_text_contents(), names.evaluate_all(CORNERS)
+    points = page.locator("[aria-roledescription=point], .mark-symbol.role-mark path").evaluate_all(CORNERS)
+    assert len(points) == 25
+    assert len(texts) >= 20
+    assert {*best} <= {*texts}
+    for i, box in enumerate(boxes):
+        for other in [*boxes[:i], *points]:
+            apart = box[2] <= other[0] or other[2] <= box[0] or box[3] <= other[1] or other[3] <= box[1]
+            assert apart, (texts[i], box, other)
