@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +133,22 @@ def test_what_cannot_be_written_or_is_not_there(
     assert_one_line(*bench(monkeypatch, capsys, "analyze", run, "--effect", 0.1), "--effect", "add --plan")
     assert_one_line(*bench(monkeypatch, capsys, "analyze", run, "--family", "Qwen"), "--family", "add --published")
     assert_one_line(*bench(monkeypatch, capsys, "compare", run, run, "--level", 2), "--level 2", "0.95")
+
+
+def test_a_place_without_permission(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "study").mkdir(parents=True)
+    closed.chmod(0)
+    command = [sys.executable, "-m", "passkwh.cli.main", "sweep", "status", str(closed / "study")]
+    if os.geteuid() == 0:  # whom permissions do not stop, unless without this capability
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("root may read everything, and there is no setpriv to change that")
+        lost = "-dac_override,-dac_read_search"
+        command = [setpriv, f"--bounding-set={lost}", f"--inh-caps={lost}", *command]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    closed.chmod(0o700)
+    assert_one_line(result.returncode, result.stderr, str(closed), "Permission denied", "make it accessible")
 
 
 def test_an_unknown_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,6 +82,10 @@ def main() -> None:
         code = app(standalone_mode=False)
     except UsageError as error:
         code = _wrong_use(str(error))
+    except PermissionError as error:
+        if error.filename is None:  # no file: our defect
+            raise
+        code = _wrong_use(f"{error.filename}: {error.strerror}; make it accessible, or name another place")
     except typer.Abort:
         code = 130
     except KeyboardInterrupt:

@@ -147,6 +147,17 @@ def test_a_complete_run_that_was_damaged_is_no_number(study: StudyFolder, harm: 
     assert "a-r0" not in [planned.run_id for planned in todo(study)]
 
 
+def test_a_run_that_cannot_be_read_does_not_keep_the_others_back(study: StudyFolder) -> None:
+    complete(study, "a-r0")
+    record = study.record()
+    name = "x" * 300  # no disk takes it: an error also for root, whom permissions do not stop
+    planned = record.runs[1].model_copy(update={"run_id": name})
+    moved = record.model_copy(update={"runs": (record.runs[0], planned)})
+    study.write(Study("s.toml", "# text", record.settings, ()), moved)
+    assert states(study) == {"a-r0": "complete", name: "damaged"}
+    assert "cannot be read (File name too long): make it readable" in (run(study, name).reason or "")
+
+
 def test_a_summary_that_is_no_summary_is_damage(study: StudyFolder) -> None:
     path = write_run(study.path / "a-r0")
     (path / "summary.json").write_text("{")

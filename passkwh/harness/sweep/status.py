@@ -167,7 +167,11 @@ def _run(
         "failures": sum(event.event == "failed" for event in events),
         "host": last.host if last else None, "elapsed_s": last.elapsed_s if last else None,
     }  # fmt: skip
-    state = _state(folder, planned.run_id, events, live.get(planned.run_id), thorough)
+    try:
+        state = _state(folder, planned.run_id, events, live.get(planned.run_id), thorough)
+    except OSError as error:  # one that may not be read does not keep the others back
+        reason = f"{error.filename} cannot be read ({error.strerror}): make it readable"
+        state = {"state": "damaged", "kind": "damaged", "reason": reason}
     return RunStatus.model_validate({**known, **state})
 
 
