@@ -375,7 +375,7 @@ def test_a_configurations_page_tells_all(reader: Reader, site: Site) -> None:
         "Synthetic GPU",
         "limit 350 W",
         "idle",
-        "power (W)",
+        "measured power (W)",
         "bench run --model lab/Alpha-1.5B-Instruct",
         "By domain",
     ):
@@ -435,6 +435,23 @@ def test_dark_is_dark_and_remembered(browser: Any, site: Site) -> None:
     assert min(int(part) for part in light[4:-1].split(",")) > 200
     page.reload()
     assert page.evaluate(background) == light
+    context.close()
+
+
+@pytest.mark.parametrize(("place", "width"), [("index.html", 1032), ("table.html", 1032), ("page", 703)])
+def test_paper_is_white_and_cuts_nothing_off(browser: Any, site: Site, place: str, width: int) -> None:
+    """On a sheet as wide as A4 without its margins: lying for the wide tables, upright for a configuration."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark")
+    page = context.new_page()
+    path = f"c/{alphas(site)['none'].id}.html" if place == "page" else place
+    page.goto(f"file://{site.index.parent}/{path}")
+    page.click("#theme")
+    page.click("#theme")  # dark by choice, too
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("getComputedStyle(document.body).page") == ("wide" if width > 1000 else "auto")
+    assert page.locator("header nav").is_hidden()
     context.close()
 
 

@@ -16,6 +16,7 @@ from passkwh.reports.leaderboard.figures import figure, number
 from passkwh.reports.leaderboard.ingest import Configuration
 from passkwh.reports.leaderboard.rows import MEASURES
 from passkwh.reports.leaderboard.timeline import Timeline
+from passkwh.reports.numbers import kinds
 
 STAGES = (
     ("idle", "idle"), ("warmup", "warm-up"), ("generate", "generating"), ("score", "scoring"),
@@ -34,7 +35,7 @@ def render(configuration: Configuration, template: jinja2.Template, common: dict
         runs=len(runs),
         tiles=tiles,
         charts=[
-            {"svg": Markup(power_svg(line)), "channels": [one.channel for one in line.lines]}
+            {"svg": Markup(power_svg(line, _kinds(manifest, line))), "channels": [one.channel for one in line.lines]}
             for line in configuration.timelines[:1]
             if line.lines
         ],
@@ -120,8 +121,17 @@ def _domains(lines: Sequence[DomainLine]) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- the picture of power
 
 
-def power_svg(line: Timeline, width: int = 960, height: int = 250) -> str:
-    """Power of each channel over time with the stages behind; colours come from the page's style."""
+def _kinds(manifest: Manifest, line: Timeline) -> str:
+    shown = {one.channel for one in line.lines}
+    return kinds(channel.provenance for channel in manifest.meter.channels if channel.name in shown)
+
+
+def power_svg(line: Timeline, provenance: str) -> str:
+    """Power of each channel over time with the stages behind; colours come from the page's style.
+
+    ``provenance`` says what its power is: measured, estimated, ...
+    """
+    width, height = 960, 250
     left, right, top, bottom = 62, 16, 14, 46
     powers = [p for one in line.lines for p in one.power_w if p is not None]
     highest = max(powers, default=0.0) * 1.08 or 1.0
@@ -133,9 +143,8 @@ def power_svg(line: Timeline, width: int = 960, height: int = 250) -> str:
     def y(watts: float) -> float:
         return round(height - bottom - (height - top - bottom) * watts / highest, 1)
 
-    parts = [
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Power over time, at most {highest / 1.08:.0f} W">'
-    ]
+    said = f"{provenance.capitalize()} power over time, at most {highest / 1.08:.0f} W"
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{said}">']
     for stage in line.stages:
         kind = stage.kind.partition("_")[0]
         span = max(x(stage.end_s) - x(stage.start_s), 0.6)
@@ -156,7 +165,7 @@ def power_svg(line: Timeline, width: int = 960, height: int = 250) -> str:
     )
     parts.append(
         f'<text class="title" transform="translate(15 {down:.0f}) rotate(-90)" text-anchor="middle">'
-        "power (W)</text></g>"
+        f"{provenance} power (W)</text></g>"
     )
     for number_, one in enumerate(line.lines):
         dashes = f' stroke-dasharray="{3 * number_} 3"' if number_ else ""

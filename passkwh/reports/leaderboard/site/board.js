@@ -200,7 +200,7 @@
   function header(column) {
     const sorted = current.sort === column.key, arrow = sorted ? (state.down ? "▼" : "▲") : "";
     const act = () => set({ sort: column.key, down: sorted ? !state.down : column.better !== "min" && !!column.better });
-    const th = make("th", { scope: "col", class: column.figure || column.numeric ? "" : "left", "aria-sort": sorted ? (state.down ? "descending" : "ascending") : "none" },
+    const th = make("th", { scope: "col", "data-name": column.name, class: column.figure || column.numeric ? "" : "left", "aria-sort": sorted ? (state.down ? "descending" : "ascending") : "none" },
       make("button", { type: "button", onclick: act, "data-sort": column.key }, make("span", { class: "arrow", "aria-hidden": "true" }, arrow), column.name));
     if (column.unit) th.append(make("span", { class: "unit" }, column.unit));
     if (column.figure) th.append(make("span", { class: "unit" }, column.better === "min" ? "↓ lower is better" : "↑ higher is better"));
