@@ -201,7 +201,7 @@ def _show_status(status: StudyStatus) -> None:
         energy += f" ({status.provenance})"
     if status.without_energy:
         energy += f", {status.without_energy} runs without energy"
-    left = "" if status.complete else f"; left: about {duration(status.left_s)}" if status.left_s is not None else ""
+    left = f"; left: about {duration(status.left_s)}" if status.left_s else ""  # none where only damaged ones are left
     at_work = "at work" if status.driven else "nobody is at work on it"
     print(f"{len(status.runs)} runs: {counts}; {energy}{left}" + ("" if status.complete else f"; {at_work}"))
 
