@@ -1,8 +1,8 @@
-"""Charts of the exits analysis, each defined once: GREEN-CODE's figure 1, its exit histograms, figures 8 to 11."""
+"""Charts of `bench exits`: those of the report (GREEN-CODE's figures 1 and 7-11), and quality against energy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -11,42 +11,20 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
-from passkwh.analysis.exits import ExitStudy, Leaving
+from passkwh.analysis.exits import ExitStudy
 from passkwh.analysis.pareto import frontier
+from passkwh.reports.thesis.draft import Drawing
+from passkwh.reports.thesis.figures.exits import by_fixed_exit, by_threshold, where_tokens_leave
 from passkwh.reports.thesis.figures.plane import plane
-
-PNG_SCALE = 2.0
-_PANELS = {
-    "generation_net_j": "net energy of generating (J, {provenance})",
-    "generation_gross_j": "gross energy of generating (J, {provenance})",
-    "s_per_sample": "time a completion (s)",
-    "tokens_per_s": "tokens a second",
-    "mean_exit_layer": "mean exit layer",
-}
-
-
-def charts(study: ExitStudy) -> dict[str, Any]:
-    """Charts by name; one is left out where these runs have nothing for it."""
-    found: dict[str, Any] = {}
-    if len(study.fixed()) > 1:
-        found["fixed"] = _curves(study, study.fixed(), "exit layer")
-    if any(len(c.exit_shares) > 1 for c in study.configurations):
-        found["exits"] = _histograms(study)
-    swept = [c for some in study.sweeps().values() if len(some) > 1 for c in some]
-    if swept:
-        found["thresholds"] = _curves(study, swept, "threshold")
-    if study.metrics and any(c.generation_net_j is not None for c in study.configurations):
-        found["plane"] = _plane(study, study.metrics[0])
-    return found
+from passkwh.reports.thesis.figures.render import PNG_SCALE
 
 
 def write(study: ExitStudy, folder: Path) -> list[Path]:
-    """Write every chart as SVG, PNG and HTML; returns the files."""
+    """Write every chart as SVG, PNG and HTML; returns the files. One is left out where these runs lack its data."""
     folder.mkdir(parents=True, exist_ok=True)
     version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
     written: list[Path] = []
-    for name, chart in charts(study).items():
-        specification = chart.to_json()
+    for name, specification in _charts(study).items():
         svg = vl_convert.vegalite_to_svg(specification, vl_version=version)
         contents: dict[str, bytes] = {
             "svg": svg.encode(),
@@ -59,62 +37,23 @@ def write(study: ExitStudy, folder: Path) -> list[Path]:
     return written
 
 
+def _charts(study: ExitStudy) -> dict[str, dict[str, Any]]:
+    """Vega-Lite specifications by the name of their files."""
+    drawn = {"fixed": by_fixed_exit(study), "exits": where_tokens_leave(study), "thresholds": by_threshold(study)}
+    found = {name: drawing.specification for name, drawing in drawn.items() if isinstance(drawing, Drawing)}
+    if study.metrics and any(c.generation_net_j is not None for c in study.configurations):
+        found["plane"] = json.loads(_plane(study, study.metrics[0]).to_json())
+    return found
+
+
 def _names(study: ExitStudy) -> dict[str, str]:
-    """By label, what a chart calls a configuration: without the words that all of them begin with."""
+    """By label, what the plane calls a configuration: without the words that all of them begin with."""
     words = {c.label: c.label.split(" ") for c in study.configurations}
     shared = len(list(takewhile(lambda same: len(set(same)) == 1, zip(*words.values(), strict=False))))
     return {label: " ".join(own[shared:]).replace("exit=", "") or label for label, own in words.items()}
 
 
-def _curves(study: ExitStudy, configurations: Sequence[Leaving], x_title: str) -> Any:
-    """A panel per metric and resource over layer or threshold."""
-    rows, names = [], _names(study)
-    for c in configurations:
-        values: dict[str, float | None] = {name: c.quality.get(name) for name in study.metrics}
-        values |= {title.format(provenance=study.provenance): getattr(c, field) for field, title in _PANELS.items()}
-        line = " ".join(part for part in (c.rule, "" if c.quant == "none" else c.quant, c.kv or "") if part)
-        rows += [
-            {"x": c.argument, "value": value, "panel": panel, "rule": line, "configuration": names[c.label]}
-            for panel, value in values.items()
-            if value is not None
-        ]
-    data = pd.DataFrame(rows)
-    panels = list(dict.fromkeys(data["panel"]))
-    base = alt.Chart(data).encode(
-        x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False)),
-        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
-        color=alt.Color("rule:N", title=None),
-        tooltip=["configuration", alt.Tooltip("x:Q", title=x_title), alt.Tooltip("value:Q", format=".4g")],
-    )
-    lines = (base.mark_line() + base.mark_point(filled=True, size=60)).properties(width=260, height=180)
-    return lines.facet(alt.Facet("panel:N", title=None, sort=panels), columns=3).resolve_scale(y="independent")
-
-
-def _histograms(study: ExitStudy) -> Any:
-    """Share of decoded tokens per exit, a panel per configuration; a fixed exit has only one."""
-    names = _names(study)
-    data = pd.DataFrame(
-        [
-            {"configuration": names[c.label], "exit": layer, "share": share}
-            for c in study.configurations
-            if len(c.exit_shares) > 1
-            for layer, share in c.exit_shares.items()
-        ]
-    )
-    bars = (
-        alt.Chart(data)
-        .mark_bar(color="#3f7fbf")
-        .encode(
-            x=alt.X("exit:O", title="exit layer"),
-            y=alt.Y("share:Q", title="share of decoded tokens", axis=alt.Axis(format="%")),
-            tooltip=["configuration", "exit", alt.Tooltip("share:Q", format=".1%")],
-        )
-        .properties(width=260, height=150)
-    )
-    return bars.facet(alt.Facet("configuration:N", title=None, sort=None), columns=3)
-
-
-def _plane(study: ExitStudy, metric: str) -> Any:
+def _plane(study: ExitStudy, metric: str) -> alt.LayerChart:
     """Quality against energy, every configuration a point; those that only know afterwards are left out."""
     names = _names(study)
     shown = [c for c in study.configurations if c.generation_net_j is not None and not c.hindsight]

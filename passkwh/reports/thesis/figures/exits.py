@@ -87,9 +87,12 @@ def _curves(
     ]
     base = {c.label: c for c in found.configurations}
     rows, baselines = [], []
+    several = len({c.kv for c in configurations}) > 1
     for key, title in measures:
         for c in configurations:
-            series = " ".join([c.model.rsplit("/", 1)[-1], *([] if c.quant == "none" else [c.quant]), c.rule])
+            quant = "" if c.quant == "none" else c.quant
+            kept = c.kv if several else ""
+            series = " ".join(word for word in (c.model.rsplit("/", 1)[-1], quant, c.rule, kept) if word)
             value = _value(c, key)
             if value is not None:
                 rows.append({"measure": title, "series": series, "argument": c.argument, "value": value})
