@@ -60,7 +60,7 @@ def validate(
     from passkwh.reports.leaderboard.validate import validate as check
 
     checked = [check(path) for path in find_packs(packs)]
-    again = duplicates(checked)
+    again = duplicates((one.path, one.fingerprint) for one in checked if one.valid)
     rows = []
     for one in checked:
         findings = [*one.findings, *([again[one.path]] if one.path in again else [])]

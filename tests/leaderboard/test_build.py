@@ -80,6 +80,16 @@ def test_the_invalid_is_refused_and_named(site: Site) -> None:
     assert not any("bad" in row.source for row in site.rows if row.runs)
 
 
+def test_a_pack_named_twice_is_one_run(packs: list[Path], tmp_path: Path) -> None:
+    """... and a copy of it under another name is refused."""
+    copy = tmp_path / "zz-copy.passkwh.zip"
+    copy.write_bytes(packs[2].read_bytes())
+    found = build([packs[2], packs[2], copy], tmp_path / "site", tmp_path / "cache", title="t", published=False)
+    assert [row.runs for row in found.rows] == [1]
+    assert [pack.path for pack in found.refused] == [copy]
+    assert "the same generations as int4" in str(found.refused[0].findings[-1])
+
+
 def test_the_theses_rows_stand_with_source_and_their_pass_at_kwh(shared_data: Path) -> None:
     rows = [row for row in published_rows() if row.tasks_key == "thesis"]
     printed = read(shared_data / "thesis-results.csv")

@@ -14,7 +14,15 @@ import pyarrow as pa
 import passkwh
 from passkwh.errors import UsageError
 
-SHAPES_RESULTS = ("records.py", "passk.py", "units.py", "harness", "analysis", "reports/leaderboard")
+SHAPES_RESULTS = (
+    "records.py",
+    "passk.py",
+    "units.py",
+    "harness",
+    "analysis",
+    "reports/leaderboard",
+    "reports/numbers.py",
+)
 DEPENDS_ON = (".py", ".json", ".toml")
 """Code and data on which a cached result depends; not templates and scripts, which only show it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,15 @@ from passkwh.analysis.frames import Frames, Run
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.tasks import TaskTable, task_table
 from passkwh.errors import UsageError
-from passkwh.harness.store import SAMPLES
 from passkwh.records import Manifest, Summary, content_hash
 from passkwh.reports.leaderboard import ranks
 from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.columns import columns, frame, verdicts
 from passkwh.reports.leaderboard.detail import DomainLine, details, task_rows, task_script
-from passkwh.reports.leaderboard.findings import Finding, error
+from passkwh.reports.leaderboard.findings import Finding
 from passkwh.reports.leaderboard.rows import Row, configuration_key, row
 from passkwh.reports.leaderboard.timeline import Timeline, timeline
-from passkwh.reports.leaderboard.validate import validate
+from passkwh.reports.leaderboard.validate import duplicates, validate
 from passkwh.reports.leaderboard.workers import Workers
 
 RESAMPLES = 10_000
@@ -61,8 +60,9 @@ class Configuration:
     timelines: tuple[Timeline, ...]
 
 
-def inspect(paths: Sequence[Path], cache: Cache, workers: Workers) -> list[Pack]:
+def inspect(given: Sequence[Path], cache: Cache, workers: Workers) -> list[Pack]:
     """Check packs, those that were checked before by looking up; a run that stands in two is refused in the later."""
+    paths = list(dict.fromkeys(given))
     with ThreadPoolExecutor(workers.count) as threads:  # hashing needs no interpreter
         sums = list(threads.map(_sum, paths))
     known = {key: found for key in set(sums) if (found := cache.get("packs", key)) is not None}
@@ -140,21 +140,11 @@ def _pack(path: Path, sha256: str, found: dict[str, Any]) -> Pack:
 
 
 def _without_duplicates(packs: Sequence[Pack]) -> list[Pack]:
-    first: dict[str, Path] = {}
-    kept = []
-    for pack in sorted(packs, key=lambda p: (p.path.name, str(p.path))):
-        if pack.run is not None and first.setdefault(pack.fingerprint, pack.path) != pack.path:
-            kept.append(Pack(pack.path, pack.sha256, (*pack.findings, same_run(first[pack.fingerprint])), "", None))
-        else:
-            kept.append(pack)
-    return kept
-
-
-def same_run(other: Path) -> Finding:
-    """The finding of a pack whose run another pack holds already."""
-    return error(
-        SAMPLES, "", f"holds the same generations as {other.name}", "submit a run once; make repeats with --repeats"
-    )
+    again = duplicates((pack.path, pack.fingerprint) for pack in packs if pack.run is not None)
+    return [
+        replace(pack, findings=(*pack.findings, again[pack.path]), run=None) if pack.path in again else pack
+        for pack in sorted(packs, key=lambda p: (p.path.name, str(p.path)))
+    ]
 
 
 # ---------------------------------------------------------------- configurations

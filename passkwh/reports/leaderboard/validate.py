@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,16 +92,15 @@ def check_members(path: Path, sha256: str, members: Mapping[str, bytes]) -> Chec
     return Checked(path, sha256, tuple(findings), None if refuses(findings) else submission, fingerprint)
 
 
-def duplicates(checked: Sequence[Checked]) -> dict[Path, Finding]:
-    """Packs that hold a run which an earlier one (by name) holds already, each with a finding that says so."""
+def duplicates(valid: Iterable[tuple[Path, str]]) -> dict[Path, Finding]:
+    """Of packs with their fingerprints those that hold a run which an earlier one (by name) holds, with a finding."""
     first: dict[str, Path] = {}
     found = {}
-    for one in sorted((c for c in checked if c.valid), key=lambda c: c.path.name):
-        other = first.setdefault(one.fingerprint, one.path)
-        if other != one.path:
-            found[one.path] = error(
-                SAMPLES, "", f"holds the same generations as {other.name}", "submit a run once; repeats need --repeats"
-            )
+    for path, fingerprint in sorted(valid, key=lambda pack: (pack[0].name, str(pack[0]))):
+        other = first.setdefault(fingerprint, path)
+        if other != path:
+            seen = f"holds the same generations as {other.name}"
+            found[path] = error(SAMPLES, "", seen, "submit a run once; make repeats with --repeats")
     return found
 
 
