@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from passkwh.reports.leaderboard.build import Site, build
 from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
+from tests.leaderboard.reader import Reader
 from tests.leaderboard.synthetic import write_run
 
 EVIL = "<img src=x onerror=window.hit=1><script>window.hit=1</script>\"'`${window.hit=1}"
@@ -56,3 +58,13 @@ def site(packs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A board of ``packs`` and the published rows."""
     place = tmp_path_factory.mktemp("site")
     return build(packs, place / "site", place / "cache", title="Test board", published=True)
+
+
+@pytest.fixture
+def reader(browser: Any, site: Site) -> Iterator[Reader]:
+    context = browser.new_context(viewport={"width": 1366, "height": 900}, accept_downloads=True)
+    made = Reader(context, site)
+    yield made
+    assert made.complaints == []
+    assert made.page.evaluate("window.hit") is None  # nothing of a submission has run
+    context.close()
