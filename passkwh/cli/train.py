@@ -12,7 +12,9 @@ from passkwh.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from passkwh.adapters.checkpoint import Checkpoint
+    from passkwh.adapters.early_exit.training.agent import Hyperparameters
     from passkwh.adapters.early_exit.training.data import Corpus
+    from passkwh.adapters.early_exit.training.supervised import Supervision
     from passkwh.adapters.quantize import Meter
 
 app = typer.Typer(no_args_is_help=True, help="Teach a model to be left early (GREEN-CODE).")
@@ -157,7 +159,10 @@ def agent(
     work: Annotated[
         Path | None, typer.Option(help="Folder for recordings, checkpoints, logs and figures (BUNDLE-training).")
     ] = None,
-    setting: Annotated[str, typer.Option(help="Column of table III: large-buffer or small-buffer.")] = "large-buffer",
+    method: Annotated[str, typer.Option(help="ppo, or supervised: told the answers instead of rewarded.")] = "ppo",
+    setting: Annotated[
+        str | None, typer.Option(help="Column of table III: large-buffer (the default) or small-buffer.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps (500,000).", min=1)] = None,
     hidden: Annotated[str | None, typer.Option(help="Units of one or two hidden layers, as in 64,64.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Price of leaving late (python 0.5, java 1).")] = None,
@@ -174,10 +179,9 @@ def agent(
     meter: MeterName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Record a model at its exits, train the agent that decides where tokens leave (PPO), and judge it."""
+    """Record a model at its exits, train the agent that decides where tokens leave, and judge it."""
     need_extra("bench train agent", "gymnasium", "stable_baselines3", "tensorboard")
     from passkwh.adapters.early_exit.training import student as students
-    from passkwh.adapters.early_exit.training.agent import with_overrides
     from passkwh.adapters.early_exit.training.rewards import of_language
     from passkwh.adapters.early_exit.training.teaching import Space, teach_agent
     from passkwh.cli.live import LiveProgress
@@ -187,7 +191,7 @@ def agent(
     judged = _held_out(data, [language], held_out)
     rewards = of_language(language, alpha=alpha, beta=beta, gamma=gamma, epsilon=epsilon)
     widths = None if hidden is None else tuple(_numbers("--hidden", hidden))
-    plan = with_overrides(setting, steps=steps, hidden=widths, seed=seed, rewards=rewards)
+    plan = _plan(method, setting, steps, resume, {"hidden": widths, "seed": seed, "rewards": rewards})
     if max_gb <= 0:
         raise UsageError(f"--max-gb is {max_gb}: give a size above 0")
     space = Space(int(max_gb * 1e9), max_tokens, files, held_out_files)
@@ -238,6 +242,23 @@ def _said(bundle: Path, notes: dict[str, Any]) -> None:
     energy = notes.get("energy") or {}
     cost = f"{number(energy.get('gross_j'), 4, 'J')} ({energy.get('provenance') or energy.get('reason')})"
     note(f"wrote {bundle}; {notes['duration_s']:.0f} s, {cost}")
+
+
+def _plan(
+    method: str, setting: str | None, steps: int | None, resume: bool, changes: dict[str, Any]
+) -> Hyperparameters | Supervision:
+    from passkwh.adapters.early_exit.training.agent import with_overrides
+    from passkwh.adapters.early_exit.training.supervised import Supervision
+
+    if method == "ppo":
+        return with_overrides(setting or "large-buffer", steps=steps, **changes)
+    if method != "supervised":
+        raise UsageError(f"--method is {method!r}: use ppo or supervised")
+    if setting or steps or resume:
+        raise UsageError(
+            "--setting, --steps and --resume are of --method ppo: leave them out, supervised takes seconds"
+        )
+    return Supervision(**{name: value for name, value in changes.items() if value is not None})
 
 
 def _checkpoint(model: str) -> Checkpoint:

@@ -36,6 +36,9 @@ def test_from_a_model_to_an_agent(bench: Bench, six_layers: Path, corpus: Path, 
     agent = last_json(bench("train", "agent", *common, *many))
     assert agent["steps"] == 1024
     assert set(agent["rivals"]["reward_per_token"]) == {"agent", "fixed", "confidence"}
+    told = last_json(bench("train", "agent", *common, *many[4:], "--method", "supervised", "--name", "told"))
+    assert (told["method"], told["episodes"], told["held_out"]) == ("supervised", 0, agent["held_out"])
+    assert ExitPolicy.load(bundle / "agents" / "told")[0].hidden == (8,)
     policy, meta = ExitPolicy.load(bundle / "agents" / "python")
     assert (policy.hidden, meta.exits, meta.head, meta.language) == ((8,), (2, 4, 6), "shortcut", "python")
     card = json.loads((bundle / "exit.json").read_text())
@@ -52,6 +55,12 @@ def test_from_a_model_to_an_agent(bench: Bench, six_layers: Path, corpus: Path, 
         (["agent", "--data", "CORPUS", "--language", "java"], "is not java"),
         (["agent", "--language", "cobol"], "language is 'cobol': use one of python, java"),
         (["agent", "--data", "CORPUS", "--setting", "medium"], "no setting 'medium'"),
+        (["agent", "--data", "CORPUS", "--method", "luck"], "--method is 'luck': use ppo or supervised"),
+        (
+            ["agent", "--data", "CORPUS", "--method", "supervised", "--steps", "9"],
+            "--resume are of --method ppo",
+        ),
+        (["agent", "--data", "CORPUS", "--method", "supervised", "--hidden", "8,8,8"], r"hidden layers are [8, 8, 8]"),
         (["agent", "--data", "CORPUS", "--hidden", "a"], "--hidden is 'a': give whole numbers"),
         (["agent", "--data", "CORPUS", "--beta", "2"], "the reward's beta is 2.0: give a number from 0 to 1"),
         (["agent", "--data", "CORPUS", "--max-gb", "0"], "--max-gb is 0.0: give a size above 0"),

@@ -53,8 +53,13 @@ class Hyperparameters:
             raise UsageError(
                 f"{self.environments} environments do not divide a buffer of {self.buffer_size}: give a divisor of it"
             )
-        if not 1 <= len(self.hidden) <= 2 or any(width < 1 for width in self.hidden):
-            raise UsageError(f"hidden layers are {list(self.hidden)}: give one or two, as in 64,64")
+        check_hidden(self.hidden)
+
+
+def check_hidden(hidden: tuple[int, ...]) -> None:
+    """UsageError unless these are the widths of one or two hidden layers."""
+    if not 1 <= len(hidden) <= 2 or any(width < 1 for width in hidden):
+        raise UsageError(f"hidden layers are {list(hidden)}: give one or two, as in 64,64")
 
 
 SETTINGS = {

@@ -18,6 +18,7 @@ from passkwh.adapters.early_exit.training.data import Corpus
 from passkwh.adapters.early_exit.training.environment import Recorded
 from passkwh.adapters.early_exit.training.recording import Recording, Settings, record
 from passkwh.adapters.early_exit.training.student import Student
+from passkwh.adapters.early_exit.training.supervised import Supervision, fit
 from passkwh.adapters.quantize import Meter
 
 REPORT = "report.json"
@@ -42,13 +43,13 @@ def teach_agent(
     work: Path,
     recordings: Path,
     name: str,
-    plan: Hyperparameters,
+    plan: Hyperparameters | Supervision,
     space: Space,
     resume: bool = False,
     meter: Meter | None = None,
     tick: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Train the agent ``name`` of a bundle; checkpoints, logs and figures stay in ``work``.
+    """Train the agent ``name`` of a bundle, by PPO or told the answers; checkpoints, logs and figures stay in ``work``.
 
     What is in ``recordings`` already is used again, and a recording that was interrupted is finished: agents of one
     language can share them.
@@ -57,6 +58,7 @@ def teach_agent(
         what the bundle's card then says of the agent.
     """
     start_ns = time.monotonic_ns()
+    work.mkdir(parents=True, exist_ok=True)
     with meter() if meter else nullcontext(None) as spent:
         seen = Recorded(_recordings(student, corpora, recordings / "train", space, space.files, "recording", tick))
         recorded_s = (time.monotonic_ns() - start_ns) / 1e9
@@ -66,7 +68,14 @@ def teach_agent(
             )
         )
         train_ns = time.monotonic_ns()
-        trained = train(seen, plan, work / "training", resume, tick=lambda done, total: tick("training", done, total))
+
+        def told(done: int, total: int) -> None:
+            tick("training", done, total)
+
+        if isinstance(plan, Supervision):
+            trained = fit(seen, plan, told)
+        else:
+            trained = train(seen, plan, work / "training", resume, tick=told)
         trained_s = (time.monotonic_ns() - train_ns) / 1e9
     tick("judging", 0, 1)
     report = judging.judge(
@@ -74,7 +83,8 @@ def teach_agent(
     )
     (work / REPORT).write_text(report.model_dump_json(indent=2) + "\n", "utf-8")
     title = f"{student.card.base.model}, {corpora[0].language}"
-    plots.reward_curve(trained.episodes, title, work / CURVE)
+    if trained.episodes:
+        plots.reward_curve(trained.episodes, title, work / CURVE)
     plots.optimal_exits(trained.optimal_exits, title, work / EXITS)
     _export(trained, student, corpora[0].language, plan, bundle, name)
     notes = {
@@ -82,6 +92,7 @@ def teach_agent(
         "held_out": [
             f"{corpus.description}: {_size(part)}" for corpus, part in zip(held_out, unseen.recordings, strict=True)
         ],
+        "method": "supervised" if isinstance(plan, Supervision) else "ppo",
         "steps": trained.steps,
         "episodes": len(trained.episodes),
         "recording_s": round(recorded_s, 1),
@@ -134,7 +145,9 @@ def _size(recording: Recording) -> str:
     return f"{len(recording.index.files)} files, {recording.tokens} tokens recorded"
 
 
-def _export(trained: Trained, student: Student, language: str, plan: Hyperparameters, bundle: Path, name: str) -> None:
+def _export(
+    trained: Trained, student: Student, language: str, plan: Hyperparameters | Supervision, bundle: Path, name: str
+) -> None:
     card = student.card
     options = {key: value for key, value in asdict(plan).items() if isinstance(value, int | float | str)}
     options |= {f"reward_{key}": value for key, value in asdict(plan.rewards).items()}
