@@ -168,11 +168,14 @@
         const aslant = [e / 2, e].flatMap((f) => [[x + e, y - h - f], [x + e, y + f], [x - w - e, y - h - f], [x - w - e, y + f]]);
         return [...(d > NEAR ? [] : straight), ...aslant].map(([left, top]) => ({ box: [left, top, left + w, top + h], line: d > NEAR ? [[x, y], [left > x ? left : left + w, top > y ? top : top + h]] : null }));
       });
-      const others = marks.filter((m) => m[0] + 7 !== x || m[1] + 7 !== y);
+      // Only what the name could meet is looked at: a board may have thousands of marks and bars.
+      const reach = w + FURTHER[FURTHER.length - 1], around = [x - reach, y - 2 * reach / 3, x + reach, y + 2 * reach / 3];
+      const [dots, bars] = [marks, lines].map((boxes) => boxes.filter((other) => meets(around, other)));
+      const others = dots.filter((m) => m[0] + 7 !== x || m[1] + 7 !== y), covers = (box, boxes) => boxes.some((other) => meets(box, other));
       const clear = ([[ax, ay], [bx, by]]) => Array.from({ length: 12 }, (_, i) => [ax + (bx - ax) * i / 11, ay + (by - ay) * i / 11])
-        .every(([px, py]) => ![...others, ...taken].some((b) => b[0] < px && px < b[2] && b[1] < py && py < b[3]));
-      const free = (over) => ({ box, line }) => inside(box) && ![...marks, ...taken, ...over].some((other) => meets(box, other)) && (!line || clear(line));
-      const place = places.find(free(lines)) || (must && places.find(free([])));
+        .every(([px, py]) => { const at = [px, py, px, py]; return !covers(at, others) && !covers(at, taken); });
+      const free = ({ box, line }) => inside(box) && !covers(box, dots) && !covers(box, taken) && (!line || clear(line));
+      const place = places.find((spot) => free(spot) && !covers(spot.box, bars)) || (must && places.find(free));
       if (!place) continue;
       const { box, line } = place;
       taken.push(box);
