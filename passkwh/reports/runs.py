@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from passkwh.analysis.bootstrap import draw, intervals
-from passkwh.analysis.frames import Run, expand, load
+from passkwh.analysis.frames import Run, load
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.power import PowerTimeline, power_timeline
 from passkwh.analysis.results import Interval
@@ -38,14 +38,13 @@ class RunView:
 
 
 def load_runs(paths: Sequence[Path]) -> list[RunView]:
-    """Read complete runs; a folder that is not a run is searched for runs one level down.
+    """Read complete runs, given by their folders.
 
     Raises:
-        UsageError: nothing to show, an incomplete run, or runs of different benchmarks or data, which one table
+        UsageError: an incomplete or damaged run, or runs of different benchmarks or data, which one table
             would wrongly compare (names the field).
     """
-    folders = [folder for path in paths for folder in _run_folders(path)]
-    opened = [RunFolder.open(folder) for folder in folders]
+    opened = [RunFolder.open(path) for path in paths]
     manifests = [folder.manifest() for folder in opened]
     labels = _labels(manifests)
     for manifest in manifests[1:]:
@@ -59,15 +58,10 @@ def load_runs(paths: Sequence[Path]) -> list[RunView]:
     return [_view(folder, manifest, label) for folder, manifest, label in zip(opened, manifests, labels, strict=True)]
 
 
-def _run_folders(path: Path) -> list[Path]:
-    if path.is_dir() and not (path / "manifest.json").exists() and expand([path]) == [path]:
-        raise UsageError(f"{path} holds no complete run: give run folders that `bench run` has finished")
-    return expand([path])
-
-
 def _intervals(path: Path) -> dict[str, Interval]:
+    frames = load([path])
     try:
-        table = task_table(compare(load([path])))
+        table = task_table(compare(frames))
     except UsageError:  # no task with both a verdict and an energy: there is nothing to resample
         return {}
     return {interval.measure: interval for interval in intervals(draw(table))}

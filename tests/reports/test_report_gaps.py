@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from passkwh.errors import UsageError
+
 from .conftest import Written, call
 
 
@@ -116,3 +120,11 @@ def test_sound_runs_are_not_accused(everything: Written) -> None:
     for said in ("Short windows", "Idle power moved", "not ours alone", "resumed", "no verdict", "suspicion", "cut at"):
         assert said not in threats, said
     assert "Windows are long enough" in threats
+
+
+def test_a_run_that_lost_a_sample_is_not_reported(one_run: Path, tmp_path: Path) -> None:
+    lines = (one_run / "samples.jsonl").read_text("utf-8").splitlines(keepends=True)
+    (one_run / "samples.jsonl").write_text("".join(lines[1:]), "utf-8")
+    for kind in ([], ["--experiment", "all"]):
+        with pytest.raises(UsageError, match=f"holds {len(lines) - 1} samples and its summary is of {len(lines)}"):
+            call("report", one_run, *kind, "--out", tmp_path / "r")
