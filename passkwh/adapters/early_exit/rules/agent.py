@@ -71,7 +71,8 @@ class Agent(Rule):
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
         """Those of which the policy is sure enough."""
         if states.shape[0] > 1:
-            return Decision((self._odds(states, torch.nn.functional.linear)[:, 0] >= self._least).tolist())
+            odds = self._odds(states, torch.nn.functional.linear).tolist()
+            return Decision([odd >= self._least for (odd,) in odds])
         # One vector has functions of its own, which take a fifth less.
         return Decision([self._odds(states[0], _of_one).item() >= self._least])
 
