@@ -38,6 +38,8 @@ class Leaving(Record):
     """fixed, agent, ...; ``none`` where all tokens go through all layers without a rule."""
     argument: float | None
     """The rule's layer or threshold, where it has one."""
+    agent: str | None
+    """Which of the bundle's agents the rule asks."""
     kv: str | None
     layers: int | None
     exits: tuple[int, ...]
@@ -64,6 +66,11 @@ class Leaving(Record):
     time_saved: float | None = None
     quality_lost: dict[str, float] = Field(default_factory=dict)
     """1 - metric / the baseline's."""
+
+    @property
+    def asked(self) -> str:
+        """The rule, with the agent that it asks."""
+        return self.rule if self.agent is None else f"{self.rule} {self.agent}"
 
 
 class OracleDistance(Record):
@@ -100,11 +107,11 @@ class ExitStudy:
         return sorted((c for c in self.configurations if c.rule == "fixed"), key=lambda c: c.argument or 0)
 
     def sweeps(self) -> dict[str, list[Leaving]]:
-        """Thresholds of every rule that has them, rising (figs. 8-11)."""
+        """Thresholds of every rule (and agent) that has them, rising (figs. 8-11)."""
         found: dict[str, list[Leaving]] = {}
         for c in self.configurations:
             if c.rule not in ("none", "fixed", "oracle"):
-                found.setdefault(c.rule, []).append(c)
+                found.setdefault(c.asked, []).append(c)
         return {rule: sorted(some, key=lambda c: c.argument or 0) for rule, some in found.items()}
 
 
@@ -179,6 +186,7 @@ def _leaving(label: str, runs: Sequence[Run], samples: Sequence[Sample], metrics
         weights=manifest.model.revision,
         rule=rule,
         argument=argument,
+        agent=str(about["agent"]) if "agent" in about else None,
         kv=str(about["kv"]) if about else None,
         layers=layers,
         exits=tuple(int(part) for part in str(about["exits"]).split("+")) if about else (),

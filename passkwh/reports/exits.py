@@ -63,7 +63,7 @@ def _plane(study: ExitStudy, metric: str) -> alt.LayerChart:
             "configuration": [names[c.label] for c in shown],
             **dict.fromkeys(("energy", "energy_low", "energy_high"), energies),
             **dict.fromkeys(("quality", "quality_low", "quality_high"), qualities),
-            "rule": [c.rule if c.quant == "none" else f"{c.rule}, {c.quant}" for c in shown],
+            "rule": [c.asked if c.quant == "none" else f"{c.asked}, {c.quant}" for c in shown],
             "on": frontier([*zip(energies, qualities, strict=True)], ["min", "max"]),
         }
     )

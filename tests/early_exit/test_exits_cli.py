@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from passkwh.analysis.exits import Leaving, distance, study
+from passkwh.analysis.exits import ExitStudy, Leaving, distance, study
 from passkwh.analysis.frames import load
 from passkwh.errors import UsageError
 from passkwh.harness.plan import plan
@@ -107,10 +107,10 @@ def sample(task: str, text: str, exits: tuple[int, ...]) -> Sample:
     )  # fmt: skip
 
 
-def leaving(label: str, mean: float) -> Leaving:
+def leaving(label: str, mean: float, agent: str | None = None) -> Leaving:
     return Leaving(
-        label=label, runs=("r",), model="m", quant="none", weights="w", rule="agent", argument=0.9, kv="deferred",
-        layers=8, exits=(4, 8), hindsight=False, samples=2, quality={}, mean_exit_layer=mean,
+        label=label, runs=("r",), model="m", quant="none", weights="w", rule="agent", argument=0.9, agent=agent,
+        kv="deferred", layers=8, exits=(4, 8), hindsight=False, samples=2, quality={}, mean_exit_layer=mean,
         mean_exit_layer_decoded=mean, layers_skipped=0.0, exit_shares={}, generation_net_j=None,
         generation_gross_j=None, joules_per_token=None, tokens_per_s=None, s_per_sample=1.0,
     )  # fmt: skip
@@ -123,6 +123,14 @@ def test_distance_counts_only_texts_that_are_the_oracles() -> None:
     assert (found.same_texts, found.tokens) == (1, 3)
     assert (found.at, found.later, found.earlier) == pytest.approx((2 / 3, 1 / 3, 0.0))
     assert found.mean_layers_above == pytest.approx(0.5)
+
+
+def test_every_agent_has_a_sweep_of_its_own() -> None:
+    told, rewarded = (leaving(name, 5.0, name) for name in ("told", "rewarded"))
+    found = ExitStudy((told, rewarded, leaving("none", 5.0)), (), (), (), "estimated").sweeps()
+    assert {name: [c.label for c in some] for name, some in found.items()} == {
+        "agent told": ["told"], "agent rewarded": ["rewarded"], "agent": ["none"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def _curves(
         for c in configurations:
             quant = "" if c.quant == "none" else c.quant
             kept = c.kv if several else ""
-            series = " ".join(word for word in (c.model.rsplit("/", 1)[-1], quant, c.rule, kept) if word)
+            series = " ".join(word for word in (c.model.rsplit("/", 1)[-1], quant, c.asked, kept) if word)
             value = _value(c, key)
             if value is not None:
                 rows.append({"measure": title, "series": series, "argument": c.argument, "value": value})

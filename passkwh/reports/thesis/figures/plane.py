@@ -132,4 +132,7 @@ class _Axis:
 
     def scale(self) -> alt.Scale:
         domain = [math.exp(v) if self.log else v for v in (self.low, self.high)]
-        return alt.Scale(type="log" if self.log else "linear", domain=domain, nice=False)
+        if self.log:
+            return alt.Scale(type="log", domain=domain, nice=False)
+        # Unasked, bars would have 0 on the axis, and every name in another place than it was given.
+        return alt.Scale(type="linear", domain=domain, nice=False, zero=False)
