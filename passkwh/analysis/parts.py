@@ -10,6 +10,7 @@ from typing import Any
 from passkwh.analysis.frames import Run, expand, open_run
 from passkwh.analysis.pooling import CHECKED, checked
 from passkwh.errors import UsageError
+from passkwh.harness.store import MANIFEST
 from passkwh.harness.sweep.folder import STUDY, StudyFolder, is_study
 from passkwh.harness.sweep.status import study_status
 from passkwh.records import content_hash
@@ -42,7 +43,7 @@ def parts(paths: Sequence[Path]) -> tuple[list[Part], list[str]]:
 def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Run folders as given, and for a study its complete ones, each as it was when it ended; notes on the others.
 
-    Raises UsageError where studies are all that is given, and have none, or a folder holds studies and no runs.
+    Raises UsageError where a folder holds no complete run, or studies are all that is given, and have none.
     """
     found: list[Path] = []
     notes: list[str] = []
@@ -53,6 +54,8 @@ def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
                 if runs == [path]:
                     raise UsageError(f"{path} holds no runs but studies: name one, as {studies[0]}")
                 notes.append(f"the studies in {path} ({', '.join(s.name for s in studies)}) are not in this: name them")
+            elif runs == [path] and path.is_dir() and not (path / MANIFEST).exists():
+                raise UsageError(f"{path} holds no complete run: give run folders that `bench run` has finished")
             found += runs
             continue
         status = study_status(StudyFolder.open(path), thorough=True)
