@@ -140,7 +140,9 @@
     if (labels.length < 2) return ["", ""];
     const same = (words) => { let n = 0; while (words.every((w) => n < w.length - 1 && w[n] === words[0][n])) n += 1; return n; };
     const words = labels.map((label) => label.split(/(?<=[-_ /])/)), first = same(words);
-    const rest = words.map((w) => w.slice(first).join("").split(/(?= )/).reverse()), last = same(rest);
+    const rest = words.map((w) => w.slice(first).join("").split(/(?= )/).reverse()), end = same(rest);
+    // A name that would be left with the beginning of the common end ("batch" of "batch 4") keeps all of it.
+    const last = rest.some((w) => end === w.length - 1) ? 0 : end;
     return [words[0].slice(0, first).join(""), rest[0].slice(0, last).reverse().join("")];
   }
 
