@@ -1,20 +1,25 @@
 """The data contract: what a run is asked, what it ran on, what each sample was and what it all came to.
 
-Every model is versioned (``schema_version``), frozen and refuses unknown fields, so that a file read back is exactly
-what was written. Units stand in the names: ``_j`` joules, ``_kwh`` kilowatt-hours, ``_w`` watts, ``_s`` seconds,
-``_ns`` nanoseconds of this boot's monotonic clock. Whatever could not be read is ``None`` and says why; it is never 0.
-Imports nothing of ours.
+Every model is frozen and refuses unknown fields, so that a file read back is exactly what was written. What stands in
+files of its own is versioned (``schema_version``): a program reads what older ones wrote, and says of what a newer one
+wrote which version it takes. A field that is added has a default, so that older files are read and no identity changes
+(:func:`spec_identity`), and raises ``SCHEMA_VERSION``. Units stand in the names: ``_j`` joules, ``_kwh``
+kilowatt-hours, ``_w`` watts, ``_s`` seconds, ``_ns`` nanoseconds of this boot's monotonic clock. Whatever could not be
+read is ``None`` and says why; it is never 0. Imports nothing of ours.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: the first edition. 2: engines (``Spec.engine``, ``ModelInfo.engine``)."""
+
+SchemaVersion = Annotated[int, Field(ge=1, le=SCHEMA_VERSION, description="version of the records it was written as")]
 
 Provenance = Literal["measured", "estimated", "simulated"]
 """measured: read from a counter or sensor. estimated: computed from a model such as TDP x load. simulated: invented."""
@@ -32,15 +37,36 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Document(Record):
+    """A record that is a file of its own."""
+
+    schema_version: SchemaVersion = SCHEMA_VERSION
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_version_that_can_be_read(cls, content: Any) -> Any:
+        if isinstance(content, dict):
+            version = content.get("schema_version", 1)
+            if isinstance(version, int) and version > SCHEMA_VERSION:
+                writers = content.get("versions")
+                writer = writers.get("passkwh") if isinstance(writers, dict) else None
+                needed = f"passkwh {writer}" if writer else "a newer passkwh"
+                raise ValueError(
+                    f"it is of schema {version} and this program reads up to {SCHEMA_VERSION}: install {needed}"
+                )
+        return content
+
+
 # ---------------------------------------------------------------- what is asked
 
 
 class Spec(Record):
     """One run as it was asked for: together with the checkpoint's and the data's content it determines every sample."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     model: Annotated[str, Field(min_length=1, description="registry name, hub id or local folder")]
-    quant: Annotated[str, Field(description="adapter's quantization: none, gptq-int8, gptq-int4 or awq")] = "none"
+    quant: Annotated[str, Field(description="name in the registry of quantizations, or none")] = "none"
+    engine: Annotated[str, Field(description="name in the registry of engines, or auto")] = "auto"
     exit: Annotated[str | None, Field(description="early-exit rule with its argument, as fixed:12 or agent:0.9")] = None
     benchmark: Annotated[str, Field(description="name in the benchmark registry")] = "bigcodebench"
     benchmark_options: Annotated[
@@ -137,6 +163,7 @@ class ModelInfo(Record):
 
     name: Annotated[str, Field(description="as asked for")]
     adapter: Annotated[str, Field(description="base, instruct, gptq-int8, gptq-int4, awq, openai, openai-chat")]
+    engine: Annotated[str, Field(description="name in the registry of engines")]
     chat: Annotated[bool, Field(description="prompts go through the model's chat template")]
     checkpoint: Annotated[str, Field(description="hub id, name of the local folder, or URL#MODEL of an endpoint")]
     revision: Annotated[str, Field(description="hub commit, content hash of a local folder, or unknown (an endpoint)")]
@@ -158,6 +185,14 @@ class ModelInfo(Record):
             description="where it computes: in the run's processes, in another program on this machine, or elsewhere"
         ),
     ] = "process"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _engine_of_the_first_edition(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "engine" not in content:
+            served = str(content.get("adapter", "")).startswith("openai")
+            return {**content, "engine": "endpoint" if served else "transformers"}
+        return content
 
 
 class BenchmarkInfo(Record):
@@ -210,10 +245,9 @@ class Session(Record):
     busy: Annotated[float | None, Field(ge=0, description="share of all CPUs in use while idle was measured")] = None
 
 
-class Manifest(Record):
+class Manifest(Document):
     """``manifest.json``: all that is known about a run apart from its samples."""
 
-    schema_version: int = SCHEMA_VERSION
     run_id: Annotated[str, Field(description="name of the run folder")]
     status: Literal["running", "failed", "complete"]
     failure: Annotated[str | None, Field(description="why status is failed")] = None
@@ -244,7 +278,7 @@ class Sample(Record):
     when the run is finished; from then on each key stands exactly once.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: SchemaVersion = SCHEMA_VERSION
     key: Annotated[str, Field(description="sample_key(): hash of all that determines the completion")]
     task_id: str
     sample_index: Annotated[int, Field(ge=0, description="0 ... n-1 within the task")]
@@ -306,10 +340,9 @@ class ChannelCheck(Record):
     throttled: Annotated[dict[str, float], Field(description="share of readings with clocks held back, by reason")] = {}
 
 
-class Summary(Record):
+class Summary(Document):
     """``summary.json``: written last; a run that has one is complete and never changes again."""
 
-    schema_version: int = SCHEMA_VERSION
     run_id: str
     complete: bool = True
     model: str
@@ -369,6 +402,28 @@ def content_hash(*parts: object) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+_IDENTIFYING = frozenset(
+    {
+        "model", "quant", "exit", "benchmark", "benchmark_options", "limit", "samples", "batch_size", "max_new_tokens",
+        "temperature", "top_p", "seed", "meter", "idle_s",
+    }
+)  # fmt: skip
+"""Fields of a schema-1 spec: they are part of its identity whatever their value, so that runs of the first edition keep
+their names. Never changed."""
+
+
+def spec_identity(spec: Spec) -> str:
+    """Equal for specs that ask for the same but for the repetition: a hash of the first edition's fields, and of newer
+    ones where they differ from their defaults.
+
+    A field that is added with a default therefore changes no identity.
+    """
+    defaults = {name: field.default for name, field in Spec.model_fields.items()}
+    values = spec.model_dump(exclude={"repeat", "schema_version"})
+    kept = {name: v for name, v in values.items() if name in _IDENTIFYING or v != defaults[name]}
+    return content_hash({**kept, "schema_version": 1})
+
+
 def sample_key(spec: Spec, model: ModelInfo, task_id: str, prompt: str, sample_index: int) -> str:
     """Key of a sample: hash of the checkpoint, the decoding, the prompt as the model reads it and the index.
 
@@ -380,4 +435,5 @@ def sample_key(spec: Spec, model: ModelInfo, task_id: str, prompt: str, sample_i
         [spec.batch_size, spec.max_new_tokens, spec.temperature, spec.top_p, spec.seed, spec.repeat, spec.exit],
         [spec.benchmark, task_id, prompt, sample_index],
         *([model.early_exit] if model.early_exit else []),
+        *([model.engine] if model.engine not in ("transformers", "endpoint") else []),  # keys of the first edition hold
     )[:32]

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from passkwh import adapters
-from passkwh.adapters.early_exit.training import student as students
+from passkwh.adapters.early_exit.training import model as students
 from passkwh.adapters.early_exit.training.agent import SETTINGS, train
 from passkwh.adapters.early_exit.training.data import Corpus
 from passkwh.adapters.early_exit.training.environment import ExitEnv, Recorded

@@ -35,8 +35,6 @@ import torch
 from transformers import GenerationConfig, StoppingCriteriaList
 
 from passkwh import adapters
-from passkwh.adapters.calibration import standard_library
-from passkwh.adapters.decoding import FirstToken, synchronize
 from passkwh.adapters.early_exit.bundle import Bundle
 from passkwh.adapters.early_exit.cache import Skipped
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
@@ -49,6 +47,8 @@ from passkwh.adapters.early_exit.rules.agent import Agent
 from passkwh.adapters.early_exit.rules.base import before_last
 from passkwh.adapters.early_exit.rules.fixed import Fixed
 from passkwh.adapters.early_exit.rules.oracle import Oracle
+from passkwh.adapters.engines.decoding import FirstToken, synchronize
+from passkwh.adapters.quantization.calibration import standard_library
 
 ASKED_TOKENS = 128
 """Of a turn in which the agent is asked about every second."""

@@ -20,12 +20,12 @@ import torch
 
 from passkwh import adapters
 from passkwh.harness import runner
+from passkwh.harness.meter.base import open_meter
 from passkwh.harness.meter.recorder import Recorder
-from passkwh.harness.meter.registry import open_meter
 from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.harness.plan import plan
 from passkwh.harness.progress import Silent
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.records import Spec
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from passkwh.harness.columns import Columns
 from passkwh.harness.meter.trace import TRACE_SCHEMA
+from passkwh.harness.runs.columns import Columns
 from passkwh.harness.summarise import summarise
 from passkwh.records import (
     BenchmarkInfo,

@@ -14,6 +14,7 @@ from passkwh import benchmarks
 from passkwh.benchmarks.base import Candidate
 from passkwh.benchmarks.humaneval import STOPS, HumanEval
 from passkwh.errors import UsageError
+from passkwh.registry import BENCHMARKS
 
 SHARED = Path(os.environ.get("PASSKWH_SHARED_DATA", Path(__file__).resolve().parents[1] / "../shared/data"))
 REAL = SHARED / "humaneval.jsonl.gz"
@@ -78,7 +79,7 @@ def test_the_benchmark_says_what_it_is(one: HumanEval) -> None:
     assert request.text == TASK["prompt"]
     assert not request.raw
     assert TASK["prompt"].strip() in request.instruction
-    assert "humaneval" in benchmarks.names()
+    assert "humaneval" in BENCHMARKS.names()
 
 
 @pytest.mark.parametrize(

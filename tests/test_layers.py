@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "passkwh"
 
 # Each layer may import those of a lower rank, and itself.
 RANK = {
-    "errors": 0, "units": 0, "records": 0, "passk": 1,
+    "errors": 0, "units": 0, "records": 0, "passk": 1, "prompts": 1, "cache": 1, "registry": 1, "measures": 2,
     "adapters": 2, "benchmarks": 3, "harness": 4, "analysis": 5, "reports": 6, "serve": 6, "cli": 7,
 }  # fmt: skip
 

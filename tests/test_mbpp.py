@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from passkwh import benchmarks
 from passkwh.benchmarks import sandbox
 from passkwh.benchmarks.base import Candidate
 from passkwh.benchmarks.mbpp import Mbpp
 from passkwh.benchmarks.sandbox import Job, Outcome
 from passkwh.errors import UsageError
 from passkwh.records import Option
+from passkwh.registry import BENCHMARKS
 
 FULL = {
     "text": "Write a function to double a number.", "task_id": 11, "test_setup_code": "import math",
@@ -44,7 +44,7 @@ def test_the_test_split_is_asked_with_its_assertions(mbpp: Mbpp) -> None:
     request = mbpp.tasks[0].request
     assert request.text.startswith('"""\nWrite a function to double a number.\nassert double(2) == 4\n')
     assert all(text in request.instruction for text in (FULL["text"], *FULL["test_list"]))
-    assert "mbpp" in benchmarks.names()
+    assert "mbpp" in BENCHMARKS.names()
     assert (mbpp.info.tasks, mbpp.info.source) == (2, "mbpp.jsonl")
 
 

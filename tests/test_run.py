@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from passkwh.harness.meter.energies import Spans
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.records import Window
 from passkwh.units import joules_to_kwh
 from tests.conftest import Bench, last_json

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.trace import TRACE_SCHEMA
-from passkwh.harness.store import RunFolder, check_new
+from passkwh.harness.runs.folder import RunFolder, check_new
 from passkwh.records import (
     BenchmarkInfo,
     ChannelInfo,
@@ -160,7 +160,7 @@ def test_a_torn_trace_gives_what_came_before(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", MANIFEST)
     code = (
-        "import sys; from pathlib import Path; from passkwh.harness.store import RunFolder; "
+        "import sys; from pathlib import Path; from passkwh.harness.runs.folder import RunFolder; "
         "from passkwh.errors import UsageError\n"
         "try: RunFolder.resume(Path(sys.argv[1]))\n"
         "except UsageError as error: print(error); sys.exit(2)"

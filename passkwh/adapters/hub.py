@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from passkwh.adapters import checkpoint as folders
-from passkwh.adapters import embedded, openai
+from passkwh.adapters import embedded
 from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.adapters.engines import endpoint as openai
 from passkwh.errors import UsageError
 
 QUANTS = ("none", "gptq-int4", "gptq-int8", "awq")
@@ -187,7 +188,7 @@ def _quantized_here(found: Checkpoint, quant: str) -> Checkpoint:
         return found
     if found.prequantized:
         raise UsageError(f"{found.name} is already quantized ({found.quant}): --quant {quant} cannot be applied to it")
-    from passkwh.adapters import quantize
+    from passkwh.adapters.quantization import make as quantize
 
     made = quantize.cached(found, quant)
     if made:

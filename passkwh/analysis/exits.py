@@ -18,7 +18,7 @@ from pydantic import Field
 from passkwh.analysis.frames import Frames, Run
 from passkwh.analysis.pooling import check_agreement, group
 from passkwh.errors import UsageError
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.records import Record, Sample
 
 DEFAULT_METRICS = ("rougeL", "codebleu", "exact_match")

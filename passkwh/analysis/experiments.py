@@ -13,8 +13,8 @@ from typing import Literal
 
 from passkwh.analysis.assumptions import levene, shapiro_wilk
 from passkwh.analysis.frames import Run
-from passkwh.analysis.groups import dunn, kruskal_wallis
-from passkwh.analysis.matched import conover, friedman
+from passkwh.analysis.independent_tests import dunn, kruskal_wallis
+from passkwh.analysis.paired_tests import conover, friedman
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.results import PairwiseResult, TestResult
 from passkwh.analysis.tasks import EnergyKind, TaskTable, task_table

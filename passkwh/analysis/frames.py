@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from passkwh.errors import UsageError
-from passkwh.harness.store import SAMPLES, RunFolder
+from passkwh.harness.runs.folder import SAMPLES, RunFolder
 from passkwh.records import Manifest, Summary
 
 _ENERGY = "MAP(VARCHAR, STRUCT(gross_j DOUBLE, net_j DOUBLE))"

@@ -14,9 +14,9 @@ from passkwh.analysis.assumptions import durbin_watson, levene, levene_over_time
 from passkwh.analysis.bootstrap import DIRECTIONS, Draws, contrasts, draw, intervals
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.findings import findings
-from passkwh.analysis.groups import dunn, kruskal_wallis
-from passkwh.analysis.matched import conover, friedman, nemenyi
+from passkwh.analysis.independent_tests import dunn, kruskal_wallis
 from passkwh.analysis.mixed import MixedResult, random_intercept
+from passkwh.analysis.paired_tests import conover, friedman, nemenyi
 from passkwh.analysis.pairs import PairTests, compare_pairs
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.ranking import Ranking, rank

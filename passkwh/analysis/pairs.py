@@ -10,8 +10,8 @@ from pydantic import Field
 
 from passkwh.analysis.effects import cliffs_delta, geometric_mean_ratio
 from passkwh.analysis.equivalence import EquivalenceResult, paired_t, tango
-from passkwh.analysis.matched import mcnemar, wilcoxon
 from passkwh.analysis.multiplicity import adjust
+from passkwh.analysis.paired_tests import mcnemar, wilcoxon
 from passkwh.analysis.results import Interval, TestResult
 from passkwh.analysis.tasks import Floats, TaskTable
 from passkwh.records import Record

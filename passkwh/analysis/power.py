@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import Field
 
 from passkwh.analysis.frames import Run, reading
-from passkwh.harness.store import SAMPLES, TRACE
+from passkwh.harness.runs.folder import SAMPLES, TRACE
 from passkwh.records import Record
 from passkwh.units import NS_PER_S, ns_to_s
 

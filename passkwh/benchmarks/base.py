@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from passkwh.adapters.base import Request
+from passkwh.prompts import Request
 from passkwh.records import BenchmarkInfo, Sample, Verdict
 
 
@@ -70,7 +70,7 @@ class Benchmark(Protocol):
 
 @runtime_checkable
 class CutByTokens(Protocol):
-    """A benchmark whose tasks depend on how the model splits text (see ``passkwh.adapters.base.TellsTokens``)."""
+    """A benchmark whose tasks depend on how the model splits text (``SupportsTokenOffsets`` of its contract)."""
 
     def cut_by(self, token_ends: Callable[[str], list[int]]) -> Benchmark:
         """The same benchmark with its tasks cut in those tokens."""

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from passkwh.adapters.base import Request
 from passkwh.benchmarks import rows
 from passkwh.benchmarks.base import Candidate, Score, Task
 from passkwh.benchmarks.sandbox import Job, evaluate
 from passkwh.errors import UsageError
+from passkwh.prompts import Request
 from passkwh.records import BenchmarkInfo, Option, Sample, Verdict, content_hash
 
 TIMEOUT_S = 10.0

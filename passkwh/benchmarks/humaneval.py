@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from passkwh.adapters.base import Request
 from passkwh.benchmarks import rows
-from passkwh.benchmarks.bigcodebench.extract import fenced
+from passkwh.benchmarks.extract import fenced
 from passkwh.benchmarks.functions import FunctionBenchmark, cut
 from passkwh.errors import UsageError
+from passkwh.prompts import Request
 
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 """What ends a base model's function (section 2.1 of the paper)."""

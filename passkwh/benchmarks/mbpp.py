@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from passkwh.adapters.base import Request
 from passkwh.benchmarks import rows
-from passkwh.benchmarks.bigcodebench.extract import fenced
+from passkwh.benchmarks.extract import fenced
 from passkwh.benchmarks.functions import FunctionBenchmark, cut
 from passkwh.errors import UsageError
+from passkwh.prompts import Request
 
 TEST_SPLIT = range(11, 511)
 STOPS = ("\nclass", "\nassert", '\n"""', "\nprint", "\nif")

@@ -92,7 +92,7 @@ def _part_by_part(
     runs: Sequence[Path], one: Callable[[Sequence[Path], Path | None], dict[str, Any]], out: Path | None
 ) -> dict[str, Any]:
     """All runs at once; of a study with parts that cannot be compared, each part for itself."""
-    from passkwh.analysis.parts import parts
+    from passkwh.analysis.comparable_groups import parts
 
     found, notes = parts(runs)
     for text in notes:
@@ -150,7 +150,7 @@ def settings_of(
 
 
 def _with_idle(frames: Frames, idle: str) -> Frames:
-    from passkwh.analysis.reidle import with_idle
+    from passkwh.analysis.idle_correction import with_idle
 
     return with_idle(frames, idle)
 
@@ -158,8 +158,8 @@ def _with_idle(frames: Frames, idle: str) -> Frames:
 def _overview(
     comparison: Comparison, settings: Settings, assumed: Assumptions | None, out: Path | None, as_json: bool
 ) -> dict[str, Any]:
-    from passkwh.analysis.layouts import analysis_tables
     from passkwh.analysis.overview import analyse
+    from passkwh.analysis.result_tables import analysis_tables
 
     result = analyse(comparison, settings)
     for text in result.notes[len(comparison.notes) :]:
@@ -189,8 +189,8 @@ def _experiment(
 ) -> dict[str, Any]:
     from passkwh.analysis.experiments import DESIGNS, run_experiment
     from passkwh.analysis.granularity import by_domain
-    from passkwh.analysis.layouts import analysis_tables, domain_table, experiment_tables
     from passkwh.analysis.overview import analyse
+    from passkwh.analysis.result_tables import analysis_tables, domain_table, experiment_tables
 
     if name == "granularity":
         rows = by_domain(comparison, settings.energy)
@@ -216,8 +216,8 @@ def _experiment(
 def _plan(
     comparison: Comparison, settings: Settings, effect: float | None, power: float, out: Path | None, as_json: bool
 ) -> dict[str, Any]:
-    from passkwh.analysis.layouts import plan_table
     from passkwh.analysis.planning import MEASURES, plan
+    from passkwh.analysis.result_tables import plan_table
 
     labels = comparison.labels()
     if len(labels) < 2:
@@ -240,8 +240,8 @@ def _plan(
 
 
 def _published(path: Path, family: str, out: Path | None, as_json: bool) -> None:
-    from passkwh.analysis.layouts import published_tables
     from passkwh.analysis.published import check, read
+    from passkwh.analysis.result_tables import published_tables
 
     report = check(read(path), family)
     tables = published_tables(report)

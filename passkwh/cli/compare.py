@@ -22,9 +22,9 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Does A use less energy than B, and what did accuracy pay?"""
-    from passkwh.analysis.duel import duel, sentences
+    from passkwh.analysis.comparable_groups import complete_runs
+    from passkwh.analysis.compare_two import duel, sentences
     from passkwh.analysis.frames import load
-    from passkwh.analysis.parts import complete_runs
     from passkwh.cli.analyze import settings_of
 
     settings = settings_of(energy, resamples, seed, level, margin)

@@ -129,7 +129,7 @@ def _extras() -> list[dict[str, Any]]:
 def _caches() -> list[dict[str, Any]]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    from passkwh.adapters.cache import cache_dir
+    from passkwh.cache import cache_dir
 
     return [
         {"name": name, "path": str(path), "bytes": _size(str(path))}

@@ -57,9 +57,9 @@ def estimate(
 
     fitted = None
     if fit:
+        from passkwh.analysis.comparable_groups import complete_runs
         from passkwh.analysis.estimate.fit import fit as fit_runs
         from passkwh.analysis.frames import load
-        from passkwh.analysis.parts import complete_runs
 
         paths, left_out = complete_runs(fit)
         for text in left_out:

@@ -23,9 +23,9 @@ def exits(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Exit layers, energy and quality of runs that leave early, against all layers and against the oracle."""
+    from passkwh.analysis.comparable_groups import complete_runs
     from passkwh.analysis.exits import study
     from passkwh.analysis.frames import load
-    from passkwh.analysis.parts import complete_runs
 
     paths, left_out = complete_runs(runs)
     for text in left_out:

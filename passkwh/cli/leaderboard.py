@@ -22,7 +22,7 @@ def pack(
     as_json: JsonOption = False,
 ) -> None:
     """Make one file of each finished run, after checking it as a leaderboard will."""
-    from passkwh.analysis.parts import complete_runs
+    from passkwh.analysis.comparable_groups import complete_runs
     from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
     from passkwh.reports.leaderboard.validate import check_members
 

@@ -18,9 +18,9 @@ def quantize(
 ) -> None:
     """Quantize a model into the cache, once, under the meter; `bench run --quant` then uses it."""
     from passkwh import adapters
-    from passkwh.adapters import quantize as quantizing
-    from passkwh.harness.meter.registry import open_meter
-    from passkwh.harness.spending import quantizing_span
+    from passkwh.adapters.quantization import make as quantizing
+    from passkwh.harness.meter.base import open_meter
+    from passkwh.harness.meter.span import quantizing_span
 
     if quant == "none":
         raise UsageError("--quant none is the model as it is: give gptq-int8, gptq-int4 or awq")

@@ -12,10 +12,10 @@ from passkwh.cli.output import note, print_json
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
+    from passkwh.analysis.comparable_groups import Part
     from passkwh.analysis.overview import Settings
-    from passkwh.analysis.parts import Part
-    from passkwh.reports.thesis.content import Report
-    from passkwh.reports.thesis.evidence import Evidence
+    from passkwh.reports.document.content import Report
+    from passkwh.reports.document.evidence import Evidence
 
 EXPERIMENTS = "batch-size, model-size, fine-tuning, awq, gptq, granularity, early-exit or all"
 
@@ -47,8 +47,8 @@ def report(
 
 
 def _page(runs: list[Path], out: Path, as_json: bool) -> None:
-    from passkwh.analysis.parts import parts
-    from passkwh.harness.store import write_atomic
+    from passkwh.analysis.comparable_groups import parts
+    from passkwh.harness.runs.folder import write_atomic
     from passkwh.reports.page import render
     from passkwh.reports.runs import load_runs
 
@@ -71,8 +71,8 @@ def _page(runs: list[Path], out: Path, as_json: bool) -> None:
 
 
 def _thesis(runs: list[Path], experiment: str, out: Path, settings: Settings, strict: bool, as_json: bool) -> None:
-    from passkwh.analysis.parts import parts
-    from passkwh.reports.thesis.evidence import gather
+    from passkwh.analysis.comparable_groups import parts
+    from passkwh.reports.document.evidence import gather
 
     if out.is_file():
         raise UsageError(f"--out {out} is a file: with --experiment, name a folder for the report's files")
@@ -98,8 +98,8 @@ def _shown(whole: Report, evidence: Evidence) -> dict[str, Any]:
 
 def _written(evidence: Evidence, out: Path) -> tuple[Report, list[Path]]:
     """The report of runs that can be compared, and its files, the page first."""
-    from passkwh.reports.thesis.assemble import assemble
-    from passkwh.reports.thesis.files import write_report
+    from passkwh.reports.document.assemble import assemble
+    from passkwh.reports.document.files import write_report
 
     for text in evidence.analysis.notes:
         note(f"note: {text}")
@@ -111,8 +111,8 @@ def _parts(
     found: Sequence[Part], experiment: str, out: Path, settings: Settings, strict: bool
 ) -> tuple[dict[str, Any], list[Path]]:
     """A report of each part of a study, and the page that leads to them."""
-    from passkwh.reports.thesis.evidence import gather
-    from passkwh.reports.thesis.index import PartReport, folder_of, write_index
+    from passkwh.reports.document.evidence import gather
+    from passkwh.reports.document.index import PartReport, folder_of, write_index
 
     told: list[dict[str, Any]] = []
     made: list[PartReport] = []

@@ -111,7 +111,7 @@ def _options(extra: list[str] | None, **named: object) -> dict[str, str | int | 
 def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
     from passkwh.cli.live import LiveProgress
     from passkwh.harness.runner import run as run_plan
-    from passkwh.harness.sweep.alone import beside
+    from passkwh.harness.sweep.machine_lock import beside
 
     results: list[dict[str, Any]] = []
     todo = [entry for entry in plans if not (resume and len(plans) > 1 and (entry.folder / "summary.json").exists())]

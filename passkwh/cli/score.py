@@ -67,7 +67,7 @@ def score(
 def _from_run(path: Path, options: dict[str, Any]) -> _Judging:
     from passkwh.benchmarks.base import Candidate
     from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
-    from passkwh.harness.store import RunFolder
+    from passkwh.harness.runs.folder import RunFolder
 
     folder = RunFolder.open(path)
     manifest = folder.manifest()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from passkwh.adapters.early_exit.training.agent import Hyperparameters
     from passkwh.adapters.early_exit.training.data import Corpus
     from passkwh.adapters.early_exit.training.supervised import Supervision
-    from passkwh.adapters.quantize import Meter
+    from passkwh.adapters.quantization.make import Meter
 
 app = typer.Typer(no_args_is_help=True, help="Teach a model to be left early (GREEN-CODE).")
 
@@ -48,7 +48,7 @@ def shortcut(
     as_json: AsJson = False,
 ) -> None:
     """Fit a linear map from each exit to the last layer, in closed form: one pass, no gradients, no GPU."""
-    from passkwh.adapters.early_exit.training import student as students
+    from passkwh.adapters.early_exit.training import model as students
     from passkwh.adapters.early_exit.training.fitting import fit_shortcut
     from passkwh.cli.live import LiveProgress
     from passkwh.harness.progress import Status
@@ -107,7 +107,7 @@ def lite(
 ) -> None:
     """Fine-tune a model so that every exit speaks through its one LM head (LITE)."""
     need_extra("bench train lite", "peft", "tensorboard")
-    from passkwh.adapters.early_exit.training import student as students
+    from passkwh.adapters.early_exit.training import model as students
     from passkwh.adapters.early_exit.training.finetuning import Plan, Progress, finetune
     from passkwh.cli.live import LiveProgress
     from passkwh.harness.progress import Status
@@ -181,9 +181,9 @@ def agent(
 ) -> None:
     """Record a model at its exits, train the agent that decides where tokens leave, and judge it."""
     need_extra("bench train agent", "gymnasium", "stable_baselines3", "tensorboard")
-    from passkwh.adapters.early_exit.training import student as students
+    from passkwh.adapters.early_exit.training import model as students
     from passkwh.adapters.early_exit.training.rewards import of_language
-    from passkwh.adapters.early_exit.training.teaching import Space, teach_agent
+    from passkwh.adapters.early_exit.training.train_agent import Space, teach_agent
     from passkwh.cli.live import LiveProgress
     from passkwh.harness.progress import Status
 
@@ -314,8 +314,8 @@ def _numbers(option: str, text: str) -> list[int]:
 
 def _meter(name: str) -> Meter:
     """The meter for what training spends; a wrong name is told before the work, not after it."""
-    from passkwh.harness.meter.registry import open_meter
-    from passkwh.harness.spending import quantizing_span
+    from passkwh.harness.meter.base import open_meter
+    from passkwh.harness.meter.span import quantizing_span
 
     for channel in open_meter(name):
         channel.close()

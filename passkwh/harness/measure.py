@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from passkwh.harness.columns import Columns
 from passkwh.harness.meter.attribution import PREFILL_WEIGHT, phases, split_phases, usable
 from passkwh.harness.meter.energies import Energies
 from passkwh.harness.meter.series import Ints
 from passkwh.harness.meter.trace import Trace
+from passkwh.harness.runs.columns import Columns
 from passkwh.records import ChannelInfo, ChannelTotal, Energy, IdleBaseline, Manifest, Sample
 from passkwh.units import s_to_ns
 

@@ -10,8 +10,8 @@ from passkwh import adapters, benchmarks
 from passkwh.adapters import early_exit
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.benchmarks.base import Benchmark
-from passkwh.harness.meter.registry import open_meter
-from passkwh.records import ChannelInfo, Spec, content_hash
+from passkwh.harness.meter.base import open_meter
+from passkwh.records import ChannelInfo, Spec, spec_identity
 
 CHARACTERS_PER_TOKEN = 3
 
@@ -81,7 +81,7 @@ def row_tokens(benchmark: Benchmark, max_new_tokens: int) -> int:
 
 def run_name(spec: Spec) -> str:
     """Name of the run folder: readable, and the same for the same spec, so that ``--resume`` finds it."""
-    identity = content_hash(spec.model_dump(exclude={"repeat"}))[:8]
+    identity = spec_identity(spec)[:8]
     model = re.sub(r"[^a-z0-9.]+", "-", Path(spec.model.rpartition("#")[2]).name.lower()).strip("-.") or "model"
     left = "" if spec.exit is None else "-" + re.sub(r"[^a-z0-9.]+", "-", spec.exit.partition(",")[0].lower())
     return f"{model}-{spec.quant}{left}-{spec.benchmark}-{identity}-r{spec.repeat}"

@@ -16,20 +16,21 @@ from datetime import UTC, datetime
 import psutil
 
 from passkwh import adapters
-from passkwh.adapters.base import Adapter, Completion, Decoding, Forces, TellsTokens
 from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.adapters.engines.base import Completion, Decoding, Model, SupportsTeacherForcing, SupportsTokenOffsets
 from passkwh.benchmarks.base import Candidate, CutByTokens, Task
 from passkwh.errors import UsageError
 from passkwh.harness.host import host_info, package_versions
+from passkwh.harness.meter.base import open_meter
 from passkwh.harness.meter.recorder import Recorder
-from passkwh.harness.meter.registry import open_meter
+from passkwh.harness.meter.span import quantizing_span
 from passkwh.harness.meter.trace import TRACE_SCHEMA
+from passkwh.harness.meter.visibility import seen
 from passkwh.harness.plan import Plan, language
 from passkwh.harness.progress import Progress, Silent, Status
-from passkwh.harness.sight import seen
-from passkwh.harness.spending import quantizing_span
-from passkwh.harness.store import RunFolder, check_new
+from passkwh.harness.runs.folder import RunFolder, check_new
 from passkwh.harness.summarise import finish
+from passkwh.prompts import Prompt
 from passkwh.records import (
     Manifest,
     MeterInfo,
@@ -59,7 +60,7 @@ class Item:
     task: Task
     sample_index: int
     order: int
-    prompt: str
+    prompt: Prompt
     key: str
     seed: int
 
@@ -69,7 +70,7 @@ class RunSession:
     """One process's work on a run."""
 
     plan: Plan
-    adapter: Adapter
+    adapter: Model
     folder: RunFolder
     manifest: Manifest
     recorder: Recorder
@@ -138,9 +139,10 @@ def _run_metered(plan: Plan, checkpoint: Checkpoint, existing: RunFolder | None,
         progress.update(Status("loading the model", 0, 0))
         adapter = adapters.load(checkpoint, exit=plan.spec.exit, language=language(plan.benchmark))
         try:
-            if isinstance(plan.benchmark, CutByTokens) and isinstance(adapter, TellsTokens):
+            if isinstance(plan.benchmark, CutByTokens) and isinstance(adapter, SupportsTokenOffsets):
                 plan = replace(plan, benchmark=plan.benchmark.cut_by(adapter.token_ends))
-            if any(task.request.forced for task in plan.benchmark.tasks) and not isinstance(adapter, Forces):
+            forced = any(task.request.forced for task in plan.benchmark.tasks)
+            if forced and not isinstance(adapter, SupportsTeacherForcing):
                 raise UsageError(
                     f"{plan.spec.model} only writes text and cannot say what it would have written, which task=token "
                     "asks: leave it out"
@@ -188,13 +190,14 @@ def _work(session: RunSession) -> None:
     _idle(session, "idle_after")
 
 
-def plan_items(spec: Spec, adapter: Adapter, tasks: Sequence[Task]) -> list[Item]:
+def plan_items(spec: Spec, adapter: Model, tasks: Sequence[Task]) -> list[Item]:
     """Every sample of a run in its order: all tasks once, then all tasks again for the next sample."""
     items: list[Item] = []
-    prompts = [adapter.render(task.request) for task in tasks]
+    prompts = [task.request.prompt(adapter.info.chat) for task in tasks]
+    texts = [adapter.render(prompt) for prompt in prompts]
     for index in range(spec.samples):
-        for task, prompt in zip(tasks, prompts, strict=True):
-            key = sample_key(spec, adapter.info, task.task_id, prompt, index)
+        for task, prompt, text in zip(tasks, prompts, texts, strict=True):
+            key = sample_key(spec, adapter.info, task.task_id, text, index)
             digest = hashlib.sha256(f"{spec.seed}/{spec.repeat}/{task.task_id}/{index}".encode()).digest()
             items.append(Item(task, index, len(items), prompt, key, int.from_bytes(digest[:4])))
     return items
@@ -238,11 +241,10 @@ def _decoding(plan: Plan) -> Decoding:
 
 def _answer(session: RunSession, batch: Sequence[Item], decoding: Decoding) -> list[Completion]:
     """What the model makes of a batch: completions, or the answers of teacher forcing where tasks ask for that."""
-    prompts = [item.prompt for item in batch]
     if all(item.task.request.forced for item in batch):
-        assert isinstance(session.adapter, Forces)  # checked when the model was loaded
-        return session.adapter.force(prompts)
-    return session.adapter.generate(prompts, decoding, [item.seed for item in batch])
+        assert isinstance(session.adapter, SupportsTeacherForcing)  # checked when the model was loaded
+        return session.adapter.teacher_force([item.task.request.text for item in batch])
+    return session.adapter.generate([item.prompt for item in batch], decoding, [item.seed for item in batch])
 
 
 def _generate(session: RunSession, number: int, batch: Sequence[Item], decoding: Decoding) -> list[Sample]:

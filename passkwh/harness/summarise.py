@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from passkwh.benchmarks.base import Benchmark, GradesQuality
 from passkwh.harness.checks import check
-from passkwh.harness.columns import Columns
 from passkwh.harness.measure import measure
 from passkwh.harness.meter.condition import drift
 from passkwh.harness.meter.energies import add
 from passkwh.harness.meter.trace import Trace
-from passkwh.harness.sight import no_energy, notes
-from passkwh.harness.store import RunFolder
+from passkwh.harness.meter.visibility import no_energy, notes
+from passkwh.harness.runs.columns import Columns
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.passk import expected_solved, mean_pass_at_k, pass_at_kwh, solved_per_kwh
 from passkwh.records import ChannelTotal, Energy, Manifest, RunProvenance, Summary
 from passkwh.units import joules_to_kwh

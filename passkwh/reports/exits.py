@@ -13,10 +13,10 @@ import vl_convert
 
 from passkwh.analysis.exits import ExitStudy
 from passkwh.analysis.pareto import frontier
-from passkwh.reports.thesis.draft import Drawing
-from passkwh.reports.thesis.figures.exits import by_fixed_exit, by_threshold, where_tokens_leave
-from passkwh.reports.thesis.figures.plane import plane
-from passkwh.reports.thesis.figures.render import PNG_SCALE
+from passkwh.reports.document.draft import Drawing
+from passkwh.reports.figures.exits import by_fixed_exit, by_threshold, where_tokens_leave
+from passkwh.reports.figures.plane import plane
+from passkwh.reports.figures.render import PNG_SCALE
 
 
 def write(study: ExitStudy, folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from passkwh.analysis.power import PowerTimeline, power_timeline
 from passkwh.analysis.results import Interval
 from passkwh.analysis.tasks import task_table
 from passkwh.errors import UsageError
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.records import Manifest, Summary
 from passkwh.units import joules_to_kwh
 

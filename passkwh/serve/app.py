@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from passkwh.serve import huggingface_api, ollama_api, openai_api
-from passkwh.serve.ask import Ask, check_model, read_json
 from passkwh.serve.body import read_body
 from passkwh.serve.engine import Finished
 from passkwh.serve.exchange import Exchange, Gone, extension, while_connected
-from passkwh.serve.front import ARRIVED_NS, CLIENT_GONE, Front
 from passkwh.serve.limits import Refused, invalid
+from passkwh.serve.middleware import ARRIVED_NS, CLIENT_GONE, Front
+from passkwh.serve.request import Ask, check_model, read_json
 from passkwh.serve.service import Service
 
 Pieces = AsyncIterator[tuple[int, str | Finished]]

@@ -16,8 +16,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal
 
-from passkwh.adapters.base import Adapter, Completion, Decoding, TellsTokens, TextSoFar, Watchable
+from passkwh.adapters.engines.base import Completion, Decoding, Model, SupportsTokenOffsets, TextSoFar, Watchable
 from passkwh.errors import UsageError
+from passkwh.prompts import Prompt
 from passkwh.records import Energy
 from passkwh.serve.limits import Limits, Refused
 from passkwh.serve.rules import Rules
@@ -58,7 +59,7 @@ Event = str | Finished | Refused
 class Row:
     """One completion that somebody waits for."""
 
-    prompt: str
+    prompt: Prompt
     decoding: Decoding
     seed: int
     rule: str | None
@@ -116,7 +117,7 @@ def _beginnings(mark: str) -> list[str]:
 class Engine:
     """Owns the adapter from ``start`` to ``stop``; ``submit`` may be called by any thread."""
 
-    def __init__(self, adapter: Adapter, rules: Rules, limits: Limits, mark: Callable[[], int], book: Book) -> None:
+    def __init__(self, adapter: Model, rules: Rules, limits: Limits, mark: Callable[[], int], book: Book) -> None:
         self._adapter = adapter
         self._rules = rules
         self._limits = limits
@@ -267,9 +268,9 @@ class Engine:
 
     def _fits(self, row: Row) -> bool:
         """The prompt is within the limit; tells the row otherwise."""
-        if not isinstance(self._adapter, TellsTokens):
+        if not isinstance(self._adapter, SupportsTokenOffsets):
             return True
-        tokens = len(self._adapter.token_ends(row.prompt))
+        tokens = len(self._adapter.token_ends(self._adapter.render(row.prompt)))
         if 0 < tokens <= self._limits.prompt_tokens:
             return True
         said = f"the prompt has {tokens} tokens, this server's limit is {self._limits.prompt_tokens}"

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from passkwh.adapters.base import Adapter
-from passkwh.adapters.base import Request as Prompted
+from passkwh.adapters.engines.base import Model
+from passkwh.prompts import ChatPrompt, TextPrompt
 from passkwh.serve import usage
-from passkwh.serve.ask import Ask
+from passkwh.serve.attribution import SETTLE_S, Ledger
 from passkwh.serve.engine import Engine, Event, Finished, Row, RowEnergy, late
-from passkwh.serve.ledger import SETTLE_S, Ledger
 from passkwh.serve.limits import Limits, Refused
+from passkwh.serve.request import Ask
 from passkwh.serve.rules import Rules
 from passkwh.units import s_to_ns
 
@@ -36,13 +36,14 @@ class Gone(Exception):
 class Exchange:
     """The rows of one request."""
 
-    def __init__(self, ask: Ask, adapter: Adapter, rules: Rules, limits: Limits, arrived_ns: int) -> None:
+    def __init__(self, ask: Ask, adapter: Model, rules: Rules, limits: Limits, arrived_ns: int) -> None:
         self._limits = limits
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         rule = rules.choose(ask.exit, ask.threshold)
         seed = secrets.randbits(32) if ask.seed is None else ask.seed
-        prompts = [_rendered(adapter, prompt) if ask.template else prompt for prompt in ask.prompts]
+        chat = ask.template and adapter.info.chat
+        prompts = [ChatPrompt(text) if chat else TextPrompt(text) for text in ask.prompts]
         deadline_ns = arrived_ns + s_to_ns(limits.timeout_s)
 
         def teller(number: int) -> Callable[[Event], None]:
@@ -115,10 +116,6 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Answer]) -
         working.cancel()
         gone.cancel()
         await asyncio.gather(working, gone, return_exceptions=True)
-
-
-def _rendered(adapter: Adapter, prompt: str) -> str:
-    return adapter.render(Prompted(text=prompt, instruction=prompt))
 
 
 async def _hung_up(request: Request) -> None:

@@ -11,10 +11,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from passkwh.adapters.base import Decoding
-from passkwh.serve.ask import Ask, Body, Drawn, Prompt, Stop, check_model, new_tokens, parse, stops
+from passkwh.adapters.engines.base import Decoding
 from passkwh.serve.limits import Limits, invalid
 from passkwh.serve.ollama_api import SAMPLING
+from passkwh.serve.request import Ask, Body, Drawn, Prompt, Stop, check_model, new_tokens, parse, stops
 
 DEFAULT_TOKENS = 100
 

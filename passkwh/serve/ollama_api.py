@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from passkwh.adapters.base import Decoding
-from passkwh.serve.ask import Ask, Body, Drawn, Prompt, check_model, new_tokens, parse, stops
+from passkwh.adapters.engines.base import Decoding
 from passkwh.serve.engine import Finished
 from passkwh.serve.limits import Limits
+from passkwh.serve.request import Ask, Body, Drawn, Prompt, check_model, new_tokens, parse, stops
 
 DEFAULT_TEMPERATURE = 0.8
 DEFAULT_TOP_P = 0.9

@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from passkwh.adapters.base import Decoding
-from passkwh.serve.ask import MAX_CHOICES, Ask, Body, Drawn, Prompt, check_model, new_tokens, parse, stops
+from passkwh.adapters.engines.base import Decoding
 from passkwh.serve.engine import Finished
 from passkwh.serve.limits import Limits, Refused, invalid
+from passkwh.serve.request import MAX_CHOICES, Ask, Body, Drawn, Prompt, check_model, new_tokens, parse, stops
 
 DEFAULT_TOKENS = 16
 """OpenAI's default of ``max_tokens``."""

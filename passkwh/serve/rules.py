@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from passkwh.adapters.base import Adapter
+from passkwh.adapters.engines.base import Model
 from passkwh.errors import UsageError
 from passkwh.serve.limits import Refused, invalid
 
@@ -49,7 +49,7 @@ class Rules:
             return self._with_threshold(threshold)
         return self._server
 
-    def under(self, adapter: Adapter, rule: str | None) -> None:
+    def under(self, adapter: Model, rule: str | None) -> None:
         """Put ``rule`` in force; UsageError where it does not fit the model. Called by the thread that generates."""
         if rule == self._in_force or rule is None:
             return

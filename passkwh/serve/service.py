@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from passkwh.adapters.base import Adapter
+from passkwh.adapters.engines.base import Model
+from passkwh.serve.attribution import Ledger
 from passkwh.serve.engine import Engine, RowEnergy
-from passkwh.serve.ledger import Ledger
 from passkwh.serve.limits import Limits
 from passkwh.serve.metrics import Metrics
 from passkwh.serve.rules import Rules
@@ -20,7 +20,7 @@ class Service:
 
     names: tuple[str, ...]
     """What requests may call the model; the first is what answers call it."""
-    adapter: Adapter
+    adapter: Model
     limits: Limits
     rules: Rules
     ledger: Ledger
@@ -37,7 +37,7 @@ class Service:
 
 
 def start_service(
-    adapter: Adapter,
+    adapter: Model,
     names: tuple[str, ...],
     limits: Limits,
     *,

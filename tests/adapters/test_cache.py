@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from passkwh.adapters.cache import building, cache_dir
+from passkwh.cache import building, cache_dir
 
 
 def test_the_users_choice_of_folder_holds(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_the_first_of_two_builders_wins(tmp_path: Path) -> None:
 def test_what_a_killed_builder_left_is_not_used_and_is_cleared_away(tmp_path: Path) -> None:
     code = (
         "import pathlib, sys, time\n"
-        "from passkwh.adapters.cache import building\n"
+        "from passkwh.cache import building\n"
         "with building(pathlib.Path(sys.argv[1])) as draft:\n"
         "    (draft / 'file').write_text('half'); print('begun', flush=True); time.sleep(60)\n"
     )

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passkwh.adapters.decoding import SeededSampling
+from passkwh.adapters.engines.decoding import SeededSampling
 
 CPU = torch.device("cpu")
 SCORES = st.lists(st.floats(-20, 20, allow_nan=False), min_size=2, max_size=12)

@@ -79,7 +79,7 @@ def test_the_number_format_follows_checkpoint_and_processor(monkeypatch: pytest.
 PEAK = """
 import json, resource, sys
 from passkwh import adapters
-from passkwh.adapters.base import Decoding
+from passkwh.adapters.engines.base import Decoding
 found = adapters.prepare(adapters.resolve("smollm2-135m-instruct"))
 adapter = adapters.load(found, "cpu")
 adapter.generate([adapter._tokenizer.decode([5] * 400)] * 2, Decoding(4), [0] * 2)

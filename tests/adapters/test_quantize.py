@@ -19,8 +19,10 @@ import pytest
 import torch
 
 from passkwh import adapters
-from passkwh.adapters import calibration, checkpoint, quantize
-from passkwh.adapters.base import Decoding
+from passkwh.adapters import checkpoint
+from passkwh.adapters.engines.base import Decoding
+from passkwh.adapters.quantization import calibration
+from passkwh.adapters.quantization import make as quantize
 from passkwh.errors import MissingExtra, UsageError
 from passkwh.records import ModelInfo
 

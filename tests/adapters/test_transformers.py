@@ -13,9 +13,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from passkwh.adapters import load, resolve
-from passkwh.adapters.base import Completion, Decoding, Request
-from passkwh.adapters.transformers import TransformersAdapter
+from passkwh.adapters.engines.base import Completion, Decoding
+from passkwh.adapters.engines.transformers import TransformersAdapter
 from passkwh.errors import UsageError
+from passkwh.prompts import Request
 
 PROMPTS = ["def add(a, b):", "x", "class Point:\n    def __init__(self, x, y):\n        self.x = x", "import os\n"]
 

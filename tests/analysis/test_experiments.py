@@ -14,9 +14,9 @@ from scipy import stats
 from passkwh.analysis.experiments import run_experiment, traits
 from passkwh.analysis.frames import load
 from passkwh.analysis.granularity import by_domain
+from passkwh.analysis.idle_correction import with_idle
 from passkwh.analysis.pooling import Comparison, compare
 from passkwh.analysis.published import check, read
-from passkwh.analysis.reidle import with_idle
 from passkwh.errors import UsageError
 
 TASKS = tuple(f"t{i}" for i in range(30))

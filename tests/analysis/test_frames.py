@@ -13,7 +13,7 @@ from passkwh.analysis.frames import load
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.tasks import task_table
 from passkwh.errors import UsageError
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 
 
 def test_samples_equal_the_records(make_run: MakeRun) -> None:

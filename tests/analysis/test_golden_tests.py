@@ -18,9 +18,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.stattools import durbin_watson as sm_durbin_watson
 
 from passkwh.analysis.assumptions import durbin_watson, levene, levene_over_time, shapiro_wilk
-from passkwh.analysis.groups import dunn, kruskal_wallis
-from passkwh.analysis.matched import conover, friedman, mcnemar, nemenyi, wilcoxon
+from passkwh.analysis.independent_tests import dunn, kruskal_wallis
 from passkwh.analysis.multiplicity import adjust
+from passkwh.analysis.paired_tests import conover, friedman, mcnemar, nemenyi, wilcoxon
 
 EXACT = 1e-9
 

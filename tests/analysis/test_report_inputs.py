@@ -11,7 +11,7 @@ import pytest
 from conftest import MakeRun  # type: ignore[import-not-found]
 
 from passkwh.analysis.bootstrap import draw
-from passkwh.analysis.changes import changes
+from passkwh.analysis.effects_vs_reference import changes
 from passkwh.analysis.experiments import run_experiment
 from passkwh.analysis.frames import load
 from passkwh.analysis.granularity import by_domain

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passkwh.analysis.frames import load
-from passkwh.analysis.layouts import analysis_tables
 from passkwh.analysis.overview import Settings, analyse
 from passkwh.analysis.pooling import compare
+from passkwh.analysis.result_tables import analysis_tables
 from passkwh.analysis.tables import to_csv, to_latex
 from passkwh.errors import UsageError
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from passkwh.analysis.bootstrap import contrasts, draw, intervals
-from passkwh.analysis.groups import kruskal_wallis
-from passkwh.analysis.matched import friedman, mcnemar, wilcoxon
+from passkwh.analysis.independent_tests import kruskal_wallis
+from passkwh.analysis.paired_tests import friedman, mcnemar, wilcoxon
 from passkwh.analysis.tasks import TaskTable
 
 TASKS, SAMPLES = 150, 3

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passkwh.benchmarks.bigcodebench import extract
+from passkwh.benchmarks import extract
 
 PROGRAM = "import math\n\ndef helper(x):\n    return math.sqrt(x)\n\ndef task_func(x):\n    return helper(x)"
 TIDY = "import math\ndef helper(x):\n    return math.sqrt(x)\ndef task_func(x):\n    return helper(x)"

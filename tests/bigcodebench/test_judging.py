@@ -8,13 +8,13 @@ import passkwh.benchmarks as benchmarks
 from passkwh.benchmarks.base import Candidate
 from passkwh.benchmarks.bigcodebench import environment
 from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
-from passkwh.benchmarks.bigcodebench.tiers import tiers
+from passkwh.benchmarks.bigcodebench.preload_groups import tiers
 from passkwh.cli.score import score
 from passkwh.cli.setup import setup
 from passkwh.cli.verify import verify
 from passkwh.errors import UsageError
 from passkwh.harness import summarise as summarise_module
-from passkwh.harness.columns import Columns
+from passkwh.harness.runs.columns import Columns
 from tests.bigcodebench.test_benchmark import ROW
 
 SLOW = {**ROW, "task_id": "T/slow", "canonical_solution": "    import time\n    time.sleep(0.3)\n    return 2 * x"}

@@ -19,6 +19,7 @@ from passkwh.benchmarks.completion import data, hub
 from passkwh.benchmarks.completion.benchmark import CompletionBenchmark, JavaCorpus, Py150
 from passkwh.errors import MissingExtra, UsageError
 from passkwh.records import Sample, Window
+from passkwh.registry import BENCHMARKS
 
 SHARED = Path(os.environ.get("PASSKWH_SHARED_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))
 REAL_LINES = SHARED / "py150-line-completion-100.jsonl"
@@ -145,7 +146,7 @@ def test_embedded_samples_are_there_for_both_languages() -> None:
 
 
 def test_the_registry_knows_both_by_name() -> None:
-    assert {"py150", "javacorpus"} <= set(benchmarks.names())
+    assert {"py150", "javacorpus"} <= set(BENCHMARKS.names())
     assert benchmarks.open("javacorpus", {"data": "embedded", "task": "line"}, 2).info.tasks == 2
 
 

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from passkwh.benchmarks.completion.data import embedded_files
 from passkwh.cli.output import number
 from passkwh.cli.run import _show_results
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from tests.conftest import Bench, last_json
 
 

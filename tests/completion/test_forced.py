@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passkwh import adapters
-from passkwh.adapters.base import Forces
+from passkwh.adapters.engines.base import SupportsTeacherForcing
 from passkwh.benchmarks.completion.benchmark import Py150
 from passkwh.benchmarks.completion.forced import corpus_accuracy, count_words
 from passkwh.errors import UsageError
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from tests.conftest import Bench, last_json
 
 
@@ -66,12 +66,12 @@ def test_a_corpus_counts_words_not_files() -> None:
 
 def test_one_pass_tells_what_asking_prefix_by_prefix_tells(tiny_llama: Path) -> None:
     adapter = adapters.load(adapters.prepare(adapters.resolve(str(tiny_llama), "none")))
-    assert isinstance(adapter, Forces)
+    assert isinstance(adapter, SupportsTeacherForcing)
     model, tokenizer = adapter._model, adapter._tokenizer  # type: ignore[attr-defined]
     ids = tokenizer("for i in", return_tensors="pt")["input_ids"].to(model.device)
     written = model.generate(ids, max_new_tokens=40, do_sample=False)[0]
     texts = [tokenizer.decode(written), "def f(a, b):\n    return a"]
-    for text, found in zip(texts, adapter.force(texts), strict=True):
+    for text, found in zip(texts, adapter.teacher_force(texts), strict=True):
         row = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
         with torch.inference_mode():
             guesses = [int(model(row[:, :end]).logits[0, -1].argmax()) for end in range(1, row.shape[1])]
@@ -79,9 +79,9 @@ def test_one_pass_tells_what_asking_prefix_by_prefix_tells(tiny_llama: Path) -> 
         assert found.text == "-" + "".join("1" if hit else "0" for hit in hits)
         assert (found.prompt_tokens, found.completion_tokens) == (row.shape[1], 0)
         assert len(adapter.token_ends(text)) == len(found.text)
-    assert "1" in adapter.force(texts[:1])[0].text, "the first text holds what the model wrote itself"
+    assert "1" in adapter.teacher_force(texts[:1])[0].text, "the first text holds what the model wrote itself"
     with pytest.raises(UsageError, match=r"does not fit .* smaller max_context"):
-        adapter.force(["a" * 5000])
+        adapter.teacher_force(["a" * 5000])
 
 
 def test_a_run_reads_every_file_once(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from passkwh.adapters.decoding import SeededSampling
 from passkwh.adapters.early_exit.cache import Skipped
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.families import Anatomy, anatomy
@@ -16,6 +15,7 @@ from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.adapters.early_exit.rules import Decision, Rule
 from passkwh.adapters.early_exit.rules.fixed import Fixed
 from passkwh.adapters.early_exit.rules.oracle import Oracle
+from passkwh.adapters.engines.decoding import SeededSampling
 from passkwh.errors import UsageError
 from tests.early_exit.conftest import DEPTH, VOCABULARY, left_padded
 

@@ -10,7 +10,7 @@ from passkwh.analysis.exits import ExitStudy, Leaving, distance, study
 from passkwh.analysis.frames import load
 from passkwh.errors import UsageError
 from passkwh.harness.plan import plan
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.records import Sample, Spec, Window
 from tests.adapters.conftest import save
 from tests.conftest import Bench, last_json

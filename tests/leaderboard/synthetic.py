@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from passkwh.harness.columns import Columns
 from passkwh.harness.measure import measure
 from passkwh.harness.meter.trace import TRACE_SCHEMA, Trace
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.columns import Columns
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.harness.summarise import summarise
 from passkwh.records import (
     BenchmarkInfo,

@@ -53,7 +53,7 @@ def test_the_browsers_statistics_are_those_of_analysis(reader: Reader, seed: int
 
     from passkwh.analysis.effects import geometric_mean_ratio
     from passkwh.analysis.equivalence import tango
-    from passkwh.analysis.matched import mcnemar, wilcoxon
+    from passkwh.analysis.paired_tests import mcnemar, wilcoxon
 
     rng = np.random.default_rng(seed)
     n = (7, 12, 30, 51, 400, 1140)[seed]

@@ -21,7 +21,7 @@ from passkwh.analysis.ranking import rank
 from passkwh.analysis.tasks import task_table
 from passkwh.errors import UsageError
 from passkwh.reports.leaderboard.build import MARKER, Site, build, csv_safe
-from passkwh.reports.leaderboard.figures import number
+from passkwh.reports.leaderboard.cells import number
 from passkwh.reports.leaderboard.published import published_rows
 from passkwh.reports.leaderboard.rows import Row, family, short_model, size
 from tests.conftest import Bench, last_json

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from passkwh.records import Sample
 from passkwh.reports.leaderboard.pack import members_of
-from passkwh.reports.leaderboard.parts import HUGE, MAX_TEXT
+from passkwh.reports.leaderboard.parse import HUGE, MAX_TEXT
 from passkwh.reports.leaderboard.samples import Samples
 from passkwh.reports.leaderboard.strict import line_ends, read_strictly
 from tests.leaderboard.synthetic import write_run

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 
 FAULTS = {
     1: ("all_error 15", "lost"),

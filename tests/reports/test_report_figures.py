@@ -10,7 +10,7 @@ import pytest
 import vl_convert
 
 from passkwh.analysis.pareto import frontier
-from passkwh.reports.thesis.figures.plane import plane
+from passkwh.reports.figures.plane import plane
 
 from .conftest import synthetic
 

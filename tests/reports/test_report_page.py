@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from passkwh.errors import UsageError
-from passkwh.reports.thesis.page import _code
-from passkwh.reports.thesis.sections.coverage import ITEMS
+from passkwh.reports.document.page import _code
+from passkwh.reports.sections.coverage import ITEMS
 
 from .conftest import Written, call, synthetic
 

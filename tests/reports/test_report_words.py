@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passkwh.analysis.results import Interval
-from passkwh.reports.thesis.content import Estimate, Number
-from passkwh.reports.thesis.figures.labels import Box, place
-from passkwh.reports.thesis.figures.plane import common_prefix
-from passkwh.reports.thesis.words import estimate_texts, listed, number, scaled, sentence, shown, span
+from passkwh.reports.document.content import Estimate, Number
+from passkwh.reports.document.text import estimate_texts, listed, number, scaled, sentence, shown, span
+from passkwh.reports.figures.labels import Box, place
+from passkwh.reports.figures.plane import common_prefix
 
 from .test_report_numbers import read
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from passkwh.benchmarks.sandbox import Tier
 from passkwh.benchmarks.sandbox.imports import imported_modules, libraries, tier_of
-from passkwh.benchmarks.sandbox.inside import report, seccomp
+from passkwh.benchmarks.sandbox.worker import report, seccomp
 
 # ---------------------------------------------------------------- reports
 

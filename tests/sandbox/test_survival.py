@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from passkwh.benchmarks.sandbox import Job, Limits, evaluate
-from passkwh.benchmarks.sandbox.inside import tree
-from passkwh.benchmarks.sandbox.inside.isolate import FIRST_OUTER_ID
+from passkwh.benchmarks.sandbox.worker import tree
+from passkwh.benchmarks.sandbox.worker.isolate import FIRST_OUTER_ID
 from passkwh.errors import UsageError
 from tests.sandbox.identity import USER
 

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from passkwh import adapters
-from passkwh.adapters.base import Adapter, Decoding
+from passkwh.adapters.engines.base import Decoding, Model
 from passkwh.serve.limits import Limits
 from passkwh.serve.server import Server as HttpServer
 from passkwh.serve.server import bind, url
@@ -163,7 +163,7 @@ def hosted(letters: Path, limits: Limits, *, exit: str | None = None, always_usa
 
 
 @pytest.fixture(scope="session")
-def model(letters: Path) -> Iterator[Adapter]:
+def model(letters: Path) -> Iterator[Model]:
     """The small model, in this process."""
     adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters))), "cpu")
     yield adapter
@@ -171,7 +171,7 @@ def model(letters: Path) -> Iterator[Adapter]:
 
 
 @pytest.fixture(scope="session")
-def direct(model: Adapter) -> Callable[..., str]:
+def direct(model: Model) -> Callable[..., str]:
     """What the small model says to a prompt on its own, greedily."""
 
     def answer(prompt: str, tokens: int = 12, stop: tuple[str, ...] = ()) -> str:

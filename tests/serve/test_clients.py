@@ -11,7 +11,7 @@ import openai
 import pytest
 from huggingface_hub import InferenceClient
 
-from passkwh.adapters.base import Adapter, Decoding
+from passkwh.adapters.engines.base import Decoding, Model
 from tests.serve.conftest import HTTP, Server
 
 PROMPT = "def area(radius):\n    return "
@@ -22,7 +22,7 @@ def client(server: Server) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
 
 
-def test_openai_completion(client: openai.OpenAI, direct: Callable[..., str], model: Adapter) -> None:
+def test_openai_completion(client: openai.OpenAI, direct: Callable[..., str], model: Model) -> None:
     answer = client.completions.create(model="letters", prompt=PROMPT, temperature=0, max_tokens=12)
     wanted = model.generate([PROMPT], Decoding(12), [0])[0]
     assert answer.object == "text_completion"

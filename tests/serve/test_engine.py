@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passkwh.adapters.base import Adapter, Completion, Decoding
+from passkwh.adapters.engines.base import Completion, Decoding, Model
 from passkwh.serve.engine import Engine, Event, Finished, Row, RowEnergy, cut, settled
 from passkwh.serve.limits import Limits, Refused
 from passkwh.serve.rules import Rules
@@ -41,7 +41,7 @@ def test_a_text_is_cut_at_its_first_stop(text: str, stop: list[str]) -> None:
 class Collected:
     """Rows of one engine and what they were told."""
 
-    def __init__(self, adapter: Adapter, limits: Limits) -> None:
+    def __init__(self, adapter: Model, limits: Limits) -> None:
         self.batches: list[Sequence[tuple[int, int]]] = []
         self.limits = limits
         self.engine = Engine(adapter, Rules(None), limits, time.monotonic_ns, self._book)
@@ -71,7 +71,7 @@ def text_of(told: list[Event]) -> str:
 PROMPTS = [f"def f{number}(x):\n    return " for number in range(6)]
 
 
-def test_rows_that_are_drawn_alike_share_a_batch(model: Adapter, direct: Callable[..., str]) -> None:
+def test_rows_that_are_drawn_alike_share_a_batch(model: Model, direct: Callable[..., str]) -> None:
     batched = Collected(model, Limits(batch_size=4))
     long, told_long = batched.row("x = 1\n" * 40, 200)  # keeps the engine busy until all others wait
     rows = [batched.row(prompt) for prompt in PROMPTS]
@@ -84,7 +84,7 @@ def test_rows_that_are_drawn_alike_share_a_batch(model: Adapter, direct: Callabl
     assert text_of(told_other) == direct(PROMPTS[0], 5)
 
 
-def test_a_row_nobody_waits_for_ends_in_the_middle(model: Adapter) -> None:
+def test_a_row_nobody_waits_for_ends_in_the_middle(model: Model) -> None:
     collected = Collected(model, Limits())
     begun = threading.Event()
     row, told = collected.row("x = 1", 3000, streams=True)
@@ -101,7 +101,7 @@ def test_a_row_nobody_waits_for_ends_in_the_middle(model: Adapter) -> None:
     assert (prompt_tokens, 0 < made < 3000) == (5, True)
 
 
-def test_time_that_is_up(model: Adapter) -> None:
+def test_time_that_is_up(model: Model) -> None:
     collected = Collected(model, Limits(timeout_s=0.2))
     running, told_running = collected.row("x = 1", 4000, timeout_s=0.2)
     waiting, told_waiting = collected.row("x = 1", 3, timeout_s=0.0)
@@ -114,7 +114,7 @@ def test_time_that_is_up(model: Adapter) -> None:
         assert (refused.status, refused.reason) == (504, "timeout")
 
 
-def test_stopping_refuses_what_waits_and_what_comes(model: Adapter) -> None:
+def test_stopping_refuses_what_waits_and_what_comes(model: Model) -> None:
     collected = Collected(model, Limits())
     rows = [collected.row("x = 1", 4000) for _ in range(3)]
     collected.engine.submit([row for row, _ in rows])
@@ -128,7 +128,7 @@ def test_stopping_refuses_what_waits_and_what_comes(model: Adapter) -> None:
 class Breaks:
     """A real adapter whose device fails at one prompt."""
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, adapter: Model) -> None:
         self._adapter = adapter
         self.info = adapter.info
         self.render = adapter.render
@@ -141,7 +141,7 @@ class Breaks:
 
 
 def test_a_failure_reaches_its_sender_and_nobody_else(
-    model: Adapter, direct: Callable[..., str], capfd: pytest.CaptureFixture[str]
+    model: Model, direct: Callable[..., str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     collected = Collected(Breaks(model), Limits())
     broken, told_broken = collected.row("break")
@@ -156,7 +156,7 @@ def test_a_failure_reaches_its_sender_and_nobody_else(
     assert capfd.readouterr().err.strip().count("\n") == 0
 
 
-def test_a_prompt_that_is_too_long_does_not_spoil_its_batch(model: Adapter, direct: Callable[..., str]) -> None:
+def test_a_prompt_that_is_too_long_does_not_spoil_its_batch(model: Model, direct: Callable[..., str]) -> None:
     collected = Collected(model, Limits(batch_size=8))
     busy, told_busy = collected.row("x = 1\n" * 40, 200)
     rows = [collected.row(prompt) for prompt in (PROMPTS[0], "x" * 4096, PROMPTS[1])]

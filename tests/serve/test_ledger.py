@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from passkwh.adapters.base import Adapter
+from passkwh.adapters.engines.base import Model
 from passkwh.records import ChannelInfo, Energy
-from passkwh.serve.ledger import Ledger
+from passkwh.serve.attribution import Ledger
 from passkwh.serve.usage import energy_of
 
 
 @contextmanager
-def running(meter: str, model: Adapter, idle_s: float = 0) -> Iterator[tuple[Ledger, list[Energy]]]:
+def running(meter: str, model: Model, idle_s: float = 0) -> Iterator[tuple[Ledger, list[Energy]]]:
     heard: list[Energy] = []
 
     def hear(channel: ChannelInfo, energy: Energy) -> None:
@@ -29,7 +29,7 @@ def running(meter: str, model: Adapter, idle_s: float = 0) -> Iterator[tuple[Led
         ledger.stop()
 
 
-def test_batches_get_their_joules_and_rows_their_shares(model: Adapter) -> None:
+def test_batches_get_their_joules_and_rows_their_shares(model: Model) -> None:
     # A counter that steps every millisecond: on a busy machine, too, little is then uncertain at the edges of a window.
     with running("simulated:steady,period=0.001", model, idle_s=1.0) as (ledger, heard):
         booked = []
@@ -51,7 +51,7 @@ def test_batches_get_their_joules_and_rows_their_shares(model: Adapter) -> None:
     assert together["provenance"] == "simulated"
 
 
-def test_a_device_that_is_lost_leaves_no_energy_but_a_reason(model: Adapter) -> None:
+def test_a_device_that_is_lost_leaves_no_energy_but_a_reason(model: Model) -> None:
     with running("simulated:counter-20ms,lost=0.2", model) as (ledger, heard):
         time.sleep(1.0)
         start_ns = ledger.mark()
@@ -63,7 +63,7 @@ def test_a_device_that_is_lost_leaves_no_energy_but_a_reason(model: Adapter) -> 
     assert together["reason"]
 
 
-def test_what_does_not_see_a_served_model_does_not_count(model: Adapter) -> None:
+def test_what_does_not_see_a_served_model_does_not_count(model: Model) -> None:
     class Served:
         info = model.info.model_copy(update={"place": "machine", "device": "server:localhost:1"})
 

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from passkwh import adapters
-from passkwh.adapters.base import Adapter, Decoding, Request
-from passkwh.adapters.openai import parse, place
+from passkwh.adapters.engines.base import Decoding, Model
+from passkwh.adapters.engines.endpoint import parse, place
 from passkwh.cli import main as program
 from passkwh.errors import UsageError
-from passkwh.harness.sight import notes, seen
-from passkwh.harness.store import RunFolder
+from passkwh.harness.meter.visibility import notes, seen
+from passkwh.harness.runs.folder import RunFolder
+from passkwh.prompts import Request
 from passkwh.records import ChannelInfo, MeterInfo
 from tests.conftest import Bench, last_json
 from tests.serve.conftest import Server
@@ -29,7 +30,7 @@ PROMPTS = [f"def f{number}(x):\n    return x + {number}" for number in range(8)]
 
 
 @contextmanager
-def loaded(name: str) -> Iterator[Adapter]:
+def loaded(name: str) -> Iterator[Model]:
     adapter = adapters.load(adapters.prepare(adapters.resolve(name)))
     try:
         yield adapter
@@ -92,7 +93,7 @@ def test_what_does_not_see_the_server_does_not_count(
     assert bench("report", summary["run_dir"], "--out", tmp_path / "report.html")["runs"]
 
 
-def test_answers_are_those_of_the_model(server: Server, model: Adapter) -> None:
+def test_answers_are_those_of_the_model(server: Server, model: Model) -> None:
     with loaded(f"openai:{server.url}/v1") as remote:
         for decoding in (Decoding(12), Decoding(30, stop=("q", "Z")), Decoding(12, temperature=0.8, top_p=0.9)):
             seeds = list(range(len(PROMPTS)))
@@ -105,7 +106,7 @@ def test_answers_are_those_of_the_model(server: Server, model: Adapter) -> None:
             assert [c.completion_tokens for c in found] == [c.completion_tokens for c in wanted]
 
 
-def test_chat(server: Server, model: Adapter) -> None:
+def test_chat(server: Server, model: Model) -> None:
     asked = Request(text="def f():", instruction='Write "f"\nin Python.')
     raw = Request(text="def f():", instruction="", raw=True)
     with loaded(f"openai-chat:{server.url}/v1#letters") as remote:
@@ -170,7 +171,7 @@ def channel(scope: str) -> ChannelInfo:
         ("elsewhere", {"external"}, ["processes sees only", "machine sees only"]),
     ],
 )
-def test_which_channels_count(model: Adapter, where: str, counted: set[str], words: list[str]) -> None:
+def test_which_channels_count(model: Model, where: str, counted: set[str], words: list[str]) -> None:
     info = model.info.model_copy(update={"place": where, "device": "server:gpu-box:8000"})
     channels = seen([channel(scope) for scope in ("processes", "machine", "external")], info)
     assert {found.name for found in channels if found.counted} == counted

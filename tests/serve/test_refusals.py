@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from passkwh.serve.ask import parse, read_json
 from passkwh.serve.limits import Limits, Refused
 from passkwh.serve.openai_api import CompletionBody, completion
+from passkwh.serve.request import parse, read_json
 from tests.serve.conftest import HTTP, Server
 
 GOOD = {"model": "letters", "prompt": "x = 1", "max_tokens": 3, "temperature": 0}

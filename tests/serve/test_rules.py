@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from passkwh import adapters
-from passkwh.adapters.base import Decoding
+from passkwh.adapters.engines.base import Decoding
 from passkwh.serve.limits import Limits, Refused
 from passkwh.serve.rules import Rules
 from tests.serve.conftest import HTTP, Endpoint, hosted

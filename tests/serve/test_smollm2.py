@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from passkwh import adapters
-from passkwh.adapters.base import Decoding
+from passkwh.adapters.engines.base import Decoding
 from tests.serve.conftest import serving
 
 PROMPTS = ["def fibonacci(n):\n    ", "import numpy as np\n\ndef mean(values):\n"]

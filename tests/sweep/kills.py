@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.harness.sweep.folder import StudyFolder, is_study
 
 

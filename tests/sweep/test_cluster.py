@@ -16,7 +16,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from passkwh.errors import UsageError
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.harness.sweep import collect
 from passkwh.harness.sweep.cluster import METER, Cluster, requirements
 from passkwh.harness.sweep.folder import Event, StudyFolder, is_study

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from passkwh.errors import UsageError
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.harness.sweep.drive import begin, drive
 from passkwh.harness.sweep.folder import StudyFolder
 from passkwh.harness.sweep.preflight import Check, inspect

@@ -16,7 +16,7 @@ import pytest
 
 from passkwh.cli.sweep import sweep
 from passkwh.errors import UsageError
-from passkwh.harness.store import RunFolder
+from passkwh.harness.runs.folder import RunFolder
 from passkwh.harness.sweep import folder as folders
 from passkwh.harness.sweep.drive import Ledger, todo
 from passkwh.harness.sweep.folder import Planned, StudyFolder, StudyRecord

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from passkwh.analysis.comparable_groups import parts
 from passkwh.analysis.frames import open_run
-from passkwh.analysis.parts import parts
 from passkwh.cli import main as program
 from passkwh.errors import UsageError
 from passkwh.harness.sweep.folder import Planned, StudyFolder, StudyRecord

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from passkwh.errors import UsageError
-from passkwh.harness.sweep.alone import Alone, beside, shared_counters
 from passkwh.harness.sweep.child import classify
+from passkwh.harness.sweep.machine_lock import Alone, beside, shared_counters
 from passkwh.harness.sweep.supervise import Attempt, Signals
 from passkwh.records import Spec
 

@@ -13,7 +13,7 @@ from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
     from passkwh.adapters.checkpoint import Checkpoint
-    from passkwh.adapters.quantize import Meter
+    from passkwh.adapters.quantization.make import Meter
 
 
 def check(exit: str, checkpoint: Checkpoint, language: str) -> None:
@@ -37,9 +37,9 @@ def prepare(
     UsageError where the bundle was made for another checkpoint, or packed weights would have to be fine-tuned.
     """
     from passkwh import adapters
-    from passkwh.adapters import quantize
     from passkwh.adapters.early_exit.request import check_base, parse
     from passkwh.adapters.early_exit.tuned import is_tuned, tuned
+    from passkwh.adapters.quantization import make as quantize
 
     bundle = parse(exit).find_bundle(checkpoint)
     if bundle is None or not is_tuned(bundle):
@@ -62,7 +62,7 @@ def adapter_for(kind: Any, exit: str, language: str) -> Callable[[Checkpoint, st
     """What makes the adapter of class ``kind`` with early exit, from a prepared checkpoint and a device."""
     from passkwh.adapters.early_exit.adapter import early_exit
     from passkwh.adapters.early_exit.request import parse
-    from passkwh.adapters.transformers import TransformersAdapter
+    from passkwh.adapters.engines.transformers import TransformersAdapter
 
     if not issubclass(kind, TransformersAdapter):
         raise UsageError(f"--exit {exit}: this model runs elsewhere, so its layers cannot be left from here")

@@ -13,7 +13,7 @@ from passkwh.adapters.early_exit.families import anatomy
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.request import ExitRequest, parse, subject_of
 from passkwh.adapters.early_exit.tuned import folder_hash
-from passkwh.adapters.transformers import Drawn, TransformersAdapter
+from passkwh.adapters.engines.transformers import Drawn, TransformersAdapter
 from passkwh.errors import UsageError
 from passkwh.records import Option
 

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from passkwh.adapters.early_exit.batch_positions import Frame
 from passkwh.adapters.early_exit.families import Anatomy
-from passkwh.adapters.early_exit.frame import Frame
 
 Skipped = Literal["propagated", "deferred"]
 """Where the keys and values of skipped layers come from."""

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from passkwh.adapters.early_exit.attention import decoding
+from passkwh.adapters.early_exit.batch_positions import Frame
 from passkwh.adapters.early_exit.cache import Backlog, KeyValues, Skipped, Travellers
 from passkwh.adapters.early_exit.families import Anatomy
-from passkwh.adapters.early_exit.frame import Frame
 from passkwh.adapters.early_exit.fused import Fused
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.rules import Rule

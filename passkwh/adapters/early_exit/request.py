@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from passkwh.adapters import checkpoint as folders
-from passkwh.adapters import hub, quantize
+from passkwh.adapters import hub
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import CARD, Bundle
 from passkwh.adapters.early_exit.cache import Skipped
 from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
 from passkwh.adapters.early_exit.rules import RULES, Asked, Rule, Subject
 from passkwh.adapters.early_exit.rules.base import listed
+from passkwh.adapters.quantization import make as quantize
 from passkwh.errors import UsageError
 
 SHIPPED = Path(__file__).with_name("bundles")

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import device as devices
-from passkwh.adapters import noise
-from passkwh.adapters.cache import building, cache_dir
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import Bundle
 from passkwh.adapters.early_exit.lora import dense_only
 from passkwh.adapters.early_exit.request import check_base
+from passkwh.adapters.silence import silence_libraries
+from passkwh.cache import building, cache_dir
 from passkwh.errors import MissingExtra, UsageError
 from passkwh.records import content_hash
 
@@ -46,7 +46,7 @@ def tuned(dense: Checkpoint, bundle: Bundle, tell: Callable[[str], None]) -> Che
     folder = cache_dir() / "fine-tuned" / f"{label}-{base}-{adapter[:12]}"
     if not folder.is_dir():
         tell(f"merge the fine-tuning in {bundle.folder.name} into {dense.location}, once")
-        with building(folder) as draft, noise.quiet():
+        with building(folder) as draft, silence_libraries():
             _merge(dense.path, bundle.lora, draft)
             made = {"base": dense.location, "base_revision": dense.revision, "adapter_sha256": adapter}
             (draft / MANIFEST).write_text(json.dumps(made, indent=2) + "\n", "utf-8")

@@ -13,7 +13,7 @@ from passkwh.analysis.estimate.architecture import find
 from passkwh.analysis.estimate.cost import Workload, estimate
 from passkwh.analysis.estimate.devices import Device, find_device
 from passkwh.errors import UsageError
-from passkwh.harness.store import SUMMARY, RunFolder
+from passkwh.harness.runs.folder import SUMMARY, RunFolder
 from passkwh.harness.sweep.preflight import Check
 from passkwh.records import HostInfo, Record, Spec
 

@@ -10,13 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from passkwh.benchmarks import extract
 from passkwh.benchmarks.base import Candidate, Score, Task
-from passkwh.benchmarks.bigcodebench import data, environment, extract, prompts
+from passkwh.benchmarks.bigcodebench import data, environment, prompts
 from passkwh.benchmarks.bigcodebench.data import Problem
 from passkwh.benchmarks.bigcodebench.environment import missing
 from passkwh.benchmarks.bigcodebench.groundtruth import MIN_TIMEOUT_S, GroundTruth, Reference
 from passkwh.benchmarks.bigcodebench.options import Options
-from passkwh.benchmarks.bigcodebench.tiers import modules, tiers
+from passkwh.benchmarks.bigcodebench.preload_groups import modules, tiers
 from passkwh.benchmarks.bigcodebench.verdicts import Verdicts
 from passkwh.benchmarks.sandbox import Job, Outcome, Tier, default_limits, default_workers, evaluate
 from passkwh.benchmarks.sandbox.suspicion import reasons

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from passkwh.adapters.cache import cache_dir
 from passkwh.benchmarks.bigcodebench import nltk_data
+from passkwh.cache import cache_dir
 from passkwh.errors import UsageError
 
 PINS = Path(__file__).with_name("requirements-py311.txt")

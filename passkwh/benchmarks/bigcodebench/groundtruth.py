@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from passkwh.adapters.cache import cache_dir
 from passkwh.benchmarks.bigcodebench.data import Problem
 from passkwh.benchmarks.sandbox import VERSION, Outcome
+from passkwh.cache import cache_dir
 from passkwh.records import content_hash
 
 MIN_TIMEOUT_S = 10.0

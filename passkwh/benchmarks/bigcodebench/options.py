@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from passkwh.benchmarks.bigcodebench import extract, prompts
+from passkwh.benchmarks import extract
+from passkwh.benchmarks.bigcodebench import prompts
 from passkwh.errors import UsageError
 from passkwh.records import Option
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from passkwh.adapters.base import Request
 from passkwh.benchmarks.bigcodebench.data import Problem
+from passkwh.prompts import Request
 
 Style = Literal["complete", "instruct"]
 

@@ -6,8 +6,8 @@ import json
 import sqlite3
 from dataclasses import asdict
 
-from passkwh.adapters.cache import cache_dir
 from passkwh.benchmarks.sandbox import VERSION, Job, Limits, Outcome
+from passkwh.cache import cache_dir
 from passkwh.records import content_hash
 
 _KEPT = ("pass", "fail", "timeout")

@@ -9,7 +9,6 @@ from itertools import islice
 from random import Random
 from typing import ClassVar
 
-from passkwh.adapters.base import Request
 from passkwh.benchmarks.base import Candidate, Score, Task
 from passkwh.benchmarks.completion.cut import (
     Cut,
@@ -26,6 +25,7 @@ from passkwh.benchmarks.completion.data import EOL, Files, Lines, open_data
 from passkwh.benchmarks.completion.forced import corpus_accuracy, score_forced
 from passkwh.benchmarks.completion.pool import Pair, score_pairs
 from passkwh.errors import MissingExtra, UsageError
+from passkwh.prompts import Request
 from passkwh.records import BenchmarkInfo, Option, Sample, content_hash
 
 LIBRARIES = ("codebleu", "rapidfuzz", "rouge_score", "sacrebleu", "tree_sitter_java", "tree_sitter_python")

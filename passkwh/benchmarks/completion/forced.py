@@ -1,6 +1,6 @@
 """Token-level accuracy by teacher forcing (CodeXGLUE, token-level completion): one forward pass a file.
 
-A model reads a file and says of each of its tokens whether it would have written it (``passkwh.adapters.base.Forces``).
+A model reads a file and says of each of its tokens whether it would have written it (``SupportsTeacherForcing``).
 A word of the file, which is a token of CodeXGLUE's, counts as predicted where all its model tokens were. ``<EOL>`` is
 not counted, nor is a word that the file begins with, which nothing stands before.
 """
@@ -11,10 +11,10 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 
-from passkwh.adapters.base import FORCED_HIT, FORCED_MISS
 from passkwh.benchmarks.base import Score
 from passkwh.benchmarks.completion.cut import TokenEnds
 from passkwh.benchmarks.completion.data import EOL
+from passkwh.prompts import FORCED_HIT, FORCED_MISS
 
 _WORD = re.compile(r"\S+")
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from passkwh.benchmarks.sandbox import suspicion, verdict
 from passkwh.benchmarks.sandbox.cgroup import MemoryGroups
-from passkwh.benchmarks.sandbox.host import Host
 from passkwh.benchmarks.sandbox.imports import libraries, tier_of
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, Tier
+from passkwh.benchmarks.sandbox.zygote_chain import Host
 from passkwh.errors import UsageError
 
 MAX_SLEEPERS = 6

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from passkwh.benchmarks.sandbox.host import Host
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Limits
+from passkwh.benchmarks.sandbox.zygote_chain import Host
 
 
 @lru_cache

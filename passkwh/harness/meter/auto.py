@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.amd import find_amd
-from passkwh.harness.meter.base import Channel
+from passkwh.harness.meter.base import Channel, Meter
 from passkwh.harness.meter.dram import EstimatedDram
 from passkwh.harness.meter.estimate import EstimatedCpu
 from passkwh.harness.meter.nvidia import find_nvidia
@@ -53,3 +53,6 @@ def describe_channels() -> list[ChannelState]:
     for channel in channels:
         channel.close()
     return states
+
+
+METER = Meter("auto", "everything that can be read here", open_auto)

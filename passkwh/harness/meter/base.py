@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from passkwh.records import ChannelInfo
+from passkwh.registry import METERS
 
 ESTIMATE_INTERVAL_S = 0.2
 """Between the edges of windows, estimated channels are read no closer than this. What they add up (CPU time, a constant
@@ -37,3 +39,22 @@ class Channel(Protocol):
     def close(self) -> None:
         """Release the device."""
         ...
+
+
+@dataclass(frozen=True)
+class Meter:
+    """A meter as the registry holds it: ``--meter NAME`` or ``--meter NAME:ARGUMENT`` opens its channels."""
+
+    usage: str
+    """How it is written, for example ``rapl[:FOLDER]``."""
+    summary: str
+    """What it reads, in a few words."""
+    open: Callable[[str], Sequence[Channel]]
+    """Takes what stands after the colon and returns open channels; UsageError where there is nothing to read."""
+
+
+def open_meter(name: str) -> list[Channel]:
+    """The open channels of a meter, ``NAME`` or ``NAME:ARGUMENT``; UsageError for one that does not exist here."""
+    meter, _, argument = name.partition(":")
+    found: Meter = METERS.get(meter)
+    return list(found.open(argument))

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.background import Background
-from passkwh.harness.meter.base import Channel, Reading
+from passkwh.harness.meter.base import Channel, Meter, Reading
 from passkwh.records import ChannelInfo
 from passkwh.units import JOULES_PER_KWH
 
@@ -105,3 +105,9 @@ def open_http(argument: str) -> list[Channel]:
 def open_https(argument: str) -> list[Channel]:
     """The registry's ``https://HOST/PATH#JSON.PATH[@UNIT]``."""
     return [HttpMeter("https:" + argument)]
+
+
+HTTP = Meter("http://HOST/PATH#JSON.PATH[@UNIT]", "a smart plug, PDU or Redfish", open_http)
+
+
+HTTPS = Meter("https://...", "the same, encrypted", open_https)

@@ -7,7 +7,7 @@ nothing can be read, and is called estimated wherever it appears.
 
 from __future__ import annotations
 
-from passkwh.harness.meter.base import ESTIMATE_INTERVAL_S, Channel, Reading
+from passkwh.harness.meter.base import ESTIMATE_INTERVAL_S, Channel, Meter, Reading
 from passkwh.harness.meter.cpu_time import ProcessTreeTime
 from passkwh.harness.meter.dram import EstimatedDram
 from passkwh.harness.meter.tdp import core_power
@@ -49,3 +49,6 @@ def open_estimate(argument: str) -> list[Channel]:
     if argument:
         raise UsageError(f"the meter 'estimate' takes no argument, not {argument!r}: use --meter estimate")
     return [EstimatedCpu(), EstimatedDram()]
+
+
+METER = Meter("estimate", "CPU seconds x watts per core, estimated", open_estimate)

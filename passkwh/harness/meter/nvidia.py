@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from passkwh.errors import UsageError
-from passkwh.harness.meter.base import Channel, Reading
+from passkwh.harness.meter.base import Channel, Meter, Reading
 from passkwh.harness.meter.state import ChannelState
 from passkwh.records import ChannelInfo
 
@@ -214,3 +214,6 @@ def _advice(error: Exception) -> str | None:
     if "permission" in str(error).lower():
         return "ask the administrator for access to NVML, or run as root"
     return None
+
+
+METER = Meter("nvidia[:INDEX or UUID,...]", "only these NVIDIA GPUs", open_nvidia)

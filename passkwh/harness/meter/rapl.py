@@ -13,7 +13,7 @@ from pathlib import Path
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.background import Background
-from passkwh.harness.meter.base import Channel, Reading
+from passkwh.harness.meter.base import Channel, Meter, Reading
 from passkwh.harness.meter.state import ChannelState
 from passkwh.harness.meter.unwrap import Unwrap
 from passkwh.records import ChannelInfo
@@ -198,3 +198,6 @@ def _text(path: Path) -> str | None:
 
 def _words(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or f"{error}" or type(error).__name__
+
+
+METER = Meter("rapl[:FOLDER]", "only CPU packages and memory", open_rapl)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from passkwh.errors import UsageError
-from passkwh.harness.meter.base import Channel, Reading
+from passkwh.harness.meter.base import Channel, Meter, Reading
 from passkwh.records import ChannelInfo
 
 QUANTITIES = ("energy_j", "power_w", "power_1s_w")
@@ -100,3 +100,6 @@ def _reading(path: Path, line: int, row: dict[str, str | None]) -> tuple[float, 
 
 def _times(rows: list[tuple[float, Reading]]) -> list[float]:
     return [time_s for time_s, _ in rows]
+
+
+METER = Meter("replay:FILE.csv", "a recording played again", open_replay)

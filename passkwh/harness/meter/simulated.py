@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from passkwh.errors import UsageError
-from passkwh.harness.meter.base import Channel, Reading
+from passkwh.harness.meter.base import Channel, Meter, Reading
 from passkwh.harness.meter.series import Floats
 from passkwh.harness.meter.shape import PowerShape
 from passkwh.harness.meter.unwrap import Unwrap
@@ -180,3 +180,6 @@ def _changed(profile: Profile, change: str) -> Profile:
         raise UsageError(f"simulated profile: {key} must be a number, not {text!r}") from error
     changed: Profile = replace(profile, **{key: int(number) if key == "seed" else number})  # type: ignore[arg-type]
     return changed
+
+
+METER = Meter("simulated[:PROFILE]", "invented readings, for tests and tries", open_simulated)

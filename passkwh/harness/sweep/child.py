@@ -26,8 +26,8 @@ from pydantic import Field
 
 from passkwh.errors import UsageError
 from passkwh.harness.progress import Status, Stop
-from passkwh.harness.sweep.alone import alone
 from passkwh.harness.sweep.folder import FailureKind
+from passkwh.harness.sweep.machine_lock import alone
 from passkwh.records import Record, Spec
 
 PR_SET_PDEATHSIG = 1

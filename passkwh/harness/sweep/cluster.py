@@ -19,10 +19,10 @@ from typing import Any
 import ray
 
 from passkwh.errors import UsageError
-from passkwh.harness.sweep.alone import shared_counters
 from passkwh.harness.sweep.collect import announce, download, stored, unpack
 from passkwh.harness.sweep.drive import FINAL, Ledger, Tell, todo
 from passkwh.harness.sweep.folder import FILE, Planned, StudyFolder
+from passkwh.harness.sweep.machine_lock import shared_counters
 from passkwh.harness.sweep.nodes import Board, NodeJob, carry_out, look
 from passkwh.harness.sweep.preflight import Preflight
 from passkwh.harness.sweep.status import finished

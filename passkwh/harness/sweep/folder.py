@@ -116,7 +116,9 @@ class StudyFolder:
 
     def write(self, study: Study, record: StudyRecord) -> None:
         """Write the plan of a new study; ``study.json`` last, since it makes the folder a study."""
-        from passkwh.harness.store import write_atomic  # not at the top: it loads pyarrow, and status must be quick
+        from passkwh.harness.runs.folder import (
+            write_atomic,  # not at the top: it loads pyarrow, and status must be quick
+        )
 
         write_atomic(self.path / FILE, study.text)
         write_atomic(self.path / STUDY, record.model_dump_json(indent=1))

@@ -83,7 +83,7 @@ def _check(spec: Spec) -> Check:
     from passkwh import adapters
     from passkwh.adapters import early_exit
     from passkwh.benchmarks.base import ListsMissing
-    from passkwh.harness.meter.registry import open_meter
+    from passkwh.harness.meter.base import open_meter
     from passkwh.harness.plan import CHARACTERS_PER_TOKEN, language, row_tokens, run_name
 
     problems: list[Problem] = []

@@ -139,7 +139,7 @@ def digests(path: Path) -> dict[str, str]:
 
 def finished(path: Path) -> dict[str, Any]:
     """What the ledger keeps of a complete run folder. Raises UsageError when it is damaged."""
-    from passkwh.harness.store import RunFolder  # not at the top: it loads pyarrow
+    from passkwh.harness.runs.folder import RunFolder  # not at the top: it loads pyarrow
 
     found = sizes(path)
     if lost := [name for name in FILES if name not in found]:

@@ -13,9 +13,9 @@ from passkwh.analysis.domains import task_domains
 from passkwh.analysis.results import finite
 from passkwh.analysis.tasks import TaskTable
 from passkwh.records import Record
+from passkwh.reports.leaderboard.cells import number
 from passkwh.reports.leaderboard.columns import Said
-from passkwh.reports.leaderboard.figures import number
-from passkwh.reports.leaderboard.markup import clean, script_json
+from passkwh.reports.leaderboard.escape import clean, script_json
 
 
 class DomainLine(Record):

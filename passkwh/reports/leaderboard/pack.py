@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from passkwh.errors import UsageError
-from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE, RunFolder
+from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE, RunFolder
 
 SUFFIX = ".passkwh.zip"
 CHECKSUMS = "checksums.json"

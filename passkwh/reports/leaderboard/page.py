@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from passkwh.analysis.frames import Run
 from passkwh.records import Manifest
+from passkwh.reports.leaderboard.cells import figure, number
 from passkwh.reports.leaderboard.detail import DomainLine
-from passkwh.reports.leaderboard.figures import figure, number
 from passkwh.reports.leaderboard.ingest import Configuration
 from passkwh.reports.leaderboard.rows import MEASURES
 from passkwh.reports.leaderboard.timeline import Timeline

@@ -8,8 +8,8 @@ from typing import get_args
 
 import numpy as np
 
-from passkwh.harness.columns import Columns
 from passkwh.harness.meter.series import Bools, Floats, Ints
+from passkwh.harness.runs.columns import Columns
 from passkwh.records import Energy, Sample, Window
 
 PARTS = ("generation_energy", "prefill_energy", "evaluation_energy")

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from passkwh.harness.columns import SCORED, Columns
 from passkwh.harness.meter.energies import Spans
 from passkwh.harness.meter.series import Bools, Floats, Ints
+from passkwh.harness.runs.columns import SCORED, Columns
 from passkwh.records import Sample
 from passkwh.reports.leaderboard.samples import KINDS, NO_BATCH, PARTS, Samples, Stated
 

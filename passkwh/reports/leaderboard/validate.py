@@ -18,12 +18,12 @@ import numpy as np
 
 from passkwh.harness.measure import Attribution, attribute
 from passkwh.harness.meter.series import Bools, Floats
-from passkwh.harness.store import MANIFEST, SAMPLES, SUMMARY, TRACE
+from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.harness.summarise import summarise
 from passkwh.records import Energy, Summary, content_hash
 from passkwh.reports.leaderboard.findings import Finding, error, refuses, warning
 from passkwh.reports.leaderboard.pack import Problem, read_pack
-from passkwh.reports.leaderboard.parts import Submission, parse, short
+from passkwh.reports.leaderboard.parse import Submission, parse, short
 from passkwh.reports.leaderboard.plausible import implausible
 from passkwh.reports.leaderboard.samples import Samples
 

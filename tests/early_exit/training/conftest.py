@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from passkwh.adapters import resolve
-from passkwh.adapters.early_exit.training import student as students
+from passkwh.adapters.early_exit.training import model as students
 from passkwh.adapters.early_exit.training.data import Corpus
+from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.recording import Recording, Settings, record
-from passkwh.adapters.early_exit.training.student import Student
 
 EXITS = [2, 4, 6]
 SETTINGS = Settings(corpus="words", language="python", max_tokens=120, episode_tokens=5)

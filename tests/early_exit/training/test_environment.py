@@ -9,10 +9,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from passkwh.adapters.early_exit.training.environment import ExitEnv, Recorded, RecordedWalk
+from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.online import Online
 from passkwh.adapters.early_exit.training.recording import Recording
 from passkwh.adapters.early_exit.training.rewards import Rewards, reward_tables
-from passkwh.adapters.early_exit.training.student import Student
 from passkwh.adapters.early_exit.training.vector import RecordedVecEnv, Standard
 from tests.early_exit.training.conftest import EXITS, SETTINGS, words
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from passkwh.adapters.early_exit.policy import ExitPolicy
-from passkwh.adapters.early_exit.training import judging
+from passkwh.adapters.early_exit.training import evaluate as judging
 from passkwh.adapters.early_exit.training.environment import ExitEnv, Recorded
-from passkwh.adapters.early_exit.training.judging import Held, fixed, judge, oracle, probabilities, walk
+from passkwh.adapters.early_exit.training.evaluate import Held, fixed, judge, oracle, probabilities, walk
 from passkwh.adapters.early_exit.training.recording import Recording
 from passkwh.adapters.early_exit.training.rewards import Rewards
 from tests.early_exit.training.conftest import EXITS

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from passkwh.adapters import resolve
 from passkwh.adapters.early_exit.bundle import Bundle
 from passkwh.adapters.early_exit.training import lite
-from passkwh.adapters.early_exit.training import student as students
+from passkwh.adapters.early_exit.training import model as students
 from passkwh.adapters.early_exit.training.data import packed
 from passkwh.adapters.early_exit.training.finetuning import Plan, Progress, finetune
+from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.states import StateReader
-from passkwh.adapters.early_exit.training.student import Student
 from passkwh.errors import UsageError
 from tests.early_exit.training.conftest import EXITS, words
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from passkwh.adapters import resolve
+from passkwh.adapters.early_exit.training import model as students
 from passkwh.adapters.early_exit.training import recording as recordings
-from passkwh.adapters.early_exit.training import student as students
 from passkwh.adapters.early_exit.training.data import Corpus, token_files
 from passkwh.adapters.early_exit.training.environment import Recorded
+from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.recording import Recording, bytes_per_token, open_recording, record
-from passkwh.adapters.early_exit.training.student import Student
 from passkwh.errors import UsageError
 from tests.early_exit.training.conftest import EXITS, SETTINGS, words
 

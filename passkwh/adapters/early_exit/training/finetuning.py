@@ -18,10 +18,10 @@ from passkwh.adapters.early_exit.bundle import CARD, LORA, MODEL
 from passkwh.adapters.early_exit.lora import dense_only
 from passkwh.adapters.early_exit.training import lite
 from passkwh.adapters.early_exit.training.data import Corpus, packed
+from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.quality import agreement
 from passkwh.adapters.early_exit.training.states import StateReader
-from passkwh.adapters.early_exit.training.student import Student
-from passkwh.adapters.quantize import Meter
+from passkwh.adapters.quantization.make import Meter
 from passkwh.errors import UsageError
 
 CHECKPOINT = "checkpoint.pt"

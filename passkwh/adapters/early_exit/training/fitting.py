@@ -16,10 +16,10 @@ from passkwh.adapters.early_exit.bundle import HEADS
 from passkwh.adapters.early_exit.heads import ExitHeads, Shortcut, write_shortcuts
 from passkwh.adapters.early_exit.training import shortcut
 from passkwh.adapters.early_exit.training.data import Corpus, packed
+from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.quality import agreement
 from passkwh.adapters.early_exit.training.states import StateReader
-from passkwh.adapters.early_exit.training.student import Student
-from passkwh.adapters.quantize import Meter
+from passkwh.adapters.quantization.make import Meter
 
 Tick = Callable[[str, int, int], None]
 """Told a stage, how much of it is done, and of how much."""

@@ -13,9 +13,9 @@ import torch
 
 from passkwh.adapters.early_exit.training.data import Corpus, token_files
 from passkwh.adapters.early_exit.training.environment import STATE_LIMIT, TokenStates, start_of
+from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.recording import CONTEXT, EPISODE_TOKENS, MAX_TOKENS, window
 from passkwh.adapters.early_exit.training.states import StateReader
-from passkwh.adapters.early_exit.training.student import Student
 from passkwh.errors import UsageError
 
 

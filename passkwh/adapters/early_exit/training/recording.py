@@ -29,8 +29,8 @@ from pydantic import Field, ValidationError
 
 from passkwh.adapters.early_exit.bundle import ExitCard
 from passkwh.adapters.early_exit.training.data import Corpus, token_files
+from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.states import StateReader
-from passkwh.adapters.early_exit.training.student import Student
 from passkwh.errors import UsageError
 from passkwh.records import Record
 

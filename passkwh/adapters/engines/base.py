@@ -1,0 +1,94 @@
+"""What the runner needs of a model: its prompts rendered, its completions generated, its memory freed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from passkwh.prompts import Prompt
+from passkwh.records import ModelInfo
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How completions are drawn. ``temperature`` 0 is greedy."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    """Requests' ``stop``: a base model's completion ends before the first of these; a chat model ignores them."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model answered to one request."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: Literal["stop", "length"]
+    first_token_ns: int | None
+    """Monotonic time at which the batch's first token was there; None where that cannot be known."""
+    exit_layers: tuple[int, ...] | None = None
+    """Layers that each token ran through; None for a model without early exit."""
+
+
+class Model(Protocol):
+    """A model that answers batches of prompts. An engine loads it (see ``passkwh.adapters.load``)."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The checkpoint and how it is run."""
+        ...
+
+    def render(self, prompt: Prompt) -> str:
+        """The prompt exactly as the model reads it (a chat in its template); part of a sample's identity."""
+        ...
+
+    def generate(self, prompts: Sequence[Prompt], decoding: Decoding, seeds: Sequence[int]) -> list[Completion]:
+        """Complete prompts as one batch, one seed a row; returns when the device has finished."""
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        ...
+
+
+@runtime_checkable
+class SupportsTokenOffsets(Protocol):
+    """A model that can say where a text's tokens end, without running the model."""
+
+    def token_ends(self, text: str) -> list[int]:
+        """End offset, in characters, of each token of ``text`` as the model reads it; a start token ends at 0."""
+        ...
+
+
+TextSoFar = Callable[[int], str]
+"""A row's number in its batch -> the text it has so far: not cut at stop strings, the last character perhaps cut."""
+
+Watch = Callable[[TextSoFar], Sequence[bool]]
+"""Called after every token of a batch; True for each row that nobody waits for any more: it ends there."""
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A model whose batches can be followed, and rows of them ended, while they are generated."""
+
+    watch: Watch | None
+    """Follows the batches from now on; None for nobody. Set by the thread that calls ``generate``, between batches."""
+
+
+@runtime_checkable
+class SupportsTeacherForcing(SupportsTokenOffsets, Protocol):
+    """A model that can read a text and say which of its tokens it would have written itself (teacher forcing)."""
+
+    def teacher_force(self, texts: Sequence[str]) -> list[Completion]:
+        """Read texts as one batch, in one forward pass; returns when the device has finished.
+
+        A completion's ``text`` has one character for each token of ``token_ends``: ``FORCED_HIT`` where the most likely
+        token after all before it is that token, ``FORCED_MISS`` where it is another, ``FORCED_FIRST`` for the first,
+        which nothing stands before. No token is generated, so ``completion_tokens`` is 0.
+        """
+        ...

@@ -1,0 +1,213 @@
+"""A model behind an OpenAI-compatible server: vLLM, SGLang, llama.cpp, ``transformers serve``, ``bench serve``.
+
+``openai:http://HOST:PORT/v1#MODEL`` continues prompts through ``/completions``: what a base model does, and what every
+benchmark that gives raw text wants. ``openai-chat:...`` asks through ``/chat/completions``: the server applies the
+model's own chat template to one turn of the user (raw text still goes to ``/completions``). ``#MODEL`` may be left out
+where the server has only one. The key, if one is wanted, is taken from OPENAI_API_KEY and written nowhere.
+
+A batch is that many requests at once; how they share the model is the server's affair.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.adapters.engines.base import Completion, Decoding
+from passkwh.adapters.engines.endpoint_client import Answer, Client, Refused
+from passkwh.errors import UsageError
+from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
+from passkwh.records import ModelInfo
+
+COMPLETIONS, CHAT = "openai", "openai-chat"
+"""The two adapters, and the beginnings of their models' names."""
+KEY = "OPENAI_API_KEY"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint as it is named: ``openai:URL#MODEL``."""
+
+    adapter: str
+    url: str
+    model: str
+    """Empty where the name does not say."""
+
+    @property
+    def host(self) -> str:
+        """HOST or HOST:PORT."""
+        return urlsplit(self.url).netloc
+
+
+def is_endpoint(name: str) -> bool:
+    """The name is one of an endpoint, well formed or not."""
+    return name.split(":", 1)[0] in (COMPLETIONS, CHAT) and ":" in name
+
+
+def parse(name: str) -> Endpoint:
+    """Read a name; UsageError says what is wrong with it."""
+    adapter, _, rest = name.partition(":")
+    url, _, model = rest.partition("#")
+    wanted = f"write {adapter}:http://HOST:PORT/v1#MODEL"
+    try:
+        parts = urlsplit(url)
+        port_known = parts.port is None or parts.port > 0
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}: {wanted}") from None
+    if parts.username is not None or parts.password is not None:  # never repeat it: it would end up in a log
+        raise UsageError(f"{adapter}: the URL holds a user or password, and names are recorded: put the key into {KEY}")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_known or parts.query:
+        raise UsageError(f"{name}: no URL of a server: {wanted}")
+    return Endpoint(adapter, url.rstrip("/"), model)
+
+
+def resolve(name: str, quant: str = "none") -> Checkpoint:
+    """Ask the server which models it has, and settle on one.
+
+    UsageError where nobody answers, the key is wrong, the model is not there or a quantization is asked for.
+    """
+    endpoint = parse(name)
+    if quant != "none":
+        raise UsageError(f"--quant {quant} cannot be applied to {name}: start the server with a quantized model")
+    with _client(endpoint) as client:
+        there = client.models()
+    model = endpoint.model
+    if not model:
+        if len(there) != 1:
+            have = ", ".join(there[:10]) or "no models"
+            raise UsageError(f"{endpoint.url} lists {have}: say which, {endpoint.adapter}:{endpoint.url}#MODEL")
+        model = there[0]
+    checkpoint = Checkpoint(
+        name=f"{endpoint.adapter}:{endpoint.url}#{model}",
+        source="endpoint",
+        location=f"{endpoint.url}#{model}",
+        path=None,
+        revision="unknown",
+        chat=endpoint.adapter == CHAT,
+    )
+    if there and model not in there:  # some servers load what they are asked for, listed or not
+        try:
+            OpenAiAdapter(checkpoint).close()
+        except Refused as error:
+            close = difflib.get_close_matches(model, there, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise UsageError(
+                f"{endpoint.url} has no model {model!r}: {hint}it lists {', '.join(there[:10])}"
+            ) from error
+    return checkpoint
+
+
+def place(url: str) -> Literal["machine", "elsewhere"]:
+    """Whether a server is on this machine, by the addresses of its host; a tunnel's far end cannot be seen."""
+    import psutil
+
+    own = {address.address.split("%")[0] for nic in psutil.net_if_addrs().values() for address in nic}
+    try:
+        found = socket.getaddrinfo(urlsplit(url).hostname, None)
+    except OSError:
+        return "elsewhere"
+    addresses = {str(entry[4][0]).split("%")[0] for entry in found}
+    here = all(address in own or address.startswith("127.") or address == "::1" for address in addresses)
+    return "machine" if here else "elsewhere"
+
+
+def _messages(prompt: ChatPrompt) -> list[dict[str, str]]:
+    """The turns of a chat; the beginning of the answer cannot be sent: the model begins its turn itself."""
+    system = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
+    return [*system, {"role": "user", "content": prompt.user}]
+
+
+def _client(endpoint: Endpoint) -> Client:
+    return Client(endpoint.url, os.environ.get(KEY), direct=place(endpoint.url) == "machine")
+
+
+class OpenAiAdapter:
+    """A served model (``passkwh.adapters.engines.base.Adapter``).
+
+    Construction asks for one token, which shows whether the server streams and counts tokens; UsageError where it does
+    not count them. Token counts are the server's.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+        endpoint = parse(checkpoint.name)
+        self._model = checkpoint.location.partition("#")[2]
+        self._chat = checkpoint.chat
+        self._client = _client(endpoint)
+        self._info = ModelInfo(
+            name=checkpoint.name,
+            adapter=checkpoint.adapter,
+            engine="endpoint",
+            chat=checkpoint.chat,
+            checkpoint=checkpoint.location,
+            revision=str(checkpoint.revision),
+            dtype="unknown",
+            device=f"server:{endpoint.host}",
+            parameters=None,
+            place=place(endpoint.url),
+        )
+        try:
+            self._ask(ChatPrompt("Say x.") if self._chat else TextPrompt("x = 1"), Decoding(1), 0)
+        except BaseException:
+            self._client.close()
+            raise
+
+    @property
+    def info(self) -> ModelInfo:
+        """The endpoint and its model; what only the server knows is unknown."""
+        return self._info
+
+    def render(self, prompt: Prompt) -> str:
+        """The text to continue or, for a chat, its messages as they are sent, in JSON: the server has the template."""
+        return json.dumps(_messages(prompt), ensure_ascii=False) if isinstance(prompt, ChatPrompt) else prompt.text
+
+    def generate(self, prompts: Sequence[Prompt], decoding: Decoding, seeds: Sequence[int]) -> list[Completion]:
+        """Complete prompts by that many requests at once; returns when all are answered.
+
+        The first token's time is known where the server streams and the batch is a single prompt: of several, each has
+        a first token of its own. UsageError, in a line, for whatever goes wrong with the server.
+        """
+        with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
+            answers = list(pool.map(lambda prompt, seed: self._ask(prompt, decoding, seed), prompts, seeds))
+        alone = len(answers) == 1
+        return [
+            self._completion(prompt, answer, decoding, alone) for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _ask(self, prompt: Prompt, decoding: Decoding, seed: int) -> Answer:
+        body: dict[str, Any] = {
+            "model": self._model,
+            "max_tokens": decoding.max_new_tokens,
+            "temperature": decoding.temperature,
+        }
+        if decoding.temperature > 0:
+            body |= {"top_p": decoding.top_p, "seed": seed}
+        if isinstance(prompt, ChatPrompt):
+            return self._client.complete("/chat/completions", {**body, "messages": _messages(prompt)})
+        if decoding.stop:
+            body["stop"] = list(decoding.stop)
+        return self._client.complete("/completions", {**body, "prompt": prompt.text})
+
+    def _completion(self, prompt: Prompt, answer: Answer, decoding: Decoding, alone: bool) -> Completion:
+        stop = () if isinstance(prompt, ChatPrompt) else decoding.stop
+        text = answer.text
+        if cuts := [at for at in map(text.find, stop) if at >= 0]:
+            text = text[: min(cuts)]  # some servers leave the stop string in
+        return Completion(
+            text=text,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            finish_reason="length" if answer.finish_reason == "length" else "stop",
+            first_token_ns=answer.first_token_ns if alone else None,
+        )

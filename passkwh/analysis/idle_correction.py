@@ -1,0 +1,113 @@
+"""Net energy taken anew from a run's raw trace, with another idea of what idle is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from passkwh.analysis.frames import Frames, Run
+from passkwh.errors import UsageError
+from passkwh.harness.measure import measure
+from passkwh.harness.meter.energies import Energies, Spans
+from passkwh.harness.meter.trace import Trace
+from passkwh.harness.runs.folder import RunFolder
+from passkwh.records import Energy, IdleBaseline, Sample
+
+CHOICES = ("none", "before", "mean")
+
+
+class _WithIdle(Trace):
+    """A trace whose windows are net of given baselines, whatever the caller asks for."""
+
+    baselines: dict[tuple[str, int], IdleBaseline]
+
+    def energies(self, channel: str, spans: Spans, idle: Mapping[int, IdleBaseline] | None = None) -> Energies:
+        """As a plain trace's, but net of this trace's own baselines wherever net is asked for."""
+        chosen = None if idle is None else {session: self.baselines[channel, session] for session in idle}
+        return super().energies(channel, spans, chosen)
+
+
+def with_idle(frames: Frames, idle: str) -> Frames:
+    """The same runs with net energies from their traces.
+
+    ``idle`` is none (net is gross), before (the baseline before the work), mean (of those before and after), or a
+    power in watts, which is shared equally by a run's counted channels.
+
+    Raises:
+        UsageError: for any other word, a negative power, or a run whose trace lacks the baseline.
+    """
+    watts = _watts(idle)
+    samples = frames.samples.copy()
+    runs = []
+    for position, run in enumerate(frames.runs):
+        measured = _measure(run, idle, watts)
+        counted = {c.name for c in run.manifest.meter.channels if c.counted}
+        own = samples.index[samples["run"] == position]
+        nets = pd.DataFrame([_nets(measured[key], counted) for key in samples.loc[own, "key"]], index=own)
+        columns = ["generation_net_j", "evaluation_net_j", "net_j"]
+        samples.loc[own, columns] = nets[columns]
+        total = float(nets["net_j"].sum(skipna=False))
+        summary = run.summary.model_copy(update={"net_energy_j": total if np.isfinite(total) else None})
+        runs.append(replace(run, summary=summary))
+    return Frames(tuple(runs), samples)
+
+
+def _watts(idle: str) -> float | None:
+    if idle in CHOICES:
+        return None
+    try:
+        watts = float(idle)
+    except ValueError as error:
+        raise UsageError(f"--idle {idle}: write none, before, mean, or a power in watts") from error
+    if not (np.isfinite(watts) and watts >= 0):
+        raise UsageError(f"--idle {idle}: a power in watts cannot be negative or infinite")
+    return watts
+
+
+def _measure(run: Run, idle: str, watts: float | None) -> dict[str, Sample]:
+    folder = RunFolder.open(run.path)
+    channels = run.manifest.meter.channels
+    trace = _WithIdle.from_table(folder.trace(), channels)
+    assert isinstance(trace, _WithIdle)
+    share = None if watts is None else watts / max(sum(c.counted for c in channels), 1)
+    trace.baselines = {
+        (channel.name, session.index): _baseline(trace, run, channel.name, session.index, idle, share)
+        for channel in channels
+        for session in run.manifest.sessions
+    }
+    samples, _ = measure(run.manifest, folder.samples(), trace)
+    return {sample.key: sample for sample in samples}
+
+
+def _baseline(trace: Trace, run: Run, channel: str, session: int, idle: str, share: float | None) -> IdleBaseline:
+    if idle == "none" or share is not None:
+        return IdleBaseline(channel=channel, mean_w=share or 0.0, se_w=0.0)
+    wanted = ("idle_before",) if idle == "before" else ("idle_before", "idle_after")
+    found = [trace.idle(channel, w) for w in run.manifest.sessions[session].windows if w.kind in wanted]
+    powers = [b.mean_w for b in found if b.mean_w is not None]
+    if len(powers) < len(wanted):
+        raise UsageError(
+            f"{run.path}: session {session} has no {' and '.join(wanted)} baseline of {channel}; "
+            "use --idle with another choice or a power in watts"
+        )
+    return IdleBaseline(channel=channel, mean_w=float(np.mean(powers)), se_w=None)
+
+
+def _nets(sample: Sample, counted: set[str]) -> dict[str, float]:
+    generation = _sum(sample.generation_energy, counted)
+    evaluation = _sum(sample.evaluation_energy, counted)
+    return {
+        "generation_net_j": generation,
+        "evaluation_net_j": evaluation,
+        "net_j": generation + (0.0 if sample.evaluation is None else evaluation),
+    }
+
+
+def _sum(energies: dict[str, Energy], counted: set[str]) -> float:
+    values = [energies[name].net_j for name in counted if name in energies]
+    if len(values) < len(counted) or not counted:
+        return float("nan")
+    return float(sum(float("nan") if v is None else v for v in values))

@@ -1,0 +1,110 @@
+"""The environment's process as the controller sees it: start it, talk to its zygotes, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+from passkwh.benchmarks.sandbox.jobs import Limits, Tier
+from passkwh.benchmarks.sandbox.worker.lines import Lines
+from passkwh.errors import UsageError
+
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from worker.main import main; del sys.path[0]; main(sys.argv[2])"
+_HERE = Path(__file__).parent
+
+
+class Host:
+    """One chain of zygotes, of which those in ``serving`` take jobs."""
+
+    def __init__(
+        self,
+        python: Path,
+        tiers: Sequence[Tier],
+        serving: set[int],
+        limits: Limits,
+        groups: Sequence[int] = (),
+    ) -> None:
+        self.lines: dict[int, Lines] = {}
+        theirs: dict[int, socket.socket] = {}
+        for index in sorted(serving):
+            ours, theirs[index] = socket.socketpair()
+            self.lines[index] = Lines(ours)
+        config = {
+            "tiers": [
+                {
+                    "name": tier.name,
+                    "preload": list(tier.preload),
+                    "warm": tier.warm,
+                    "descriptor": theirs[index].fileno() if index in theirs else None,
+                }
+                for index, tier in enumerate(tiers[: max(serving) + 1])
+            ],
+            "limits": asdict(limits),
+            "isolation": {"visible": list(folders(python)), "groups": list(groups)},
+        }
+        try:
+            self.process = subprocess.Popen(
+                [str(python), "-I", "-B", "-c", _BOOT, str(_HERE), json.dumps(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[*(sock.fileno() for sock in theirs.values()), *groups],
+                env=clean_environment(python),
+                start_new_session=True,
+                cwd="/",
+            )
+        finally:
+            for sock in theirs.values():
+                sock.close()
+
+    def stop(self) -> None:
+        """End the zygotes and whatever they run; returns when they are gone."""
+        for lines in self.lines.values():
+            lines.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@lru_cache
+def folders(python: Path) -> tuple[str, ...]:
+    """The folders that hold an interpreter, its standard library and its packages.
+
+    Raises UsageError when it does not run.
+    """
+    code = "import json, sys; print(json.dumps([sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]))"
+    try:
+        answer = subprocess.run([str(python), "-I", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UsageError(f"{python} does not run as a Python interpreter: {error}") from error
+    prefixes = [Path(prefix) for prefix in json.loads(answer.stdout)]
+    found = {str(path) for prefix in prefixes for path in (prefix, prefix.resolve())}
+    return tuple(sorted(found - {"/", "/usr"}))
+
+
+def clean_environment(python: Path) -> dict[str, str]:
+    """The only environment variables that judged code gets to see."""
+    return {
+        "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/tmp/home",
+        "USER": "sample",
+        "LOGNAME": "sample",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "MPLCONFIGDIR": str(python.parent.parent / "var" / "matplotlib"),
+        "MPLBACKEND": "agg",
+    }

@@ -1,0 +1,288 @@
+"""A run is a folder: append, resume, finish, read.
+
+=================  =====================================================================================
+``manifest.json``  what was asked and what it ran on; replaced atomically when a session or its status changes
+``samples.jsonl``  one line a sample, appended and flushed batch by batch; the last line of a key holds
+``trace-*.arrows`` the trace of one session while the run is unfinished (a stream that survives a kill)
+``trace.parquet``  the whole trace, once finished
+``summary.json``   written last and atomically: its presence means the run is complete
+=================  =====================================================================================
+
+Reading a run needs nothing of the machine that made it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from passkwh.errors import UsageError
+from passkwh.records import Manifest, Record, Sample, Summary
+
+MANIFEST = "manifest.json"
+SAMPLES = "samples.jsonl"
+TRACE = "trace.parquet"
+SUMMARY = "summary.json"
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+class RunFolder:
+    """One run on disk. ``create`` and ``resume`` lock the folder against a second writer; ``open`` only reads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock_fd: int | None = None
+
+    # ------------------------------------------------------------ opening
+
+    @classmethod
+    def create(cls, path: Path, manifest: Manifest) -> RunFolder:
+        """Make a new run folder and lock it.
+
+        Raises:
+            UsageError: if the folder exists, cannot be made, or is being written.
+        """
+        check_new(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the run folder {path}: {error.strerror}; choose another --out") from error
+        folder = cls(path)
+        folder._lock()
+        folder.write_manifest(manifest)
+        return folder
+
+    @classmethod
+    def resume(cls, path: Path) -> RunFolder:
+        """Open an unfinished run for writing, dropping a last line that a kill left half written.
+
+        Raises:
+            UsageError: if it is complete, not a run, or being written by another process.
+        """
+        folder = cls.open(path)
+        if folder.complete:
+            raise UsageError(_finished(path))
+        folder._lock()
+        folder._drop_torn_line()
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open a run for reading.
+
+        Raises:
+            UsageError: if there is no run at ``path``.
+        """
+        if not (path / MANIFEST).is_file():
+            raise UsageError(f"{path} is not a run folder: it has no {MANIFEST}; give a folder that `bench run` made")
+        return cls(path)
+
+    def _lock(self) -> None:
+        # The folder itself is locked: no lock file can be left behind, and the kernel frees it when the writer dies.
+        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            raise UsageError(f"{self.path} is being written by another process; wait for it or end it") from error
+        self._lock_fd = fd
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    # ------------------------------------------------------------ manifest and summary
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run is finished."""
+        return (self.path / SUMMARY).is_file()
+
+    def manifest(self) -> Manifest:
+        """The manifest. Raises UsageError when it is damaged."""
+        return _read(self.path / MANIFEST, Manifest)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replace the manifest atomically."""
+        write_atomic(self.path / MANIFEST, manifest.model_dump_json(indent=1))
+
+    def summary(self) -> Summary:
+        """The summary of a complete run. Raises UsageError when the run is not complete or the file is damaged."""
+        if not self.complete:
+            raise UsageError(f"{self.path} is not complete: continue it with the same `bench run` command and --resume")
+        return _read(self.path / SUMMARY, Summary)
+
+    # ------------------------------------------------------------ samples
+
+    def append(self, samples: Iterable[Sample]) -> None:
+        """Append a batch of samples in one write and see it on disk."""
+        block = "".join(sample.model_dump_json() + "\n" for sample in samples).encode("utf-8", "surrogatepass")
+        with (self.path / SAMPLES).open("ab", buffering=0) as file:
+            while block:  # on a disk that is nearly full a write is cut short; the next one says why
+                block = block[file.write(block) :]
+            os.fsync(file.fileno())
+
+    def samples(self) -> list[Sample]:
+        """Every sample once, the last line of each key, in order of time.
+
+        Raises:
+            UsageError: for a damaged line, naming file and line. A torn last line of an unfinished run is ignored.
+        """
+        path = self.path / SAMPLES
+        if not path.exists():
+            return []
+        latest: dict[str, Sample] = {}
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n") and not self.complete:
+                    break
+                try:
+                    sample = Sample.model_validate_json(line)
+                except ValidationError as error:
+                    fix = "restore it" if self.complete else "restore it, or remove it and --resume makes it again"
+                    raise UsageError(f"{path}, line {number}: not a sample ({_first(error)}): {fix}") from error
+                latest[sample.key] = sample
+        return sorted(latest.values(), key=lambda sample: sample.order)
+
+    def _drop_torn_line(self) -> None:
+        path = self.path / SAMPLES
+        if not path.exists():
+            return
+        with path.open("rb+") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+
+    # ------------------------------------------------------------ trace
+
+    def trace_writer(self, session: int, schema: pa.Schema) -> TraceWriter:
+        """A writer for the trace of one session; everything handed to it survives a kill of this process."""
+        return TraceWriter(self.path / f"trace-{session:03d}.arrows", schema)
+
+    def trace(self) -> pa.Table:
+        """The whole trace so far, all sessions; an empty table without columns when there is none.
+
+        Raises:
+            UsageError: if the trace of a complete run is missing or damaged.
+        """
+        if self.complete:
+            try:
+                return pq.read_table(self.path / TRACE)
+            except (OSError, pa.ArrowException) as error:
+                raise UsageError(_unreadable(self.path / TRACE, error)) from error
+        streams = (_read_stream(path) for path in sorted(self.path.glob("trace-*.arrows")))
+        tables = [table for table in streams if table is not None]
+        return pa.concat_tables(tables) if tables else pa.table({})
+
+    # ------------------------------------------------------------ finishing
+
+    def finish(self, manifest: Manifest, samples: Iterable[Sample], trace: pa.Table, summary: Summary) -> None:
+        """Write the final samples, trace and manifest, then the summary: only that makes the run complete.
+
+        A kill in between leaves an unfinished run from which finishing can be done again.
+        """
+        lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
+        write_atomic(self.path / SAMPLES, lines)
+        partial = self.path / f".{TRACE}.partial"
+        pq.write_table(trace, partial, compression="zstd")
+        partial.replace(self.path / TRACE)
+        self.write_manifest(manifest)
+        write_atomic(self.path / SUMMARY, summary.model_dump_json(indent=1))
+        for stream in self.path.glob("trace-*.arrows"):
+            stream.unlink()
+
+
+class TraceWriter:
+    """Appends tables to an Arrow stream file; unbuffered, so a killed process loses nothing that was written."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._file = path.open("wb", buffering=0)
+        self._stream = pa.ipc.new_stream(self._file, schema)
+
+    def write(self, table: pa.Table) -> None:
+        """Append a table of the schema."""
+        self._stream.write_table(table.cast(self._schema))
+
+    def close(self) -> None:
+        """End the stream."""
+        self._stream.close()
+        self._file.close()
+
+
+def check_new(path: Path) -> None:
+    """Refuse a place where a new run cannot be made, saying what is there and what to do.
+
+    Raises:
+        UsageError: a file in the way, a complete run, or an unfinished one.
+    """
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise UsageError(f"{place} is a file, not a folder; choose another --out")
+    if (path / SUMMARY).exists():
+        raise UsageError(_finished(path))
+    if (path / MANIFEST).exists():
+        raise UsageError(f"{path} holds an unfinished run: add --resume to continue it, or choose another --out")
+    if path.exists() and any(not entry.name.endswith(".partial") for entry in path.iterdir()):
+        raise UsageError(f"{path} is not empty and not a run; choose another --out")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old or the new content, never a part, also after a power cut."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8", errors="surrogatepass") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _finished(path: Path) -> str:
+    return (
+        f"{path} is a finished run, which is never changed: see it with `bench report {path}` or choose another --out"
+    )
+
+
+def _read_stream(path: Path) -> pa.Table | None:
+    """What can be read of a stream file whose writer may have been killed."""
+    batches: list[pa.RecordBatch] = []
+    try:
+        with pa.ipc.open_stream(path) as reader:
+            while True:
+                batches.append(reader.read_next_batch())
+    except (StopIteration, pa.ArrowInvalid, OSError):
+        pass  # the end, or the point where a kill cut the stream
+    return pa.Table.from_batches(batches) if batches else None
+
+
+def _read(path: Path, kind: type[RecordT]) -> RecordT:
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(_unreadable(path, error)) from error
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{path} is not a {kind.__name__.lower()} of this version: {_first(error)}") from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    return f"{path} cannot be read ({why}): restore it or leave the run out"
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    if not problem["loc"]:
+        return problem["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"

@@ -1,0 +1,59 @@
+"""Prompts: what a benchmark asks, in the forms that models are asked in. Stands below models and benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TextPrompt:
+    """A text that the model continues as it is."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ChatPrompt:
+    """A conversation that the model answers, in its own chat template."""
+
+    user: str
+    system: str | None = None
+    answer: str = ""
+    """How the answer begins; it is not part of the completion."""
+
+
+Prompt = TextPrompt | ChatPrompt
+
+
+@dataclass(frozen=True)
+class Request:
+    """One task as a model may be asked it: the form is chosen by what kind of model it is (:meth:`prompt`)."""
+
+    text: str
+    """What a base model continues."""
+    instruction: str
+    """What a chat model is asked (the user's turn)."""
+    response_prefix: str = ""
+    """How the answer of a chat begins; it is not part of the completion."""
+    stop: tuple[str, ...] = ()
+    """A base model's completion is cut before the first of these."""
+    raw: bool = False
+    """Every model continues ``text`` as it is, a chat model too."""
+    forced: bool = False
+    """Nothing is written: the model reads ``text`` and says what it would have written (teacher forcing)."""
+
+    def prompt(self, chat: bool) -> Prompt:
+        """The prompt for a chat model, or for one that continues text.
+
+        Example:
+            >>> Request("def f():", "Write f.").prompt(chat=True)
+            ChatPrompt(user='Write f.', system=None, answer='')
+        """
+        if chat and not self.raw:
+            return ChatPrompt(self.instruction, answer=self.response_prefix)
+        return TextPrompt(self.text)
+
+
+FORCED_HIT, FORCED_MISS, FORCED_FIRST = "1", "0", "-"
+"""Teacher forcing's answer for one token: the model would have written it, would have written another one, and the
+first token, which has nothing before it."""

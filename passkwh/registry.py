@@ -1,0 +1,201 @@
+"""The doors: what can be named on a command line, who provides it, and where its code is.
+
+A registry is a group of named things (engines, benchmarks, ...). Its built-in members are listed here, as
+``"module:attribute"``; others come from installed packages through an entry-point group of the registry's name, or from
+:func:`register` in this process. Nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from passkwh.errors import UsageError
+
+OURS = "passkwh"
+"""Who provides what is built in."""
+THIS_PROCESS = "this process"
+"""Who provides what :func:`register` added."""
+
+
+class Registry:
+    """Named things of one kind.
+
+    Example:
+        >>> BENCHMARKS.names()
+        ['bigcodebench', 'humaneval', 'javacorpus', 'mbpp', 'py150']
+        >>> BENCHMARKS.provider("mbpp")
+        'passkwh'
+    """
+
+    def __init__(self, group: str, noun: str, built_in: Mapping[str, str]) -> None:
+        """``group`` is that of the entry points; ``noun`` is what messages call a member."""
+        self.group = group
+        self.noun = noun
+        self._built_in = dict(built_in)
+        self._added: dict[str, Any] = {}
+
+    def names(self) -> list[str]:
+        """Names of all members, sorted."""
+        return sorted({*self._built_in, *self._added, *_entry_points(self.group)})
+
+    def providers(self, name: str) -> list[str]:
+        """Who has a member of this name: ``passkwh``, or a package with its version. More than one is a conflict."""
+        packages = [_package(point) for point in _entry_points(self.group).get(name, ())]
+        return [OURS] * (name in self._built_in) + [THIS_PROCESS] * (name in self._added) + packages
+
+    def provider(self, name: str) -> str:
+        """Who provides a member. Raises UsageError for a name that nobody has, or that several have (naming them)."""
+        found = self.providers(name)
+        if not found:
+            raise UsageError(self.unknown(name))
+        if len(found) > 1:
+            raise UsageError(
+                f"{self.noun} {name!r} is provided by {' and by '.join(found)}: uninstall all but one of them"
+            )
+        return found[0]
+
+    def get(self, name: str) -> Any:
+        """The member of this name, imported now.
+
+        Raises:
+            UsageError: nobody has the name (with those that come close), several packages have it (naming them), or
+                its package cannot be imported.
+        """
+        provider = self.provider(name)
+        if name in self._built_in:
+            return _load(self._built_in[name])
+        if name in self._added:
+            return self._added[name]
+        (point,) = _entry_points(self.group)[name]
+        try:
+            return point.load()
+        except (ImportError, AttributeError) as error:
+            raise UsageError(
+                f"{self.noun} {name!r} of {provider} cannot be imported ({type(error).__name__}: {error}): "
+                f"mend or uninstall that package"
+            ) from error
+
+    def unknown(self, name: str) -> str:
+        """What to say to a name that nobody has, with the names that come close."""
+        known = self.names()
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        return f"unknown {self.noun} {name!r}: {hint}there are {', '.join(known)}"
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.providers(name))
+
+    def add(self, name: str, member: Any) -> None:
+        """A member for the rest of this process. Raises UsageError where the name is taken (naming by whom)."""
+        if taken := self.providers(name):
+            raise UsageError(f"{self.noun} {name!r} is already provided by {' and by '.join(taken)}: take another name")
+        self._added[name] = member
+
+
+def _load(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+@functools.cache
+def _entry_points(group: str) -> dict[str, tuple[EntryPoint, ...]]:
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=group):
+        if point not in found.get(point.name, ()):  # a folder that stands twice on the path lists its packages twice
+            found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+# ---------------------------------------------------------------- the seven groups
+
+ENGINES = Registry(
+    "passkwh.engines",
+    "engine",
+    {
+        "endpoint": "passkwh.adapters.engines.endpoint:ENGINE",
+        "transformers": "passkwh.adapters.engines.transformers:ENGINE",
+    },
+)
+QUANTIZATIONS = Registry(
+    "passkwh.quantizations",
+    "quantization",
+    {
+        "awq": "passkwh.adapters.quantization.awq:AWQ",
+        "gptq-int4": "passkwh.adapters.quantization.gptq:INT4",
+        "gptq-int8": "passkwh.adapters.quantization.gptq:INT8",
+    },
+)
+BENCHMARKS = Registry(
+    "passkwh.benchmarks",
+    "benchmark",
+    {
+        "bigcodebench": "passkwh.benchmarks.bigcodebench.benchmark:BigCodeBench",
+        "humaneval": "passkwh.benchmarks.humaneval:HumanEval",
+        "javacorpus": "passkwh.benchmarks.completion.benchmark:JavaCorpus",
+        "mbpp": "passkwh.benchmarks.mbpp:Mbpp",
+        "py150": "passkwh.benchmarks.completion.benchmark:Py150",
+    },
+)
+METERS = Registry(
+    "passkwh.meters",
+    "meter",
+    {
+        "auto": "passkwh.harness.meter.auto:METER",
+        "estimate": "passkwh.harness.meter.estimate:METER",
+        "http": "passkwh.harness.meter.endpoint:HTTP",
+        "https": "passkwh.harness.meter.endpoint:HTTPS",
+        "nvidia": "passkwh.harness.meter.nvidia:METER",
+        "rapl": "passkwh.harness.meter.rapl:METER",
+        "replay": "passkwh.harness.meter.replay:METER",
+        "simulated": "passkwh.harness.meter.simulated:METER",
+    },
+)
+EXIT_RULES = Registry(
+    "passkwh.exit_rules",
+    "exit rule",
+    {
+        "agent": "passkwh.adapters.early_exit.rules.agent:Agent",
+        "confidence": "passkwh.adapters.early_exit.rules.confidence:Confidence",
+        "entropy": "passkwh.adapters.early_exit.rules.entropy:Entropy",
+        "fixed": "passkwh.adapters.early_exit.rules.fixed:Fixed",
+        "oracle": "passkwh.adapters.early_exit.rules.oracle:Oracle",
+    },
+)
+REPORT_SECTIONS = Registry("passkwh.report_sections", "report section", {})
+EXPORTS = Registry("passkwh.exports", "export format", {})
+
+GROUPS = (ENGINES, QUANTIZATIONS, BENCHMARKS, METERS, EXIT_RULES, REPORT_SECTIONS, EXPORTS)
+_BY_NAME = {registry.group.removeprefix("passkwh."): registry for registry in GROUPS}
+
+
+def register(group: str, name: str, member: Any) -> None:
+    """Add a member to a group for the rest of this process: for notebooks and scripts.
+
+    Runs in processes of their own (``bench sweep``, a cluster) do not see it: there, install a package with an entry
+    point in the group ``passkwh.<group>``.
+
+    Args:
+        group: engines, quantizations, benchmarks, meters, exit_rules, report_sections or exports.
+        name: as it is given on a command line.
+        member: what the group's contract asks for (docs/architecture.md, "The doors").
+
+    Raises:
+        UsageError: no such group, or the name is taken.
+
+    Example:
+        >>> register("meters", "mine", object())
+        >>> METERS.provider("mine")
+        'this process'
+    """
+    if group not in _BY_NAME:
+        raise UsageError(f"there is no group {group!r}: there are {', '.join(_BY_NAME)}")
+    _BY_NAME[group].add(name, member)

@@ -1,0 +1,88 @@
+"""Power over time (figure 3.1 of the thesis)."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from passkwh.reports.document.content import FigureBlock, Missing
+from passkwh.reports.document.draft import Drawing
+from passkwh.reports.document.evidence import Evidence
+from passkwh.reports.figures.theme import AMBER, BLUE, CATEGORIES, GREEN, GREY, WIDTH, Sheet
+from passkwh.reports.numbers import kinds
+
+STAGES = {"idle": GREY, "warm-up": AMBER, "generating": BLUE, "scoring": GREEN}
+_NAMES = {
+    "idle_before": "idle",
+    "idle_after": "idle",
+    "warmup": "warm-up",
+    "generate": "generating",
+    "score": "scoring",
+}
+WHAT = "Power over time"
+
+
+def power_over_time(evidence: Evidence) -> Drawing | Missing:
+    """Power of every channel of each configuration's first run, with what the run was doing behind it."""
+    shown = {label: timeline for label, timeline in evidence.power.items() if timeline.points}
+    if not shown:
+        reason = next((t.reason for t in evidence.power.values() if t.reason), None)
+        return Missing(what=WHAT, reason=reason or "no run has a trace", after="thesis, figure 3.1")
+    power = pd.DataFrame(
+        [{"configuration": label, **point.model_dump()} for label, t in shown.items() for point in t.points]
+    )
+    stages = pd.DataFrame(
+        [{"configuration": label, "start_s": s.start_s, "end_s": s.end_s, "stage": _NAMES[s.kind]}
+         for label, t in shown.items() for s in t.stages]
+    )  # fmt: skip
+    longest_s = float(stages["end_s"].max())
+    unit, seconds = ("h", 3600.0) if longest_s > 3 * 3600 else ("min", 60.0) if longest_s > 600 else ("s", 1.0)
+    power["time"] = power["time_s"] / seconds
+    stages["start"], stages["end"] = stages["start_s"] / seconds, stages["end_s"] / seconds
+    few = len(shown) <= 3
+    width, height = (WIDTH - 100, 130) if few else (WIDTH // 2 - 55, 64)
+    top_w = max(float(power["power_w"].max()) * 1.08, 1.0)
+    channels = sorted(power["channel"].unique())
+    columns = 1 if few else 2
+    kind = kinds(evidence.provenance(label) for label in shown)
+    power_title: list[str] = ["power (W)", kind]
+    charts = []
+    sheet = Sheet()
+    for place, label in enumerate(shown):
+        own, doing = power[power["configuration"] == label], stages[stages["configuration"] == label]
+        lowest = place >= len(shown) - columns
+        panel = _panel(sheet, own, doing, channels, (f"time ({unit})" if lowest else None, power_title), top_w)
+        title = alt.Title(label, anchor="start", fontSize=12, offset=4)
+        charts.append(panel.properties(width=width, height=height, title=title))
+    chart = alt.concat(*charts, columns=columns, spacing={"row": 10, "column": 18})
+    step_s = max(t.step_s or 0.0 for t in shown.values())
+    block = FigureBlock(
+        name="power", title=WHAT, after="thesis, figure 3.1",
+        caption=f"First run of each configuration; power is {kind}. Thinned for the picture to "
+        f"means over up to {step_s:.3g} s; energies are computed from the whole trace. Power has one scale.",
+    )  # fmt: skip
+    return Drawing(block, sheet.specification(chart), power[["configuration", "channel", "time_s", "power_w"]])
+
+
+def _panel(
+    sheet: Sheet,
+    power: pd.DataFrame,
+    stages: pd.DataFrame,
+    channels: list[str],
+    titles: tuple[str | None, list[str]],
+    top_w: float,
+) -> alt.LayerChart:
+    colours = [CATEGORIES[(i + 1) % len(CATEGORIES)] for i in range(len(channels))]
+    bands = alt.Chart(sheet.rows(stages)).mark_rect(opacity=0.16).encode(
+        x=alt.X("start:Q", title=titles[0], scale=alt.Scale(nice=False), axis=alt.Axis(grid=False, tickCount=6)),
+        x2="end:Q",
+        fill=alt.Fill("stage:N", title="stage", legend=alt.Legend(orient="top", symbolOpacity=0.5, symbolStrokeWidth=0),
+                      scale=alt.Scale(domain=list(STAGES), range=list(STAGES.values()))),
+    )  # fmt: skip
+    lines = alt.Chart(sheet.rows(power)).mark_line(strokeWidth=1.1, interpolate="step").encode(
+        x="time:Q",
+        y=alt.Y("power_w:Q", title=titles[1], scale=alt.Scale(domain=[0, top_w]), axis=alt.Axis(tickCount=3)),
+        color=alt.Color("channel:N", title="channel", legend=alt.Legend(orient="top", labelLimit=220),
+                        scale=alt.Scale(domain=channels, range=colours)),
+    )  # fmt: skip
+    return alt.layer(bands, lines)

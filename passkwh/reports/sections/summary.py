@@ -1,0 +1,187 @@
+"""The summary in words, with intervals."""
+
+from __future__ import annotations
+
+from passkwh.analysis.effects_vs_reference import Change
+from passkwh.analysis.ranking import Ranking
+from passkwh.reports.document.content import Block, Bullets, Link, Part, Sentence, Text
+from passkwh.reports.document.draft import Draft, EnergyUnit
+from passkwh.reports.document.evidence import Evidence
+from passkwh.reports.document.text import count, listed, number, p_value, scaled, sentence, span
+
+MOST_CHANGES = 8
+"""So many comparisons of an experiment are told one by one; of more, only how many went which way."""
+
+
+def summary(evidence: Evidence, unit: EnergyUnit) -> Draft:
+    """What was compared, who wins on what and how sure that is, and what the experiments' one difference did."""
+    blocks: list[Block] = [Text(sentence=_scope(evidence), tone="lead")]
+    if not_measured := _provenance(evidence):
+        blocks.append(Bullets(items=(not_measured,), tone="warning"))
+    items = [*_without_verdicts(evidence), *_winners(evidence, unit), *_frontier(evidence), *_any_difference(evidence)]
+    for found in evidence.changes.values():
+        items += _experiment(found, evidence)
+    blocks.append(Bullets(items=tuple(items)))
+    blocks.append(
+        Text(
+            sentence=sentence(
+                "In brackets stand ", number(evidence.analysis.settings.level * 100, "%", "integer"),
+                " intervals from a bootstrap over tasks with the meter's error: how far other tasks of the same kind "
+                "might move a figure, not what another machine would. What to doubt is listed under ",
+                [Link(text="threats to validity", target="#threats")], ".",
+            ),
+            tone="soft",
+        )
+    )  # fmt: skip
+    return Draft("summary", "Summary", tuple(blocks))
+
+
+def _scope(evidence: Evidence) -> Sentence:
+    analysis, benchmark = evidence.analysis, evidence.runs[0].manifest.benchmark
+    return sentence(
+        [count(len(evidence.labels), "configuration")], " ran the same ", [count(analysis.tasks, "task")], " of ",
+        f"{benchmark.name} {benchmark.version}", " in ", [count(len(evidence.runs), "run")],
+        f"; energies are {analysis.settings.energy}, of generating and scoring together.",
+    )  # fmt: skip
+
+
+def _provenance(evidence: Evidence) -> Sentence | None:
+    kinds: dict[str, list[str]] = {}
+    for label in evidence.labels:
+        kinds.setdefault(evidence.provenance(label), []).append(label)
+    if set(kinds) == {"measured"}:
+        return None
+    told = [f"{kind} for {'all' if len(names) == len(evidence.labels) else listed(names)}"
+            for kind, names in kinds.items()]  # fmt: skip
+    return sentence(f"Energy is {'; '.join(told)}. Only measured energy is a measurement.")
+
+
+def _without_verdicts(evidence: Evidence) -> list[Sentence]:
+    """Which figures stand in for pass@1 where completions were not run."""
+    if evidence.table.evaluated.any():
+        return []
+    benchmark = evidence.runs[0].manifest.benchmark.name
+    parts: list[Part] = [
+        f"{benchmark} has no pass@1 here: completions were not run, so there are no verdicts, no pass@kWh and no "
+        "solved/kWh. "
+    ]
+    values = {
+        name: {evidence.label_of(i): run.summary.metrics[name] for i, run in enumerate(evidence.runs)
+               if name in run.summary.metrics}
+        for name in dict.fromkeys(name for run in evidence.runs for name in run.summary.metrics_per_kwh)
+    }  # fmt: skip
+    if not any(values.values()):
+        return [sentence(parts, "Of quality these runs say nothing; energy per token stands by itself.")]
+    parts += ["In their place stand the ", Link(text="benchmark's own metrics", target="#table-metrics"), ", best "]
+    for i, (name, own) in enumerate((name, own) for name, own in values.items() if own):
+        best = max(own, key=lambda label: own[label])
+        parts += [", " if i else "", f"{name} ", number(own[best])]
+        parts += [f" ({best})"] if len(evidence.labels) > 1 else []
+    return [sentence(parts, ", and energy per token.")]
+
+
+def _winners(evidence: Evidence, unit: EnergyUnit) -> list[Sentence]:
+    rankings = {ranking.measure: ranking for ranking in evidence.analysis.rankings}
+    told = (
+        ("pass_at_kwh", "Most accuracy per energy", "pass@kWh", 1.0, ""),
+        ("energy_kwh", "Least energy", "", unit.per_kwh, unit.name),
+        ("pass_at_1", "Most accurate", "pass@1", 1.0, ""),
+        ("joules_per_token", "Least energy per generated token", "", 1.0, "J/token"),
+    )
+    found = []
+    for measure, praise, name, factor, in_unit in told:
+        ranking = rankings.get(measure)
+        if ranking is None or len(ranking.ranked) < 2:
+            continue
+        best = ranking.ranked[0]
+        if name and not evidence.interval(measure, best.label).estimate:  # nobody is best where nobody solved anything
+            if measure == "pass_at_1":
+                found.append(sentence("No configuration solved a task: who is most accurate cannot be said."))
+            continue
+        value = span(scaled(evidence.interval(measure, best.label), factor), in_unit)
+        found.append(
+            sentence(f"{praise}: ", best.label, f", {name} " if name else ", ", value, "; ", _company(ranking), ".")
+        )
+    return found
+
+
+def _company(ranking: Ranking) -> str:
+    best = ranking.ranked[0]
+    alike = [r.label for r in ranking.ranked[1:] if set(_letters(r.groups)) & set(_letters(best.groups))]
+    return f"not told apart from {listed(alike)}" if alike else "told apart from every other"
+
+
+def _letters(groups: str) -> list[str]:
+    """``ab(27)`` as its letters."""
+    plain, *numbered = groups.split("(")
+    return [*plain, *(part.rstrip(")") for part in numbered)]
+
+
+def _frontier(evidence: Evidence) -> list[Sentence]:
+    found = evidence.analysis.tradeoff
+    if found is None or len(found.points) < 2:
+        return []
+    on = sorted((p for p in found.points if p.on_frontier), key=lambda p: p.values[0] or 0.0)
+    unsure = [p for p in on if p.probability < evidence.analysis.settings.level]
+    parts: list[Part] = [
+        "On the efficient frontier of energy and accuracy: ", listed([p.label for p in on], 12),
+        f"; its knee is {found.knee}" if found.knee else "; it has no knee",
+    ]  # fmt: skip
+    if unsure:
+        least = min(unsure, key=lambda p: p.probability)
+        parts += [
+            "; least sure to be on it is ", least.label, ", in ", number(least.probability * 100, "%", "integer"),
+            " of resamples",
+        ]  # fmt: skip
+    return [sentence(parts, ".")]
+
+
+def _any_difference(evidence: Evidence) -> list[Sentence]:
+    test = evidence.analysis.friedman
+    if test.p_value is None:
+        return [sentence(f"Whether energies differ was not tested: {test.reason}.")]
+    effect: list[Part] = [", Kendall's W = ", number(test.effect, style="fixed2")] if test.effect is not None else []
+    return [sentence("Task by task, energies differ between configurations by more than chance would (Friedman, "
+                     if test.p_value < 0.05 else "Task by task, no difference in energy is shown (Friedman, ",
+                     [p_value(test.p_value)], effect, ").")]  # fmt: skip
+
+
+def _experiment(found: tuple[Change, ...], evidence: Evidence) -> list[Sentence]:
+    if len(found) > MOST_CHANGES or len(evidence.changes) > 1:
+        return [] if not found else [_tally(found, evidence)]
+    return [change_sentence(change, evidence.analysis.settings.margin) for change in found]
+
+
+def change_sentence(change: Change, margin: float) -> Sentence:
+    """One configuration against its reference."""
+    energy, accuracy = change.contrast("energy_kwh").ratio, change.contrast("pass_at_1").difference
+    tests = change.tests
+    parts: list[Part] = [change.label, " against ", change.reference, ": energy × ", *span(scaled(energy))]
+    if tests.energy_p_holm is not None:
+        parts += [" (Wilcoxon, Holm: ", p_value(tests.energy_p_holm), ")"]
+    if accuracy.estimate is not None:
+        parts += ["; pass@1 ", *span(scaled(accuracy), sign=True)]
+    if tests.accuracy.p_non_inferior is not None:
+        parts += [
+            "; no loss of accuracy beyond ", number(margin, style="number"),
+            " is shown" if tests.accuracy.non_inferior else " is not shown",
+        ]  # fmt: skip
+    return sentence(parts, ".")
+
+
+def _tally(found: tuple[Change, ...], evidence: Evidence) -> Sentence:
+    name = next(name for name, own in evidence.changes.items() if own is found)
+    alpha = 1 - evidence.analysis.settings.level
+    told = [c for c in found if c.tests.energy_p_holm is not None and c.tests.energy_p_holm < alpha]
+    ratios = [(c.contrast("energy_kwh").ratio.estimate or 0.0, c) for c in told]
+    less, more = [c for r, c in ratios if r < 1], [c for r, c in ratios if r >= 1]
+    judged = [c for c in found if c.tests.accuracy.p_non_inferior is not None]
+    kept: list[Part] = [
+        "; no loss of accuracy beyond ", number(evidence.analysis.settings.margin), " is shown for ",
+        number(sum(c.tests.accuracy.non_inferior is True for c in judged), style="integer"),
+    ]  # fmt: skip
+    return sentence(
+        f"Experiment {name}: of ", count(len(found), "comparison"), " with the family's reference, ",
+        number(len(less), style="integer"), " use less energy and ", number(len(more), style="integer"),
+        " more (Wilcoxon, Holm)", kept if judged else "", ".",
+    )  # fmt: skip
