@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from passkwh.measures import number as number
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -43,16 +45,6 @@ def print_table(shown: Table) -> None:
     if not console.is_terminal:
         console = Console(width=200)
     console.print(shown)
-
-
-def number(value: float | None, digits: int = 3, unit: str = "") -> str:
-    """A figure with significant ``digits``; a dash where it is missing."""
-    if value is None:
-        return "—"
-    text = f"{value:.{digits}g}"
-    if "e" in text and 1e-4 <= abs(value) < 1e7:
-        text = f"{value:.0f}" if abs(value) >= 1 else f"{value:.6f}"
-    return f"{text} {unit}".rstrip()
 
 
 def size(size_bytes: int | None) -> str:

@@ -8,9 +8,9 @@ import altair as alt
 import pandas as pd
 
 from passkwh.analysis.pareto import frontier
+from passkwh.measures import kinds
 from passkwh.reports.figures.plane import Plane, plane
 from passkwh.reports.figures.theme import ACCENT, BLUE
-from passkwh.reports.numbers import kinds
 from passkwh.reports.runs import RunView
 from passkwh.units import joules_to_kwh
 

@@ -14,8 +14,8 @@ import vl_convert
 
 from passkwh import __version__
 from passkwh.analysis.pareto import frontier
+from passkwh.measures import number
 from passkwh.reports import charts
-from passkwh.reports.numbers import number
 from passkwh.reports.runs import RunView
 
 

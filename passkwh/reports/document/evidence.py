@@ -18,7 +18,7 @@ from passkwh.analysis.power import PowerTimeline, power_timeline
 from passkwh.analysis.results import Interval
 from passkwh.analysis.tasks import TaskTable
 from passkwh.errors import UsageError
-from passkwh.reports.numbers import kinds
+from passkwh.measures import kinds
 
 EXPERIMENTS = ("batch-size", "model-size", "fine-tuning", "awq", "gptq", "granularity", "early-exit", "all")
 NO_DOMAINS = "it needs runs of BigCodeBench, and these tasks have no domains"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from passkwh.measures import kinds
 from passkwh.reports.document.content import FigureBlock, Missing
 from passkwh.reports.document.draft import Drawing
 from passkwh.reports.document.evidence import Evidence
 from passkwh.reports.figures.theme import AMBER, BLUE, CATEGORIES, GREEN, GREY, WIDTH, Sheet
-from passkwh.reports.numbers import kinds
 
 STAGES = {"idle": GREY, "warm-up": AMBER, "generating": BLUE, "scoring": GREEN}
 _NAMES = {

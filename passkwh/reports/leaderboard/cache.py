@@ -21,7 +21,7 @@ SHAPES_RESULTS = (
     "harness",
     "analysis",
     "reports/leaderboard",
-    "reports/numbers.py",
+    "measures.py",
 )
 DEPENDS_ON = (".py", ".json", ".toml")
 """Code and data on which a cached result depends; not templates and scripts, which only show it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from passkwh.reports import numbers
+from passkwh import measures
 from passkwh.reports.leaderboard.rows import MEASURES, Cell, Row
 
 WH_PER_KWH = 1000.0
@@ -27,7 +27,7 @@ class Figure:
 
 def number(value: float | None) -> str:
     """Three significant digits, thousands apart; a dash where missing."""
-    text = numbers.number(value)
+    text = measures.number(value)
     return f"{int(text):,}" if text.lstrip("-").isdigit() else text
 
 

@@ -10,13 +10,13 @@ import jinja2
 from markupsafe import Markup
 
 from passkwh.analysis.frames import Run
+from passkwh.measures import kinds
 from passkwh.records import Manifest
 from passkwh.reports.leaderboard.cells import figure, number
 from passkwh.reports.leaderboard.detail import DomainLine
 from passkwh.reports.leaderboard.ingest import Configuration
 from passkwh.reports.leaderboard.rows import MEASURES
 from passkwh.reports.leaderboard.timeline import Timeline
-from passkwh.reports.numbers import kinds
 
 STAGES = (
     ("idle", "idle"), ("warmup", "warm-up"), ("generate", "generating"), ("score", "scoring"),
