@@ -13,7 +13,7 @@ import pandas as pd
 
 from passkwh.analysis.frames import Frames, Run
 from passkwh.errors import UsageError
-from passkwh.records import content_hash
+from passkwh.harness.runs.labels import identity, labels
 
 CHECKED: tuple[tuple[str, Callable[[Run], Any]], ...] = (
     ("benchmark.name", lambda r: r.manifest.benchmark.name),
@@ -31,12 +31,6 @@ CHECKED: tuple[tuple[str, Callable[[Run], Any]], ...] = (
     ),
 )
 """What must agree between all runs that are compared. GPUs and channels are told by kind, not by serial number."""
-
-_NOT_CONFIGURATION = {
-    "schema_version", "benchmark", "benchmark_options", "limit", "samples", "max_new_tokens", "temperature", "top_p",
-    "seed", "repeat", "meter", "idle_s", "model", "quant",
-}  # fmt: skip
-"""Fields of a spec that are equal between compared runs, or may differ between repeats of one configuration."""
 
 
 @dataclass(frozen=True)
@@ -104,59 +98,14 @@ def group(runs: Sequence[Run]) -> tuple[Configuration, ...]:
     """Runs by configuration, in order of first appearance, each with the shortest label that tells it from others."""
     members: dict[str, list[int]] = {}
     for position, run in enumerate(runs):
-        members.setdefault(identity(run), []).append(position)
-    labels = _labels([runs[m[0]] for m in members.values()])
-    return tuple(Configuration(label, tuple(m)) for label, m in zip(labels, members.values(), strict=True))
-
-
-def _traits(run: Run) -> dict[str, Any]:
-    """All that makes a configuration, the telling parts first."""
-    model = run.manifest.model
-    settings = run.manifest.spec.model_dump(exclude=_NOT_CONFIGURATION)
-    return {
-        "quant": model.quant,
-        "adapter": model.adapter,
-        **settings,
-        "dtype": model.dtype,
-        "device": model.device.split(":")[0],
-        "quantization": content_hash(model.quantization)[:8],
-        "chat": model.chat,
-        "checkpoint": model.checkpoint,
-        "revision": model.revision[:12],
-    }
+        members.setdefault(identity(run.manifest), []).append(position)
+    named = labels([runs[m[0]].manifest for m in members.values()])
+    return tuple(Configuration(label, tuple(m)) for label, m in zip(named, members.values(), strict=True))
 
 
 def checked(run: Run) -> dict[str, Any]:
     """What must agree between runs that are compared, by the name of the field."""
     return {name: value(run) for name, value in CHECKED}
-
-
-def identity(run: Run) -> str:
-    """Equal for runs of one configuration: those that differ in nothing but seed and repetition."""
-    return content_hash(run.manifest.model.name, run.manifest.model.revision, _traits(run))
-
-
-def _labels(runs: Sequence[Run]) -> list[str]:
-    short = [run.manifest.model.name.rstrip("/").rsplit("/", 1)[-1] for run in runs]
-    full = [run.manifest.model.name for run in runs]
-    ambiguous = {s for s in short if len({f for s2, f in zip(short, full, strict=True) if s2 == s}) > 1}
-    labels = [f if s in ambiguous else s for s, f in zip(short, full, strict=True)]
-    traits = [_traits(run) for run in runs]
-    labels = [
-        f"{label} {t['quant']}" if t["quant"] != "none" and t["quant"].lower() not in label.lower() else label
-        for label, t in zip(labels, traits, strict=True)
-    ]
-    for trait in traits[0]:
-        shared = [
-            {str(t[trait]) for other, t in zip(labels, traits, strict=True) if other == label} for label in labels
-        ]
-        labels = [
-            f"{label} {trait.replace('_', '-')}={'none' if t[trait] is None else t[trait]}"
-            if len(values) > 1
-            else label
-            for label, t, values in zip(labels, traits, shared, strict=True)
-        ]
-    return labels
 
 
 def _check_repeats(runs: Sequence[Run]) -> None:

@@ -10,8 +10,10 @@ from pydantic import Field
 
 from passkwh.analysis.frames import Run
 from passkwh.analysis.pareto import Direction
-from passkwh.analysis.pooling import checked, identity
+from passkwh.analysis.pooling import checked
 from passkwh.analysis.results import Interval
+from passkwh.harness.runs.labels import describe, identity
+from passkwh.harness.runs.labels import short_model as last_part
 from passkwh.records import Manifest, Record, content_hash
 
 MEASURES: dict[str, tuple[str, str, Direction]] = {
@@ -72,10 +74,7 @@ class Row(Record):
     @property
     def label(self) -> str:
         """The configuration in a few words."""
-        parts = [self.model, "" if self.tuning.lower() in self.model.lower() else self.tuning]
-        parts += ["" if self.quant == "none" or self.quant in self.model.lower() else self.quant, self.exit]
-        parts += [f"batch {self.batch_size}" if self.batch_size else ""]
-        return " ".join(part for part in parts if part)
+        return describe(self.model, tuning=self.tuning, quant=self.quant, exit=self.exit, batch_size=self.batch_size)
 
 
 BENCHMARK_FIELDS = (
@@ -98,7 +97,7 @@ def keys(run: Run) -> tuple[str, str]:
 
 def configuration_key(run: Run) -> str:
     """Equal for runs that are repeats of one row: same configuration, tasks, machine and software."""
-    return content_hash(identity(run), *keys(run), run.manifest.versions)
+    return content_hash(identity(run.manifest), *keys(run), run.manifest.versions)
 
 
 def row(runs: Sequence[Run], found: Iterable[Interval], row_id: str, warnings: Iterable[str] = ()) -> Row:
@@ -179,7 +178,7 @@ def benchmark(manifest: Manifest) -> str:
 
 def short_model(name: str) -> str:
     """The last part of a hub id or path."""
-    return name.rstrip("/").rsplit("/", 1)[-1][:100] or "model"
+    return last_part(name)[:100] or "model"
 
 
 def family(name: str) -> str:
