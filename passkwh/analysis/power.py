@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import pandas as pd
+import pyarrow as pa
 from pydantic import Field
 
 from passkwh.analysis.frames import Run, reading
 from passkwh.harness.runs.folder import SAMPLES, TRACE
-from passkwh.records import Record
+from passkwh.records import ChannelInfo, Record
 from passkwh.units import NS_PER_S, ns_to_s
 
 POINTS = 240
@@ -45,16 +48,34 @@ class PowerTimeline(Record):
     reason: Annotated[str | None, Field(description="why there are no points")] = None
 
 
+class SessionWindow(NamedTuple):
+    """A window of a run, on the clock of its session."""
+
+    session: int
+    kind: str
+    start_ns: int
+    end_ns: int
+
+
 def power_timeline(run: Run, points: int = POINTS) -> PowerTimeline:
-    """Thin a run's trace to about ``points`` mean powers a channel.
+    """The timeline of a run folder. Raises UsageError for files that cannot be read."""
+    trace = run.path / TRACE
+    return timeline(_windows(run), trace if trace.is_file() else None, run.manifest.meter.channels, points)
+
+
+def timeline(
+    windows: Sequence[SessionWindow],
+    trace: Path | pa.Table | None,
+    channels: Sequence[ChannelInfo],
+    points: int = POINTS,
+) -> PowerTimeline:
+    """Thin a trace (a Parquet file, or the table in memory; None where there is none) to about ``points`` mean powers a
+    counted channel, over the time from the first to the last of ``windows`` of each session.
 
     Counters are differenced between readings at least half a second apart (a counter that wrapped or was reset leaves
     a gap), power readings are averaged. For a picture only: energies come from the whole trace.
     """
-    windows = _windows(run)
-    file = run.path / TRACE
-    traced = file.is_file()
-    found: list[PowerPoint] = []
+    thinned: list[PowerPoint] = []
     stages: list[Stage] = []
     longest_s = 0.0
     offset_ns = 0
@@ -63,24 +84,20 @@ def power_timeline(run: Run, points: int = POINTS) -> PowerTimeline:
         start_ns, end_ns = min(w.start_ns for w in own), max(w.end_ns for w in own)
         step_ns = int(max((end_ns - start_ns) / points, SHORTEST_STEP_S * NS_PER_S))
         stages += _stages(own, offset_ns - start_ns)
-        found += [] if not traced else _powers(run, session, start_ns, end_ns, step_ns, offset_ns)
+        if trace is not None:
+            thinned += _powers(trace, channels, session, (start_ns, end_ns, step_ns), offset_ns)
         longest_s = max(longest_s, ns_to_s(step_ns))
         offset_ns += end_ns - start_ns
     missing = (
-        "the trace holds no readings of the run's counted channels" if traced else f"the run folder has no {file.name}"
+        f"the run folder has no {TRACE}"
+        if trace is None
+        else "the trace holds no readings of the run's counted channels"
     )
-    reason = None if found else missing
-    return PowerTimeline(points=tuple(found), stages=tuple(stages), step_s=longest_s or None, reason=reason)
+    reason = None if thinned else missing
+    return PowerTimeline(points=tuple(thinned), stages=tuple(stages), step_s=longest_s or None, reason=reason)
 
 
-class _Window(NamedTuple):
-    session: int
-    kind: str
-    start_ns: int
-    end_ns: int
-
-
-def _windows(run: Run) -> list[_Window]:
+def _windows(run: Run) -> list[SessionWindow]:
     own = [(w.session, w.kind, w.start_ns, w.end_ns) for session in run.manifest.sessions for w in session.windows]
     window = "STRUCT(session INTEGER, kind VARCHAR, start_ns BIGINT, end_ns BIGINT)"
     columns = {"generation": window, "evaluation": window}
@@ -93,10 +110,10 @@ def _windows(run: Run) -> list[_Window]:
     file = run.path / SAMPLES
     with reading(file) as connection:
         rows = connection.execute(query, {"file": str(file)}).fetchall()
-    return [_Window(*row) for row in (*own, *rows)]
+    return [SessionWindow(*row) for row in (*own, *rows)]
 
 
-def _stages(windows: list[_Window], shift_ns: int) -> list[Stage]:
+def _stages(windows: list[SessionWindow], shift_ns: int) -> list[Stage]:
     stages: list[Stage] = []
     for window in sorted(windows, key=lambda w: w.start_ns):
         start_s, end_s = ns_to_s(window.start_ns + shift_ns), ns_to_s(window.end_ns + shift_ns)
@@ -112,24 +129,25 @@ _READINGS = """
 SELECT channel, bin, last_ns, last_value, mean_value FROM (
     SELECT channel, quantity, (time_ns - $start) // $step AS bin, max(time_ns) AS last_ns,
         arg_max(value, time_ns) AS last_value, avg(value) AS mean_value
-    FROM read_parquet($file)
+    FROM trace
     WHERE session = $session AND value IS NOT NULL AND time_ns BETWEEN $start - $step AND $end
     GROUP BY channel, quantity, bin
 ) JOIN wanted USING (channel, quantity) ORDER BY channel, bin
 """
 
 
-def _powers(run: Run, session: int, start_ns: int, end_ns: int, step_ns: int, offset_ns: int) -> list[PowerPoint]:
-    channels = [channel for channel in run.manifest.meter.channels if channel.counted]
-    wanted = pd.DataFrame({"channel": [c.name for c in channels], "quantity": [c.quantity for c in channels]})
-    counters = {c.name for c in channels if c.quantity == "energy_j"}
-    file = run.path / TRACE
-    asked: dict[str, Any] = {
-        "file": str(file), "session": session, "start": start_ns, "end": end_ns, "step": step_ns,
-    }  # fmt: skip
-    with reading(file) as connection:
+def _powers(
+    trace: Path | pa.Table, channels: Sequence[ChannelInfo], session: int, span_ns: tuple[int, int, int], offset_ns: int
+) -> list[PowerPoint]:
+    start_ns, end_ns, step_ns = span_ns
+    counted = [channel for channel in channels if channel.counted]
+    wanted = pd.DataFrame({"channel": [c.name for c in counted], "quantity": [c.quantity for c in counted]})
+    counters = {c.name for c in counted if c.quantity == "energy_j"}
+    with reading(trace if isinstance(trace, Path) else "the trace") as connection:
         connection.register("wanted", wanted)
-        rows = connection.execute(_READINGS, asked).fetchall()
+        connection.register("trace", connection.read_parquet(str(trace)) if isinstance(trace, Path) else trace)
+        values = {"session": session, "start": start_ns, "end": end_ns, "step": step_ns}
+        rows = connection.execute(_READINGS, values).fetchall()
     points = []
     before: tuple[str, int, int, float] | None = None
     for channel, place, last_ns, last_value, mean_value in rows:
