@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from passkwh.cli.output import note, number, print_json, print_table, table
+from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
     from passkwh.harness.meter import Recorder
@@ -76,60 +78,59 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Meter a command: gross energy and net of idle, per channel, with standard errors."""
-    from passkwh.harness.meter import net_se_j, open_meter
-    from passkwh.harness.meter.command import meter_command
-    from passkwh.harness.meter.files import save_trace
+    from passkwh.harness.meter.block import measure
 
-    channels = open_meter(meter)
     if sys.stderr.isatty():
         note(f"idle baseline for {idle_s:g} s, then: {' '.join(command)}")
-    found = meter_command(command, channels, idle_s)
-    for channel in channels:
-        channel.close()
+    with measure(meter, idle_s) as block:
+        try:
+            exit_code = subprocess.run(command, check=False).returncode
+        except OSError as error:
+            raise UsageError(f"cannot run {command[0]!r}: {error.strerror}") from error
     if save is not None:
-        save_trace(save, found.table, found.channels, found.windows)
+        block.save(save)
+    channels = block.channels.values()
     if as_json:
-        rows: list[dict[str, Any]] = [
+        rows = [
             {
-                "name": info.name,
-                "provenance": info.provenance,
-                "counted": info.counted,
-                "energy": found.energy[info.name].model_dump(),
-                "idle": found.idle[info.name].model_dump(),
+                "name": channel.info.name,
+                "provenance": channel.info.provenance,
+                "counted": channel.info.counted,
+                "energy": channel.energy.model_dump(),
+                "idle": channel.idle.model_dump(),
             }
-            for info in found.channels
+            for channel in channels
         ]
         print_json(
             {
                 "command": list(command),
-                "exit_code": found.exit_code,
-                "duration_s": found.duration_s,
+                "exit_code": exit_code,
+                "duration_s": block.duration_s,
                 "trace": None if save is None else str(save),
                 "channels": rows,
             }
         )
     else:
         cells = []
-        for info in found.channels:
-            energy, idle = found.energy[info.name], found.idle[info.name]
-            net_se = net_se_j(energy, idle, found.duration_s)
-            gross_w = None if energy.gross_j is None else energy.gross_j / found.duration_s
+        for channel in channels:
+            energy = channel.energy
+            gross_w = None if energy.gross_j is None else energy.gross_j / block.duration_s
             cells.append(
                 [
-                    info.name,
-                    info.provenance,
+                    channel.info.name,
+                    channel.info.provenance,
                     _with_error(energy.gross_j, energy.se_j),
-                    _with_error(energy.net_j, net_se),
+                    _with_error(energy.net_j, channel.net_se_j),
                     number(gross_w, unit="W"),
                     energy.reason or "",
                 ]
             )
-        title = f"{found.duration_s:.2f} s, exit code {found.exit_code}"
+        title = f"{block.duration_s:.2f} s, exit code {exit_code}"
         print_table(table(title, ["channel", "", "gross", "net of idle", "mean power", ""], cells, right=[2, 3, 4]))
-        for info in found.channels:
-            if info.note:
-                note(f"{info.name}: {info.note}")
-    if found.exit_code:
+        for channel in channels:
+            if channel.info.note:
+                note(f"{channel.info.name}: {channel.info.note}")
+    if exit_code:
         raise typer.Exit(1)
 
 

@@ -19,16 +19,15 @@ def quantize(
     """Quantize a model into the cache, once, under the meter; `bench run --quant` then uses it."""
     from passkwh import adapters
     from passkwh.adapters.quantization import make as quantizing
-    from passkwh.harness.meter.base import open_meter
-    from passkwh.harness.meter.span import quantizing_span
+    from passkwh.harness.meter.base import meter_channels
+    from passkwh.harness.meter.block import metered_span
 
     if quant == "none":
         raise UsageError("--quant none is the model as it is: give gptq-int8, gptq-int4 or awq")
     checkpoint = adapters.resolve(model, quant)
-    for channel in open_meter(meter):  # a wrong name is told before the work, not after it
-        channel.close()
+    meter_channels(meter)  # a wrong name is an error before the work, not after it
     made_here = any("quantize" in step for step in checkpoint.pending)
-    checkpoint = adapters.prepare(checkpoint, note, lambda: quantizing_span(meter))
+    checkpoint = adapters.prepare(checkpoint, note, lambda: metered_span(meter))
     assert checkpoint.path is not None
     manifest = quantizing.read_manifest(checkpoint.path)
     result = {

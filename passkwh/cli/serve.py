@@ -38,7 +38,7 @@ def serve(
     """Serve a model to editors: /api/generate (llm-vscode, Ollama), /v1/completions (OpenAI), /metrics."""
     from passkwh import adapters
     from passkwh.adapters import early_exit
-    from passkwh.harness.meter import open_meter
+    from passkwh.harness.meter.base import meter_channels
 
     try:
         from passkwh.serve import server
@@ -53,8 +53,7 @@ def serve(
     if not server.is_loopback(bound):
         note(f"warning: {host} can be reached from other machines, and there is no password: anyone may use the model")
     limits = Limits(max_body_bytes, max_prompt_tokens, max_new_tokens, max_queue, timeout_s, batch_size)
-    for channel in open_meter(meter):  # a mistake shows before the model is loaded
-        channel.close()
+    meter_channels(meter)  # a mistake shows before the model is loaded
     rule = _rule(exit, exit_bundle)
     resolved = adapters.resolve(model, quant)
     if rule is not None:

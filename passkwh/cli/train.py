@@ -313,13 +313,12 @@ def _numbers(option: str, text: str) -> list[int]:
 
 
 def _meter(name: str) -> Meter:
-    """The meter for what training spends; a wrong name is told before the work, not after it."""
-    from passkwh.harness.meter.base import open_meter
-    from passkwh.harness.meter.span import quantizing_span
+    """The meter for what training spends; a wrong name is an error before the work, not after it."""
+    from passkwh.harness.meter.base import meter_channels
+    from passkwh.harness.meter.block import metered_span
 
-    for channel in open_meter(name):
-        channel.close()
-    return lambda: quantizing_span(name)
+    meter_channels(name)
+    return lambda: metered_span(name)
 
 
 def need_extra(what: str, *modules: str) -> None:

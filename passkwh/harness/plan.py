@@ -10,7 +10,7 @@ from passkwh import adapters, benchmarks
 from passkwh.adapters import early_exit
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.benchmarks.base import Benchmark
-from passkwh.harness.meter.base import open_meter
+from passkwh.harness.meter.base import meter_channels
 from passkwh.records import ChannelInfo, Spec, spec_identity
 
 CHARACTERS_PER_TOKEN = 3
@@ -49,9 +49,7 @@ def plan(spec: Spec, out: Path) -> Plan:
     benchmark = benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
     if spec.exit is not None:
         early_exit.check(spec.exit, checkpoint, language(benchmark))
-    channels = open_meter(spec.meter)
-    for channel in channels:
-        channel.close()
+    channels = meter_channels(spec.meter)
     if spec.max_new_tokens is None:
         spec = spec.model_copy(update={"max_new_tokens": benchmark.default_max_new_tokens})
     assert spec.max_new_tokens is not None
@@ -61,7 +59,7 @@ def plan(spec: Spec, out: Path) -> Plan:
         benchmark=benchmark,
         checkpoint=checkpoint,
         folder=out / run_name(spec),
-        channels=tuple(channel.info for channel in channels),
+        channels=channels,
         tokens_per_row=tokens_per_row,
         memory_needed_bytes=adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row),
         memory_free_bytes=adapters.memory_free(),

@@ -22,10 +22,10 @@ from passkwh.benchmarks.base import Candidate, CutByTokens, Task
 from passkwh.errors import UsageError
 from passkwh.harness.host import host_info, package_versions
 from passkwh.harness.meter.base import open_meter
+from passkwh.harness.meter.block import metered_span
 from passkwh.harness.meter.recorder import Recorder
-from passkwh.harness.meter.span import quantizing_span
 from passkwh.harness.meter.trace import TRACE_SCHEMA
-from passkwh.harness.meter.visibility import seen
+from passkwh.harness.meter.visibility import visible_channels
 from passkwh.harness.plan import Plan, language
 from passkwh.harness.progress import Progress, Silent, Status
 from passkwh.harness.runs.folder import RunFolder, check_new
@@ -123,7 +123,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
         checkpoint = adapters.prepare(
             plan.checkpoint,
             lambda stage: progress.update(Status(stage, 0, 0)),
-            lambda: quantizing_span(plan.spec.meter),
+            lambda: metered_span(plan.spec.meter),
             plan.spec.exit,
         )
         adapters.check_memory(checkpoint, plan.spec.batch_size, plan.tokens_per_row)
@@ -147,7 +147,9 @@ def _run_metered(plan: Plan, checkpoint: Checkpoint, existing: RunFolder | None,
                     f"{plan.spec.model} only writes text and cannot say what it would have written, which task=token "
                     "asks: leave it out"
                 )
-            manifest = _manifest(plan, adapter.info, seen([channel.info for channel in channels], adapter.info))
+            manifest = _manifest(
+                plan, adapter.info, visible_channels([channel.info for channel in channels], adapter.info)
+            )
             folder = existing or RunFolder.create(plan.folder, manifest)
             try:
                 manifest = _next_session(folder, manifest)

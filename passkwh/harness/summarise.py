@@ -10,7 +10,7 @@ from passkwh.harness.measure import measure
 from passkwh.harness.meter.condition import drift
 from passkwh.harness.meter.energies import add
 from passkwh.harness.meter.trace import Trace
-from passkwh.harness.meter.visibility import no_energy, notes
+from passkwh.harness.meter.visibility import visibility_notes, why_no_energy
 from passkwh.harness.runs.columns import Columns
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.passk import expected_solved, mean_pass_at_k, pass_at_kwh, solved_per_kwh
@@ -53,7 +53,7 @@ def summarise(
     solved = expected_solved(counts) if has_verdicts and counts else None
 
     counted = [total for total in totals if total.counted]
-    unmetered = Energy(gross_j=None, net_j=None, reason=no_energy(manifest.meter, manifest.model))
+    unmetered = Energy(gross_j=None, net_j=None, reason=why_no_energy(manifest.meter, manifest.model))
     generation = add(total.generation for total in counted) if counted else unmetered
     evaluation = add(total.evaluation for total in counted) if counted else unmetered
     total = add([generation, evaluation])
@@ -123,7 +123,7 @@ def _warnings(
                 f"{channel.name} is {channel.provenance}, not measured: {channel.source}{note}; "
                 "`bench doctor` says what would be measured here"
             )
-    yield from notes(manifest.meter, manifest.model)
+    yield from visibility_notes(manifest.meter, manifest.model)
     if manifest.model.early_exit.get("hindsight"):
         yield (
             "exit layers are those that would have sufficed, known after the last layer: every token ran through all "

@@ -21,7 +21,7 @@ from passkwh.harness.meter.attribution import split, token_weights
 from passkwh.harness.meter.base import open_meter
 from passkwh.harness.meter.recorder import Recorder
 from passkwh.harness.meter.trace import Trace
-from passkwh.harness.meter.visibility import no_energy, seen
+from passkwh.harness.meter.visibility import visible_channels, why_no_energy
 from passkwh.records import ChannelInfo, Energy, IdleBaseline, MeterInfo, ModelInfo, Window
 from passkwh.serve.engine import RowEnergy
 from passkwh.units import s_to_ns
@@ -55,8 +55,8 @@ class Ledger:
         self, meter: str, model: ModelInfo, keep_s: float, tell: Callable[[ChannelInfo, Energy], None]
     ) -> None:
         self._channels = open_meter(meter)
-        self.channels = seen([channel.info for channel in self._channels], model)
-        self.no_energy = no_energy(MeterInfo(name=meter, interval_s=INTERVAL_S, channels=self.channels), model)
+        self.channels = visible_channels([channel.info for channel in self._channels], model)
+        self.no_energy = why_no_energy(MeterInfo(name=meter, interval_s=INTERVAL_S, channels=self.channels), model)
         """Why there is none, where no channel counts."""
         self.idle: dict[str, IdleBaseline] = {
             info.name: IdleBaseline(channel=info.name, mean_w=None, reason="no idle baseline (--idle-s 0)")

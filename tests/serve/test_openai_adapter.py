@@ -19,7 +19,7 @@ from passkwh.adapters.engines.base import Decoding, Model
 from passkwh.adapters.engines.endpoint import parse, place
 from passkwh.cli import main as program
 from passkwh.errors import UsageError
-from passkwh.harness.meter.visibility import notes, seen
+from passkwh.harness.meter.visibility import visibility_notes, visible_channels
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.prompts import Request
 from passkwh.records import ChannelInfo, MeterInfo
@@ -173,9 +173,9 @@ def channel(scope: str) -> ChannelInfo:
 )
 def test_which_channels_count(model: Model, where: str, counted: set[str], words: list[str]) -> None:
     info = model.info.model_copy(update={"place": where, "device": "server:gpu-box:8000"})
-    channels = seen([channel(scope) for scope in ("processes", "machine", "external")], info)
+    channels = visible_channels([channel(scope) for scope in ("processes", "machine", "external")], info)
     assert {found.name for found in channels if found.counted} == counted
-    said = list(notes(MeterInfo(name="auto", interval_s=0.02, channels=channels), info))
+    said = list(visibility_notes(MeterInfo(name="auto", interval_s=0.02, channels=channels), info))
     assert [line.startswith(word) for line, word in zip(said, words, strict=True)] == [True] * len(words)
     assert all("gpu-box:8000" in line for line in said)
 

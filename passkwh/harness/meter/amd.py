@@ -7,8 +7,7 @@ import io
 import logging
 from typing import Any
 
-from passkwh.harness.meter.base import Channel, Reading
-from passkwh.harness.meter.state import ChannelState
+from passkwh.harness.meter.base import Channel, ChannelState, Reading, readable, reason_of
 from passkwh.records import ChannelInfo
 
 
@@ -42,7 +41,7 @@ class AmdGpu:
         try:
             return [Reading(self._quantity, float(self._call()) / 1e3)]
         except Exception as error:  # whatever the driver does, the recording goes on
-            return [Reading(self._quantity, None, f"{error}" or type(error).__name__)]
+            return [Reading(self._quantity, None, reason_of(error))]
 
     def close(self) -> None:
         """AMD SMI stays loaded: others in this process may use it."""
@@ -68,7 +67,7 @@ def find_amd() -> tuple[list[Channel], list[ChannelState]]:
 
             gpus = AMDGPUs().gpus
         except Exception as error:
-            return [], [ChannelState("gpu:amd", "measured", f"{error}" or type(error).__name__)]
+            return [], [ChannelState("gpu:amd", "measured", reason_of(error))]
     channels: list[Channel] = []
     states: list[ChannelState] = []
     for gpu in gpus:
@@ -76,8 +75,8 @@ def find_amd() -> tuple[list[Channel], list[ChannelState]]:
         try:
             channel = AmdGpu(gpu, str(amdsmi.amdsmi_get_gpu_device_uuid(gpu.handle)))
         except Exception as error:
-            states.append(ChannelState(name, "measured", f"{error}".splitlines()[0] if f"{error}" else name))
+            states.append(ChannelState(name, "measured", reason_of(error).splitlines()[0]))
             continue
         channels.append(channel)
-        states.append(ChannelState(channel.info.name, "measured", "readable", None, channel.info))
+        states += readable([channel])
     return channels, states

@@ -6,18 +6,17 @@ from collections.abc import Callable
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.amd import find_amd
-from passkwh.harness.meter.base import Channel, Meter
+from passkwh.harness.meter.base import Channel, ChannelState, Meter
 from passkwh.harness.meter.dram import EstimatedDram
 from passkwh.harness.meter.estimate import EstimatedCpu
 from passkwh.harness.meter.nvidia import find_nvidia
 from passkwh.harness.meter.rapl import find_rapl
 from passkwh.harness.meter.soc import find_soc
-from passkwh.harness.meter.state import ChannelState
 
 Finder = Callable[[], tuple[list[Channel], list[ChannelState]]]
 
 FINDERS: tuple[Finder, ...] = (find_nvidia, find_amd, find_rapl, find_soc)
-"""Each opens what one kind of device offers and says what it found; none raises for what the machine lacks."""
+"""Each opens what one kind of device offers and gives the state of each; none raises for what the machine lacks."""
 
 
 def find_channels() -> tuple[list[Channel], list[ChannelState]]:
@@ -25,9 +24,9 @@ def find_channels() -> tuple[list[Channel], list[ChannelState]]:
     channels: list[Channel] = []
     states: list[ChannelState] = []
     for finder in FINDERS:
-        found, said = finder()
-        channels += found
-        states += said
+        opened, looked_for = finder()
+        channels += opened
+        states += looked_for
     for estimate, measured, what in (
         (EstimatedCpu(), ("cpu:", "soc"), "CPU"),
         (EstimatedDram(), ("dram:", "soc"), "memory"),
@@ -36,7 +35,7 @@ def find_channels() -> tuple[list[Channel], list[ChannelState]]:
         if used:
             channels.append(estimate)
         outcome = "readable" if used else f"not used: the {what} is measured"
-        states.append(ChannelState(estimate.info.name, "estimated", outcome, None, estimate.info))
+        states.append(ChannelState(estimate.info.name, "estimated", outcome))
     return channels, states
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from passkwh.harness.meter.base import Reading
+from passkwh.harness.meter.base import Reading, reason_of
 
 STALE_INTERVALS = 5
 """An answer older than so many intervals (and two seconds) is no longer shown."""
@@ -17,6 +17,7 @@ class Background:
 
     def __init__(self, take: Callable[[], list[Reading]], quantity: str, interval_s: float) -> None:
         self._take, self._quantity, self._interval_s = take, quantity, interval_s
+        self._stale_s = max(STALE_INTERVALS * interval_s, 2.0)
         self._latest: tuple[float, list[Reading]] | None = None
         self._reason = "no answer yet"
         self._closing = threading.Event()
@@ -25,11 +26,10 @@ class Background:
 
     def latest(self) -> list[Reading]:
         """The newest readings, or why there are none."""
-        found = self._latest
-        limit_s = max(STALE_INTERVALS * self._interval_s, 2.0)
-        if found is None or time.monotonic() - found[0] > limit_s:
+        latest = self._latest
+        if latest is None or time.monotonic() - latest[0] > self._stale_s:
             return [Reading(self._quantity, None, self._reason)]
-        return found[1]
+        return latest[1]
 
     def close(self) -> None:
         """End the thread; an answer that is still awaited is not waited for."""
@@ -40,7 +40,7 @@ class Background:
             started_s = time.monotonic()
             try:
                 self._latest = (started_s, self._take())
-                self._reason = f"no answer for more than {max(STALE_INTERVALS * self._interval_s, 2.0):.0f} s"
+                self._reason = f"no answer for more than {self._stale_s:.0f} s"
             except Exception as error:  # a device that fails now may answer again later
-                self._latest, self._reason = None, f"{error}" or type(error).__name__
+                self._latest, self._reason = None, reason_of(error)
             self._closing.wait(max(started_s + self._interval_s - time.monotonic(), 0.0))

@@ -1,8 +1,8 @@
-"""What a channel is to the recorder: something with a name that can be read in microseconds."""
+"""What a channel and a meter are: something with a name that can be read in microseconds, and who opens it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,10 +51,53 @@ class Meter:
     """What it reads, in a few words."""
     open: Callable[[str], Sequence[Channel]]
     """Takes what stands after the colon and returns open channels; UsageError where there is nothing to read."""
+    exclusive: bool = True
+    """A run metered by it needs the machine for itself, since other work there would be in its energy. False for what
+    is no device of this machine."""
+    devices: Callable[[str], Sequence[str]] | None = None
+    """Of a meter that sees only some devices (GPUs): their names, as ``gpu-0``, from what stands after the colon, none
+    where that is all of them. Runs on other devices may go on beside it."""
+
+
+@dataclass(frozen=True)
+class ChannelState:
+    """A channel that is possible on this machine, as ``bench doctor`` shows it."""
+
+    name: str
+    provenance: str
+    """measured or estimated."""
+    state: str
+    """``readable``, or why not, in words."""
+    advice: str | None = None
+    """The command that would give a better one."""
+
+
+def readable(channels: Iterable[Channel]) -> list[ChannelState]:
+    """States of channels that are open."""
+    return [ChannelState(channel.info.name, channel.info.provenance, "readable") for channel in channels]
+
+
+def reason_of(error: Exception) -> str:
+    """Why a reading failed, in words: the system's own where it has some, never an empty text."""
+    return (error.strerror if isinstance(error, OSError) else None) or f"{error}" or type(error).__name__
 
 
 def open_meter(name: str) -> list[Channel]:
     """The open channels of a meter, ``NAME`` or ``NAME:ARGUMENT``; UsageError for one that does not exist here."""
-    meter, _, argument = name.partition(":")
-    found: Meter = METERS.get(meter)
-    return list(found.open(argument))
+    meter, argument = find_meter(name)
+    return list(meter.open(argument))
+
+
+def find_meter(name: str) -> tuple[Meter, str]:
+    """A meter, ``NAME`` or ``NAME:ARGUMENT``, and its argument; UsageError for one that nobody provides."""
+    before, _, argument = name.partition(":")
+    meter: Meter = METERS.get(before)
+    return meter, argument
+
+
+def meter_channels(name: str) -> tuple[ChannelInfo, ...]:
+    """The channels that a meter would read, opened and closed again: a mistake shows before any work is done."""
+    channels = open_meter(name)
+    for channel in channels:
+        channel.close()
+    return tuple(channel.info for channel in channels)

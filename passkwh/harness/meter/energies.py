@@ -5,13 +5,13 @@ A run has thousands of windows and samples; one record each is made only where o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from passkwh.harness.meter.series import Bools, Floats, Ints, seconds
-from passkwh.records import Energy, Window
+from passkwh.records import ChannelInfo, Energy, RunProvenance, Window
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,18 @@ class Energies:
 def add(energies: Iterable[Energy]) -> Energy:
     """``Energies.total`` of records of one channel, or of several channels."""
     return Energies.of(list(energies)).total()
+
+
+def counted_total(channels: Iterable[ChannelInfo], energies: Mapping[str, Energy], none_counted: str) -> Energy:
+    """Sum of the counted channels' energies (by channel name); missing, saying ``none_counted``, where none is."""
+    counted = [energies[info.name] for info in channels if info.counted]
+    return add(counted) if counted else Energy(gross_j=None, net_j=None, reason=none_counted)
+
+
+def combined_provenance(parts: Iterable[RunProvenance]) -> RunProvenance | None:
+    """Provenance of a sum of parts; None where there is none of them."""
+    kinds = set(parts)
+    return None if not kinds else kinds.pop() if len(kinds) == 1 else "mixed"
 
 
 def _known(values: Floats) -> list[float | None]:

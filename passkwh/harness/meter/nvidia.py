@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from passkwh.errors import UsageError
-from passkwh.harness.meter.base import Channel, Meter, Reading
-from passkwh.harness.meter.state import ChannelState
+from passkwh.harness.meter.base import Channel, ChannelState, Meter, Reading, readable, reason_of
 from passkwh.records import ChannelInfo
 
 POWER_EVERY_NS = 100_000_000
@@ -106,7 +106,7 @@ def find_nvidia(visible: str | None = None) -> tuple[list[Channel], list[Channel
 
         nvml.nvmlInit()
     except Exception as error:
-        return [], [ChannelState("gpu:nvidia", "measured", f"no NVIDIA driver ({_words(error)})")]
+        return [], [ChannelState("gpu:nvidia", "measured", f"no NVIDIA driver ({reason_of(error)})")]
     from zeus.device.gpu.nvidia import NVIDIAGPU
 
     channels: list[Channel] = []
@@ -120,16 +120,13 @@ def find_nvidia(visible: str | None = None) -> tuple[list[Channel], list[Channel
         try:
             channel = NvidiaGpu(NVIDIAGPU(index), nvml, uuid, notes)
         except Exception as error:
-            states.append(ChannelState(f"gpu:{uuid}", "measured", _words(error), _advice(error)))
+            states.append(ChannelState(f"gpu:{uuid}", "measured", reason_of(error), _advice(error)))
             continue
         channels.append(channel)
-        states.append(ChannelState(channel.info.name, "measured", "readable", None, channel.info))
+        states += readable([channel])
     if len(channels) > 1:
         only = "export CUDA_VISIBLE_DEVICES=0 counts only the GPU that the run uses"
-        states = [
-            ChannelState(state.name, state.provenance, state.state, state.advice or only, state.info)
-            for state in states
-        ]
+        states = [replace(state, advice=state.advice or only) for state in states]
     return channels, states
 
 
@@ -149,7 +146,7 @@ def _visible_devices(nvml: Any, wanted: str | None) -> list[tuple[str, tuple[int
             index, notes = _resolve(nvml, name, count)
             uuid = str(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
         except Exception as error:
-            found.append((name, f"no such GPU ({_words(error)})"))
+            found.append((name, f"no such GPU ({reason_of(error)})"))
             continue
         if uuid in seen:
             continue
@@ -191,7 +188,7 @@ def _reading(quantity: str, call: Callable[[], float], scale: float = 1.0) -> Re
     try:
         return Reading(quantity, call() * scale)
     except Exception as error:  # whatever the driver does, the recording goes on
-        return Reading(quantity, None, _words(error))
+        return Reading(quantity, None, reason_of(error))
 
 
 def _works(call: Callable[[], float]) -> bool:
@@ -206,14 +203,16 @@ def _or_none(call: Callable[[], Any]) -> Any:
         return None
 
 
-def _words(error: Exception) -> str:
-    return f"{error}" or type(error).__name__
-
-
 def _advice(error: Exception) -> str | None:
     if "permission" in str(error).lower():
         return "ask the administrator for access to NVML, or run as root"
     return None
 
 
-METER = Meter("nvidia[:INDEX or UUID,...]", "only these NVIDIA GPUs", open_nvidia)
+def devices(argument: str) -> list[str]:
+    """The GPUs that ``nvidia[:INDEX or UUID,...]`` meters, as names of locks; none where that is all of them."""
+    gpus = argument or os.environ.get("CUDA_VISIBLE_DEVICES") or ""
+    return [f"gpu-{gpu}" for gpu in sorted({gpu.strip() for gpu in gpus.split(",")} - {""})]
+
+
+METER = Meter("nvidia[:INDEX or UUID,...]", "only these NVIDIA GPUs", open_nvidia, devices=devices)

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.background import Background
-from passkwh.harness.meter.base import Channel, Meter, Reading
-from passkwh.harness.meter.state import ChannelState
+from passkwh.harness.meter.base import Channel, ChannelState, Meter, Reading, readable, reason_of
 from passkwh.harness.meter.unwrap import Unwrap
 from passkwh.records import ChannelInfo
 
@@ -54,7 +53,7 @@ class RaplDomain:
             text = os.pread(self._file, 32, 0)
             return [Reading("energy_j", self._unwrap(int(text) / 1e6, time.monotonic()))]
         except (OSError, ValueError) as error:
-            return [Reading("energy_j", None, _words(error))]
+            return [Reading("energy_j", None, reason_of(error))]
 
     def close(self) -> None:
         os.close(self._file)
@@ -123,10 +122,10 @@ def find_rapl(root: Path | None = None) -> tuple[list[Channel], list[ChannelStat
             states.append(ChannelState(name, "measured", "only root may read it", PERMISSION_ADVICE))
             continue
         except OSError as error:
-            states.append(ChannelState(name, "measured", _words(error)))
+            states.append(ChannelState(name, "measured", reason_of(error)))
             continue
         channels.append(channel)
-        states.append(ChannelState(name, "measured", "readable", None, channel.info))
+        states += readable([channel])
     return channels, states
 
 
@@ -179,9 +178,7 @@ def _find_daemon() -> tuple[list[Channel], list[ChannelState]] | None:
     channels: list[Channel] = [
         DaemonDomain(background, place, name, title, owner=place == 0) for place, (name, title) in enumerate(names)
     ]
-    return channels, [
-        ChannelState(channel.info.name, "measured", "readable", None, channel.info) for channel in channels
-    ]
+    return channels, readable(channels)
 
 
 def _limit_j(folder: Path) -> float | None:
@@ -194,10 +191,6 @@ def _text(path: Path) -> str | None:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return None
-
-
-def _words(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or f"{error}" or type(error).__name__
 
 
 METER = Meter("rapl[:FOLDER]", "only CPU packages and memory", open_rapl)

@@ -102,4 +102,4 @@ def _times(rows: list[tuple[float, Reading]]) -> list[float]:
     return [time_s for time_s, _ in rows]
 
 
-METER = Meter("replay:FILE.csv", "a recording played again", open_replay)
+METER = Meter("replay:FILE.csv", "a recording played again", open_replay, exclusive=False)

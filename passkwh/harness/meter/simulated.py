@@ -182,4 +182,4 @@ def _changed(profile: Profile, change: str) -> Profile:
     return changed
 
 
-METER = Meter("simulated[:PROFILE]", "invented readings, for tests and tries", open_simulated)
+METER = Meter("simulated[:PROFILE]", "invented readings, for tests and tries", open_simulated, exclusive=False)

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from passkwh.harness.meter.background import Background
-from passkwh.harness.meter.base import Channel, Reading
-from passkwh.harness.meter.state import ChannelState
+from passkwh.harness.meter.base import Channel, ChannelState, Reading, readable, reason_of
 from passkwh.records import ChannelInfo
 
 APPLE_INTERVAL_S = 0.1
@@ -61,7 +60,7 @@ class JetsonRail:
         try:
             return [Reading("power_w", self._measure_mw() / 1e3)]
         except (OSError, ValueError) as error:
-            return [Reading("power_w", None, f"{error}" or type(error).__name__)]
+            return [Reading("power_w", None, reason_of(error))]
 
     def close(self) -> None:
         """Nothing is held."""
@@ -92,10 +91,8 @@ def find_soc() -> tuple[list[Channel], list[ChannelState]]:
             # Zeus's Jetson object starts a process that integrates; only its search for the sensors is needed here.
             channels = jetson_channels(dict(Jetson._discover_available_metrics(Jetson.__new__(Jetson))))
     except Exception as error:
-        return [], [ChannelState("soc", "measured", f"{error}" or type(error).__name__)]
-    return channels, [
-        ChannelState(channel.info.name, "measured", "readable", None, channel.info) for channel in channels
-    ]
+        return [], [ChannelState("soc", "measured", reason_of(error))]
+    return channels, readable(channels)
 
 
 def _is_jetson() -> bool:

@@ -23,7 +23,7 @@ SCOPES = {
 _SEES = {"processes": ("process",), "machine": ("process", "machine"), "external": ("process", "machine", "elsewhere")}
 
 
-def seen(channels: Sequence[ChannelInfo], model: ModelInfo) -> tuple[ChannelInfo, ...]:
+def visible_channels(channels: Sequence[ChannelInfo], model: ModelInfo) -> tuple[ChannelInfo, ...]:
     """The channels, not counted where they do not see the model."""
     return tuple(
         channel if model.place in _SEES[channel.scope] else channel.model_copy(update={"counted": False})
@@ -31,14 +31,14 @@ def seen(channels: Sequence[ChannelInfo], model: ModelInfo) -> tuple[ChannelInfo
     )
 
 
-def no_energy(meter: MeterInfo, model: ModelInfo) -> str:
+def why_no_energy(meter: MeterInfo, model: ModelInfo) -> str:
     """Why a run without a counted channel has no energy."""
     if model.place == "process" or not meter.channels:
         return "no channel was metered"
     return f"no channel of --meter {meter.name} sees the model, which runs {PLACES[model.place]} ({model.device})"
 
 
-def notes(meter: MeterInfo, model: ModelInfo) -> Iterator[str]:
+def visibility_notes(meter: MeterInfo, model: ModelInfo) -> Iterator[str]:
     """What a reader must know of the energy of a model that runs outside of the run."""
     if model.place == "process":
         return

@@ -83,7 +83,7 @@ def _check(spec: Spec) -> Check:
     from passkwh import adapters
     from passkwh.adapters import early_exit
     from passkwh.benchmarks.base import ListsMissing
-    from passkwh.harness.meter.base import open_meter
+    from passkwh.harness.meter.base import meter_channels
     from passkwh.harness.plan import CHARACTERS_PER_TOKEN, language, row_tokens, run_name
 
     problems: list[Problem] = []
@@ -110,9 +110,7 @@ def _check(spec: Spec) -> Check:
         except UsageError as error:
             problems.append(Problem(key="exit", text=str(error)))
     try:
-        for channel in open_meter(spec.meter):
-            channels[channel.info.name] = channel.info.provenance
-            channel.close()
+        channels = {channel.name: channel.provenance for channel in meter_channels(spec.meter)}
     except UsageError as error:
         problems.append(Problem(key="meter", text=str(error)))
     if benchmark is not None:
