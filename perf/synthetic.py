@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from passkwh.harness.meter.trace import TRACE_SCHEMA
-from passkwh.harness.runs.columns import Columns
+from passkwh.harness.runs.table import SampleTable
 from passkwh.harness.summarise import summarise
 from passkwh.records import (
     BenchmarkInfo,
@@ -156,7 +156,7 @@ def _write(
         )  # fmt: skip
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1), "utf-8")
     (folder / "samples.jsonl").write_text("\n".join(s.model_dump_json() for s in samples) + "\n", "utf-8")
-    summary = summarise(manifest, Columns.of(samples), _totals(samples), {})
+    summary = summarise(manifest, SampleTable.of(samples), _totals(samples), {})
     (folder / "summary.json").write_text(summary.model_dump_json(), "utf-8")
     edges = np.concatenate([[-1.0, 10.0, 13.0], generating, [scoring[0]], scoring[1:], [end + 11.0]])
     gpu = np.concatenate([[34.0, 180.0, 40.0], gpu_w, [36.0], np.full(tasks, IDLE_W[0] + 2), [IDLE_W[0] + 1]])

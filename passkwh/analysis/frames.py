@@ -1,12 +1,14 @@
 """Any number of run folders as tidy tables: a row per run, and a row per sample.
 
-Samples are read by DuckDB straight from ``samples.jsonl``, only the columns that statistics need, so that a hundred
-full runs load in seconds. Only complete runs are read: an unfinished one has no energies yet.
+Samples come from each run's table (:mod:`passkwh.harness.runs.table`), only the columns that statistics need, so that a
+hundred full runs load in about a second. Only complete runs are read: an unfinished one has no energies yet.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,29 +17,11 @@ from typing import Any, Literal
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from passkwh.errors import UsageError
 from passkwh.harness.runs.folder import SAMPLES, RunFolder
 from passkwh.records import Manifest, Summary
-
-_ENERGY = "MAP(VARCHAR, STRUCT(gross_j DOUBLE, net_j DOUBLE))"
-_COLUMNS = {
-    "key": "VARCHAR",
-    "task_id": "VARCHAR",
-    "sample_index": "INTEGER",
-    "order": "BIGINT",
-    "batch_id": "BIGINT",
-    "batch_size": "INTEGER",
-    "prompt_tokens": "BIGINT",
-    "completion_tokens": "BIGINT",
-    "finish_reason": "VARCHAR",
-    "latency_s": "DOUBLE",
-    "ttft_s": "DOUBLE",
-    "generation_energy": _ENERGY,
-    "evaluation": "STRUCT(session INTEGER)",
-    "evaluation_energy": _ENERGY,
-    "verdict": "STRUCT(status VARCHAR)",
-}
 
 
 @dataclass(frozen=True)
@@ -114,21 +98,33 @@ def open_run(path: Path) -> Run:
 
 
 def _read_samples(runs: Sequence[Run]) -> pd.DataFrame:
-    files = [str(run.path / SAMPLES) for run in runs]
-    for file in files:
-        if not Path(file).is_file():
-            raise UsageError(f"{file} is missing: the run folder is damaged, restore it or leave the run out")
-    channels = pd.DataFrame(
-        {
-            "filename": files,
-            "run": range(len(runs)),
-            "counted": [[c.name for c in run.manifest.meter.channels if c.counted] for run in runs],
-        }
-    )
-    with reading("samples") as connection:
-        connection.register("channels", channels)
-        frame: pd.DataFrame = connection.execute(_QUERY, {"files": files}).df()
-    _check_samples(frame, runs)
+    with ThreadPoolExecutor() as threads:  # the reader of lines works outside of the interpreter
+        tables = list(threads.map(_statistics, runs))
+    return sample_frame(tables)
+
+
+def _statistics(run: Run) -> pa.Table:
+    """A run's samples, each once and as many as its summary is of. Raises UsageError for a run that is not so."""
+    file = run.path / SAMPLES
+    samples = RunFolder.open(run.path).table()
+    if len(set(samples.keys)) < len(samples):
+        twice = next(key for key, count in Counter(samples.keys).items() if count > 1)
+        raise UsageError(
+            f"{file} holds sample {twice} more than once, so the run is not finished properly: continue it with "
+            "--resume, or leave it out"
+        )
+    if len(samples) != run.summary.samples:
+        raise UsageError(
+            f"{file} holds {len(samples)} samples and its summary is of {run.summary.samples}: restore the file or "
+            "leave the run out"
+        )
+    return samples.statistics([channel.name for channel in run.manifest.meter.channels if channel.counted])
+
+
+def sample_frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    """Samples of runs (:meth:`~passkwh.harness.runs.table.SampleTable.statistics`), in order, with their ``run``."""
+    numbered = [table.add_column(0, "run", pa.array(np.full(len(table), i))) for i, table in enumerate(tables)]
+    frame: pd.DataFrame = pa.concat_tables(numbered).to_pandas()
     return frame
 
 
@@ -141,61 +137,6 @@ def reading(what: object) -> Iterator[duckdb.DuckDBPyConnection]:
         except duckdb.Error as error:
             text = str(error).strip().splitlines()[0]
             raise UsageError(f"{what} cannot be read: {text}; restore the file or leave the run out") from error
-
-
-def _energies(stage: str) -> str:
-    """SQL for a stage's gross and net energy over the counted channels: missing unless every one of them is there."""
-    entries = f"list_filter(map_entries({stage}_energy), lambda e: list_contains(counted, e.key))"
-    parts = []
-    for kind in ("gross", "net"):
-        values = f"list_transform({entries}, lambda e: e.value.{kind}_j)"
-        parts.append(
-            f"CASE WHEN len(counted) > 0 AND list_count({values}) = len(counted) "
-            f"THEN list_sum({values}) END AS {stage}_{kind}_j"
-        )
-    return ", ".join(parts)
-
-
-_QUERY = f"""
-WITH raw AS (
-    SELECT * FROM read_json($files, format = 'newline_delimited', filename = true, columns = {_COLUMNS!r})
-    JOIN channels USING (filename)
-), measured AS (
-    SELECT run, key, task_id, sample_index, "order", batch_id, batch_size, prompt_tokens, completion_tokens,
-        finish_reason, latency_s, latency_s / batch_size AS generation_s, ttft_s,
-        CASE WHEN verdict.status = 'pass' THEN 1.0 WHEN verdict.status IN ('fail', 'timeout', 'error') THEN 0.0 END
-            AS passed,
-        evaluation IS NULL AS unscored,
-        {_energies("generation")},
-        {_energies("evaluation")}
-    FROM raw
-)
-SELECT * EXCLUDE (unscored),
-    generation_gross_j + CASE WHEN unscored THEN 0.0 ELSE evaluation_gross_j END AS gross_j,
-    generation_net_j + CASE WHEN unscored THEN 0.0 ELSE evaluation_net_j END AS net_j
-FROM measured ORDER BY run, "order"
-"""
-
-
-def _check_samples(frame: pd.DataFrame, runs: Sequence[Run]) -> None:
-    nameless = frame[frame["key"].isna() | frame["task_id"].isna()]
-    if len(nameless):
-        file = runs[int(nameless["run"].iloc[0])].path / SAMPLES
-        raise UsageError(f"{file} holds a line without key or task_id: restore the file or leave the run out")
-    twice = frame[frame.duplicated(["run", "key"])]
-    if len(twice):
-        run = runs[int(twice["run"].iloc[0])]
-        raise UsageError(
-            f"{run.path / SAMPLES} holds sample {twice['key'].iloc[0]} more than once, so the run is not finished "
-            "properly: continue it with --resume, or leave it out"
-        )
-    found = frame["run"].value_counts()
-    for position, run in enumerate(runs):
-        if (count := int(found.get(position, 0))) != run.summary.samples:
-            raise UsageError(
-                f"{run.path / SAMPLES} holds {count} samples and its summary is of {run.summary.samples}: restore the "
-                "file or leave the run out"
-            )
 
 
 def _run_row(run: Run) -> dict[str, Any]:

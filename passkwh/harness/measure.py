@@ -12,7 +12,7 @@ from passkwh.harness.meter.attribution import PREFILL_WEIGHT, phases, split_phas
 from passkwh.harness.meter.energies import Energies
 from passkwh.harness.meter.series import Ints
 from passkwh.harness.meter.trace import Trace
-from passkwh.harness.runs.columns import Columns
+from passkwh.harness.runs.table import SampleTable
 from passkwh.records import ChannelInfo, ChannelTotal, Energy, IdleBaseline, Manifest, Sample
 from passkwh.units import s_to_ns
 
@@ -38,7 +38,7 @@ def measure(
     manifest: Manifest, samples: Sequence[Sample], trace: Trace
 ) -> tuple[list[Sample], tuple[ChannelTotal, ...]]:
     """Samples with their energies (:func:`attribute`), and the energies of every channel."""
-    found = attribute(manifest, Columns.of(samples), trace)
+    found = attribute(manifest, SampleTable.of(samples), trace)
 
     def by_sample(columns: dict[str, Energies], positions: Sequence[int]) -> list[dict[str, Energy]]:
         entries: list[dict[str, Energy]] = [{} for _ in samples]
@@ -57,7 +57,7 @@ def measure(
     return measured, found.totals
 
 
-def attribute(manifest: Manifest, samples: Columns, trace: Trace) -> Attribution:
+def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribution:
     """Energies of every sample and of every channel.
 
     A batch is measured before and after its first token and split over its samples by tokens; scoring is measured over

@@ -11,8 +11,8 @@ from passkwh.harness.meter.condition import drift
 from passkwh.harness.meter.energies import add
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.meter.visibility import visibility_notes, why_no_energy
-from passkwh.harness.runs.columns import Columns
 from passkwh.harness.runs.folder import RunFolder
+from passkwh.harness.runs.table import SampleTable
 from passkwh.passk import expected_solved, mean_pass_at_k, pass_at_kwh, solved_per_kwh
 from passkwh.records import ChannelTotal, Energy, Manifest, RunProvenance, Summary
 from passkwh.units import joules_to_kwh
@@ -29,7 +29,7 @@ def finish(folder: RunFolder, manifest: Manifest, benchmark: Benchmark) -> Summa
     table = folder.trace()
     trace = Trace.from_table(table, manifest.meter.channels)
     samples, totals = measure(manifest, folder.samples(), trace)
-    columns = Columns.of(samples)
+    columns = SampleTable.of(samples)
     complete = manifest.model_copy(update={"status": "complete"})
     quality = benchmark.quality if isinstance(benchmark, GradesQuality) else ()
     checks, findings = check(complete, samples, trace)
@@ -41,7 +41,7 @@ def finish(folder: RunFolder, manifest: Manifest, benchmark: Benchmark) -> Summa
 
 def summarise(
     manifest: Manifest,
-    samples: Columns,
+    samples: SampleTable,
     totals: tuple[ChannelTotal, ...],
     metrics: dict[str, float],
     quality: Sequence[str] = (),
@@ -114,7 +114,7 @@ def _pass_at(counts: Sequence[tuple[int, int]]) -> dict[str, float]:
 
 
 def _warnings(
-    manifest: Manifest, samples: Columns, totals: Sequence[ChannelTotal], metered_s: float, total: Energy
+    manifest: Manifest, samples: SampleTable, totals: Sequence[ChannelTotal], metered_s: float, total: Energy
 ) -> Iterable[str]:
     for channel in manifest.meter.channels:
         if channel.counted and channel.provenance != "measured":

@@ -14,7 +14,7 @@ from passkwh.cli.setup import setup
 from passkwh.cli.verify import verify
 from passkwh.errors import UsageError
 from passkwh.harness import summarise as summarise_module
-from passkwh.harness.runs.columns import Columns
+from passkwh.harness.runs.table import SampleTable
 from tests.bigcodebench.test_benchmark import ROW
 
 SLOW = {**ROW, "task_id": "T/slow", "canonical_solution": "    import time\n    time.sleep(0.3)\n    return 2 * x"}
@@ -107,8 +107,8 @@ def test_the_summary_counts_trusted_passes_and_sound_tasks(data):
     assert benchmark.summarise(samples) == {}
     dict(benchmark.verify())
     assert benchmark.summarise(samples) == {"pass_at_1_sound_tasks": 1.0}
-    assert summarise_module._pass_at(Columns.of(samples).counts()) == {"1": pytest.approx(2 / 3)}
-    assert summarise_module._pass_at(Columns.of(samples).counts(trusted=True)) == {"1": pytest.approx(1 / 3)}
+    assert summarise_module._pass_at(SampleTable.of(samples).counts()) == {"1": pytest.approx(2 / 3)}
+    assert summarise_module._pass_at(SampleTable.of(samples).counts(trusted=True)) == {"1": pytest.approx(1 / 3)}
 
 
 def test_verify_names_what_does_not_pass(data, capsys):

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from passkwh.harness.measure import measure
 from passkwh.harness.meter.trace import TRACE_SCHEMA, Trace
-from passkwh.harness.runs.columns import Columns
 from passkwh.harness.runs.folder import RunFolder
+from passkwh.harness.runs.table import SampleTable
 from passkwh.harness.summarise import summarise
 from passkwh.records import (
     BenchmarkInfo,
@@ -108,7 +108,7 @@ def write_run(
     table = trace_table(end, clock, work_w, period_s)
     measured, totals = measure(manifest, scored, Trace.from_table(table, manifest.meter.channels))
     run = RunFolder.create(folder, manifest)
-    run.finish(manifest, measured, table, summarise(manifest, Columns.of(measured), totals, {}))
+    run.finish(manifest, measured, table, summarise(manifest, SampleTable.of(measured), totals, {}))
     run.close()
     return folder
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from passkwh.harness.runs.table import SampleTable, _read_strictly
 from passkwh.records import Sample
 from passkwh.reports.leaderboard.pack import members_of
-from passkwh.reports.leaderboard.parse import HUGE, MAX_TEXT
-from passkwh.reports.leaderboard.samples import Samples
-from passkwh.reports.leaderboard.strict import line_ends, read_strictly
+from passkwh.reports.leaderboard.parse import BOUNDS, HUGE
 from tests.leaderboard.synthetic import write_run
 
 Lines = list[dict[str, Any]]
@@ -40,26 +37,19 @@ def joined(lines: Lines) -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
-def strictly(content: bytes) -> Samples | None:
-    return read_strictly(content, line_ends(content), MAX_TEXT, HUGE)
+def strictly(content: bytes) -> SampleTable | None:
+    found = _read_strictly(content, BOUNDS)
+    return None if found is None else SampleTable(found)
 
 
-def by_records(content: bytes) -> Samples:
-    return Samples.of([Sample.model_validate_json(line) for line in content.removesuffix(b"\n").split(b"\n")])
+def by_records(content: bytes) -> SampleTable:
+    return SampleTable.of([Sample.model_validate_json(line) for line in content.removesuffix(b"\n").split(b"\n")])
 
 
-def assert_equal(a: Any, b: Any, place: str = "") -> None:
-    if dataclasses.is_dataclass(a):
-        for field in dataclasses.fields(a):
-            assert_equal(getattr(a, field.name), getattr(b, field.name), f"{place}.{field.name}")
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), place
-        for key, value in a.items():
-            assert_equal(value, b[key], f"{place}.{key}")
-    elif isinstance(a, np.ndarray):
-        np.testing.assert_array_equal(a, b, err_msg=place)
-    else:
-        assert a == b, place
+def assert_equal(a: SampleTable, b: SampleTable) -> None:
+    assert a.table.schema == b.table.schema
+    assert a.table.to_pylist() == b.table.to_pylist()
+    assert a.doubted.tolist() == b.doubted.tolist()
 
 
 def test_what_a_run_writes_is_read_at_once_as_records_have_it(lines: Lines) -> None:
@@ -67,9 +57,9 @@ def test_what_a_run_writes_is_read_at_once_as_records_have_it(lines: Lines) -> N
     assert found is not None
     assert_equal(by_records(joined(lines)), found)
     assert found.order.tolist() == list(range(10))
-    assert found.columns.first_doubt == "exits early"
-    assert found.columns.first_silent == "no sandbox"
-    assert found.columns.exit_layers.tolist() == [4, 8, 30]
+    assert found.first_doubt == "exits early"
+    assert found.first_silent == "no sandbox"
+    assert found.exit_layers.tolist() == [4, 8, 30]
 
 
 def test_other_ways_of_writing_the_same_are_left_to_records(lines: Lines) -> None:
@@ -84,7 +74,7 @@ def test_other_ways_of_writing_the_same_are_left_to_records(lines: Lines) -> Non
         whole.replace(b'"seed": 0', b'"seed": "0"', 1),
         whole.replace(b'"seed": 0', b'"seed": 0, "seed": 0', 1),
         whole.replace(b'"reason": null}}, "prefill', b'"reason": null}, "cpu:0": null}, "prefill', 1),
-        whole.replace(b'"schema_version": 1', b'"schema_version": null', 1),
+        whole.replace(b'"schema_version": 2', b'"schema_version": null', 1),
         whole[:-1],
         b"",
         b"\n",
@@ -117,7 +107,7 @@ def test_no_number_that_is_impossible_gets_through(lines: Lines, value: float) -
 
 ANYTHING = (
     st.none() | st.booleans() | st.integers(-3, 3) | st.integers() | st.floats() | st.text(max_size=5)
-    | st.sampled_from(["pass", "stop", "length", "generate", "timeout", "x" * (MAX_TEXT + 1)])
+    | st.sampled_from(["pass", "stop", "length", "generate", "timeout", "x" * (BOUNDS.longest + 1)])
     | st.lists(st.integers(0, 3) | st.text(max_size=3), max_size=2)
     | st.dictionaries(st.sampled_from(["gpu:GPU-synthetic", "x"]), st.none() | st.floats(0, 9), max_size=2)
 )  # fmt: skip

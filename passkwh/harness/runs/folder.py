@@ -8,7 +8,8 @@
 ``summary.json``   written last and atomically: its presence means the run is complete
 =================  =====================================================================================
 
-Reading a run needs nothing of the machine that made it.
+Reading a run needs nothing of the machine that made it. What was read or written once is not read again: samples are
+kept while a run is written, and a manifest or summary is parsed once for each state of its file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +27,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from passkwh.errors import UsageError
+from passkwh.harness.runs.table import NotASample, SampleTable
 from passkwh.records import Manifest, Record, Sample, Summary
 
 MANIFEST = "manifest.json"
@@ -41,6 +44,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock_fd: int | None = None
+        self._samples: dict[str, Sample] | None = None
 
     # ------------------------------------------------------------ opening
 
@@ -127,21 +131,54 @@ class RunFolder:
 
     def append(self, samples: Iterable[Sample]) -> None:
         """Append a batch of samples in one write and see it on disk."""
-        block = "".join(sample.model_dump_json() + "\n" for sample in samples).encode("utf-8", "surrogatepass")
+        appended = list(samples)
+        block = "".join(sample.model_dump_json() + "\n" for sample in appended).encode("utf-8", "surrogatepass")
         with (self.path / SAMPLES).open("ab", buffering=0) as file:
             while block:  # on a disk that is nearly full a write is cut short; the next one says why
                 block = block[file.write(block) :]
             os.fsync(file.fileno())
+        if self._samples is not None:
+            self._samples.update((sample.key, sample) for sample in appended)
 
     def samples(self) -> list[Sample]:
         """Every sample once, the last line of each key, in order of time.
 
+        The writer of a run reads its file once, when it begins: what it appends from then on is kept.
+
         Raises:
             UsageError: for a damaged line, naming file and line. A torn last line of an unfinished run is ignored.
         """
+        latest = self._samples if self._samples is not None else self._read_samples()
+        if self._lock_fd is not None:
+            self._samples = latest
+        return sorted(latest.values(), key=lambda sample: sample.order)
+
+    def table(self) -> SampleTable:
+        """The samples of a complete run as one table, without a record of each.
+
+        Raises:
+            UsageError: for a file that is missing, or a damaged line, naming file, line and field.
+        """
+        path = self.path / SAMPLES
+        try:
+            return SampleTable.parse(path.read_bytes())
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"{path} is missing: the run folder is damaged, restore it or leave the run out"
+            ) from error
+        except OSError as error:
+            raise UsageError(_unreadable(path, error)) from error
+        except NotASample as error:
+            place = f"{path}, line {error.line}" if error.line else str(path)
+            field = f"{error.field}: " if error.field else ""
+            raise UsageError(
+                f"{place}: not a sample ({field}{error.why}): restore the file or leave the run out"
+            ) from error
+
+    def _read_samples(self) -> dict[str, Sample]:
         path = self.path / SAMPLES
         if not path.exists():
-            return []
+            return {}
         latest: dict[str, Sample] = {}
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -153,7 +190,7 @@ class RunFolder:
                     fix = "restore it" if self.complete else "restore it, or remove it and --resume makes it again"
                     raise UsageError(f"{path}, line {number}: not a sample ({_first(error)}): {fix}") from error
                 latest[sample.key] = sample
-        return sorted(latest.values(), key=lambda sample: sample.order)
+        return latest
 
     def _drop_torn_line(self) -> None:
         path = self.path / SAMPLES
@@ -266,6 +303,17 @@ def _read_stream(path: Path) -> pa.Table | None:
 
 
 def _read(path: Path, kind: type[RecordT]) -> RecordT:
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise UsageError(_unreadable(path, error)) from error
+    record = _parsed(path, kind, (state.st_ino, state.st_mtime_ns, state.st_size))
+    assert isinstance(record, kind)
+    return record
+
+
+@lru_cache(maxsize=1024)
+def _parsed(path: Path, kind: type[Record], _state: tuple[int, int, int]) -> Record:
     try:
         content: Any = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -23,9 +23,10 @@ from passkwh.errors import UsageError
 from passkwh.reports.leaderboard import page
 from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.cells import columns, figure, flat, groups
+from passkwh.reports.leaderboard.configurations import Configuration, configurations
 from passkwh.reports.leaderboard.escape import script_json
 from passkwh.reports.leaderboard.findings import Finding
-from passkwh.reports.leaderboard.ingest import Configuration, Pack, configurations, inspect
+from passkwh.reports.leaderboard.ingest import Pack, inspect
 from passkwh.reports.leaderboard.published import published_rows
 from passkwh.reports.leaderboard.rows import ACCURACY, MEASURES, Row, with_savings
 from passkwh.reports.leaderboard.workers import Workers

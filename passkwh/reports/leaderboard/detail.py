@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from passkwh.analysis.domains import task_domains
@@ -14,8 +16,10 @@ from passkwh.analysis.results import finite
 from passkwh.analysis.tasks import TaskTable
 from passkwh.records import Record
 from passkwh.reports.leaderboard.cells import number
-from passkwh.reports.leaderboard.columns import Said
 from passkwh.reports.leaderboard.escape import clean, script_json
+
+Verdicts = Mapping[str, tuple[str, str]]
+"""Of each task: its verdicts in words, and the message of a failure where there is one."""
 
 
 class DomainLine(Record):
@@ -37,22 +41,45 @@ class Detail:
     passed: Sequence[int]
     energy_j: Sequence[float | None]
     tokens: Sequence[float]
-    said: Sequence[tuple[str, str]]
-    """Verdicts over samples and repeats, as ``pass`` or ``2 pass, 1 timeout``, and the message of a failure."""
+    verdicts: Sequence[tuple[str, str]]
+    """Over samples and repeats, as ``pass`` or ``2 pass, 1 timeout``, and the message of a failure."""
     domains: tuple[DomainLine, ...]
 
 
-def details(table: TaskTable, said: Said) -> Detail:
-    """Details of the one configuration in the table, from what was said of its tasks."""
+def details(table: TaskTable, verdicts_of: Verdicts) -> Detail:
+    """Details of the one configuration in the table."""
     return Detail(
         tasks=table.task_ids,
         evaluated=table.evaluated[0].tolist(),
         passed=table.passed[0].tolist(),
         energy_j=[finite(value) for value in table.energy_j[0].tolist()],
         tokens=table.tokens[0].tolist(),
-        said=[said.get(task, ("", "")) for task in table.task_ids],
+        verdicts=[verdicts_of.get(task, ("", "")) for task in table.task_ids],
         domains=_domains(table, _members(table.task_ids)),
     )
+
+
+def verdicts(tables: Sequence[pa.Table]) -> Verdicts:
+    """Verdicts of the tasks of one configuration, over samples and repeats (tables with task_id, status, message)."""
+    columns = ("task_id", "status", "message")
+    rows = [row for table in tables for row in zip(*(table[name].to_pylist() for name in columns), strict=True)]
+    given = [row for row in rows if row[1]]
+    once = {task: (status.replace("_", " "), message) for task, status, message in given}
+    if len(once) == len(given):
+        return once
+    counted: dict[str, Counter[str]] = defaultdict(Counter)
+    messages: dict[str, dict[str, str]] = defaultdict(dict)
+    for task, status, message in given:
+        counted[task][status] += 1
+        messages[task][status] = min(message, messages[task].get(status, message))
+    return {task: (_in_words(statuses), max(messages[task].values())) for task, statuses in counted.items()}
+
+
+def _in_words(statuses: Counter[str]) -> str:
+    if statuses.total() == 1:
+        return next(iter(statuses)).replace("_", " ")
+    ordered = sorted(statuses.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in ordered)
 
 
 @lru_cache(maxsize=8)
@@ -84,7 +111,7 @@ def _domains(table: TaskTable, members: Mapping[str, NDArray[np.bool_]]) -> tupl
 def task_rows(detail: Detail) -> str:
     """Table rows of every task; plain string work, as a board has a million of them."""
     lines = []
-    columns = (detail.tasks, detail.passed, detail.evaluated, detail.energy_j, detail.tokens, detail.said)
+    columns = (detail.tasks, detail.passed, detail.evaluated, detail.energy_j, detail.tokens, detail.verdicts)
     for task, passed, evaluated, energy_j, tokens, (status, message) in zip(*columns, strict=True):
         kind = "pass" if evaluated and passed == evaluated else "bad" if status in ("timeout", "error") else "fail"
         lines.append(

@@ -13,8 +13,8 @@ from passkwh.analysis.frames import Run
 from passkwh.measures import kinds
 from passkwh.records import Manifest
 from passkwh.reports.leaderboard.cells import figure, number
+from passkwh.reports.leaderboard.configurations import Configuration
 from passkwh.reports.leaderboard.detail import DomainLine
-from passkwh.reports.leaderboard.ingest import Configuration
 from passkwh.reports.leaderboard.rows import MEASURES
 from passkwh.reports.leaderboard.timeline import Timeline
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +16,9 @@ from pydantic import ValidationError
 
 from passkwh.harness.meter.trace import TRACE_SCHEMA, Trace
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE
-from passkwh.records import Manifest, Record, Sample, Summary
+from passkwh.harness.runs.table import Bounds, NotASample, SampleTable
+from passkwh.records import Manifest, Record, Summary
 from passkwh.reports.leaderboard.pack import AGAIN, Problem
-from passkwh.reports.leaderboard.samples import Samples
-from passkwh.reports.leaderboard.strict import line_ends, read_strictly
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -29,11 +27,9 @@ MAX_TRACE_ROWS = 50_000_000
 """Four days of three channels every 20 ms."""
 MAX_TRACE_BYTES = 4 * 2**30
 HUGE = 2.0**62
-"""No number of a run is larger: nanoseconds of 146 years."""
-SUSPICIOUS = re.compile(rb"[:,\[]\s*-?(?:\d{19}|\d[\d.]*[eE]\+?\d\d)")
-"""Only a line with this in it can hold a number beyond ``HUGE``: looking at every number of a million lines is slow."""
-MAX_TEXT = 20_000
-"""No text of a manifest or summary is longer; completions may be."""
+"""No number of a run is larger: nanoseconds of 146 years. Larger ones would overflow in sums."""
+BOUNDS = Bounds(longest=20_000, largest=HUGE)
+"""No text of a manifest or summary is longer, nor can a page show it; completions may be."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Submission:
     """A run as submitted, every record of this version and every number finite and of a possible size."""
 
     manifest: Manifest
-    samples: Samples
+    samples: SampleTable
     summary: Summary
     trace: Trace
 
@@ -70,37 +66,21 @@ def _record(content: bytes, file: str, kind: type[RecordT]) -> RecordT:
         raise Problem(file, seen, AGAIN, field) from error
     except (ValueError, RecursionError, OverflowError) as error:
         raise Problem(file, f"is not a {kind.__name__.lower()} ({short(error)})", AGAIN) from error
-    check_sizes(record.model_dump(), file, MAX_TEXT)
+    if (problem := BOUNDS.problem(record.model_dump())) is not None:
+        raise Problem(file, problem[1], AGAIN, problem[0])
     return record
 
 
-def _samples(content: bytes) -> Samples:
+def _samples(content: bytes) -> SampleTable:
     if not content:
         raise Problem(SAMPLES, "holds no sample", "run the benchmark again")
-    ends = line_ends(content)
-    if len(ends) > MAX_SAMPLES:
-        raise Problem(SAMPLES, f"holds {len(ends)} lines, more than {MAX_SAMPLES}", "submit fewer samples in one run")
-    found = read_strictly(content, ends, MAX_TEXT, HUGE)
-    if found is not None:
-        return found
-    records = [_sample(n, line) for n, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1)]
+    if (lines := content.count(b"\n")) > MAX_SAMPLES:
+        raise Problem(SAMPLES, f"holds {lines} lines, more than {MAX_SAMPLES}", "submit fewer samples in one run")
     try:
-        return Samples.of(records)
-    except OverflowError as error:  # a number that was written as a text
-        raise Problem(SAMPLES, f"holds a number larger than {HUGE:.0e}", AGAIN) from error
-
-
-def _sample(number: int, line: bytes) -> Sample:
-    try:
-        sample = Sample.model_validate_json(line)
-    except ValidationError as error:
-        field, seen = _first(error)
-        raise Problem(SAMPLES, seen, AGAIN, f"line {number}, {field}") from error
-    except (ValueError, RecursionError, OverflowError) as error:
-        raise Problem(SAMPLES, f"is not a sample ({short(error)})", AGAIN, f"line {number}") from error
-    if len(line) > MAX_TEXT or SUSPICIOUS.search(line):
-        check_sizes(sample.model_dump(exclude={"text"}), SAMPLES, MAX_TEXT, f"line {number}, ")
-    return sample
+        return SampleTable.parse(content, BOUNDS)
+    except NotASample as error:
+        place = ", ".join(part for part in (f"line {error.line}" if error.line else "", error.field) if part)
+        raise Problem(SAMPLES, error.why, AGAIN, place) from error
 
 
 def _trace(content: bytes) -> pa.Table:
@@ -149,27 +129,6 @@ def _same_columns(schema: pa.Schema) -> bool:
     return schema.names == TRACE_SCHEMA.names and all(
         plain(field.type) == plain(wanted.type) for field, wanted in zip(schema, TRACE_SCHEMA, strict=True)
     )
-
-
-def check_sizes(content: Any, file: str, longest: int, place: str = "") -> None:
-    """Refuse numbers that no run can have (they would overflow in sums) and texts that no page can show."""
-    for field, value in _leaves(content, ""):
-        if isinstance(value, (int, float)) and not abs(value) <= HUGE:
-            raise Problem(file, f"is {str(value)[:24]}, larger than {HUGE:.0e} or not finite", AGAIN, f"{place}{field}")
-        if isinstance(value, str) and len(value) > longest:
-            raise Problem(file, f"is a text of {len(value)} characters, more than {longest}", AGAIN, f"{place}{field}")
-
-
-def _leaves(content: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(content, dict):
-        for key, value in content.items():
-            yield path, key
-            yield from _leaves(value, f"{path}.{str(key)[:60]}" if path else str(key)[:60])
-    elif isinstance(content, (list, tuple)):
-        for index, value in enumerate(content):
-            yield from _leaves(value, f"{path}[{index}]")
-    else:
-        yield path, content
 
 
 def _first(error: ValidationError) -> tuple[str, str]:

@@ -9,10 +9,10 @@ import numpy as np
 from passkwh.harness.meter.condition import DRIFT, WARMING_C, drift
 from passkwh.harness.meter.series import seconds
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY
+from passkwh.harness.runs.table import SampleTable
 from passkwh.harness.summarise import BUSY, SHORT_WINDOW_S
 from passkwh.records import ChannelTotal, Manifest, Summary
 from passkwh.reports.leaderboard.findings import Finding, error, warning
-from passkwh.reports.leaderboard.samples import Samples
 
 OVERSHOOT = 1.1
 """A device may draw a tenth more than its power limit on average over a run; more is not possible."""
@@ -24,7 +24,7 @@ CLOCK_SLACK_S = 0.05
 REPEAT_LONGER = "run more tasks (--limit) or more samples (--samples)"
 
 
-def implausible(manifest: Manifest, samples: Samples, summary: Summary) -> list[Finding]:
+def implausible(manifest: Manifest, samples: SampleTable, summary: Summary) -> list[Finding]:
     """Findings on a run whose figures follow from its marks and trace."""
     return [
         *_power(manifest, summary),
@@ -65,7 +65,7 @@ def _idle(total: ChannelTotal, place: str, most_w: float) -> Iterator[Finding]:
         yield warning(SUMMARY, f"{place}.idle_before", f"is missing ({reason[:120]})", "run with --idle-s 10")
 
 
-def _times(manifest: Manifest, samples: Samples, summary: Summary) -> Iterator[Finding]:
+def _times(manifest: Manifest, samples: SampleTable, summary: Summary) -> Iterator[Finding]:
     metered_s = summary.generation_s + summary.evaluation_s
     if metered_s < SHORT_WINDOW_S:
         seen = f"metered for {metered_s:.1f} s, less than {SHORT_WINDOW_S:.0f} s"
@@ -74,11 +74,11 @@ def _times(manifest: Manifest, samples: Samples, summary: Summary) -> Iterator[F
     if speed is not None and speed > FASTEST_TOKENS_PER_S:
         yield error(SUMMARY, "tokens_per_s", f"is {speed:.4g}, more than any machine's", "look at the clock")
     longest = manifest.spec.max_new_tokens
-    columns, firsts = samples.columns, samples.columns.firsts
-    spans = columns.generation.take(firsts)
+    firsts = samples.firsts
+    spans = samples.generation.take(firsts)
     lengths_s = seconds(spans.end_ns - spans.start_ns, 0)
     most_tokens = np.zeros(len(firsts), dtype=np.int64)
-    np.maximum.at(most_tokens, columns.batch, columns.completion_tokens)
+    np.maximum.at(most_tokens, samples.batch, samples.completion_tokens)
     latencies_s = samples.latency_s[firsts]
     late = np.abs(latencies_s - lengths_s) > CLOCK_SLACK_S + 0.01 * lengths_s
     many = most_tokens > longest if longest is not None else np.zeros(len(firsts), dtype=np.bool_)
@@ -95,10 +95,10 @@ def _times(manifest: Manifest, samples: Samples, summary: Summary) -> Iterator[F
     yield from _overlap(samples)
 
 
-def _overlap(samples: Samples) -> Iterator[Finding]:
+def _overlap(samples: SampleTable) -> Iterator[Finding]:
     """Batches are generated one after the other: windows that overlap would count the same joules twice."""
-    firsts = samples.columns.firsts
-    spans = samples.columns.generation.take(firsts)
+    firsts = samples.firsts
+    spans = samples.generation.take(firsts)
     order = np.lexsort((spans.start_ns, spans.session))
     spans = spans.take(order)
     overlaps = (spans.session[1:] == spans.session[:-1]) & (spans.start_ns[1:] < spans.end_ns[:-1])
@@ -132,11 +132,11 @@ def _state(manifest: Manifest, summary: Summary) -> Iterator[Finding]:
         yield warning(MANIFEST, "sessions.busy", seen, "run on a machine of its own")
 
 
-def _verdicts(samples: Samples) -> Iterator[Finding]:
-    doubted = int(samples.columns.doubted.sum())
+def _verdicts(samples: SampleTable) -> Iterator[Finding]:
+    doubted = int(samples.doubted.sum())
     if doubted:
         yield warning(SAMPLES, "verdict.suspect", f"{doubted} passes are under suspicion", "look at their completions")
-    silent = int((samples.columns.judged & ~samples.columns.evaluated).sum())
+    silent = int((samples.judged & ~samples.evaluated).sum())
     if silent:
         seen = f"{silent} of {len(samples)} samples were not evaluated and count neither way"
         yield warning(SAMPLES, "verdict.status", seen, "score them with `bench score`")

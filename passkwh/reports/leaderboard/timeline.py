@@ -7,8 +7,8 @@ import numpy as np
 from passkwh.harness.meter.energies import Spans
 from passkwh.harness.meter.series import Ints, Series
 from passkwh.harness.meter.trace import Trace
+from passkwh.harness.runs.table import KINDS, SampleTable
 from passkwh.records import Manifest, Record
-from passkwh.reports.leaderboard.samples import KINDS, Samples
 from passkwh.units import ns_to_s
 
 POINTS = 240
@@ -41,10 +41,10 @@ class Timeline(Record):
     stages: tuple[Stage, ...]
 
 
-def timeline(manifest: Manifest, samples: Samples, trace: Trace) -> Timeline:
+def timeline(manifest: Manifest, samples: SampleTable, trace: Trace) -> Timeline:
     """From a checked run."""
     own = manifest.sessions[0].windows
-    parts = [Spans.of(own), samples.columns.generation, samples.columns.evaluation]
+    parts = [Spans.of(own), samples.generation, samples.evaluation]
     session, start_ns, end_ns = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("session", "start_ns", "end_ns")
     )

@@ -19,13 +19,13 @@ import numpy as np
 from passkwh.harness.measure import Attribution, attribute
 from passkwh.harness.meter.series import Bools, Floats
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE
+from passkwh.harness.runs.table import SampleTable
 from passkwh.harness.summarise import summarise
 from passkwh.records import Energy, Summary, content_hash
 from passkwh.reports.leaderboard.findings import Finding, error, refuses, warning
 from passkwh.reports.leaderboard.pack import Problem, read_pack
 from passkwh.reports.leaderboard.parse import Submission, parse, short
 from passkwh.reports.leaderboard.plausible import implausible
-from passkwh.reports.leaderboard.samples import Samples
 
 CLOSE = 1e-6
 """Figures worked out again agree within this share, or this much where they are about 0."""
@@ -86,7 +86,7 @@ def check_members(path: Path, sha256: str, members: Mapping[str, bytes]) -> Chec
     if not refuses(findings):
         findings += _derived(submission)
         findings += implausible(submission.manifest, submission.samples, submission.summary)
-    spans = submission.samples.columns.generation
+    spans = submission.samples.generation
     times = hashlib.sha256(spans.start_ns.tobytes() + spans.end_ns.tobytes()).hexdigest()
     fingerprint = content_hash(submission.samples.keys, times)
     return Checked(path, sha256, tuple(findings), None if refuses(findings) else submission, fingerprint)
@@ -124,18 +124,17 @@ def _inconsistent(submission: Submission) -> Iterator[Finding]:
     names = [channel.name for channel in manifest.meter.channels]
     if len(set(names)) != len(names):
         yield error(MANIFEST, "meter.channels", "names a channel more than once", RERUN)
-    columns = samples.columns
     sessions = [w.session for session in manifest.sessions for w in session.windows]
-    sessions += [*np.unique(columns.generation.session).tolist(), *np.unique(columns.evaluation.session).tolist()]
+    sessions += [*np.unique(samples.generation.session).tolist(), *np.unique(samples.evaluation.session).tolist()]
     last = len(manifest.sessions) - 1
     if any(not 0 <= session <= last for session in sessions):
         yield error(SAMPLES, "session", f"is not one of the manifest's {last + 1} sessions", RERUN)
     for what, values in (("key", samples.keys), ("order", samples.order.tolist())):
         if len(set(values)) != len(values):
             yield error(SAMPLES, what, "stands more than once", "finish the run properly with --resume")
-    if len({*zip(columns.task.tolist(), samples.sample_index.tolist(), strict=True)}) != len(samples):
+    if len({*zip(samples.task.tolist(), samples.sample_index.tolist(), strict=True)}) != len(samples):
         yield error(SAMPLES, "sample_index", "the same sample of a task stands more than once", RERUN)
-    tasks = int(columns.task.max()) + 1
+    tasks = int(samples.task.max()) + 1
     if tasks != manifest.benchmark.tasks:
         yield error(SAMPLES, "task_id", f"{tasks} tasks; the manifest says {manifest.benchmark.tasks}", RERUN)
     elif len(samples) != tasks * manifest.spec.samples or samples.sample_index.max() >= manifest.spec.samples:
@@ -145,13 +144,13 @@ def _inconsistent(submission: Submission) -> Iterator[Finding]:
             f"{len(samples)} samples of {tasks} tasks; the manifest asks {manifest.spec.samples} each",
             RERUN,
         )
-    first = columns.firsts[columns.batch]
-    ttft_s, spans = columns.ttft_s, columns.generation
+    first = samples.firsts[samples.batch]
+    ttft_s, spans = samples.ttft_s, samples.generation
     same = (ttft_s == ttft_s[first]) | (np.isnan(ttft_s) & np.isnan(ttft_s[first]))
     for mark in (samples.generation_kind, samples.generation_batch, spans.session, spans.start_ns, spans.end_ns):
         same &= mark == mark[first]
     if not same.all():
-        batch = samples.batch_id[columns.firsts][columns.batch[~same].min()]
+        batch = samples.batch_id[samples.firsts][samples.batch[~same].min()]
         yield error(SAMPLES, f"batch_id {batch}", "samples of one batch have different windows", RERUN)
 
 
@@ -161,8 +160,8 @@ def _inconsistent(submission: Submission) -> Iterator[Finding]:
 def _derived(submission: Submission) -> Iterator[Finding]:
     manifest, summary = submission.manifest, submission.summary
     try:
-        found = attribute(manifest, submission.samples.columns, submission.trace)
-        again = summarise(manifest, submission.samples.columns, found.totals, summary.metrics)
+        found = attribute(manifest, submission.samples, submission.trace)
+        again = summarise(manifest, submission.samples, found.totals, summary.metrics)
     except (ArithmeticError, ValueError, LookupError) as problem:
         yield error(TRACE, "", f"energy cannot be worked out from it ({short(problem)})", RERUN)
         return
@@ -200,7 +199,7 @@ def _summary_differs(stated: Summary, again: Summary) -> Iterator[Finding]:
             yield error(SUMMARY, f"{place}.idle_before", "does not follow from the trace", RERUN)
 
 
-def _samples_differ(stated: Samples, again: Attribution) -> Iterator[Finding]:
+def _samples_differ(stated: SampleTable, again: Attribution) -> Iterator[Finding]:
     """The first sample whose energies are not those that the trace gives."""
     differs: dict[int, str] = {}
     for part, ours, positions in (
@@ -209,13 +208,13 @@ def _samples_differ(stated: Samples, again: Attribution) -> Iterator[Finding]:
     ):
         expected = np.zeros(len(stated), dtype=np.int64)
         expected[positions] = len(ours)
-        wrong = expected != stated.channels[part]
+        wrong = expected != stated.channels_stated(part)
         for channel, energies in ours.items():
-            theirs = stated.energies[part].get(channel)
+            theirs = stated.energy(part, channel)
             if theirs is None:
                 wrong[positions] = True
                 continue
-            wrong[positions] |= ~theirs.there[positions]
+            wrong[positions] |= ~theirs.is_stated[positions]
             scale_j = np.nan_to_num(np.abs(energies.gross_j))
             for a, b in ((energies.gross_j, theirs.gross_j), (energies.net_j, theirs.net_j)):
                 wrong[positions] |= ~_all_nearly(a, b[positions], scale_j, SHORT_WINDOWS)
