@@ -1,4 +1,7 @@
-"""What a test assumes, tested: autocorrelation, normality, equal variance (tables 5.2-5.4 and 5.15 of the thesis)."""
+"""What a test assumes, tested: autocorrelation, normality, equal variance (tables 5.2-5.4 and 5.15 of the thesis).
+
+Durbin-Watson is statsmodels', Shapiro-Wilk and Levene (around the median, which is Brown-Forsythe) are scipy's.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from passkwh.analysis.results import TestResult, no_result
 
@@ -19,20 +21,21 @@ def durbin_watson(residuals: ArrayLike) -> TestResult:
 
     Residuals must stand in the order of time. The statistic has no p-value without the design matrix.
     """
+    from statsmodels.stats import stattools
+
     values = np.asarray(residuals, dtype=np.float64)
     name = "Durbin-Watson"
     if len(values) < 2:
         return no_result(name, len(values), "needs two residuals in the order of time")
-    total = float((values**2).sum())
-    if total == 0:
+    if not values.any():
         return no_result(name, len(values), "all residuals are zero")
-    return TestResult(
-        test=name, statistic=float((np.diff(values) ** 2).sum() / total), p_value=None, n=len(values), reason=None
-    )
+    return TestResult(test=name, statistic=float(stattools.durbin_watson(values)), p_value=None, n=len(values))
 
 
 def shapiro_wilk(values: ArrayLike) -> TestResult:
     """Is the sample normal? W near 1 says so. Needs three values that are not all equal."""
+    from scipy import stats
+
     sample = np.asarray(values, dtype=np.float64)
     name = "Shapiro-Wilk"
     if len(sample) < 3:
@@ -42,15 +45,15 @@ def shapiro_wilk(values: ArrayLike) -> TestResult:
     if (sample == sample[0]).all():
         return no_result(name, len(sample), "all values are equal")
     # The statistic does not depend on scale, but scipy loses digits far from unit scale.
-    found = stats.shapiro((sample - np.median(sample)) / sample.std())
+    statistic, p_value = stats.shapiro((sample - np.median(sample)) / sample.std())
     note = f"p-value extrapolated above n = {SHAPIRO_RELIABLE_N}" if len(sample) > SHAPIRO_RELIABLE_N else None
-    return TestResult(
-        test=name, statistic=float(found.statistic), p_value=float(found.pvalue), n=len(sample), reason=note
-    )
+    return TestResult(test=name, statistic=float(statistic), p_value=float(p_value), n=len(sample), reason=note)
 
 
 def levene(groups: Mapping[str, ArrayLike]) -> TestResult:
     """Have the groups the same variance? F of absolute deviations from each group's median (Brown-Forsythe)."""
+    from scipy import stats
+
     name = "Levene"
     values = [np.asarray(v, dtype=np.float64) for v in groups.values()]
     n = sum(len(v) for v in values)
@@ -60,25 +63,18 @@ def levene(groups: Mapping[str, ArrayLike]) -> TestResult:
         return no_result(name, n, "a group has no values")
     if any(np.isnan(v).any() for v in values):
         return no_result(name, n, "a group has missing values")
-    deviations = [np.abs(v - np.median(v)) for v in values]
-    means = np.array([d.mean() for d in deviations])
-    sizes = np.array([len(d) for d in deviations], dtype=np.float64)
-    grand = float((means * sizes).sum() / n)
-    between = float((sizes * (means - grand) ** 2).sum())
-    within = float(sum(((d - d.mean()) ** 2).sum() for d in deviations))
-    df, df_denominator = len(values) - 1, n - len(values)
-    if df_denominator == 0:
+    if n == len(values):
         return no_result(name, n, "needs a group of two values or more")
-    if within == 0:
+    if all(np.ptp(np.abs(v - np.median(v))) == 0 for v in values):
         return no_result(name, n, "deviations from the median do not vary within the groups")
-    statistic = between / df / (within / df_denominator)
+    statistic, p_value = stats.levene(*values, center="median")
     return TestResult(
         test=name,
-        statistic=statistic,
-        p_value=float(stats.f.sf(statistic, df, df_denominator)),
+        statistic=float(statistic),
+        p_value=float(p_value),
         n=n,
-        df=df,
-        df_denominator=df_denominator,
+        df=len(values) - 1,
+        df_denominator=n - len(values),
     )
 
 

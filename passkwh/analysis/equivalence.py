@@ -1,6 +1,7 @@
 """Is a difference small enough? Equivalence and non-inferiority against a margin stated beforehand.
 
-A test that finds no difference shows nothing; these put the burden of proof the other way round.
+A test that finds no difference shows nothing; these put the burden of proof the other way round. The paired t tests
+are statsmodels'; Tango's score test and interval are ours, as no library here has them.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field
-from scipy import stats
 
 from passkwh.records import Record
+
+Method = Literal["paired t", "Tango score"]
 
 
 class EquivalenceResult(Record):
     """Verdict on a mean paired difference a - b against a margin."""
 
-    method: Literal["paired t", "Tango score"]
+    method: Method
     margin: Annotated[float, Field(gt=0)]
     n: int
     difference: float | None
@@ -45,22 +47,30 @@ def paired_t(a: ArrayLike, b: ArrayLike, margin: float, alpha: float = 0.05) -> 
 
     For rates of several samples a task. Missing where n < 2 or the differences do not vary.
     """
+    from statsmodels.stats.weightstats import DescrStatsW
+
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     n = len(difference)
-    mean = float(difference.mean()) if n else None
-    spread = float(difference.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
-    if mean is None or spread == 0.0 or np.isnan(mean):
-        why = "needs two matched tasks" if n < 2 else "the differences do not vary or some are missing"
-        return EquivalenceResult(
-            method="paired t", margin=margin, n=n, difference=None if mean is None or np.isnan(mean) else mean,
-            low=None, high=None, alpha=alpha, p_non_inferior=None, p_equivalent=None, reason=why,
-        )  # fmt: skip
-    lower = float(stats.t.sf((mean + margin) / spread, n - 1))
-    upper = float(stats.t.cdf((mean - margin) / spread, n - 1))
-    half = float(stats.t.ppf(1 - alpha, n - 1)) * spread
+    mean = float(difference.mean()) if n else float("nan")
+    if np.isnan(mean) or n < 2 or difference.std() == 0.0:
+        reason = "needs two matched tasks" if n < 2 else "the differences do not vary or some are missing"
+        return _undecided("paired t", margin, n, None if np.isnan(mean) else mean, alpha, reason)
+    described = DescrStatsW(difference)
+    lower = float(described.ttest_mean(-margin, alternative="larger")[1])
+    upper = float(described.ttest_mean(margin, alternative="smaller")[1])
+    low, high = described.tconfint_mean(alpha=2 * alpha)
     return EquivalenceResult(
-        method="paired t", margin=margin, n=n, difference=mean, low=mean - half, high=mean + half, alpha=alpha,
+        method="paired t", margin=margin, n=n, difference=mean, low=float(low), high=float(high), alpha=alpha,
         p_non_inferior=lower, p_equivalent=max(lower, upper),
+    )  # fmt: skip
+
+
+def _undecided(
+    method: Method, margin: float, n: int, difference: float | None, alpha: float, reason: str
+) -> EquivalenceResult:
+    return EquivalenceResult(
+        method=method, margin=margin, n=n, difference=difference, low=None, high=None, alpha=alpha,
+        p_non_inferior=None, p_equivalent=None, reason=reason,
     )  # fmt: skip
 
 
@@ -82,13 +92,12 @@ def tango_z(only_a: int, only_b: int, n: int, delta: float) -> float:
 
 def tango(a: ArrayLike, b: ArrayLike, margin: float, alpha: float = 0.05) -> EquivalenceResult:
     """Equivalence and non-inferiority of two matched sets of verdicts, one per task, by Tango's score test."""
+    from scipy import stats
+
     first, second = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
     n = len(first)
     if n == 0:
-        return EquivalenceResult(
-            method="Tango score", margin=margin, n=0, difference=None, low=None, high=None, alpha=alpha,
-            p_non_inferior=None, p_equivalent=None, reason="no matched verdicts",
-        )  # fmt: skip
+        return _undecided("Tango score", margin, 0, None, alpha, "no matched verdicts")
     only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
     lower = float(stats.norm.sf(tango_z(only_a, only_b, n, -margin)))
     upper = float(stats.norm.cdf(tango_z(only_a, only_b, n, margin)))

@@ -2,6 +2,10 @@
 
 y[task, i] = mean of its configuration + effect of its task + noise. Configurations are compared within tasks, and
 repeats of a task are not counted as new evidence about other tasks.
+
+Ours, and not statsmodels' MixedLM: that one's default optimizers agree in 5 digits only; with BFGS at a gradient of
+1e-12 in 13, but on 25 configurations x 1,140 tasks it takes 12 s where this takes 0.3 s, and its standard errors of
+unbalanced data, from a Hessian of all parameters, are others in the fourth digit. A test compares the two.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Tests for matched samples: every configuration solved the same tasks, and these use it.
 
-A matrix has a row per task and a column per configuration, without missing values.
+Friedman and Wilcoxon are scipy's, Conover and Nemenyi scikit-posthocs'. McNemar's mid-p is ours on scipy's binomial
+distribution (statsmodels has the exact and the chi-squared test only), and so is Friedman of two configurations, which
+scipy refuses. A matrix has a row per task and a column per configuration.
 """
 
 from __future__ import annotations
@@ -9,34 +11,39 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
-from passkwh.analysis.effects import kendall_w, matched_rank_biserial
-from passkwh.analysis.independent_tests import missing_pairs, pairwise
-from passkwh.analysis.multiplicity import Adjustment
-from passkwh.analysis.results import PairwiseResult, TestResult, no_result
+from passkwh.analysis.effects import matched_rank_biserial
+from passkwh.analysis.multiplicity import LIBRARY_NAMES, Adjustment
+from passkwh.analysis.results import PairwiseResult, TestResult, no_pairs, no_result, pairwise_result
 
 
 def friedman(matrix: ArrayLike) -> TestResult:
     """Do the configurations differ, task by task? Chi-squared of within-task ranks with correction for ties.
 
-    The effect is Kendall's W. Valid for two configurations too, where it is the sign test with ties.
+    The effect is Kendall's W, the agreement of the tasks on the configurations' order: chi2 / (tasks (k - 1)), 0 ... 1.
+    Valid for two configurations too, where it is the sign test with ties.
     """
+    from scipy import stats
+
     name = "Friedman"
     table = _table(matrix)
-    reason = _cannot_compare(table)
-    if reason:
+    if reason := _cannot_compare(table):
         return no_result(name, len(table), reason)
     n, k = table.shape
-    ranks = stats.rankdata(table, axis=1)
-    chi2 = _friedman_chi2(ranks)
+    if k == 2:
+        wins, losses = (table[:, 0] > table[:, 1]).sum(), (table[:, 0] < table[:, 1]).sum()
+        chi2 = float((wins - losses) ** 2 / (wins + losses))
+        p_value = float(stats.chi2.sf(chi2, 1))
+    else:
+        result = stats.friedmanchisquare(*table.T)
+        chi2, p_value = max(float(result.statistic), 0.0), float(result.pvalue)
     return TestResult(
         test=name,
         statistic=chi2,
-        p_value=float(stats.chi2.sf(chi2, k - 1)),
+        p_value=p_value,
         n=n,
         df=k - 1,
-        effect=kendall_w(chi2, n, k),
+        effect=chi2 / (n * (k - 1)),
         effect_name="Kendall's W",
     )
 
@@ -44,40 +51,30 @@ def friedman(matrix: ArrayLike) -> TestResult:
 def conover(matrix: ArrayLike, labels: Sequence[str], adjustment: Adjustment = "holm") -> PairwiseResult:
     """Which pairs differ, after Friedman (Conover 1999, 5.8): t tests on rank sums, more powerful than Nemenyi's."""
     table = _table(matrix)
-    reason = _cannot_compare(table)
+    reason = _cannot_compare(table) or ("a post-hoc test needs two tasks" if len(table) == 1 else None)
     if reason:
-        return missing_pairs("Conover", adjustment, tuple(labels), reason)
-    n, k = table.shape
+        return no_pairs("Conover", adjustment, tuple(labels), reason)
+    from scipy import stats
+
     ranks = stats.rankdata(table, axis=1)
-    sums = ranks.sum(axis=0)
-    df = (n - 1) * (k - 1)
-    unexplained = n * (ranks**2).sum() - (sums**2).sum()
-    if df == 0:
-        return missing_pairs("Conover", adjustment, tuple(labels), "a post-hoc test needs two tasks")
-    distance = np.abs(sums[:, None] - sums[None, :])
-    if unexplained <= 1e-9 * n * (ranks**2).sum():
-        # Every task orders the configurations alike: t is infinite wherever rank sums differ.
-        raw = np.where(distance > 0, 0.0, 1.0)
+    if (ranks == ranks[0]).all():
+        # Every task orders the configurations alike: t is infinite wherever ranks differ.
+        p_values = np.where(ranks[0][:, None] == ranks[0][None, :], 1.0, 0.0)
     else:
-        raw = 2.0 * stats.t.sf(distance / np.sqrt(2.0 * unexplained / df), df)
-    return pairwise("Conover", adjustment, tuple(labels), raw)
+        from scikit_posthocs import posthoc_conover_friedman
+
+        p_values = posthoc_conover_friedman(table, p_adjust=LIBRARY_NAMES[adjustment]).to_numpy()
+    return pairwise_result("Conover", adjustment, tuple(labels), p_values)
 
 
 def nemenyi(matrix: ArrayLike, labels: Sequence[str]) -> PairwiseResult:
     """Which pairs differ, after Friedman, by the studentized range (Nemenyi 1963): adjusted in a single step."""
     table = _table(matrix)
-    reason = _cannot_compare(table)
-    if reason:
-        return missing_pairs("Nemenyi", "single-step", tuple(labels), reason)
-    n, k = table.shape
-    means = stats.rankdata(table, axis=1).mean(axis=0)
-    rows, columns = np.triu_indices(k, 1)
-    q = np.abs(means[rows] - means[columns]) / np.sqrt(k * (k + 1.0) / (12.0 * n))
-    distinct, where = np.unique(q, return_inverse=True)
-    matrix_p = np.ones((k, k))
-    matrix_p[rows, columns] = matrix_p[columns, rows] = stats.studentized_range.sf(distinct, k, np.inf)[where]
-    p_values = tuple(tuple(float(p) for p in row) for row in matrix_p)
-    return PairwiseResult(test="Nemenyi", adjustment="single-step", labels=tuple(labels), p_values=p_values)
+    if reason := _cannot_compare(table):
+        return no_pairs("Nemenyi", "single-step", tuple(labels), reason)
+    from scikit_posthocs import posthoc_nemenyi_friedman
+
+    return pairwise_result("Nemenyi", "single-step", tuple(labels), posthoc_nemenyi_friedman(table).to_numpy())
 
 
 def wilcoxon(a: ArrayLike, b: ArrayLike) -> TestResult:
@@ -85,6 +82,8 @@ def wilcoxon(a: ArrayLike, b: ArrayLike) -> TestResult:
 
     The effect is the matched-pairs rank-biserial correlation.
     """
+    from scipy import stats
+
     name = "Wilcoxon signed-rank"
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     n = len(difference)
@@ -93,11 +92,11 @@ def wilcoxon(a: ArrayLike, b: ArrayLike) -> TestResult:
     nonzero = difference[difference != 0]
     if len(nonzero) == 0:
         return no_result(name, n, "all pairs are equal" if n else "no matched values")
-    found = stats.wilcoxon(nonzero)
+    result = stats.wilcoxon(nonzero)
     return TestResult(
         test=name,
-        statistic=float(found.statistic),
-        p_value=float(found.pvalue),
+        statistic=float(result.statistic),
+        p_value=float(result.pvalue),
         n=n,
         effect=matched_rank_biserial(difference, np.zeros(n)),
         effect_name="rank-biserial correlation",
@@ -110,6 +109,8 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> TestResult:
     ``a`` and ``b`` hold one verdict per task. The mid-p (Fagerland 2013) keeps close to its level where the exact test
     is conservative. The effect is the odds ratio of the discordant tasks, None where it would divide by zero.
     """
+    from scipy import stats
+
     first, second = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
     only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_a + only_b
@@ -146,10 +147,3 @@ def _cannot_compare(table: NDArray[np.float64]) -> str | None:
     if (table == table[:, :1]).all():
         return "all configurations are equal on every task"
     return None
-
-
-def _friedman_chi2(ranks: NDArray[np.float64]) -> float:
-    n, k = ranks.shape
-    centre = n * k * (k + 1.0) ** 2 / 4.0
-    between = ((ranks.sum(axis=0) - n * (k + 1.0) / 2.0) ** 2).sum()
-    return float((k - 1.0) * between / ((ranks**2).sum() - centre))

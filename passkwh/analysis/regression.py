@@ -4,27 +4,30 @@ The outcome is log energy (joules) of a sample's generation; the predictors are 
 the sample before it in the same run, and a dummy for each domain its task touches. The thesis fits without intercept
 and leaves General out "because every task belongs to it"; without an intercept R-squared is uncentred and close to 1
 whatever the model explains, so the fit with intercept and centred R-squared stands beside it.
+
+The fits and their statistics are statsmodels': OLS with HC3 or Newey-West errors, and GLSAR. Two things are ours,
+because neither autocorrelation nor its correction reaches from one run into the next: which pairs of rows GLSAR takes
+for neighbours, and HC3 where one row alone determines a coefficient (statsmodels divides by zero there).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import stats
 
 from passkwh.analysis.domains import REGRESSION_DOMAINS
-from passkwh.analysis.linear import LeastSquares, cochrane_orcutt, hc3, homoscedastic, least_squares, newey_west
 from passkwh.analysis.results import finite
 from passkwh.records import Record
 
 OMNIBUS_MIN_N = 8
 """The omnibus test's approximation of the skewness needs so many residuals."""
 
+Floats = NDArray[np.float64]
 Method = Literal["thesis", "with intercept", "Newey-West", "GLSAR"]
 
 
@@ -72,8 +75,8 @@ class RegressionResult(Record):
 class Design:
     """Outcome and predictors of one configuration, runs one after the other, each in the order of time."""
 
-    outcome: NDArray[np.float64]
-    predictors: NDArray[np.float64]
+    outcome: Floats
+    predictors: Floats
     names: tuple[str, ...]
     dropped: tuple[str, ...]
     series: NDArray[np.int64]
@@ -125,19 +128,16 @@ def fit(samples: pd.DataFrame, method: Method = "thesis") -> RegressionResult:
     if n <= k + 1 or k == 0:
         why = f"{n} samples with energy are too few for {k} predictors"
         return RegressionResult(method=method, errors=label, n=n, dropped=data.dropped, reason=why)
-    rho = None
     if method == "GLSAR":
-        whitened = cochrane_orcutt(data.outcome, data.predictors, data.series)
+        whitened = _glsar(data)
         if whitened is None:
             why = f"{n} samples with energy are too few, or vary too little, to model autocorrelation"
             return RegressionResult(method=method, errors=label, n=n, dropped=data.dropped, reason=why)
         fitted, rho = whitened
-        covariance = homoscedastic(fitted)
-    else:
-        fitted = least_squares(data.outcome, data.predictors)
-        lags = newey_west_lags(n)
-        covariance = newey_west(fitted, lags, data.series) if method == "Newey-West" else hc3(fitted)
-    return _result(method, label, data, fitted, covariance, rho)
+        return _result(method, label, data, fitted, fitted.cov_params(), rho)
+    fitted = _least_squares(data)
+    covariance = _newey_west(fitted, data) if method == "Newey-West" else _hc3(fitted)
+    return _result(method, label, data, fitted, covariance, None)
 
 
 def newey_west_lags(n: int) -> int:
@@ -145,7 +145,7 @@ def newey_west_lags(n: int) -> int:
     return int(4.0 * (n / 100.0) ** (2.0 / 9.0))
 
 
-def residuals_without_lag(samples: pd.DataFrame) -> NDArray[np.float64]:
+def residuals_without_lag(samples: pd.DataFrame) -> Floats:
     """Residuals, in the order of time, of the thesis's regression before its lag: what tables 5.2 and 5.4 test.
 
     The thesis says only "the residuals of the energy consumption data"; the lag was added because of that test.
@@ -154,10 +154,97 @@ def residuals_without_lag(samples: pd.DataFrame) -> NDArray[np.float64]:
     data = design(samples, lag=False, intercept=False)
     if len(data.outcome) <= data.predictors.shape[1] or not data.names:
         return np.empty(0)
-    return least_squares(data.outcome, data.predictors).residuals
+    fitted = _least_squares(data)
+    return np.zeros(len(data.outcome)) if _is_exact(fitted) else np.asarray(fitted.resid)
 
 
-def _independent(predictors: NDArray[np.float64]) -> list[int]:
+def _is_exact(fitted: Any) -> bool:
+    """Whether the residuals are nothing but rounding."""
+    return bool(np.abs(fitted.wresid).max() <= 1e-12 * max(float(np.abs(fitted.model.wendog).max()), 1e-300))
+
+
+def _least_squares(data: Design) -> Any:
+    from statsmodels.regression.linear_model import OLS
+
+    return OLS(data.outcome, data.predictors, hasconst="intercept" in data.names).fit()
+
+
+def _hc3(fitted: Any) -> Floats:
+    """Covariance that holds under unequal variances: residuals over 1 - leverage (MacKinnon and White 1985)."""
+    from statsmodels.stats.sandwich_covariance import cov_hc3
+
+    x = fitted.model.exog
+    leverage = ((x @ fitted.normalized_cov_params) * x).sum(axis=1)
+    alone = leverage > 1.0 - 1e-12
+    if not alone.any():
+        return np.asarray(cov_hc3(fitted))
+    # A row that alone determines a coefficient has leverage 1 and residual 0: it says nothing about the variance.
+    scores = x[~alone] * (fitted.resid[~alone] / (1.0 - leverage[~alone]))[:, None]
+    return np.asarray(fitted.normalized_cov_params @ (scores.T @ scores) @ fitted.normalized_cov_params)
+
+
+def _newey_west(fitted: Any, data: Design) -> Floats:
+    """Covariance that holds under autocorrelation within runs, with Bartlett's weights (Newey and West 1987)."""
+    from statsmodels.stats.sandwich_covariance import cov_nw_panel
+
+    starts = np.flatnonzero(np.diff(data.series, prepend=data.series[0] - 1))
+    ends = np.append(starts[1:], len(data.series))
+    lags = newey_west_lags(len(data.outcome))
+    # statsmodels refuses lags that are longer than every run; the weights stay those of all lags.
+    reached = min(lags, int((ends - starts).max()) - 1)
+    if reached == 0:
+        return np.asarray(fitted.cov_HC0)
+    return np.asarray(
+        cov_nw_panel(
+            fitted, reached, list(zip(starts, ends, strict=True)), use_correction=False,
+            weights_func=lambda count: 1.0 - np.arange(count + 1) / (lags + 1.0),
+        )
+    )  # fmt: skip
+
+
+def _glsar(data: Design) -> tuple[Any, float] | None:
+    """Fit with AR(1) errors: alternate between the coefficients and the residuals' autocorrelation until both hold.
+
+    statsmodels' ``GLSAR.iterative_fit``, but within runs. Returns the fit on whitened rows, and rho; None where what is
+    left without each run's first row does not determine the coefficients.
+    """
+    from statsmodels.regression.linear_model import GLSAR
+
+    same_run = data.series[1:] == data.series[:-1]
+
+    class WithinRuns(GLSAR):  # type: ignore[misc]
+        def whiten(self, x: Floats) -> Floats:
+            whitened: Floats = super().whiten(x)[same_run]
+            return whitened
+
+    if same_run.sum() <= data.predictors.shape[1]:
+        return None
+    model = WithinRuns(data.outcome, data.predictors, rho=1, hasconst="intercept" in data.names)
+    residuals, rho = np.asarray(_least_squares(data).resid), 0.0
+    for _ in range(200):
+        previous, rho = rho, _autocorrelation(residuals, same_run)
+        model.rho = np.array([rho])
+        model.initialize()
+        length = np.linalg.norm(model.wexog, axis=0)
+        if not (length > 0).all() or np.linalg.cond((model.wexog / length).T @ model.wexog) > 1e14:
+            return None
+        fitted = model.fit()
+        residuals = data.outcome - data.predictors @ fitted.params
+        if abs(rho - previous) < 1e-13:
+            break
+    return fitted, rho
+
+
+def _autocorrelation(residuals: Floats, same_run: NDArray[np.bool_]) -> float:
+    """Yule-Walker of order one within runs, each moment over the number of its terms."""
+    centred = residuals - residuals.mean()
+    variance = float((centred**2).mean())
+    if variance == 0:
+        return 0.0
+    return float((centred[1:] * centred[:-1])[same_run].mean() / variance)
+
+
+def _independent(predictors: Floats) -> list[int]:
     """Columns that are neither zero nor a combination of those before them."""
     kept: list[int] = []
     basis = np.empty((len(predictors), 0))
@@ -172,53 +259,50 @@ def _independent(predictors: NDArray[np.float64]) -> list[int]:
 
 
 def _result(
-    method: Method, errors: str, data: Design, fitted: LeastSquares, covariance: NDArray[np.float64], rho: float | None
+    method: Method, errors: str, data: Design, fitted: Any, covariance: Floats, rho: float | None
 ) -> RegressionResult:
-    n, k = fitted.x.shape
-    residuals, beta = fitted.residuals, fitted.coefficients
-    exact = bool(np.abs(residuals).max() <= 1e-12 * max(float(np.abs(fitted.y).max()), 1e-300))
+    from scipy import stats
+    from statsmodels.stats import stattools
+
+    residuals, n, k = fitted.wresid, int(fitted.nobs), len(data.names)
+    outcome, exact = fitted.model.wendog, _is_exact(fitted)
     # Rounding can take a variance of nothing below zero.
-    se = np.zeros(k) if exact else np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    errors_of = np.zeros(k) if exact else np.sqrt(np.maximum(np.diag(covariance), 0.0))
     centred = "intercept" in data.names
-    tss = float(((fitted.y - fitted.y.mean()) ** 2).sum()) if centred else float((fitted.y**2).sum())
     base = RegressionResult(
         method=method, errors=errors, n=n, centred=centred, rho=rho, dropped=data.dropped,
         coefficients=tuple(
-            _coefficient(name, float(b), float(s)) for name, b, s in zip(data.names, beta, se, strict=True)
+            _coefficient(name, float(b), float(s))
+            for name, b, s in zip(data.names, fitted.params, errors_of, strict=True)
         ),
-        condition_number=finite(np.sqrt(np.linalg.cond(fitted.x.T @ fitted.x))),
+        condition_number=finite(fitted.condition_number),
     )  # fmt: skip
-    if exact or tss == 0:
+    if exact or (np.ptp(outcome) if centred else np.abs(outcome).max()) == 0:
         return base.model_copy(update={"reason": "the predictors fit exactly; residual statistics do not exist"})
-    r_squared = 1.0 - fitted.rss / tss
-    log_likelihood = -0.5 * n * (np.log(2 * np.pi * fitted.rss / n) + 1.0)
-    f, tested = _wald(data.names, beta, covariance)
-    skew, kurtosis = float(stats.skew(residuals)), float(stats.kurtosis(residuals, fisher=False))
-    jarque_bera = n / 6.0 * (skew**2 + (kurtosis - 3.0) ** 2 / 4.0)
-    omnibus = stats.normaltest(residuals) if n >= OMNIBUS_MIN_N else None
+    f, tested = _wald(data.names, fitted.params, covariance)
+    jarque_bera, jarque_bera_p, skew, kurtosis = stattools.jarque_bera(residuals)
+    omnibus = stattools.omni_normtest(residuals) if n >= OMNIBUS_MIN_N else (None, None)
     return base.model_copy(
         update={
-            "r_squared": r_squared,
-            "adj_r_squared": 1.0 - (n - centred) / (n - k) * (1.0 - r_squared),
+            "r_squared": float(fitted.rsquared),
+            "adj_r_squared": float(fitted.rsquared_adj),
             "f_statistic": f,
             "f_p_value": None if f is None else finite(stats.f.sf(f, tested, n - k)),
-            "log_likelihood": float(log_likelihood),
-            "aic": float(2 * k - 2 * log_likelihood),
-            "bic": float(np.log(n) * k - 2 * log_likelihood),
-            "durbin_watson": float((np.diff(residuals) ** 2).sum() / fitted.rss),
-            "omnibus": finite(omnibus.statistic) if omnibus else None,
-            "omnibus_p_value": finite(omnibus.pvalue) if omnibus else None,
-            "jarque_bera": jarque_bera,
-            "jarque_bera_p_value": float(stats.chi2.sf(jarque_bera, 2)),
-            "skew": skew,
-            "kurtosis": kurtosis,
+            "log_likelihood": float(fitted.llf),
+            "aic": float(fitted.aic),
+            "bic": float(fitted.bic),
+            "durbin_watson": float(stattools.durbin_watson(residuals)),
+            "omnibus": finite(omnibus[0]),
+            "omnibus_p_value": finite(omnibus[1]),
+            "jarque_bera": float(jarque_bera),
+            "jarque_bera_p_value": float(jarque_bera_p),
+            "skew": float(skew),
+            "kurtosis": float(kurtosis),
         }
     )
 
 
-def _wald(
-    names: tuple[str, ...], beta: NDArray[np.float64], covariance: NDArray[np.float64]
-) -> tuple[float | None, int]:
+def _wald(names: tuple[str, ...], estimates: Floats, covariance: Floats) -> tuple[float | None, int]:
     """F that all coefficients but the intercept's are zero, and their number; None where the errors do not allow it.
 
     The intercept tests nothing, so F leaves it out; with a robust covariance it is a Wald test.
@@ -227,17 +311,19 @@ def _wald(
     if not tested:
         return None, 0
     block = covariance[np.ix_(tested, tested)]
-    scale = np.sqrt(np.diag(block))
+    scale = np.sqrt(np.maximum(np.diag(block), 0.0))
     if not (scale > 0).all() or np.linalg.matrix_rank(block / np.outer(scale, scale)) < len(tested):
         return None, len(tested)
-    return finite(float(beta[tested] @ np.linalg.solve(block, beta[tested])) / len(tested)), len(tested)
+    return finite(float(estimates[tested] @ np.linalg.solve(block, estimates[tested])) / len(tested)), len(tested)
 
 
-def _coefficient(name: str, estimate: float, se: float) -> Coefficient:
-    half = float(stats.norm.ppf(0.975)) * se
-    z = estimate / se if se > 0 else None
+def _coefficient(name: str, estimate: float, std_error: float) -> Coefficient:
+    from scipy import stats
+
+    half = float(stats.norm.ppf(0.975)) * std_error
+    z = estimate / std_error if std_error > 0 else None
     return Coefficient(
-        name=name, estimate=estimate, std_error=finite(se), z=z,
+        name=name, estimate=estimate, std_error=finite(std_error), z=z,
         p_value=None if z is None else float(2 * stats.norm.sf(abs(z))),
         low=finite(estimate - half), high=finite(estimate + half),
     )  # fmt: skip

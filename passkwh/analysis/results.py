@@ -1,10 +1,12 @@
-"""What an analysis says: typed, immutable, ready for JSON. A number that does not exist is None and says why."""
+"""Results of statistics: typed, immutable, ready for JSON. A number that does not exist is None and says why."""
 
 from __future__ import annotations
 
 import math
 from typing import Annotated
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from passkwh.records import Record
@@ -47,6 +49,20 @@ class PairwiseResult(Record):
     labels: tuple[str, ...]
     p_values: tuple[tuple[float | None, ...], ...]
     reason: str | None = None
+
+
+def pairwise_result(
+    test: str, adjustment: str, labels: tuple[str, ...], p_values: NDArray[np.float64]
+) -> PairwiseResult:
+    """Post-hoc tests from a matrix of p-values, shape (labels, labels)."""
+    rows = tuple(tuple(float(p) for p in row) for row in p_values)
+    return PairwiseResult(test=test, adjustment=adjustment, labels=labels, p_values=rows)
+
+
+def no_pairs(test: str, adjustment: str, labels: tuple[str, ...], reason: str) -> PairwiseResult:
+    """Post-hoc tests that could not be done, and why."""
+    empty = tuple(tuple(None for _ in labels) for _ in labels)
+    return PairwiseResult(test=test, adjustment=adjustment, labels=labels, p_values=empty, reason=reason)
 
 
 class Interval(Record):

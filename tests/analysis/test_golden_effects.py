@@ -22,8 +22,6 @@ numbers = st.lists(st.integers(0, 6), min_size=1, max_size=12)
 def test_cliffs_delta_counts_pairs(a: list[int], b: list[int]) -> None:
     signs = [np.sign(x - y) for x in a for y in b]
     assert cliffs_delta(a, b) == pytest.approx(sum(signs) / len(signs), abs=EXACT)
-    expected = 2 * stats.mannwhitneyu(a, b).statistic / (len(a) * len(b)) - 1
-    assert cliffs_delta(a, b) == pytest.approx(expected, abs=EXACT)
 
 
 def test_geometric_mean_ratio_is_a_paired_t_interval_of_logs() -> None:
@@ -53,7 +51,8 @@ def test_two_one_sided_t_tests() -> None:
     better = stats.ttest_1samp(a - b, 0.1, alternative="less").pvalue
     assert found.p_non_inferior == pytest.approx(worse, rel=EXACT)
     assert found.p_equivalent == pytest.approx(max(worse, better), rel=EXACT)
-    assert (found.low, found.high) == pytest.approx(DescrStatsW(a - b).tconfint_mean(alpha=0.1), rel=EXACT)
+    half = stats.t.isf(0.05, 79) * (a - b).std(ddof=1) / math.sqrt(80)
+    assert (found.low, found.high) == pytest.approx(((a - b).mean() - half, (a - b).mean() + half), rel=EXACT)
     assert paired_t([0.5, 0.5], [0.5, 0.5], 0.1).p_equivalent is None
     assert "two matched" in str(paired_t([0.5], [0.4], 0.1).reason)
 
