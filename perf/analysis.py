@@ -94,13 +94,13 @@ def load_job(root: Path, _resamples: int) -> dict[str, float]:
 def analyse_job(root: Path, resamples: int) -> dict[str, float]:
     """Seconds for the whole analysis, loading not included but stated."""
     from passkwh.analysis.frames import load
-    from passkwh.analysis.overview import Settings, analyse
+    from passkwh.analysis.overview import AnalysisSettings, analyse
     from passkwh.analysis.pooling import compare
 
     start = time.perf_counter()
     frames = load([root])
     loaded = time.perf_counter()
-    result = analyse(compare(frames), Settings(resamples=resamples))
+    result = analyse(compare(frames), AnalysisSettings(resamples=resamples))
     done = time.perf_counter()
     return {
         "load_s": loaded - start,

@@ -17,15 +17,15 @@ from passkwh.records import content_hash
 
 
 @dataclass(frozen=True)
-class Part:
+class ComparableGroup:
     """Complete runs that agree in all that is checked before runs are compared."""
 
     title: str
-    """What sets this part apart from the others; empty when there is only one."""
+    """What sets this group apart from the others; empty when there is only one."""
     paths: tuple[Path, ...]
 
 
-def parts(paths: Sequence[Path]) -> tuple[list[Part], list[str]]:
+def comparable_groups(paths: Sequence[Path]) -> tuple[list[ComparableGroup], list[str]]:
     """Complete runs part by part, and notes on runs that are missing.
 
     Only studies are taken apart: runs that someone names one by one are meant to be compared, and where they cannot be,
@@ -33,11 +33,13 @@ def parts(paths: Sequence[Path]) -> tuple[list[Part], list[str]]:
     """
     found, notes = complete_runs(paths)
     if not any(is_study(path) for path in paths):
-        return [Part("", tuple(found))], notes
+        return [ComparableGroup("", tuple(found))], notes
     groups: dict[str, list[Run]] = {}
     for run in map(open_run, found):
         groups.setdefault(content_hash(checked(run)), []).append(run)
-    return [Part(title, tuple(run.path for run in runs)) for title, runs in _titled(list(groups.values()))], notes
+    return [
+        ComparableGroup(title, tuple(run.path for run in runs)) for title, runs in _titled(list(groups.values()))
+    ], notes
 
 
 def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:

@@ -21,7 +21,7 @@ _WORDS = {
 }
 
 
-class Duel(Record):
+class PairComparison(Record):
     """``a`` against ``b`` on their common tasks."""
 
     a: str
@@ -35,9 +35,9 @@ class Duel(Record):
     notes: tuple[str, ...]
 
 
-def duel(
+def compare_two(
     frames: Frames, first: int, energy: EnergyKind, margin: float, resamples: int, seed: int, level: float, strict: bool
-) -> Duel:
+) -> PairComparison:
     """Compare the configuration of the first ``first`` runs with that of the rest.
 
     Raises:
@@ -58,7 +58,7 @@ def duel(
         )
     table = task_table(comparison, energy).select([a, b])
     draws = draw(table, resamples, seed)
-    return Duel(
+    return PairComparison(
         a=a,
         b=b,
         tasks=len(table.task_ids),
@@ -71,7 +71,7 @@ def duel(
     )
 
 
-def sentences(result: Duel) -> list[str]:
+def sentences(result: PairComparison) -> list[str]:
     """What was found, a line each."""
     lines = [f"{result.a} against {result.b} on {result.tasks} tasks:"]
     for contrast in result.contrasts:

@@ -12,7 +12,7 @@ from passkwh.records import Record
 MEASURES = ("energy_kwh", "pass_at_1", "pass_at_kwh", "joules_per_token", "tokens_per_s")
 
 
-class Change(Record):
+class ReferenceEffect(Record):
     """One configuration against its family's reference (the smallest, the base, the unquantized, batch 1).
 
     Adjusted p-values are over the experiment's comparisons.
@@ -29,9 +29,9 @@ class Change(Record):
         return next(c for c in self.contrasts if c.measure == measure)
 
 
-def changes(
+def effects_vs_reference(
     experiment: Experiment, table: TaskTable, draws: Draws, margin: float, level: float = 0.95
-) -> tuple[Change, ...]:
+) -> tuple[ReferenceEffect, ...]:
     """Compare every member of every family with the family's first; ``draws`` are of ``table``."""
     found = [(f.title, f.labels[0], label) for f in experiment.families for label in f.labels[1:]]
     position = {label: i for i, label in enumerate(table.labels)}
@@ -39,7 +39,7 @@ def changes(
     apart = contrasts(draws, MEASURES, pairs, level)
     tests = compare_pairs(table, pairs, margin, level)
     return tuple(
-        Change(
+        ReferenceEffect(
             family=family, reference=reference, label=label,
             contrasts=tuple(apart[m * len(pairs) + i] for m in range(len(MEASURES))), tests=tests[i],
         )

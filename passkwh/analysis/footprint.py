@@ -36,7 +36,7 @@ class Grid(Record):
     year: int
 
 
-class Assumptions(Record):
+class FootprintAssumptions(Record):
     """What carbon and cost are computed with."""
 
     grid: Grid | None = None
@@ -90,7 +90,7 @@ def grid(region: str) -> Grid:
     raise UsageError(f"--region {region}: no grid intensity is known for it; {hint}")
 
 
-def footprints(energy_kwh: Iterable[Interval], assumed: Assumptions) -> list[Footprint]:
+def footprints(energy_kwh: Iterable[Interval], assumed: FootprintAssumptions) -> list[Footprint]:
     """Carbon and cost of each configuration from the interval of its energy in kWh."""
     intensity = assumed.grid.gco2e_per_kwh if assumed.grid else None
     return [
@@ -120,7 +120,7 @@ def _times(energy: Interval, measure: str, per_kwh: float | None, pue: float) ->
     )
 
 
-def describe(assumed: Assumptions) -> str:
+def describe(assumed: FootprintAssumptions) -> str:
     """What the figures rest on, in a sentence."""
     parts = [f"PUE {assumed.pue:g}"]
     if assumed.grid:
@@ -131,7 +131,7 @@ def describe(assumed: Assumptions) -> str:
     return "estimated from energy: " + ", ".join(parts)
 
 
-def footprint_table(found: Sequence[Footprint], assumed: Assumptions) -> Table:
+def footprint_table(found: Sequence[Footprint], assumed: FootprintAssumptions) -> Table:
     """Carbon and cost with the intervals of the energy."""
     rows = [
         (f.label, *(v for i in (f.gco2e, f.cost) for v in ((i.estimate, i.low, i.high) if i else (None,) * 3)))

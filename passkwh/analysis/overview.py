@@ -20,7 +20,7 @@ from passkwh.analysis.paired_tests import conover, friedman, nemenyi
 from passkwh.analysis.pairs import PairTests, compare_pairs
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.ranking import Ranking, rank
-from passkwh.analysis.regression import Method, RegressionResult, fit, residuals_without_lag
+from passkwh.analysis.regression import Method, RegressionResult, fit_regression, residuals_without_lag
 from passkwh.analysis.results import Contrast, Finding, Interval, PairwiseResult, TestResult
 from passkwh.analysis.tasks import EnergyKind, Floats, TaskTable, task_table
 from passkwh.analysis.tradeoff import Tradeoff, tradeoff
@@ -31,7 +31,7 @@ KS = (1, 5, 10)
 CONTRASTED = ("pass_at_1", "energy_kwh", "pass_at_kwh", "joules_per_token")
 
 
-class Settings(Record):
+class AnalysisSettings(Record):
     """What an analysis was asked for."""
 
     energy: EnergyKind = "gross"
@@ -57,9 +57,9 @@ class ConfigurationAnalysis(Record):
 
 
 class Analysis(Record):
-    """The answer to: do these configurations differ, by how much, how sure are we, and what did accuracy pay?"""
+    """The answer to: do these configurations differ, by how much, how sure is that, and how much accuracy is lost?"""
 
-    settings: Settings
+    settings: AnalysisSettings
     tasks: int
     configurations: tuple[ConfigurationAnalysis, ...]
     intervals: tuple[Interval, ...]
@@ -78,18 +78,18 @@ class Analysis(Record):
     notes: tuple[str, ...]
 
 
-def analyse(comparison: Comparison, settings: Settings) -> Analysis:
+def analyse(comparison: Comparison, settings: AnalysisSettings) -> Analysis:
     """Analyse configurations over their common tasks."""
     return conclude(comparison, settings, *resample(comparison, settings))
 
 
-def resample(comparison: Comparison, settings: Settings) -> tuple[TaskTable, Draws]:
+def resample(comparison: Comparison, settings: AnalysisSettings) -> tuple[TaskTable, Draws]:
     """The matched table of configurations and tasks, and its bootstrap."""
     table = task_table(comparison, settings.energy)
     return table, draw(table, settings.resamples, settings.seed, _ks(table))
 
 
-def conclude(comparison: Comparison, settings: Settings, table: TaskTable, draws: Draws) -> Analysis:
+def conclude(comparison: Comparison, settings: AnalysisSettings, table: TaskTable, draws: Draws) -> Analysis:
     """The analysis of configurations whose table and bootstrap are at hand."""
     pairs = list(combinations(range(len(table.labels)), 2))
     groups = {label: row[~np.isnan(row)] for label, row in zip(table.labels, table.energy_j, strict=True)}
@@ -146,7 +146,7 @@ def _configurations(comparison: Comparison, energies: Mapping[str, Floats]) -> t
                 durbin_watson=durbin_watson(residuals),
                 shapiro_wilk=shapiro_wilk(energies[configuration.label]),
                 levene_over_time=levene_over_time(residuals),
-                regressions=tuple(fit(own, method) for method in REGRESSIONS),
+                regressions=tuple(fit_regression(own, method) for method in REGRESSIONS),
             )
         )
     return tuple(result)

@@ -1,4 +1,4 @@
-"""Two configurations on the same tasks: do they differ, by how much, and what did accuracy pay?"""
+"""Two configurations on the same tasks: do they differ, by how much, and at what loss of accuracy?"""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ MIN_TASKS = 10
 """The normal approximation behind the plan is not to be trusted for fewer tasks."""
 
 
-class PlanRow(Record):
+class SampleSizeRow(Record):
     """Tasks needed when every task is run so many times."""
 
     repeats: int
@@ -36,7 +36,7 @@ class PlanRow(Record):
     reason: str | None = None
 
 
-class Plan(Record):
+class SampleSizePlan(Record):
     """What it takes to show one difference."""
 
     a: str
@@ -52,11 +52,11 @@ class Plan(Record):
     variance_meter: Annotated[float, Field(description="of one run's log energy, of both configurations together")]
     pilot_tasks: int
     pilot_power: Annotated[float | None, Field(description="of the pilot itself, for this effect")]
-    rows: tuple[PlanRow, ...]
+    rows: tuple[SampleSizeRow, ...]
     notes: tuple[str, ...] = ()
 
 
-def plan(
+def plan_sample_size(
     comparison: Comparison,
     a: str,
     b: str,
@@ -65,7 +65,7 @@ def plan(
     power: float = 0.8,
     alpha: float = 0.05,
     energy: EnergyKind = "gross",
-) -> Plan:
+) -> SampleSizePlan:
     """Tasks and repeats for a two-sided test at ``alpha`` with ``power``.
 
     ``effect`` is the ratio minus one for energy and pass@kWh (0.05: five per cent), the difference for pass@1; the
@@ -89,7 +89,7 @@ def plan(
     rows = tuple(_row(r, between, within, meter, target) for r in (REPEATS if within is not None else (1,)))
     spread = math.sqrt(total / len(mean) + meter / count) if len(mean) else 0.0
     notes = [] if within is not None else ["the pilot has one sample a task: what repeats would gain is unknown"]
-    return Plan(
+    return SampleSizePlan(
         a=a, b=b, measure=measure, scale="difference" if measure == "pass@1" else "log ratio", effect=size,
         effect_source="observed in the pilot" if effect is None else "stated", alpha=alpha, power=power,
         variance_between_tasks=between, variance_within_tasks=within, variance_meter=meter, pilot_tasks=len(mean),
@@ -104,14 +104,14 @@ def achieved_power(effect: float, standard_error: float, alpha: float = 0.05) ->
     return float(stats.norm.sf(critical - shift) + stats.norm.cdf(-critical - shift))
 
 
-def _row(repeats: int, between: float, within: float | None, meter: float, target: float) -> PlanRow:
+def _row(repeats: int, between: float, within: float | None, meter: float, target: float) -> SampleSizeRow:
     left = target - meter / repeats
     if left <= 0:
-        return PlanRow(
+        return SampleSizeRow(
             repeats=repeats, tasks=None, reason="the meter's error alone hides the effect: repeat more often"
         )
     needed = math.ceil((between + (within or 0.0) / repeats) / left)
-    return PlanRow(repeats=repeats, tasks=max(needed, MIN_TASKS))
+    return SampleSizeRow(repeats=repeats, tasks=max(needed, MIN_TASKS))
 
 
 def _estimate(table: TaskTable, measure: PlannedMeasure) -> float:

@@ -34,7 +34,7 @@ CHECKED: tuple[tuple[str, Callable[[Run], Any]], ...] = (
 
 
 @dataclass(frozen=True)
-class Configuration:
+class ConfigurationRuns:
     """Runs that differ in nothing but seed and repetition."""
 
     label: str
@@ -47,7 +47,7 @@ class Comparison:
     """Configurations over the tasks that all of them ran."""
 
     frames: Frames
-    configurations: tuple[Configuration, ...]
+    configurations: tuple[ConfigurationRuns, ...]
     task_ids: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -94,13 +94,13 @@ def _unlike(value: Any, other: Any) -> Any:
     return {key: v for key, v in value.items() if other.get(key) != v} if isinstance(value, dict) else value
 
 
-def group(runs: Sequence[Run]) -> tuple[Configuration, ...]:
+def group(runs: Sequence[Run]) -> tuple[ConfigurationRuns, ...]:
     """Runs by configuration, in order of first appearance, each with the shortest label that tells it from others."""
     members: dict[str, list[int]] = {}
     for position, run in enumerate(runs):
         members.setdefault(identity(run.manifest), []).append(position)
     named = labels([runs[m[0]].manifest for m in members.values()])
-    return tuple(Configuration(label, tuple(m)) for label, m in zip(named, members.values(), strict=True))
+    return tuple(ConfigurationRuns(label, tuple(m)) for label, m in zip(named, members.values(), strict=True))
 
 
 def checked(run: Run) -> dict[str, Any]:

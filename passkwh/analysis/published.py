@@ -81,7 +81,7 @@ class PublishedReport(Record):
     hypervolume: float
 
 
-def read(path: Path) -> tuple[PublishedRow, ...]:
+def read_published(path: Path) -> tuple[PublishedRow, ...]:
     """Read a CSV of published rows.
 
     Raises:
@@ -106,7 +106,7 @@ def read(path: Path) -> tuple[PublishedRow, ...]:
     return tuple(result)
 
 
-def check(rows: Sequence[PublishedRow], family: str = "") -> PublishedReport:
+def check_published(rows: Sequence[PublishedRow], family: str = "") -> PublishedReport:
     """Check rows; the frontier is over distinct configurations whose model name starts with ``family``."""
     chosen: dict[str, PublishedRow] = {}
     for row in rows:

@@ -53,7 +53,7 @@ def rank(
     sign = 1.0 if direction == "max" else -1.0
     order = usable[np.argsort(-sign * estimates[usable], kind="stable")]
     value, draws = sign * estimates[order], sign * resampled[:, order]
-    better = told_apart(value, draws, level)
+    better = significantly_larger(value, draws, level)
     letters = _letters(~(better | better.T))
     # Equal estimates share a rank.
     ranks = [1 + int((value > v).sum()) for v in value]
@@ -71,7 +71,7 @@ def rank(
     return Ranking(measure=measure, direction=direction, level=level, ranked=ranked, left_out=left_out)
 
 
-def told_apart(
+def significantly_larger(
     estimates: NDArray[np.float64], resampled: NDArray[np.float64], level: float = 0.95
 ) -> NDArray[np.bool_]:
     """Matrix [i, j]: i is shown to be larger than j, jointly over all pairs at the level."""

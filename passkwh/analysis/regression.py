@@ -72,7 +72,7 @@ class RegressionResult(Record):
 
 
 @dataclass(frozen=True)
-class Design:
+class DesignMatrix:
     """Outcome and predictors of one configuration, runs one after the other, each in the order of time."""
 
     outcome: Floats
@@ -83,7 +83,7 @@ class Design:
     """The run of each row."""
 
 
-def design(samples: pd.DataFrame, *, lag: bool, intercept: bool) -> Design:
+def design_matrix(samples: pd.DataFrame, *, lag: bool, intercept: bool) -> DesignMatrix:
     """Log energy and its predictors.
 
     ``samples`` needs run, order, generation_gross_j, completion_tokens and a 0/1 column for each domain it has. The
@@ -105,7 +105,7 @@ def design(samples: pd.DataFrame, *, lag: bool, intercept: bool) -> Design:
     complete = np.isfinite(outcome) & np.isfinite(predictors).all(axis=1)
     kept = _independent(predictors[complete])
     names = list(columns)
-    return Design(
+    return DesignMatrix(
         outcome[complete],
         predictors[complete][:, kept],
         tuple(names[i] for i in kept),
@@ -114,14 +114,14 @@ def design(samples: pd.DataFrame, *, lag: bool, intercept: bool) -> Design:
     )
 
 
-def fit(samples: pd.DataFrame, method: Method = "thesis") -> RegressionResult:
+def fit_regression(samples: pd.DataFrame, method: Method = "thesis") -> RegressionResult:
     """Fit one configuration's samples.
 
     thesis: lag, no intercept, HC3 errors. with intercept: the same about the mean. Newey-West: intercept, no lag,
     errors that allow for autocorrelation (Bartlett kernel, 4 (n / 100)^(2/9) lags). GLSAR: intercept, no lag, errors
     modelled as AR(1) by Cochrane and Orcutt's iteration.
     """
-    data = design(samples, lag=method in ("thesis", "with intercept"), intercept=method != "thesis")
+    data = design_matrix(samples, lag=method in ("thesis", "with intercept"), intercept=method != "thesis")
     n, k = data.predictors.shape
     errors = {"Newey-West": f"Newey-West, {newey_west_lags(n)} lags", "GLSAR": "AR(1), homoscedastic"}
     label = errors.get(method, "HC3, robust to unequal variance")
@@ -151,7 +151,7 @@ def residuals_without_lag(samples: pd.DataFrame) -> Floats:
     The thesis says only "the residuals of the energy consumption data"; the lag was added because of that test.
     Empty where there are too few samples.
     """
-    data = design(samples, lag=False, intercept=False)
+    data = design_matrix(samples, lag=False, intercept=False)
     if len(data.outcome) <= data.predictors.shape[1] or not data.names:
         return np.empty(0)
     fitted = _least_squares(data)
@@ -163,7 +163,7 @@ def _is_exact(fitted: Any) -> bool:
     return bool(np.abs(fitted.wresid).max() <= 1e-12 * max(float(np.abs(fitted.model.wendog).max()), 1e-300))
 
 
-def _least_squares(data: Design) -> Any:
+def _least_squares(data: DesignMatrix) -> Any:
     from statsmodels.regression.linear_model import OLS
 
     return OLS(data.outcome, data.predictors, hasconst="intercept" in data.names).fit()
@@ -183,7 +183,7 @@ def _hc3(fitted: Any) -> Floats:
     return np.asarray(fitted.normalized_cov_params @ (scores.T @ scores) @ fitted.normalized_cov_params)
 
 
-def _newey_west(fitted: Any, data: Design) -> Floats:
+def _newey_west(fitted: Any, data: DesignMatrix) -> Floats:
     """Covariance that holds under autocorrelation within runs, with Bartlett's weights (Newey and West 1987)."""
     from statsmodels.stats.sandwich_covariance import cov_nw_panel
 
@@ -202,7 +202,7 @@ def _newey_west(fitted: Any, data: Design) -> Floats:
     )  # fmt: skip
 
 
-def _glsar(data: Design) -> tuple[Any, float] | None:
+def _glsar(data: DesignMatrix) -> tuple[Any, float] | None:
     """Fit with AR(1) errors: alternate between the coefficients and the residuals' autocorrelation until both hold.
 
     statsmodels' ``GLSAR.iterative_fit``, but within runs. Returns the fit on whitened rows, and rho; None where what is
@@ -259,7 +259,7 @@ def _independent(predictors: Floats) -> list[int]:
 
 
 def _result(
-    method: Method, errors: str, data: Design, fitted: Any, covariance: Floats, rho: float | None
+    method: Method, errors: str, data: DesignMatrix, fitted: Any, covariance: Floats, rho: float | None
 ) -> RegressionResult:
     from scipy import stats
     from statsmodels.stats import stattools

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from passkwh.analysis.estimate.architecture import known_model
-from passkwh.analysis.estimate.cost import Estimate, Workload, estimate
+from passkwh.analysis.estimate.cost import Estimate, Workload, estimate_cost
 from passkwh.analysis.estimate.devices import find_device
 from passkwh.analysis.frames import Run
 from passkwh.analysis.pooling import Comparison
@@ -56,4 +56,4 @@ def _estimate(run: Run) -> Estimate:
             "exit_layer": summary.mean_exit_layer,
         }
     )
-    return estimate(known.architecture, device, workload)
+    return estimate_cost(known.architecture, device, workload)

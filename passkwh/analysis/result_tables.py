@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from passkwh.analysis.experiments import Experiment, FamilyResult, MetricsRow
 from passkwh.analysis.granularity import DomainRow
 from passkwh.analysis.overview import Analysis
-from passkwh.analysis.planning import Plan
+from passkwh.analysis.planning import SampleSizePlan
 from passkwh.analysis.published import PublishedReport
 from passkwh.analysis.regression import RegressionResult
 from passkwh.analysis.results import PairwiseResult, TestResult
@@ -237,7 +237,7 @@ def domain_table(rows: Sequence[DomainRow]) -> Table:
     )  # fmt: skip
 
 
-def plan_table(result: Plan) -> Table:
+def plan_table(result: SampleSizePlan) -> Table:
     """Tasks needed by number of repeats."""
     return make_table(
         "plan",

@@ -13,7 +13,7 @@ from passkwh.errors import UsageError
 if TYPE_CHECKING:
     from passkwh.analysis.estimate.as_printed import AsPrinted
     from passkwh.analysis.estimate.cost import Estimate, Workload
-    from passkwh.analysis.estimate.fit import Fit
+    from passkwh.analysis.estimate.fit import EstimatorFit
 
 QUANTS = ("none", "gptq-int8", "gptq-int4", "awq")
 
@@ -34,13 +34,13 @@ def estimate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Parameters, KV cache, VRAM, time to first token, time per token and energy, estimated."""
-    from passkwh.analysis.estimate.architecture import find
+    from passkwh.analysis.estimate.architecture import find_architecture
     from passkwh.analysis.estimate.devices import find_device
 
     device = find_device(gpu)
     if idle_w is not None:
         device = device.model_copy(update={"idle_w": idle_w, "idle_source": "--idle-w"})
-    architecture, nominal = find(model)
+    architecture, nominal = find_architecture(model)
     workload = _workload(prompt_tokens, new_tokens, batch_size, quant, exit_layer)
     if as_printed:
         if exit_layer is not None or fit:
@@ -53,19 +53,19 @@ def estimate(
         else:
             _show_printed(printed)
         return
-    from passkwh.analysis.estimate.cost import estimate as compute
+    from passkwh.analysis.estimate.cost import estimate_cost
 
     fitted = None
     if fit:
         from passkwh.analysis.comparable_groups import complete_runs
-        from passkwh.analysis.estimate.fit import fit as fit_runs
+        from passkwh.analysis.estimate.fit import fit_estimator
         from passkwh.analysis.frames import load
 
         paths, left_out = complete_runs(fit)
         for text in left_out:
             note(f"note: {text}")
-        fitted = fit_runs(load(paths), device)
-    result = compute(architecture, device, workload, fitted.reached() if fitted else None)
+        fitted = fit_estimator(load(paths), device)
+    result = estimate_cost(architecture, device, workload, fitted.reached() if fitted else None)
     for text in (*(fitted.notes if fitted else ()), *result.notes):
         note(f"note: {text}")
     if as_json:
@@ -111,7 +111,7 @@ def _show(result: Estimate) -> None:
     print_table(table(f"{result.model} on {result.device}: estimated, not measured", ["", ""], rows))
 
 
-def _show_fit(fitted: Fit) -> None:
+def _show_fit(fitted: EstimatorFit) -> None:
     rows = [
         [r.run, number(r.measured_s, 4), number(r.predicted_s, 4), f"{r.time_error:+.1%}",
          "—" if r.left_out_time_error is None else f"{r.left_out_time_error:+.1%}",

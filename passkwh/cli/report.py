@@ -12,8 +12,8 @@ from passkwh.cli.output import note, print_json
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
-    from passkwh.analysis.comparable_groups import Part
-    from passkwh.analysis.overview import Settings
+    from passkwh.analysis.comparable_groups import ComparableGroup
+    from passkwh.analysis.overview import AnalysisSettings
     from passkwh.reports.document.content import Report
     from passkwh.reports.document.evidence import Evidence
 
@@ -40,21 +40,21 @@ def report(
             raise UsageError("--energy net belongs to the report with --experiment: add --experiment all")
         _page(runs, out or Path("report.html"), as_json)
         return
-    from passkwh.cli.analyze import settings_of
+    from passkwh.cli.options import analysis_settings
 
-    settings = settings_of(energy, resamples, seed, level, margin)
+    settings = analysis_settings(energy, resamples, seed, level, margin)
     _thesis(runs, experiment, out or Path("report"), settings, strict, as_json)
 
 
 def _page(runs: list[Path], out: Path, as_json: bool) -> None:
-    from passkwh.analysis.comparable_groups import parts
+    from passkwh.analysis.comparable_groups import comparable_groups
     from passkwh.harness.runs.folder import write_atomic
     from passkwh.reports.page import render
     from passkwh.reports.runs import load_runs
 
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder: name the HTML file to write")
-    found, notes = parts(runs)
+    found, notes = comparable_groups(runs)
     for text in notes:
         note(f"note: {text}")
     groups = {part.title: load_runs(part.paths) for part in found}
@@ -70,13 +70,15 @@ def _page(runs: list[Path], out: Path, as_json: bool) -> None:
         print(out.resolve())
 
 
-def _thesis(runs: list[Path], experiment: str, out: Path, settings: Settings, strict: bool, as_json: bool) -> None:
-    from passkwh.analysis.comparable_groups import parts
+def _thesis(
+    runs: list[Path], experiment: str, out: Path, settings: AnalysisSettings, strict: bool, as_json: bool
+) -> None:
+    from passkwh.analysis.comparable_groups import comparable_groups
     from passkwh.reports.document.evidence import gather
 
     if out.is_file():
         raise UsageError(f"--out {out} is a file: with --experiment, name a folder for the report's files")
-    found, notes = parts(runs)
+    found, notes = comparable_groups(runs)
     for text in notes:
         note(f"note: {text}")
     if len(found) > 1:
@@ -108,7 +110,7 @@ def _written(evidence: Evidence, out: Path) -> tuple[Report, list[Path]]:
 
 
 def _parts(
-    found: Sequence[Part], experiment: str, out: Path, settings: Settings, strict: bool
+    found: Sequence[ComparableGroup], experiment: str, out: Path, settings: AnalysisSettings, strict: bool
 ) -> tuple[dict[str, Any], list[Path]]:
     """A report of each part of a study, and the page that leads to them."""
     from passkwh.reports.document.evidence import gather

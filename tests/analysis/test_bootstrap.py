@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from passkwh.analysis.bootstrap import contrasts, draw, intervals
-from passkwh.analysis.ranking import rank, told_apart
+from passkwh.analysis.ranking import rank, significantly_larger
 from passkwh.analysis.tasks import TaskTable
 from passkwh.analysis.tradeoff import tradeoff
 
@@ -161,7 +161,7 @@ def test_equal_estimates_share_a_rank_and_missing_ones_are_left_out() -> None:
     found = rank("x", "min", ["a", "b", "c"], np.array([2.0, 2.0, np.nan]), draws)
     assert [r.rank for r in found.ranked] == [1, 1]
     assert found.left_out == ("c",)
-    constant = told_apart(np.array([1.0, 2.0]), np.tile([1.0, 2.0], (50, 1)))
+    constant = significantly_larger(np.array([1.0, 2.0]), np.tile([1.0, 2.0], (50, 1)))
     assert constant.tolist() == [[False, False], [True, False]]
 
 

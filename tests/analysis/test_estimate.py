@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from conftest import MakeRun  # type: ignore[import-not-found]
 
-from passkwh.analysis.estimate.architecture import Architecture, find, from_config, known_models
+from passkwh.analysis.estimate.architecture import Architecture, find_architecture, from_config, known_models
 from passkwh.analysis.estimate.as_printed import AsPrinted, as_printed
-from passkwh.analysis.estimate.cost import Efficiency, Workload, estimate, kv_cache_bytes_per_token, weight_bytes
+from passkwh.analysis.estimate.cost import Efficiency, Workload, estimate_cost, kv_cache_bytes_per_token, weight_bytes
 from passkwh.analysis.estimate.devices import devices, find_device
-from passkwh.analysis.estimate.fit import fit
+from passkwh.analysis.estimate.fit import fit_estimator
 from passkwh.analysis.frames import Frames, load
 from passkwh.errors import UsageError
 
@@ -33,7 +33,7 @@ TRUE_COUNTS = {
 
 
 def model(name: str) -> Architecture:
-    return find(name)[0]
+    return find_architecture(name)[0]
 
 
 @pytest.mark.parametrize("name", TRUE_COUNTS)
@@ -85,7 +85,7 @@ def test_key_value_caches() -> None:
 
 def test_cost_of_a_dense_model_by_hand() -> None:
     device, asked = find_device("L40S"), Workload(prompt_tokens=100, new_tokens=50, batch_size=2)
-    found = estimate(model("Llama-3.1-8B"), device, asked)
+    found = estimate_cost(model("Llama-3.1-8B"), device, asked)
     body, head = 8_030_261_248 - 2 * 128256 * 4096 - 65 * 4096, 128256 * 4096
     prefill = 2 * (2 * body * 100 + 32 * 2 * 32 * 128 * 100 * 101 + 2 * head)
     assert found.prefill_flop == pytest.approx(prefill, rel=1e-12)
@@ -108,35 +108,39 @@ def test_active_experts_of_a_mixture() -> None:
     lite = model("DeepSeek-V2-Lite")
     # 26 of 27 layers have 64 + 2 experts of three 2048 x 1408 matrices, of which a token meets 6 + 2.
     assert lite.parameters - lite.active_parameters == 26 * 58 * 3 * 2048 * 1408
-    one, many = (estimate(lite, find_device("L40S"), Workload(batch_size=b)).decode_bytes_per_step for b in (1, 256))
+    one, many = (
+        estimate_cost(lite, find_device("L40S"), Workload(batch_size=b)).decode_bytes_per_step for b in (1, 256)
+    )
     assert one < 2 * 1.05 * lite.active_parameters
     assert many > 2 * 0.9 * lite.parameters, "a large batch reads every expert"
 
 
 def test_variants_go_the_right_way() -> None:
     device, qwen = find_device("L40S"), model("Qwen2.5-7B")
-    plain = estimate(qwen, device, Workload())
+    plain = estimate_cost(qwen, device, Workload())
     for quant, bits in (("gptq-int8", 8), ("gptq-int4", 4), ("awq", 4)):
         asked = Workload(quant=quant)  # type: ignore[arg-type]
         body = qwen.body()
         expected = body * (bits + (16 + bits) / 128) / 8 + (qwen.parameters - body) * 2
         assert weight_bytes(qwen, quant) == pytest.approx(expected)
-        assert estimate(qwen, device, asked).tpot_s < plain.tpot_s
-    early = estimate(qwen, device, Workload(exit_layer=14))
+        assert estimate_cost(qwen, device, asked).tpot_s < plain.tpot_s
+    early = estimate_cost(qwen, device, Workload(exit_layer=14))
     assert early.ttft_s == plain.ttft_s
     # Half the layers, but all of the output layer.
     half = 2 * (qwen.body() / 2 + qwen.head) + 384 * 57344 / 2
     assert early.decode_bytes_per_step == pytest.approx(half)
-    assert estimate(qwen, device, Workload(exit_layer=28)).tgt_s == pytest.approx(plain.tgt_s)
+    assert estimate_cost(qwen, device, Workload(exit_layer=28)).tgt_s == pytest.approx(plain.tgt_s)
     with pytest.raises(UsageError, match="28 layers"):
-        estimate(qwen, device, Workload(exit_layer=29))
+        estimate_cost(qwen, device, Workload(exit_layer=29))
     reached = Efficiency(compute=0.5, bandwidth=0.5, step_overhead_s=0.001, power_w=200)
-    assert estimate(qwen, device, Workload(), reached).tpot_s == pytest.approx(2 * plain.tpot_s + 0.001)
-    assert any("has 16 GB" in n for n in estimate(qwen, find_device("Tesla T4"), Workload(prompt_tokens=30_000)).notes)
+    assert estimate_cost(qwen, device, Workload(), reached).tpot_s == pytest.approx(2 * plain.tpot_s + 0.001)
+    assert any(
+        "has 16 GB" in n for n in estimate_cost(qwen, find_device("Tesla T4"), Workload(prompt_tokens=30_000)).notes
+    )
 
 
 def printed(name: str, gpu: str, **asked: object) -> AsPrinted:
-    architecture, nominal = find(name)
+    architecture, nominal = find_architecture(name)
     return as_printed(architecture, nominal, find_device(gpu), Workload.model_validate(asked))
 
 
@@ -230,15 +234,15 @@ def test_device_and_model_files(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text(json.dumps({**config, "model_type": "strange"}))
     (tmp_path / "empty.json").write_text("{}")
     (tmp_path / "broken.json").write_text("{")
-    found = estimate(model(str(tmp_path)), find_device(str(tmp_path / "mine.json")), Workload())
+    found = estimate_cost(model(str(tmp_path)), find_device(str(tmp_path / "mine.json")), Workload())
     assert found.net_energy_j == pytest.approx((350 - 30) * found.tgt_s)
     assert any("strange" in note for note in model(str(tmp_path / "odd.json")).notes)
     with pytest.raises(UsageError, match="num_attention_heads"):
-        find(str(tmp_path / "empty.json"))
+        find_architecture(str(tmp_path / "empty.json"))
     with pytest.raises(UsageError, match="as JSON"):
-        find(str(tmp_path / "broken.json"))
+        find_architecture(str(tmp_path / "broken.json"))
     with pytest.raises(UsageError, match=r"Qwen2\.5-7B"):
-        find("no-such-model")
+        find_architecture("no-such-model")
     with pytest.raises(UsageError, match="flops"):
         find_device(str(tmp_path / "bad.json"))
     with pytest.raises(UsageError, match="cannot be read"):
@@ -261,11 +265,14 @@ def test_a_fit_finds_what_made_the_times(make_run: MakeRun) -> None:
     device = find_device("L40S")
     steps = 100 + 101 + 102 + 103
     ideal = [
-        sum(estimate(model(n), device, Workload(prompt_tokens=50, new_tokens=t)).tgt_s for t in (100, 101, 102, 103))
+        sum(
+            estimate_cost(model(n), device, Workload(prompt_tokens=50, new_tokens=t)).tgt_s
+            for t in (100, 101, 102, 103)
+        )
         for n in names
     ]
     seconds = [t / 0.6 + 0.002 * steps for t in ideal]
-    found = fit(with_times(frames, seconds, [240.0 * s for s in seconds]), device)
+    found = fit_estimator(with_times(frames, seconds, [240.0 * s for s in seconds]), device)
     assert found.efficiency == pytest.approx(0.6, rel=1e-9)
     assert found.step_overhead_s == pytest.approx(0.002, rel=1e-9)
     assert found.power_w == pytest.approx(240.0)
@@ -273,21 +280,23 @@ def test_a_fit_finds_what_made_the_times(make_run: MakeRun) -> None:
         assert run.time_error == pytest.approx(0.0, abs=1e-9)
         assert run.left_out_time_error == pytest.approx(0.0, abs=1e-9)
         assert run.energy_error == pytest.approx(0.0, abs=1e-9)
-    again = estimate(model("Qwen2.5-7B"), device, Workload(), found.reached())
+    again = estimate_cost(model("Qwen2.5-7B"), device, Workload(), found.reached())
     assert again.power_w == pytest.approx(240.0)
-    noisy = fit(with_times(frames, [s * f for s, f in zip(seconds, (1.1, 0.9, 1.0), strict=True)], [1.0] * 3), device)
+    noisy = fit_estimator(
+        with_times(frames, [s * f for s, f in zip(seconds, (1.1, 0.9, 1.0), strict=True)], [1.0] * 3), device
+    )
     assert max(abs(run.time_error) for run in noisy.runs) > 0.01
 
 
 def test_a_fit_to_one_run_says_how_little_that_is(make_run: MakeRun) -> None:
     frames = load([make_run("r", model="Qwen/Qwen2.5-3B-Instruct", energy_j=[None, 1.0, 2.0, 3.0])])
-    found = fit(frames, find_device("L40S"))
+    found = fit_estimator(frames, find_device("L40S"))
     assert found.runs[0].left_out_time_error is None
     assert found.power_w is None
     assert any("1 run" in note for note in found.notes)
     assert any("TDP" in note for note in found.notes)
     with pytest.raises(UsageError, match="not a model known here"):
-        fit(load([make_run("u")]), find_device("L40S"))
+        fit_estimator(load([make_run("u")]), find_device("L40S"))
 
 
 def test_known_models_are_consistent() -> None:

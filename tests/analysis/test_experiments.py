@@ -17,7 +17,7 @@ from passkwh.analysis.frames import load
 from passkwh.analysis.granularity import by_domain
 from passkwh.analysis.idle_correction import with_idle
 from passkwh.analysis.pooling import Comparison, compare
-from passkwh.analysis.published import check, read
+from passkwh.analysis.published import check_published, read_published
 from passkwh.errors import UsageError
 
 TASKS = tuple(f"t{i}" for i in range(30))
@@ -106,7 +106,7 @@ def test_domains(make_run: MakeRun) -> None:
 
 def test_thesis_rows_reproduce_their_pass_at_kwh(shared_data: Path) -> None:
     path = shared_data / "thesis-results.csv"
-    report = check(read(path), "Qwen2.5-")
+    report = check_published(read_published(path), "Qwen2.5-")
     with path.open() as file:
         rows = list(csv.DictReader(file))
     assert report.rows == len(rows)
@@ -122,7 +122,7 @@ def test_thesis_rows_reproduce_their_pass_at_kwh(shared_data: Path) -> None:
 
 
 def test_thesis_frontier_of_25_configurations(shared_data: Path) -> None:
-    report = check(read(shared_data / "thesis-results.csv"), "Qwen2.5-")
+    report = check_published(read_published(shared_data / "thesis-results.csv"), "Qwen2.5-")
     assert len(report.configurations) == 25
     quantized = [label for label in report.frontier if "gptq" in label]
     assert len(quantized) > len(report.frontier) / 2, "GPTQ rows regularly lie on the frontier (section 4.2.4)"
@@ -132,7 +132,7 @@ def test_thesis_frontier_of_25_configurations(shared_data: Path) -> None:
 
 
 def test_thesis_inconsistencies_are_reported(shared_data: Path) -> None:
-    report = check(read(shared_data / "thesis-results.csv"), "Qwen2.5-")
+    report = check_published(read_published(shared_data / "thesis-results.csv"), "Qwen2.5-")
     latencies = {c.label: c.values for c in report.conflicts if c.measure == "latency_min"}
     assert latencies["Qwen2.5-14B instruct"] == {"290.87": ("5.29",), "369.58": ("5.34", "5.40")}
     assert len(latencies) == 5, "every instruct model has two latencies"
@@ -144,16 +144,16 @@ def test_published_files_that_cannot_be_used(tmp_path: Path) -> None:
     good = "table,model,tuning,quant,batch_size,energy_kwh,latency_min,throughput_tok_s,pass_at_1,pass_at_kwh\n"
     path = tmp_path / "rows.csv"
     path.write_text(good + "1,m,base,none,,0.5,1,1,0.4,0.9\n")
-    (ratio,) = check(read(path)).ratios
+    (ratio,) = check_published(read_published(path)).ratios
     assert (ratio.agrees, ratio.computed) == (False, "0.8")
     path.write_text(good + "1,m,base,none,,half,1,1,0.4,\n")
     with pytest.raises(UsageError, match="line 2: energy_kwh"):
-        read(path)
+        read_published(path)
     path.write_text("model\nx\n")
     with pytest.raises(UsageError, match="no column"):
-        read(path)
+        read_published(path)
     with pytest.raises(UsageError, match="cannot be read"):
-        read(tmp_path / "absent.csv")
+        read_published(tmp_path / "absent.csv")
 
 
 # ---------------------------------------------------------------- another idle

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from passkwh.analysis.footprint import Assumptions, Grid, describe, footprint_table, footprints, grid, grids
+from passkwh.analysis.footprint import FootprintAssumptions, Grid, describe, footprint_table, footprints, grid, grids
 from passkwh.analysis.results import Interval
 from passkwh.cli.analyze import analyze
 from passkwh.errors import UsageError
@@ -47,7 +47,9 @@ def test_an_unknown_region_is_told_a_close_one(asked: str, near: str) -> None:
 
 @given(positive, positive, st.floats(1, 10), positive)
 def test_carbon_and_cost_are_products(energy: float, price: float, pue: float, intensity: float) -> None:
-    assumed = Assumptions(grid=HERE.model_copy(update={"gco2e_per_kwh": intensity}), pue=pue, price_per_kwh=price)
+    assumed = FootprintAssumptions(
+        grid=HERE.model_copy(update={"gco2e_per_kwh": intensity}), pue=pue, price_per_kwh=price
+    )
     (found,) = footprints([interval(energy, energy / 2, energy * 2)], assumed)
     assert found.gco2e is not None
     assert found.cost is not None
@@ -57,17 +59,17 @@ def test_carbon_and_cost_are_products(energy: float, price: float, pue: float, i
 
 
 def test_what_is_not_known_stays_missing() -> None:
-    (found,) = footprints([interval(None)], Assumptions(grid=HERE))
+    (found,) = footprints([interval(None)], FootprintAssumptions(grid=HERE))
     assert found.cost is None, "no price was given"
     assert found.gco2e is not None
     assert found.gco2e.estimate is None
     assert found.gco2e.reason == "no energy"
-    (row,) = footprint_table([found], Assumptions(grid=HERE)).rows
+    (row,) = footprint_table([found], FootprintAssumptions(grid=HERE)).rows
     assert row == ("m", None, None, None, None, None, None)
 
 
 def test_the_sentence_names_source_and_year() -> None:
-    text = describe(Assumptions(grid=HERE, pue=1.2, price_per_kwh=0.3))
+    text = describe(FootprintAssumptions(grid=HERE, pue=1.2, price_per_kwh=0.3))
     assert text.startswith("estimated")
     for part in ("PUE 1.2", "250 gCO2e/kWh", "Here", "2020", "a book", "0.3 per kWh"):
         assert part in text

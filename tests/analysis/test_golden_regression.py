@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM
 
 from passkwh.analysis.mixed import random_intercept
-from passkwh.analysis.regression import RegressionResult, fit, newey_west_lags, residuals_without_lag
+from passkwh.analysis.regression import RegressionResult, fit_regression, newey_west_lags, residuals_without_lag
 
 EXACT = 1e-9
 DOMAINS = ("Computation", "Cryptography", "Network", "System", "Time", "Visualization")
@@ -65,7 +65,7 @@ def test_the_thesis_regression(seed: int, ties: bool) -> None:
     y, x = by_hand(data, lag=True, intercept=False)
     beta, residuals, inverse = reference.ols(y, x)
     covariance = reference.hc3(x, residuals, inverse)
-    found = fit(data.sample(frac=1, random_state=seed), "thesis")
+    found = fit_regression(data.sample(frac=1, random_state=seed), "thesis")
     statistics = reference.regression_statistics(y, x, residuals, centred=False)
     same(found, beta, np.sqrt(np.diag(covariance)), statistics)
     assert not found.centred
@@ -80,12 +80,12 @@ def test_with_intercept_r_squared_is_about_the_mean() -> None:
     y, x = by_hand(data, lag=True, intercept=True)
     beta, residuals, inverse = reference.ols(y, x)
     covariance = reference.hc3(x, residuals, inverse)
-    found = fit(data, "with intercept")
+    found = fit_regression(data, "with intercept")
     statistics = reference.regression_statistics(y, x, residuals, centred=True)
     same(found, beta, np.sqrt(np.diag(covariance)), statistics)
     assert found.centred
     assert found.f_statistic == pytest.approx(reference.wald_f(beta[1:], covariance[1:, 1:]), rel=1e-8)
-    thesis = fit(data, "thesis").r_squared
+    thesis = fit_regression(data, "thesis").r_squared
     assert thesis is not None
     assert found.r_squared is not None
     assert thesis > 0.99 > found.r_squared, "without an intercept, R-squared flatters"
@@ -95,7 +95,7 @@ def test_domains_that_add_up_to_one_do_not_stand_for_an_intercept() -> None:
     data = samples(10).assign(**dict.fromkeys(DOMAINS, 0))
     data["Network"] = np.arange(len(data)) % 2
     data["System"] = 1 - data["Network"]
-    found = fit(data, "thesis")
+    found = fit_regression(data, "thesis")
     assert not found.centred
     assert found.r_squared is not None
     assert found.r_squared > 0.99, "still measured from zero"
@@ -110,7 +110,7 @@ def test_newey_west_stays_within_runs(runs: int) -> None:
     rows = [slice(start, start + 300 // runs) for start in range(0, 300, 300 // runs)]
     covariance = reference.newey_west(x, residuals, inverse, 5, rows)
     statistics = reference.regression_statistics(y, x, residuals, centred=True)
-    same(fit(data, "Newey-West"), beta, np.sqrt(np.diag(covariance)), statistics)
+    same(fit_regression(data, "Newey-West"), beta, np.sqrt(np.diag(covariance)), statistics)
 
 
 def test_newey_west_of_runs_shorter_than_its_lags() -> None:
@@ -119,11 +119,13 @@ def test_newey_west_of_runs_shorter_than_its_lags() -> None:
     _, residuals, inverse = reference.ols(y, x)
     rows = [slice(start, start + 3) for start in range(0, 120, 3)]
     expected = np.sqrt(np.diag(reference.newey_west(x, residuals, inverse, newey_west_lags(120), rows)))
-    found = fit(data, "Newey-West")
+    found = fit_regression(data, "Newey-West")
     assert np.allclose([c.std_error for c in found.coefficients], expected, rtol=1e-8)
     single = samples(5, n=1, runs=40)
     single["generation_gross_j"] *= np.random.default_rng(5).lognormal(0, 0.2, 40)
-    assert all(c.std_error for c in fit(single, "Newey-West").coefficients), "runs of one row have no lag at all"
+    assert all(c.std_error for c in fit_regression(single, "Newey-West").coefficients), (
+        "runs of one row have no lag at all"
+    )
 
 
 @pytest.mark.parametrize("runs", [1, 3])
@@ -131,7 +133,7 @@ def test_glsar_stays_within_runs(runs: int) -> None:
     data = samples(6, n=300 // runs, runs=runs)
     y, x = by_hand(data, lag=False, intercept=True)
     beta, errors, rho = reference.cochrane_orcutt(y, x, data["run"].to_numpy())
-    found = fit(data, "GLSAR")
+    found = fit_regression(data, "GLSAR")
     assert found.n == 300 - runs, "each run's first row is lost"
     assert found.rho == pytest.approx(rho, rel=EXACT)
     same(found, beta, errors, {})
@@ -141,8 +143,8 @@ def test_glsar_stays_within_runs(runs: int) -> None:
 def test_a_row_that_alone_determines_a_coefficient_says_nothing_about_variance() -> None:
     data = samples(12)
     data["Time"] = (np.arange(len(data)) == 77).astype(int)
-    rest = fit(data.drop(columns="Time"), "with intercept")
-    found = {c.name: c for c in fit(data, "with intercept").coefficients}
+    rest = fit_regression(data.drop(columns="Time"), "with intercept")
+    found = {c.name: c for c in fit_regression(data, "with intercept").coefficients}
     assert found["Time"].std_error is not None
     assert np.isfinite(found["Time"].std_error)
     assert found["System"].estimate == pytest.approx(
@@ -152,7 +154,7 @@ def test_a_row_that_alone_determines_a_coefficient_says_nothing_about_variance()
 
 def test_the_lag_stays_within_a_run() -> None:
     data = samples(7, n=100, runs=3)
-    assert fit(data, "thesis").n == 3 * 99
+    assert fit_regression(data, "thesis").n == 3 * 99
 
 
 def test_missing_energies_and_useless_predictors() -> None:
@@ -160,18 +162,18 @@ def test_missing_energies_and_useless_predictors() -> None:
     data.loc[[10, 20], "generation_gross_j"] = np.nan
     data["Time"] = 0
     data["Network"] = data["System"]
-    found = fit(data, "thesis")
+    found = fit_regression(data, "thesis")
     assert found.n == 300 - 1 - 4, "a missing energy is missing as outcome and as lag"
     assert set(found.dropped) == {"Time", "System"}
 
 
 def test_degenerate_regressions_say_why() -> None:
     data = samples(9, n=5)
-    assert "too few" in str(fit(data, "thesis").reason)
+    assert "too few" in str(fit_regression(data, "thesis").reason)
     assert len(residuals_without_lag(data)) == 0
     constant = samples(9, n=60).assign(generation_gross_j=1.0)
-    assert "exactly" in str(fit(constant, "with intercept").reason)
-    single = fit(samples(9, n=1), "thesis")
+    assert "exactly" in str(fit_regression(constant, "with intercept").reason)
+    single = fit_regression(samples(9, n=1), "thesis")
     assert (single.n, single.coefficients) == (0, ())
 
 

@@ -10,7 +10,7 @@ from conftest import MakeRun  # type: ignore[import-not-found]
 from scipy import stats
 
 from passkwh.analysis.frames import load
-from passkwh.analysis.planning import achieved_power, plan
+from passkwh.analysis.planning import achieved_power, plan_sample_size
 from passkwh.analysis.pooling import Comparison, compare
 from passkwh.errors import UsageError
 
@@ -35,7 +35,7 @@ def pilot(make_run: MakeRun, repeats: int = 1, ratio: float = 1.1, se_j: float |
 
 def test_tasks_needed_follow_from_the_variance_of_influences(make_run: MakeRun) -> None:
     comparison = pilot(make_run)
-    found = plan(comparison, "a-1B", "b-1B", "energy", effect=0.1)
+    found = plan_sample_size(comparison, "a-1B", "b-1B", "energy", effect=0.1)
     samples = comparison.samples()
     energies = [samples[samples["configuration"] == c]["gross_j"].to_numpy() for c in ("a-1B", "b-1B")]
     influence = energies[0] / energies[0].mean() - energies[1] / energies[1].mean()
@@ -46,7 +46,7 @@ def test_tasks_needed_follow_from_the_variance_of_influences(make_run: MakeRun) 
 
 
 def test_repeats_gain_what_varies_within_tasks(make_run: MakeRun) -> None:
-    found = plan(pilot(make_run, repeats=4), "a-1B", "b-1B", "pass@1", effect=0.05)
+    found = plan_sample_size(pilot(make_run, repeats=4), "a-1B", "b-1B", "pass@1", effect=0.05)
     assert found.variance_within_tasks is not None
     needed = [row.tasks for row in found.rows]
     assert all(t is not None for t in needed)
@@ -57,7 +57,7 @@ def test_repeats_gain_what_varies_within_tasks(make_run: MakeRun) -> None:
 
 
 def test_no_number_of_tasks_makes_up_for_a_poor_meter(make_run: MakeRun) -> None:
-    found = plan(pilot(make_run, se_j=1500.0), "a-1B", "b-1B", "energy", effect=0.05)
+    found = plan_sample_size(pilot(make_run, se_j=1500.0), "a-1B", "b-1B", "energy", effect=0.05)
     assert found.rows[0].tasks is None
     assert "meter" in str(found.rows[0].reason)
 
@@ -65,7 +65,7 @@ def test_no_number_of_tasks_makes_up_for_a_poor_meter(make_run: MakeRun) -> None
 def test_a_planned_experiment_has_the_power_it_was_planned_for(make_run: MakeRun) -> None:
     """Draw experiments of the planned size from the pilot's tasks, shifted by the effect, and count detections."""
     comparison = pilot(make_run, ratio=1.0)
-    found = plan(comparison, "a-1B", "b-1B", "energy", effect=0.12)
+    found = plan_sample_size(comparison, "a-1B", "b-1B", "energy", effect=0.12)
     needed = found.rows[0].tasks
     assert needed is not None
     samples = comparison.samples()
@@ -89,10 +89,10 @@ def test_power_of_a_normal_test() -> None:
 def test_what_cannot_be_planned_says_why(make_run: MakeRun) -> None:
     same = make_run("s0", model="family/a-1B"), make_run("s1", model="family/b-1B")
     with pytest.raises(UsageError, match="--effect"):
-        plan(compare(load(same)), "a-1B", "b-1B", "energy")
+        plan_sample_size(compare(load(same)), "a-1B", "b-1B", "energy")
     unjudged = make_run("u", model="family/c-1B", passed=[None] * 4)
     with pytest.raises(UsageError, match="no verdicts"):
-        plan(compare(load([same[0], unjudged])), "a-1B", "c-1B", "pass@1")
+        plan_sample_size(compare(load([same[0], unjudged])), "a-1B", "c-1B", "pass@1")
     failing = make_run("f", model="family/d-1B", passed=[False] * 4)
     with pytest.raises(UsageError, match="plan pass@1"):
-        plan(compare(load([same[0], failing])), "a-1B", "d-1B", "pass@kWh")
+        plan_sample_size(compare(load([same[0], failing])), "a-1B", "d-1B", "pass@kWh")

@@ -11,7 +11,7 @@ import pytest
 from conftest import MakeRun  # type: ignore[import-not-found]
 
 from passkwh.analysis.bootstrap import draw
-from passkwh.analysis.effects_vs_reference import changes
+from passkwh.analysis.effects_vs_reference import effects_vs_reference
 from passkwh.analysis.experiments import run_experiment
 from passkwh.analysis.frames import load
 from passkwh.analysis.granularity import by_domain
@@ -86,7 +86,7 @@ def family(make_run: MakeRun) -> list[Path]:
 def test_changes_are_against_the_unquantized_model(family: list[Path]) -> None:
     comparison = compare(load(family))
     table = task_table(comparison)
-    found = changes(run_experiment("gptq", comparison), table, draw(table, 300), margin=0.02)
+    found = effects_vs_reference(run_experiment("gptq", comparison), table, draw(table, 300), margin=0.02)
     assert [(c.label, c.reference) for c in found] == [
         ("m-1B-Instruct gptq-int8", "m-1B-Instruct"), ("m-1B-Instruct gptq-int4", "m-1B-Instruct"),
     ]  # fmt: skip

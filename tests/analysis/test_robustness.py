@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passkwh.analysis.frames import load
-from passkwh.analysis.overview import Settings, analyse
+from passkwh.analysis.overview import AnalysisSettings, analyse
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.result_tables import analysis_tables
 from passkwh.analysis.tables import to_csv, to_latex
@@ -61,7 +61,7 @@ def test_any_runs_can_be_analysed(
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                result, refusal = analyse(compare(load(runs)), Settings(resamples=100)), None
+                result, refusal = analyse(compare(load(runs)), AnalysisSettings(resamples=100)), None
             except UsageError as error:
                 result, refusal = None, str(error)
     if result is None:

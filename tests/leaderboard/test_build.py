@@ -16,7 +16,7 @@ import pytest
 from passkwh.analysis.bootstrap import draw, draw_each, intervals
 from passkwh.analysis.frames import load
 from passkwh.analysis.pooling import compare
-from passkwh.analysis.published import check, read
+from passkwh.analysis.published import check_published, read_published
 from passkwh.analysis.ranking import rank
 from passkwh.analysis.tasks import task_table
 from passkwh.errors import UsageError
@@ -92,9 +92,9 @@ def test_a_pack_named_twice_is_one_run(packs: list[Path], tmp_path: Path) -> Non
 
 def test_the_theses_rows_stand_with_source_and_their_pass_at_kwh(shared_data: Path) -> None:
     rows = [row for row in published_rows() if row.tasks_key == "thesis"]
-    printed = read(shared_data / "thesis-results.csv")
+    printed = read_published(shared_data / "thesis-results.csv")
     assert len(rows) == len(printed) == 49
-    for row, entry, ratio in zip(rows, printed, check(printed).ratios, strict=True):
+    for row, entry, ratio in zip(rows, printed, check_published(printed).ratios, strict=True):
         assert row.place == f"table {entry.table}"
         assert "Walking the Tightrope" in row.source
         assert row.measures["energy_kwh"].value == float(entry.energy_kwh)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from passkwh.analysis.comparable_groups import parts
+from passkwh.analysis.comparable_groups import comparable_groups
 from passkwh.analysis.frames import open_run
 from passkwh.cli import main as program
 from passkwh.errors import UsageError
@@ -57,7 +57,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
 
 
 def test_parts_are_what_may_be_compared(study: Path) -> None:
-    found, notes = parts([study])
+    found, notes = comparable_groups([study])
     assert [(part.title, sorted(path.name for path in part.paths)) for part in found] == [
         ("bench", ["awq-big", "none-big"]),
         ("humaneval", ["awq-human", "none-human"]),
@@ -72,7 +72,7 @@ def test_unlike_hardware_is_apart(study: Path) -> None:
     cpu, content["host"]["cpu"] = content["host"]["cpu"], "another processor"
     manifest.write_text(json.dumps(content))
     StudyFolder(study).append("complete", "none-big", **finished(manifest.parent))
-    found, _ = parts([study])
+    found, _ = comparable_groups([study])
     assert sorted(len(part.paths) for part in found) == [1, 1, 2]
     assert {open_run(path).manifest.host.cpu for part in found for path in part.paths} >= {"another processor"}
     assert sorted(part.title for part in found) == [
@@ -89,7 +89,7 @@ def test_a_run_that_is_not_as_it_was_is_in_no_number(study: Path, harm: str) -> 
         samples.write_text(text[:place] + ("9" if text[place] != "9" else "8") + text[place + 1 :])
     else:
         samples.write_text("".join(text.splitlines(keepends=True)[:-1]))
-    found, notes = parts([study])
+    found, notes = comparable_groups([study])
     assert sorted(path.name for part in found for path in part.paths) == ["awq-human", "none-big", "none-human"]
     assert notes[0].startswith("awq-big is left out: ")
     assert str(samples) in notes[0]
@@ -117,15 +117,15 @@ def test_a_part_without_the_option_that_tells_others_apart_has_a_name(study: Pat
     content["benchmark"]["options"] = {"subset": "hard"}
     manifest.write_text(json.dumps(content))
     StudyFolder(study).append("complete", "none-big", **finished(manifest.parent))
-    found, _ = parts([study])
+    found, _ = comparable_groups([study])
     assert sorted(part.title for part in found)[:2] == ["bench · no options", "bench · subset hard"]
 
 
 def test_a_folder_of_studies_is_not_taken_for_its_runs(study: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"holds no runs but studies: name one, as {study}"):
-        parts([tmp_path])
+        comparable_groups([tmp_path])
     alone = write_run(tmp_path / "alone")
-    (part,), notes = parts([tmp_path])
+    (part,), notes = comparable_groups([tmp_path])
     assert part.paths == (alone,)
     assert notes == [f"the studies in {tmp_path} (s) are not in this: name them"]
 
@@ -134,7 +134,7 @@ def test_a_study_without_a_complete_run_says_so(study: Path) -> None:
     for path in study.glob("*-*/summary.json"):
         path.unlink()
     with pytest.raises(UsageError, match=r"no complete run yet.*4 damaged, 1 failed"):
-        parts([study])
+        comparable_groups([study])
 
 
 def test_where_nobody_solves_anything_nobody_is_best_and_other_metrics_are_shown(
@@ -159,7 +159,7 @@ def test_where_nobody_solves_anything_nobody_is_best_and_other_metrics_are_shown
 
 def test_runs_that_are_named_are_not_taken_apart(study: Path) -> None:
     named = sorted(study.glob("*-*"))
-    found, notes = parts(named)
+    found, notes = comparable_groups(named)
     assert [part.paths for part in found] == [tuple(named)]
     assert notes == []
 

@@ -25,7 +25,7 @@ _QK_NORM = ("qwen3", "qwen3_moe")
 
 
 @dataclass(frozen=True)
-class Latent:
+class LatentAttention:
     """Multi-head latent attention (DeepSeek-V2, section 2.1): keys and values are rebuilt from a small latent."""
 
     kv_rank: int
@@ -69,7 +69,7 @@ class Architecture:
     output_bias: bool
     mlp_bias: bool
     qk_norm: bool
-    latent: Latent | None
+    latent: LatentAttention | None
     experts: Experts | None
     notes: tuple[str, ...] = ()
 
@@ -167,7 +167,7 @@ class KnownModel:
     architecture: Architecture
 
 
-def find(model: str) -> tuple[Architecture, float | None]:
+def find_architecture(model: str) -> tuple[Architecture, float | None]:
     """Architecture by name, or by path of a config.json or the folder of one; and the nominal parameters if known.
 
     Names may carry an organisation and a tuning (``Qwen/Qwen2.5-7B-Instruct``). Raises UsageError when unknown.
@@ -248,11 +248,11 @@ def from_config(config: Mapping[str, Any], name: str, where: str = "the configur
     )
 
 
-def _latent(config: Mapping[str, Any]) -> Latent | None:
+def _latent(config: Mapping[str, Any]) -> LatentAttention | None:
     if not config.get("kv_lora_rank"):
         return None
     q_rank = config.get("q_lora_rank")
-    return Latent(
+    return LatentAttention(
         kv_rank=int(config["kv_lora_rank"]),
         q_rank=None if q_rank is None else int(q_rank),
         nope_dim=int(config["qk_nope_head_dim"]),

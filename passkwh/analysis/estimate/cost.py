@@ -83,7 +83,9 @@ def kv_cache_bytes_per_token(model: Architecture) -> float:
     return float(model.cache_values * HALF_BYTES)
 
 
-def estimate(model: Architecture, device: Device, workload: Workload, reached: Efficiency | None = None) -> Estimate:
+def estimate_cost(
+    model: Architecture, device: Device, workload: Workload, reached: Efficiency | None = None
+) -> Estimate:
     """Cost of one batch.
 
     Compute and memory traffic overlap, so a step takes the longer of the two; each step reads the weights it uses

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import optimize
 
-from passkwh.analysis.estimate.architecture import Architecture, find
-from passkwh.analysis.estimate.cost import QUANT_BITS, Efficiency, Workload, estimate
+from passkwh.analysis.estimate.architecture import Architecture, find_architecture
+from passkwh.analysis.estimate.cost import QUANT_BITS, Efficiency, Workload, estimate_cost
 from passkwh.analysis.estimate.devices import Device
 from passkwh.analysis.frames import Frames
 from passkwh.errors import UsageError
@@ -37,7 +37,7 @@ class PredictedRun(Record):
     left_out_time_error: Annotated[float | None, Field(description="with this run left out of the fit")] = None
 
 
-class Fit(Record):
+class EstimatorFit(Record):
     """What the runs say about the device."""
 
     device: str
@@ -48,12 +48,12 @@ class Fit(Record):
     notes: tuple[str, ...] = ()
 
     def reached(self) -> Efficiency:
-        """The fit as an efficiency for ``estimate``."""
+        """The fit as an efficiency for ``estimate_cost``."""
         share = self.efficiency if self.efficiency is not None else 1e9
         return Efficiency(compute=share, bandwidth=share, step_overhead_s=self.step_overhead_s, power_w=self.power_w)
 
 
-def fit(frames: Frames, device: Device) -> Fit:
+def fit_estimator(frames: Frames, device: Device) -> EstimatorFit:
     """Fit to runs by least squares of relative errors, with non-negative terms.
 
     Raises:
@@ -93,7 +93,7 @@ def fit(frames: Frames, device: Device) -> Fit:
         notes.append(f"fitted to {len(y)} run(s): errors are of the fit itself and say little about other models")
     if power_w is None:
         notes.append("no run has an energy: power stays the TDP")
-    return Fit(
+    return EstimatorFit(
         device=device.name, efficiency=float(1 / slope) if slope > 0 else None, step_overhead_s=float(overhead),
         power_w=power_w, runs=tuple(rows), notes=tuple(notes),
     )  # fmt: skip
@@ -126,7 +126,7 @@ def _ideal(architecture: Architecture, device: Device, samples: Any, quant: str)
                 "quant": known.get(quant, "none"),
             }
         )
-        total += estimate(architecture, device, workload).tgt_s
+        total += estimate_cost(architecture, device, workload).tgt_s
         steps += new
     return total, steps
 
@@ -134,7 +134,7 @@ def _ideal(architecture: Architecture, device: Device, samples: Any, quant: str)
 def _architecture(name: str, checkpoint: str) -> Architecture:
     for candidate in (name, checkpoint):
         try:
-            return find(candidate)[0]
+            return find_architecture(candidate)[0]
         except UsageError:
             continue
     raise UsageError(f"--fit: {name} is not a model known here, and {checkpoint} holds no config.json; leave it out")

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from passkwh.analysis.estimate.architecture import find
-from passkwh.analysis.estimate.cost import Workload, estimate
+from passkwh.analysis.estimate.architecture import find_architecture
+from passkwh.analysis.estimate.cost import Workload, estimate_cost
 from passkwh.analysis.estimate.devices import Device, find_device
 from passkwh.errors import UsageError
 from passkwh.harness.runs.folder import SUMMARY, RunFolder
@@ -33,7 +33,7 @@ class Forecast(Record):
     basis: Annotated[str, Field(description="where time and energy come from, or why there are none")]
 
 
-class Earlier(Record):
+class EarlierRun(Record):
     """What a complete run says about the next one like it."""
 
     path: str
@@ -43,7 +43,7 @@ class Earlier(Record):
     joules_per_sample: float | None
 
 
-def earlier_runs(out: Path) -> list[Earlier]:
+def earlier_runs(out: Path) -> list[EarlierRun]:
     """Complete runs in ``out`` and in the studies in it; one that cannot be read is no help and is passed over."""
     found = []
     for path in sorted(file.parent for pattern in (f"*/{SUMMARY}", f"*/*/{SUMMARY}") for file in out.glob(pattern)):
@@ -55,7 +55,7 @@ def earlier_runs(out: Path) -> list[Earlier]:
         joules = None if summary.gross_energy_j is None else summary.gross_energy_j / summary.samples
         seconds = (summary.generation_s + summary.evaluation_s) / summary.samples
         found.append(
-            Earlier(
+            EarlierRun(
                 path=str(path), spec=manifest.spec, host=manifest.host, seconds_per_sample=seconds,
                 joules_per_sample=joules,
             )
@@ -63,7 +63,7 @@ def earlier_runs(out: Path) -> list[Earlier]:
     return found
 
 
-def forecast(check: Check, host: HostInfo, gpu: str | None, earlier: Iterable[Earlier]) -> Forecast:
+def forecast(check: Check, host: HostInfo, gpu: str | None, earlier: Iterable[EarlierRun]) -> Forecast:
     """Of one run of the configuration; ``gpu`` names the device to reckon with instead of this host's."""
     spec = check.spec
     time_s = energy_j = None
@@ -102,9 +102,9 @@ def _reckon(check: Check, device: Device) -> tuple[float, float, str]:
     assert check.tasks is not None
     assert check.prompt_tokens is not None
     assert spec.max_new_tokens is not None
-    architecture, _ = find(check.folder or spec.model)
+    architecture, _ = find_architecture(check.folder or spec.model)
     quant: Any = spec.quant
-    batch = estimate(
+    batch = estimate_cost(
         architecture,
         device,
         Workload(

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from passkwh.analysis.effects_vs_reference import Change, changes
+from passkwh.analysis.effects_vs_reference import ReferenceEffect, effects_vs_reference
 from passkwh.analysis.exits import ExitStudy, study
 from passkwh.analysis.experiments import DESIGNS, Experiment, ExperimentName, members, run_experiment
 from passkwh.analysis.frames import Frames, Run, load
 from passkwh.analysis.granularity import DomainRow, by_domain
-from passkwh.analysis.overview import Analysis, Settings, conclude, resample
+from passkwh.analysis.overview import Analysis, AnalysisSettings, conclude, resample
 from passkwh.analysis.pooling import Comparison, compare
 from passkwh.analysis.power import PowerTimeline, power_timeline
 from passkwh.analysis.results import Interval
@@ -33,7 +33,7 @@ class Evidence:
     analysis: Analysis
     table: TaskTable
     experiments: dict[ExperimentName, Experiment]
-    changes: dict[ExperimentName, tuple[Change, ...]]
+    changes: dict[ExperimentName, tuple[ReferenceEffect, ...]]
     impossible: dict[str, str]
     """Experiments that these runs do not allow, each with the reason."""
     domains: tuple[DomainRow, ...]
@@ -81,7 +81,7 @@ class Evidence:
         return next(c.provenance for c in self.analysis.configurations if c.label == label)
 
 
-def gather(paths: Sequence[Path], experiment: str, settings: Settings, strict: bool = False) -> Evidence:
+def gather(paths: Sequence[Path], experiment: str, settings: AnalysisSettings, strict: bool = False) -> Evidence:
     """Read runs and analyse them for one experiment, or for all.
 
     Raises:
@@ -128,7 +128,9 @@ def gather(paths: Sequence[Path], experiment: str, settings: Settings, strict: b
         analysis=analysis,
         table=table,
         experiments=found,
-        changes={name: changes(e, table, draws, settings.margin, settings.level) for name, e in found.items()},
+        changes={
+            name: effects_vs_reference(e, table, draws, settings.margin, settings.level) for name, e in found.items()
+        },
         impossible=impossible,
         domains=domains,
         exits=leaving,

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-from passkwh.analysis.published import check, read
+from passkwh.analysis.published import check_published, read_published
 from passkwh.records import content_hash
 from passkwh.reports.leaderboard.rows import Cell, Row, family, size, with_savings
 from passkwh.units import joules_to_kwh
@@ -28,9 +28,9 @@ def published_rows() -> tuple[Row, ...]:
 def _thesis() -> list[Row]:
     """Energy is that of one GPU above idle over one run of BigCodeBench; pass@kWh is as printed, where printed."""
     with resources.as_file(_data("thesis.csv")) as path:
-        printed = read(path)
+        printed = read_published(path)
     rows = []
-    for number, (entry, ratio) in enumerate(zip(printed, check(printed).ratios, strict=True)):
+    for number, (entry, ratio) in enumerate(zip(printed, check_published(printed).ratios, strict=True)):
         rate = float(ratio.printed) if ratio.printed else float(entry.pass_at_1) / float(entry.energy_kwh)
         rows.append(
             Row(

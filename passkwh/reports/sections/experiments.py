@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from passkwh.analysis.effects_vs_reference import Change
+from passkwh.analysis.effects_vs_reference import ReferenceEffect
 from passkwh.analysis.experiments import Experiment, ExperimentName
 from passkwh.analysis.result_tables import experiment_tables
 from passkwh.reports.document.content import Block, Bullets, Column, Heading, TableBlock, Text, table_block
@@ -56,7 +56,7 @@ def _families(found: Experiment) -> str:
     return "; ".join(family.title for family in found.families)
 
 
-def _changes(name: str, changes: tuple[Change, ...], evidence: Evidence) -> TableBlock:
+def _changes(name: str, changes: tuple[ReferenceEffect, ...], evidence: Evidence) -> TableBlock:
     settings = evidence.analysis.settings
     rows = []
     for change in changes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from passkwh.analysis.effects_vs_reference import Change
+from passkwh.analysis.effects_vs_reference import ReferenceEffect
 from passkwh.analysis.ranking import Ranking
 from passkwh.reports.document.content import Block, Bullets, Link, Part, Sentence, Text
 from passkwh.reports.document.draft import Draft, EnergyUnit
@@ -146,13 +146,13 @@ def _any_difference(evidence: Evidence) -> list[Sentence]:
                      [p_value(test.p_value)], effect, ").")]  # fmt: skip
 
 
-def _experiment(found: tuple[Change, ...], evidence: Evidence) -> list[Sentence]:
+def _experiment(found: tuple[ReferenceEffect, ...], evidence: Evidence) -> list[Sentence]:
     if len(found) > MOST_CHANGES or len(evidence.changes) > 1:
         return [] if not found else [_tally(found, evidence)]
     return [change_sentence(change, evidence.analysis.settings.margin) for change in found]
 
 
-def change_sentence(change: Change, margin: float) -> Sentence:
+def change_sentence(change: ReferenceEffect, margin: float) -> Sentence:
     """One configuration against its reference."""
     energy, accuracy = change.contrast("energy_kwh").ratio, change.contrast("pass_at_1").difference
     tests = change.tests
@@ -169,7 +169,7 @@ def change_sentence(change: Change, margin: float) -> Sentence:
     return sentence(parts, ".")
 
 
-def _tally(found: tuple[Change, ...], evidence: Evidence) -> Sentence:
+def _tally(found: tuple[ReferenceEffect, ...], evidence: Evidence) -> Sentence:
     name = next(name for name, own in evidence.changes.items() if own is found)
     alpha = 1 - evidence.analysis.settings.level
     told = [c for c in found if c.tests.energy_p_holm is not None and c.tests.energy_p_holm < alpha]

@@ -1,0 +1,61 @@
+"""Options that several commands have, defined once: a command takes one as an annotation and states its default.
+
+def compare(a: Path, level: Level = 0.95, as_json: AsJson = False) -> None: ...
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    from passkwh.analysis.overview import AnalysisSettings
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+
+Energy = Annotated[str, typer.Option(help="gross, or net of idle power.")]
+Margin = Annotated[float, typer.Option(help="Margin of pass@1 for 'no loss of accuracy'.")]
+Resamples = Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")]
+BootstrapSeed = Annotated[int, typer.Option(min=0, help="Of the bootstrap.")]
+Level = Annotated[float, typer.Option(help="Confidence level.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse runs whose task sets differ.")]
+
+TaskData = Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")]
+TaskLimit = Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Prompts generated together.")]
+Workers = Annotated[int, typer.Option(min=0, help="Programs at a time; 0 is one per core.")]
+UnsafeEvaluation = Annotated[
+    bool, typer.Option("--unsafe-evaluation", help="Go on where the kernel refuses a layer of the isolation.")
+]
+
+
+def analysis_settings(
+    energy: str,
+    resamples: int,
+    seed: int,
+    level: float,
+    margin: float,
+    budget_kwh: float | None = None,
+    floor: float | None = None,
+) -> AnalysisSettings:
+    """The options of an analysis, checked. Raises UsageError naming the first that cannot be."""
+    from passkwh.analysis.overview import AnalysisSettings
+
+    if energy not in ("gross", "net"):
+        raise UsageError(f"--energy {energy}: write gross or net")
+    if not 0.5 < level < 1:
+        raise UsageError(f"--level {level}: give a number between 0.5 and 1, for example 0.95")
+    if not 0 < margin < 1:
+        raise UsageError(f"--margin {margin}: give a difference of pass@1 between 0 and 1, for example 0.02")
+    if budget_kwh is not None and not budget_kwh > 0:
+        raise UsageError(f"--budget-kwh {budget_kwh:g}: give kilowatt-hours above 0")
+    if floor is not None and not 0 <= floor <= 1:
+        raise UsageError(f"--floor {floor:g}: give a pass@1 from 0 to 1")
+    return AnalysisSettings(
+        energy="net" if energy == "net" else "gross", resamples=resamples, seed=seed, level=level, margin=margin,
+        budget_kwh=budget_kwh, accuracy_floor=floor,
+    )  # fmt: skip
