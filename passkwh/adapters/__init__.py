@@ -1,70 +1,73 @@
-"""Models made callable: names -> checkpoints -> adapters. Importing this is cheap; torch comes with ``load``.
+"""Models made callable: names -> checkpoints -> models, by the engine that runs them. torch comes with ``load``.
 
-A new family is one new file and one line in ``ADAPTERS``.
+``resolve`` says what a name means, ``prepare`` gets its weights ready on this machine, ``load`` makes the model.
+Engines and quantizations are objects of the registry (``engines/base.py``, ``quantization/base.py``).
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from passkwh.adapters import memory
 from passkwh.adapters.checkpoint import Checkpoint, content_revision, count_parameters
-from passkwh.adapters.device import bound_kernel_caches
-from passkwh.adapters.engines.base import Model
-from passkwh.adapters.hub import QUANTS, resolve
-from passkwh.adapters.memory import check_memory, memory_free, memory_needed
+from passkwh.adapters.device import pick
+from passkwh.adapters.engines import AUTO, choose
+from passkwh.adapters.engines.base import LoadOptions, Model, PlansMemory, SupportsEarlyExit
+from passkwh.adapters.memory import memory_free
+from passkwh.adapters.resolution import resolve
+from passkwh.errors import UsageError
+from passkwh.registry import ENGINES
 
 if TYPE_CHECKING:
-    from passkwh.adapters.quantization.make import Meter
+    from passkwh.adapters.early_exit.request import ExitRequest
+    from passkwh.adapters.quantization.make import OpenSpan
 
-__all__ = [
-    "ADAPTERS", "QUANTS", "Checkpoint", "check_memory", "load", "memory_free", "memory_needed", "prepare", "resolve",
-]  # fmt: skip
+__all__ = ["Checkpoint", "check", "check_memory", "load", "memory_free", "memory_needed", "prepare", "resolve"]
 
-ADAPTERS = {
-    "base": "passkwh.adapters.engines.transformers:TransformersAdapter",
-    "instruct": "passkwh.adapters.engines.transformers:TransformersAdapter",
-    "gptq-int4": "passkwh.adapters.quantization.gptq:GptqAdapter",
-    "gptq-int8": "passkwh.adapters.quantization.gptq:GptqAdapter",
-    "awq": "passkwh.adapters.quantization.awq:AwqAdapter",
-    "openai": "passkwh.adapters.engines.endpoint:OpenAiAdapter",
-    "openai-chat": "passkwh.adapters.engines.endpoint:OpenAiAdapter",
-}
-"""Name of an adapter -> where its class is. It is called with a checkpoint and a device."""
+
+def check(
+    checkpoint: Checkpoint, engine: str = AUTO, exit: ExitRequest | None = None, language: str = "python"
+) -> None:
+    """UsageError where no engine, or not the one that was named, runs a checkpoint with this early-exit rule."""
+    chosen = choose(checkpoint, engine, exit)
+    if exit is not None:
+        assert isinstance(chosen, SupportsEarlyExit)  # or it would not have been chosen
+        chosen.check_exit(checkpoint, exit, language)
 
 
 def prepare(
     checkpoint: Checkpoint,
     progress: Callable[[str], None] | None = None,
-    meter: Meter | None = None,
-    exit: str | None = None,
+    meter: OpenSpan | None = None,
+    exit: ExitRequest | None = None,
 ) -> Checkpoint:
     """The checkpoint with its weights on this machine and its revision known: downloads, converts, quantizes.
 
-    Each of these happens once; the result is kept in a cache. ``progress`` is told what is being done, in words;
-    ``meter`` measures what quantizing costs. With an early-exit rule that comes with fine-tuned weights, it is these.
+    Each of these happens once; the result is kept in a cache. ``progress`` gets what is being done, in words; ``meter``
+    measures what quantizing costs. With an early-exit rule that comes with fine-tuned weights, it is these. What its
+    engine resolved stays as it is.
     """
-    if checkpoint.source == "endpoint":
-        return checkpoint  # its server has the weights
+    if checkpoint.engine is not None:
+        return checkpoint
     if exit is not None:
         from passkwh.adapters import early_exit
 
         return early_exit.prepare(checkpoint, exit, progress, meter)
     from passkwh.adapters import embedded, hub
 
-    tell = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     if checkpoint.path is None and checkpoint.source == "embedded":
-        tell(checkpoint.pending[0])
+        report(checkpoint.pending[0])
         checkpoint = replace(checkpoint, path=embedded.convert(str(checkpoint.revision)))
     elif checkpoint.path is None:
-        folder = hub.download(checkpoint.location, lambda: tell(checkpoint.pending[0]))
+        folder = hub.download(checkpoint.location, lambda: report(checkpoint.pending[0]))
         checkpoint = replace(checkpoint, path=folder, revision=folder.name)
     if checkpoint.quant != "none" and not checkpoint.prequantized:
         from passkwh.adapters.quantization import make as quantize
 
-        return quantize.ensure(checkpoint, tell, meter)
+        return quantize.ensure(checkpoint, report, meter)
     assert checkpoint.path is not None
     return replace(
         checkpoint,
@@ -74,18 +77,52 @@ def prepare(
     )
 
 
-def load(checkpoint: Checkpoint, device: str = "auto", exit: str | None = None, language: str = "python") -> Model:
+def load(
+    checkpoint: Checkpoint,
+    device: str = "auto",
+    exit: ExitRequest | None = None,
+    language: str = "python",
+    engine: str = AUTO,
+) -> Model:
     """The model, in memory and ready to answer. ``checkpoint`` as ``prepare`` returned it.
 
-    With an early-exit rule, its tokens leave by that; ``language`` is what is going to be written, for which there
-    may be an agent of its own.
-    """
-    bound_kernel_caches()
-    module, _, name = ADAPTERS[checkpoint.adapter].partition(":")
-    make: Callable[[Checkpoint, str], Any] = getattr(importlib.import_module(module), name)
-    if exit is not None:
-        from passkwh.adapters import early_exit
+    Args:
+        device: ``auto``, or as the engine names it.
+        exit: the early-exit rule by which its tokens leave.
+        language: what is going to be written, for which a bundle may have an agent of its own.
+        engine: a name in the registry of engines; ``auto`` takes the first that does not refuse.
 
-        make = early_exit.adapter_for(make, exit, language)
-    adapter: Model = make(checkpoint, device)
-    return adapter
+    Raises:
+        UsageError: the engine refuses the checkpoint, and why.
+    """
+    return choose(checkpoint, engine, exit).load(checkpoint, LoadOptions(device, exit, language))
+
+
+def memory_needed(
+    checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str = "auto", engine: str = AUTO
+) -> int:
+    """Bytes that a run takes of this machine's memory; ``max_tokens`` is prompt plus completion of one row.
+
+    The engine's own estimate where it makes one; else that of weights in this process, and 0 where the engine has the
+    weights elsewhere.
+    """
+    name = checkpoint.engine or engine
+    if name == AUTO:
+        return memory.memory_needed(checkpoint, batch_size, max_tokens, device)
+    planner = ENGINES.get(name)
+    if isinstance(planner, PlansMemory):
+        return planner.memory_needed(checkpoint, batch_size, max_tokens, device)
+    return 0
+
+
+def check_memory(
+    checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str = "auto", engine: str = AUTO
+) -> None:
+    """UsageError, with what is needed and what is free, when the run would not fit."""
+    needed, free = memory_needed(checkpoint, batch_size, max_tokens, device, engine), memory_free(device)
+    if needed > free:
+        raise UsageError(
+            f"{checkpoint.name} needs about {needed / 2**30:.1f} GiB on {pick(device)} and "
+            f"{free / 2**30:.1f} GiB are free: choose a smaller model, a --quant, or lower --batch-size and "
+            "--max-new-tokens"
+        )

@@ -8,29 +8,31 @@ import json
 import math
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from passkwh.errors import UsageError
+from passkwh.registry import QUANTIZATIONS
 
-Source = Literal["embedded", "hub", "local", "endpoint"]
-"""Where weights come from: a Python package's GGUF file, the Hugging Face hub, a folder of the user's, or a server that
-has them already."""
+Source = Literal["embedded", "hub", "local", "engine"]
+"""Where weights come from: a Python package's GGUF file, the Hugging Face hub, a folder of the user's, or the engine,
+which has them already (a server does)."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model's weights, as resolved from a name (see ``passkwh.adapters.hub.resolve``)."""
+    """A model's weights, as resolved from a name (see ``passkwh.adapters.resolve``)."""
 
     name: str
     """As asked for."""
     source: Source
     location: str
-    """Hub id, name of the local folder or of the embedded file, or URL#MODEL: where these weights come from."""
+    """Hub id, name of the local folder or of the embedded file, or the engine's own (an endpoint's URL#MODEL)."""
     path: Path | None
-    """Folder of the weights in transformers' format; None until ``passkwh.adapters.prepare`` has made it, and for an
-    endpoint."""
+    """Folder of the weights in transformers' format; None until ``passkwh.adapters.prepare`` has made it, and where the
+    engine has its own."""
     revision: str | None
     """Hub commit, or ``sha256:...`` over a folder's content; None where the hub's is not known yet."""
     chat: bool
@@ -45,12 +47,12 @@ class Checkpoint:
     family: str | None = None
     size: str | None = None
     tuning: str | None = None
+    engine: str | None = None
+    """The engine that resolved the name as one of its own, which alone runs it; None where any engine may."""
 
     @property
     def adapter(self) -> str:
-        """Name in the registry of adapters: the quantization, or else base or instruct; an endpoint's own."""
-        if self.source == "endpoint":
-            return "openai-chat" if self.chat else "openai"
+        """How it is made callable, for records: the quantization, or else base or instruct. Engines may say another."""
         if self.quant != "none":
             return self.quant
         return "instruct" if self.chat else "base"
@@ -146,15 +148,17 @@ def count_parameters(folder: Path) -> int | None:
 
 def quantization(folder: Path) -> str:
     """Name of the quantization of a folder's weights, ``none`` for dense ones; UsageError for one nobody runs here."""
-    found = config(folder).get("quantization_config")
-    if not found:
+    packed = config(folder).get("quantization_config")
+    if not packed:
         return "none"
-    method, bits = str(found.get("quant_method") or found.get("method")), found.get("bits")
-    name = {("gptq", 4): "gptq-int4", ("gptq", 8): "gptq-int8", ("awq", 4): "awq"}.get((method, bits))
-    if name is None:
-        width = "" if bits is None else f" with {bits} bits"
-        raise UsageError(f"{folder} is quantized by {method}{width}, which no adapter runs: use gptq (4, 8) or awq (4)")
-    return name
+    for name in QUANTIZATIONS.names():
+        with suppress(UsageError):  # a package that cannot be imported: it is named where somebody asks for it
+            if QUANTIZATIONS.get(name).recognises(packed):
+                return name
+    method, bits = packed.get("quant_method") or packed.get("method"), packed.get("bits")
+    width = "" if bits is None else f" with {bits} bits"
+    known = ", ".join(QUANTIZATIONS.names())
+    raise UsageError(f"{folder} is quantized by {method}{width}, which nobody runs here: there are {known}")
 
 
 def has_chat_template(folder: Path) -> bool:

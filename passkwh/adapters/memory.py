@@ -23,8 +23,6 @@ def memory_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int, devi
     From ``config.json`` and file headers only. A checkpoint that is not on this machine yet has neither: then it is
     the registry's number of weights at 16 bits (UsageError where that is unknown too), without the cache.
     """
-    if checkpoint.source == "endpoint":
-        return 0  # the server's memory is the server's affair
     device = devices.pick(device)
     if checkpoint.path is None:
         if checkpoint.parameters is None:
@@ -74,14 +72,3 @@ def memory_free(device: str = "auto") -> int:
     except (OSError, ValueError):  # no control group, or "max": no limit
         return free
     return max(0, min(free, limit - used))
-
-
-def check_memory(checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str = "auto") -> None:
-    """UsageError, with what is needed and what is free, when the run would not fit."""
-    needed, free = memory_needed(checkpoint, batch_size, max_tokens, device), memory_free(device)
-    if needed > free:
-        where = devices.pick(device)
-        raise UsageError(
-            f"{checkpoint.name} needs about {needed / 2**30:.1f} GiB on {where} and {free / 2**30:.1f} GiB are free: "
-            "choose a smaller model, --quant gptq-int4, or lower --batch-size and --max-new-tokens"
-        )

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from passkwh.analysis.estimate.cost import Estimate, Workload
     from passkwh.analysis.estimate.fit import EstimatorFit
 
-QUANTS = ("none", "gptq-int8", "gptq-int4", "awq")
-
 
 def estimate(
     model: Annotated[str, typer.Option("--model", "-m", help="A model known here, or a config.json or its folder.")],
@@ -24,7 +22,7 @@ def estimate(
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of each prompt.")] = 256,
     new_tokens: Annotated[int, typer.Option(min=1, help="Tokens generated for each.")] = 256,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts generated together.")] = 1,
-    quant: Annotated[str, typer.Option(help=f"One of {', '.join(QUANTS)}.")] = "none",
+    quant: Annotated[str, typer.Option(help="none, or one of `bench list`.")] = "none",
     exit_layer: Annotated[float | None, typer.Option(help="Early exit: mean layer at which tokens leave.")] = None,
     idle_w: Annotated[float | None, typer.Option(min=0.0, help="Idle power of the device, for net energy.")] = None,
     fit: Annotated[list[Path] | None, typer.Option(help="A run to fit to; repeat for several.")] = None,
@@ -78,9 +76,10 @@ def estimate(
 
 def _workload(prompt_tokens: int, new_tokens: int, batch_size: int, quant: str, exit_layer: float | None) -> Workload:
     from passkwh.analysis.estimate.cost import Workload
+    from passkwh.registry import QUANTIZATIONS
 
-    if quant not in QUANTS:
-        raise UsageError(f"--quant {quant}: write one of {', '.join(QUANTS)}")
+    if quant != "none":
+        QUANTIZATIONS.provider(quant)  # a name that nobody has is an error that lists those there are
     if exit_layer is not None and exit_layer <= 0:
         raise UsageError(f"--exit-layer {exit_layer:g}: layers are counted from 1")
     values: dict[str, Any] = {

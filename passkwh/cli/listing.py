@@ -17,13 +17,13 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """List the registered models and every engine, quantization, benchmark, meter, ..., with the package it is from."""
-    from passkwh.adapters import hub
+    from passkwh.adapters import models as named
     from passkwh.registry import GROUPS, QUANTIZATIONS
 
     models: list[dict[str, Any]] = [
         {"name": m.name, "id": m.id, "family": m.family, "parameters": m.parameters, "tuning": m.tuning,
-         "published": [quant for quant in QUANTIZATIONS.names() if hub.published(m.id, quant)]}
-        for m in sorted(hub.registry().values(), key=lambda model: (model.family, model.parameters, model.name))
+         "published": [quant for quant in QUANTIZATIONS.names() if named.published(m.id, quant)]}
+        for m in sorted(named.registry().values(), key=lambda model: (model.family, model.parameters, model.name))
     ]  # fmt: skip
     groups = {registry.group.removeprefix("passkwh."): _members(registry) for registry in GROUPS}
     if as_json:

@@ -12,7 +12,7 @@ from passkwh.errors import UsageError
 
 def quantize(
     model: Annotated[str, typer.Argument(help="Registry name (see `bench list`), hub id or local folder.")],
-    quant: Annotated[str, typer.Option("--quant", "-q", help="gptq-int8, gptq-int4 or awq.")] = "gptq-int4",
+    quant: Annotated[str, typer.Option("--quant", "-q", help="See `bench list`.")] = "gptq-int4",
     meter: Annotated[str, typer.Option(help="auto, estimate, simulated[:PROFILE], ...")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
@@ -21,9 +21,10 @@ def quantize(
     from passkwh.adapters.quantization import make as quantizing
     from passkwh.harness.meter.base import meter_channels
     from passkwh.harness.meter.block import metered_span
+    from passkwh.registry import QUANTIZATIONS
 
     if quant == "none":
-        raise UsageError("--quant none is the model as it is: give gptq-int8, gptq-int4 or awq")
+        raise UsageError(f"--quant none is the model as it is: give one of {', '.join(QUANTIZATIONS.names())}")
     checkpoint = adapters.resolve(model, quant)
     meter_channels(meter)  # a wrong name is an error before the work, not after it
     made_here = any("quantize" in step for step in checkpoint.pending)

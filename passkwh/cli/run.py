@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 MODEL_HELP = "Registry name (see `bench list`), hub id, local folder or openai:URL#MODEL; repeat to run several."
-QUANT_HELP = "none, gptq-int8, gptq-int4 or awq; repeat to run several."
+QUANT_HELP = "none, or a quantization of `bench list`; repeat to run several."
 EXIT_HELP = (
     "Rule by which tokens leave before the last layer: fixed:LAYER, agent:T, confidence:T, entropy:T, oracle, or none; "
     "repeat to run several. See docs/early-exit.md for its options."

@@ -15,7 +15,7 @@ EXIT_HELP = "Rule by which tokens leave early: fixed:LAYER, agent:T, confidence:
 
 def serve(
     model: Annotated[str, typer.Option("--model", "-m", help="Registry name, hub id or local folder.")],
-    quant: Annotated[str, typer.Option("--quant", "-q", help="none, gptq-int8, gptq-int4 or awq.")] = "none",
+    quant: Annotated[str, typer.Option("--quant", "-q", help="none, or one of `bench list`.")] = "none",
     exit: Annotated[str | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
     exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for --exit.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; loopback is reachable from this machine only.")] = (
@@ -55,13 +55,13 @@ def serve(
     limits = Limits(max_body_bytes, max_prompt_tokens, max_new_tokens, max_queue, timeout_s, batch_size)
     meter_channels(meter)  # a mistake shows before the model is loaded
     rule = _rule(exit, exit_bundle)
+    request = early_exit.parse(rule)
     resolved = adapters.resolve(model, quant)
-    if rule is not None:
-        early_exit.check(rule, resolved, "python")
-    checkpoint = adapters.prepare(resolved, note, exit=rule)
+    adapters.check(resolved, exit=request)
+    checkpoint = adapters.prepare(resolved, note, exit=request)
     adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens)
     note("loading the model")
-    adapter = adapters.load(checkpoint, exit=rule)
+    adapter = adapters.load(checkpoint, exit=request)
     name = checkpoint.location if checkpoint.source == "local" else model.rpartition("#")[2]
     address = server.url(bound)
 

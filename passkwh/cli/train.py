@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from passkwh.adapters.early_exit.training.agent import Hyperparameters
     from passkwh.adapters.early_exit.training.data import Corpus
     from passkwh.adapters.early_exit.training.supervised import Supervision
-    from passkwh.adapters.quantization.make import Meter
+    from passkwh.adapters.quantization.make import OpenSpan
 
 app = typer.Typer(no_args_is_help=True, help="Teach a model to be left early (GREEN-CODE).")
 
@@ -312,7 +312,7 @@ def _numbers(option: str, text: str) -> list[int]:
         raise UsageError(f"{option} is {text!r}: give whole numbers separated by commas, as in 4,8,12") from None
 
 
-def _meter(name: str) -> Meter:
+def _meter(name: str) -> OpenSpan:
     """The meter for what training spends; a wrong name is an error before the work, not after it."""
     from passkwh.harness.meter.base import meter_channels
     from passkwh.harness.meter.block import metered_span

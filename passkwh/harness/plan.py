@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from passkwh import adapters, benchmarks
 from passkwh.adapters import early_exit
@@ -12,6 +13,9 @@ from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.benchmarks.base import Benchmark
 from passkwh.harness.meter.base import meter_channels
 from passkwh.records import ChannelInfo, Spec, spec_identity
+
+if TYPE_CHECKING:
+    from passkwh.adapters.early_exit.request import ExitRequest
 
 CHARACTERS_PER_TOKEN = 3
 
@@ -24,6 +28,8 @@ class Plan:
     """As asked, with the benchmark's completion length filled in."""
     benchmark: Benchmark
     checkpoint: Checkpoint
+    exit: ExitRequest | None
+    """``spec.exit``, read."""
     folder: Path
     channels: tuple[ChannelInfo, ...]
     tokens_per_row: int
@@ -45,10 +51,10 @@ def plan(spec: Spec, out: Path) -> Plan:
     Raises:
         UsageError: an unknown model, quantization, benchmark or meter, bad data, or a checkpoint that is not here.
     """
-    checkpoint = adapters.resolve(spec.model, spec.quant)
+    exit = early_exit.parse(spec.exit)
+    checkpoint = adapters.resolve(spec.model, spec.quant, spec.engine)
     benchmark = benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
-    if spec.exit is not None:
-        early_exit.check(spec.exit, checkpoint, language(benchmark))
+    adapters.check(checkpoint, spec.engine, exit, language(benchmark))
     channels = meter_channels(spec.meter)
     if spec.max_new_tokens is None:
         spec = spec.model_copy(update={"max_new_tokens": benchmark.default_max_new_tokens})
@@ -58,10 +64,11 @@ def plan(spec: Spec, out: Path) -> Plan:
         spec=spec,
         benchmark=benchmark,
         checkpoint=checkpoint,
+        exit=exit,
         folder=out / run_name(spec),
         channels=channels,
         tokens_per_row=tokens_per_row,
-        memory_needed_bytes=adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row),
+        memory_needed_bytes=adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row, engine=spec.engine),
         memory_free_bytes=adapters.memory_free(),
     )
 

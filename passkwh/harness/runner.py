@@ -124,9 +124,9 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             plan.checkpoint,
             lambda stage: progress.update(Status(stage, 0, 0)),
             lambda: metered_span(plan.spec.meter),
-            plan.spec.exit,
+            plan.exit,
         )
-        adapters.check_memory(checkpoint, plan.spec.batch_size, plan.tokens_per_row)
+        adapters.check_memory(checkpoint, plan.spec.batch_size, plan.tokens_per_row, engine=plan.spec.engine)
         return _run_metered(plan, checkpoint, existing, progress)
     finally:
         if existing is not None:
@@ -137,7 +137,7 @@ def _run_metered(plan: Plan, checkpoint: Checkpoint, existing: RunFolder | None,
     channels = open_meter(plan.spec.meter)
     try:
         progress.update(Status("loading the model", 0, 0))
-        adapter = adapters.load(checkpoint, exit=plan.spec.exit, language=language(plan.benchmark))
+        adapter = adapters.load(checkpoint, exit=plan.exit, language=language(plan.benchmark), engine=plan.spec.engine)
         try:
             if isinstance(plan.benchmark, CutByTokens) and isinstance(adapter, SupportsTokenOffsets):
                 plan = replace(plan, benchmark=plan.benchmark.cut_by(adapter.token_ends))

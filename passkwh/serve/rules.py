@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from passkwh.adapters.early_exit import parse
 from passkwh.adapters.engines.base import Model
 from passkwh.errors import UsageError
 from passkwh.serve.limits import Refused, invalid
+
+if TYPE_CHECKING:
+    from passkwh.adapters.early_exit.request import ExitRequest
 
 FIELD, THRESHOLD_FIELD = "exit", "RL_agent_thresh"
 WITH_THRESHOLD = ("agent", "confidence", "entropy")
@@ -14,9 +18,9 @@ WITH_THRESHOLD = ("agent", "confidence", "entropy")
 
 @runtime_checkable
 class SwitchesExit(Protocol):
-    """An adapter whose early-exit rule can be changed between batches."""
+    """A model whose early-exit rule can be changed between batches."""
 
-    def use(self, exit: str) -> None:
+    def use(self, request: ExitRequest) -> None:
         """Leave by this rule from now on; UsageError where it does not fit the model."""
         ...
 
@@ -54,12 +58,12 @@ class Rules:
         if rule == self._in_force or rule is None:
             return
         assert isinstance(adapter, SwitchesExit)  # only a server with a rule hands out rules
-        adapter.use(rule)
+        request = parse(rule)
+        assert request is not None
+        adapter.use(request)
         self._in_force = rule
 
     def _asked(self, exit: str) -> str:
-        from passkwh.adapters.early_exit.request import parse
-
         if "bundle=" in exit:
             raise invalid(f"{FIELD}: a request cannot choose a bundle, the server has one", FIELD)
         try:

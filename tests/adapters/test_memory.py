@@ -80,9 +80,10 @@ PEAK = """
 import json, resource, sys
 from passkwh import adapters
 from passkwh.adapters.engines.base import Decoding
+from passkwh.prompts import TextPrompt
 found = adapters.prepare(adapters.resolve("smollm2-135m-instruct"))
-adapter = adapters.load(found, "cpu")
-adapter.generate([adapter._tokenizer.decode([5] * 400)] * 2, Decoding(4), [0] * 2)
+model = adapters.load(found, "cpu")
+model.generate([TextPrompt(model._tokenizer.decode([5] * 400))] * 2, Decoding(4), [0] * 2)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps([peak, adapters.memory_needed(found, 2, 404, "cpu")]))
 """

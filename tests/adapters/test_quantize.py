@@ -23,7 +23,9 @@ from passkwh.adapters import checkpoint
 from passkwh.adapters.engines.base import Decoding
 from passkwh.adapters.quantization import calibration
 from passkwh.adapters.quantization import make as quantize
+from passkwh.adapters.quantization.gptqmodel import group_size
 from passkwh.errors import MissingExtra, UsageError
+from passkwh.prompts import TextPrompt
 from passkwh.records import ModelInfo
 
 
@@ -78,24 +80,24 @@ def test_the_manifest_says_how_it_was_made(int4: tuple[adapters.Checkpoint, list
 def test_the_quantized_model_answers_and_says_what_computes_it(
     int4: tuple[adapters.Checkpoint, list[str]], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    adapter = adapters.load(int4[0], "cpu")
-    info: ModelInfo = adapter.info
+    model = adapters.load(int4[0], "cpu")
+    info: ModelInfo = model.info
     assert (info.adapter, info.quant, info.parameters) == ("gptq-int4", "gptq-int4", int4[0].parameters)
     assert info.quantization["bits"] == 4
     assert info.quantization["group_size"] == 64
     assert str(info.quantization["kernel"]).endswith("Linear")
-    rows = adapter.generate(["abc", "a longer prompt"], Decoding(12), [0, 0])
+    rows = model.generate([TextPrompt("abc"), TextPrompt("a longer prompt")], Decoding(12), [0, 0])
     assert [row.completion_tokens for row in rows] == [12, 12]
-    assert rows[0].text == adapter.generate(["abc"], Decoding(12), [0])[0].text
+    assert rows[0].text == model.generate([TextPrompt("abc")], Decoding(12), [0])[0].text
     assert capfd.readouterr() == ("", ""), "stdout is for results, stderr for progress"
 
 
 def logits_of(found: adapters.Checkpoint) -> torch.Tensor:
     """What a checkpoint's model makes of a fixed text: (tokens, vocabulary)."""
-    adapter: Any = adapters.load(found, "cpu")
-    ids = adapter._encode(["the same text for every one of them"], [False])["input_ids"]
+    model: Any = adapters.load(found, "cpu")
+    ids = model._encode([TextPrompt("the same text for every one of them")])["input_ids"]
     with torch.inference_mode():
-        logits: torch.Tensor = adapter._model(ids).logits[0].float()
+        logits: torch.Tensor = model._model(ids).logits[0].float()
     return logits
 
 
@@ -173,12 +175,12 @@ def test_a_changed_base_is_quantized_anew(int4: tuple[adapters.Checkpoint, list[
     ],
 )
 def test_the_group_size_divides_the_widths(widths: dict[str, Any], size: int) -> None:
-    assert quantize.group_size(widths) == size
+    assert group_size(widths) == size
 
 
 def test_widths_that_cannot_be_grouped_are_refused() -> None:
     with pytest.raises(UsageError, match=r"widths \[40, 80\] cannot be quantized: 32 must divide them"):
-        quantize.group_size({"hidden_size": 40, "intermediate_size": 80})
+        group_size({"hidden_size": 40, "intermediate_size": 80})
 
 
 def test_without_the_extra_the_command_is_named(

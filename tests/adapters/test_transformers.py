@@ -14,47 +14,51 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from passkwh.adapters import load, resolve
 from passkwh.adapters.engines.base import Completion, Decoding
-from passkwh.adapters.engines.transformers import TransformersAdapter
+from passkwh.adapters.engines.transformers_model import TransformersModel
 from passkwh.errors import UsageError
-from passkwh.prompts import Request
+from passkwh.prompts import ChatPrompt, Prompt, Request, TextPrompt
 
 PROMPTS = ["def add(a, b):", "x", "class Point:\n    def __init__(self, x, y):\n        self.x = x", "import os\n"]
 
 
-def adapter_of(folder: Path) -> TransformersAdapter:
+def model_of(folder: Path) -> TransformersModel:
     made = load(resolve(str(folder)), "cpu")
-    assert isinstance(made, TransformersAdapter)
+    assert isinstance(made, TransformersModel)
     return made
 
 
 @pytest.fixture(scope="module")
-def llama(tiny_llama: Path) -> TransformersAdapter:
-    return adapter_of(tiny_llama)
+def llama(tiny_llama: Path) -> TransformersModel:
+    return model_of(tiny_llama)
 
 
 @pytest.fixture(scope="module")
-def chat(tiny_chat: Path) -> TransformersAdapter:
-    return adapter_of(tiny_chat)
+def chat(tiny_chat: Path) -> TransformersModel:
+    return model_of(tiny_chat)
 
 
-def greedy(adapter: TransformersAdapter, prompts: list[str], steps: int = 24, **more: Any) -> list[Completion]:
-    return adapter.generate(prompts, Decoding(steps, **more), [0] * len(prompts))
+def texts(prompts: list[str]) -> list[Prompt]:
+    return [TextPrompt(prompt) for prompt in prompts]
+
+
+def greedy(model: TransformersModel, prompts: list[str], steps: int = 24, **more: Any) -> list[Completion]:
+    return model.generate(texts(prompts), Decoding(steps, **more), [0] * len(prompts))
 
 
 @pytest.mark.parametrize("family", ["tiny_llama", "tiny_opt", "tiny_qwen2"])
 def test_a_row_answers_the_same_alone_and_among_longer_and_shorter_ones(
     family: str, request: pytest.FixtureRequest
 ) -> None:
-    adapter = adapter_of(request.getfixturevalue(family))
-    alone = [greedy(adapter, [prompt])[0] for prompt in PROMPTS]
-    together = greedy(adapter, PROMPTS)
+    model = model_of(request.getfixturevalue(family))
+    alone = [greedy(model, [prompt])[0] for prompt in PROMPTS]
+    together = greedy(model, PROMPTS)
     assert [c.text for c in together] == [c.text for c in alone]
     assert [c.completion_tokens for c in together] == [c.completion_tokens for c in alone]
     assert [c.prompt_tokens for c in together] == [c.prompt_tokens for c in alone]
     assert len({c.text for c in alone}) == len(PROMPTS), "prompts that all give one answer would prove nothing"
 
 
-def test_greedy_is_what_a_plain_loop_over_the_model_gives(tiny_llama: Path, llama: TransformersAdapter) -> None:
+def test_greedy_is_what_a_plain_loop_over_the_model_gives(tiny_llama: Path, llama: TransformersModel) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama)
     ids = tokenizer(PROMPTS[2], return_tensors="pt")["input_ids"]
@@ -65,23 +69,23 @@ def test_greedy_is_what_a_plain_loop_over_the_model_gives(tiny_llama: Path, llam
     assert greedy(llama, [PROMPTS[2]], 16)[0].text == tokenizer.decode(ids[0, start:], skip_special_tokens=True)
 
 
-def test_sampling_depends_on_the_rows_seed_alone(llama: TransformersAdapter) -> None:
+def test_sampling_depends_on_the_rows_seed_alone(llama: TransformersModel) -> None:
     hot = Decoding(24, temperature=1.5, top_p=0.95)
-    alone = llama.generate([PROMPTS[0]], hot, [11])[0]
+    alone = llama.generate(texts([PROMPTS[0]]), hot, [11])[0]
     for company, seeds in (([], []), (PROMPTS[1:3], [5, 6]), (PROMPTS[1:3], [11, 11]), ([PROMPTS[2]], [0])):
-        row = llama.generate([*company, PROMPTS[0]], hot, [*seeds, 11])[-1]
+        row = llama.generate(texts([*company, PROMPTS[0]]), hot, [*seeds, 11])[-1]
         assert row.text == alone.text
-    others = {llama.generate([PROMPTS[0]], hot, [seed])[0].text for seed in range(6)}
+    others = {llama.generate(texts([PROMPTS[0]]), hot, [seed])[0].text for seed in range(6)}
     assert len(others) == 6
 
 
-def test_same_prompt_twice_in_a_batch_differs_by_seed(llama: TransformersAdapter) -> None:
-    rows = llama.generate([PROMPTS[0]] * 3, Decoding(24, temperature=1.0), [1, 2, 1])
+def test_same_prompt_twice_in_a_batch_differs_by_seed(llama: TransformersModel) -> None:
+    rows = llama.generate(texts([PROMPTS[0]] * 3), Decoding(24, temperature=1.0), [1, 2, 1])
     assert rows[0].text == rows[2].text != rows[1].text
 
 
 def test_completion_counts_up_to_and_including_the_end_token(
-    tiny_llama: Path, tmp_path: Path, llama: TransformersAdapter
+    tiny_llama: Path, tmp_path: Path, llama: TransformersModel
 ) -> None:
     """Name the token of some place of a known completion an end token: the completion must end there."""
     steps = 24
@@ -94,7 +98,7 @@ def test_completion_counts_up_to_and_including_the_end_token(
     folder = shutil.copytree(tiny_llama, tmp_path / "ends")
     model.config.eos_token_id = model.generation_config.eos_token_id = [int(full[place])]
     model.save_pretrained(folder)
-    ends = adapter_of(folder)
+    ends = model_of(folder)
     alone = greedy(ends, [PROMPTS[0]], steps)[0]
     assert (alone.completion_tokens, alone.finish_reason) == (place + 1, "stop")
     padded = greedy(ends, [PROMPTS[0], PROMPTS[2]], steps)[0]
@@ -103,7 +107,7 @@ def test_completion_counts_up_to_and_including_the_end_token(
     assert greedy(llama, [PROMPTS[0]], steps)[0].completion_tokens == steps
 
 
-def test_a_stop_string_ends_a_row_and_is_not_part_of_it(llama: TransformersAdapter) -> None:
+def test_a_stop_string_ends_a_row_and_is_not_part_of_it(llama: TransformersModel) -> None:
     free = greedy(llama, PROMPTS, 32)
     target = free[0].text
     stop = next(target[i : i + 3] for i in range(8, 28) if target.find(target[i : i + 3]) == i)
@@ -116,7 +120,7 @@ def test_a_stop_string_ends_a_row_and_is_not_part_of_it(llama: TransformersAdapt
             assert (row.text, row.completion_tokens) == (whole.text, whole.completion_tokens)
 
 
-def test_stop_strings_end_generation_early(llama: TransformersAdapter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_strings_end_generation_early(llama: TransformersModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps after a stop must not be computed: energy would be spent on text that is thrown away."""
     steps = 0
     forward = llama._model.forward
@@ -133,28 +137,38 @@ def test_stop_strings_end_generation_early(llama: TransformersAdapter, monkeypat
     assert (whole, steps) == (32, 4)
 
 
-def test_chats_ignore_stop_strings_and_get_the_template(chat: TransformersAdapter) -> None:
-    request = Request("def f():", "Write f.", response_prefix="Sure:")
-    prompt = chat.render(request)
-    assert prompt == "<|begin|><|user|>Write f.<|end|><|assistant|>Sure:"
-    free = greedy(chat, [prompt], 24)[0]
-    assert greedy(chat, [prompt], 24, stop=(free.text[2:4],))[0].text == free.text
+def test_chats_ignore_stop_strings_and_get_the_template(chat: TransformersModel) -> None:
+    prompt = Request("def f():", "Write f.", response_prefix="Sure:").prompt(chat=True)
+    assert chat.render(prompt) == "<|begin|><|user|>Write f.<|end|><|assistant|>Sure:"
+    with_system = ChatPrompt("Write f.", system="Be brief.")
+    assert chat.render(with_system) == "<|begin|><|system|>Be brief.<|end|><|user|>Write f.<|end|><|assistant|>"
+    free = chat.generate([prompt], Decoding(24), [0])[0]
+    assert chat.generate([prompt], Decoding(24, stop=(free.text[2:4],)), [0])[0].text == free.text
     specials = 4
     assert free.prompt_tokens == specials + len("Write f.Sure:"), "the template's own begin token must not be doubled"
 
 
 def test_a_raw_request_skips_the_chat_template_and_is_tokenized_like_a_base_models(
-    chat: TransformersAdapter, llama: TransformersAdapter
+    chat: TransformersModel, llama: TransformersModel
 ) -> None:
-    request = Request("def f():", "Write f.", raw=True)
-    assert chat.render(request) == "def f():"
+    prompt = Request("def f():", "Write f.", raw=True).prompt(chat=True)
+    assert chat.render(prompt) == "def f():"
     ours, base = greedy(chat, ["def f():"], 24), greedy(llama, ["def f():"], 24)
     assert ours[0].prompt_tokens == base[0].prompt_tokens == len("<def f():")
     assert ours[0].text == base[0].text  # same random weights
     assert greedy(chat, ["def f():"], 24, stop=(ours[0].text[3:5],))[0].finish_reason == "stop"
 
 
-def test_the_context_bounds_a_completion_and_a_prompt_that_fills_it_is_refused(llama: TransformersAdapter) -> None:
+def test_a_text_that_looks_like_a_chat_is_continued_as_it_is(chat: TransformersModel) -> None:
+    """The form is the prompt's own and is not guessed from how it begins."""
+    text = "<|begin|><|user|>Write f.<|end|>"
+    assert chat.render(TextPrompt(text)) == text
+    free = greedy(chat, [text], 24)[0]
+    assert free.prompt_tokens == 1 + 3 + len("Write f."), "a text gets the token that begins a sequence"
+    assert len(greedy(chat, [text], 24, stop=(free.text[2:4],))[0].text) <= len(free.text)
+
+
+def test_the_context_bounds_a_completion_and_a_prompt_that_fills_it_is_refused(llama: TransformersModel) -> None:
     prompt = "x" * 500
     row = greedy(llama, [prompt], 64)[0]
     assert row.prompt_tokens + row.completion_tokens == 512
@@ -163,7 +177,7 @@ def test_the_context_bounds_a_completion_and_a_prompt_that_fills_it_is_refused(l
         greedy(llama, ["x" * 600], 4)
 
 
-def test_the_first_token_is_marked_between_call_and_return(llama: TransformersAdapter) -> None:
+def test_the_first_token_is_marked_between_call_and_return(llama: TransformersModel) -> None:
     start_ns = time.monotonic_ns()
     rows = greedy(llama, PROMPTS, 16)
     end_ns = time.monotonic_ns()
@@ -174,7 +188,7 @@ def test_the_first_token_is_marked_between_call_and_return(llama: TransformersAd
     assert start_ns < mark < end_ns
 
 
-def test_info_says_what_is_run(llama: TransformersAdapter, tiny_llama: Path) -> None:
+def test_info_says_what_is_run(llama: TransformersModel, tiny_llama: Path) -> None:
     info = llama.info
     assert (info.adapter, info.chat, info.dtype, info.device, info.quantization) == (
         "base",
@@ -197,7 +211,7 @@ def test_weights_that_are_missing_are_not_made_up(tiny_llama: Path, tmp_path: Pa
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UsageError, match=r"lacks weights of its model: model\.layers\.1\.mlp\.up_proj\.weight"):
-        adapter_of(folder)
+        model_of(folder)
 
 
 def test_a_device_that_does_not_exist_is_named(tiny_llama: Path) -> None:
@@ -205,18 +219,19 @@ def test_a_device_that_does_not_exist_is_named(tiny_llama: Path) -> None:
         load(resolve(str(tiny_llama)), "warp")
 
 
-def test_generating_twice_gives_the_same(llama: TransformersAdapter) -> None:
+def test_generating_twice_gives_the_same(llama: TransformersModel) -> None:
     first, second = greedy(llama, PROMPTS), greedy(llama, PROMPTS)
     assert [c.text for c in first] == [c.text for c in second]
 
 
 def test_smollm2_writes_python(smollm2: Any) -> None:
-    rows = smollm2.generate(["def add(a, b):\n    return"], Decoding(12, stop=("\n",)), [0])
+    rows = smollm2.generate([TextPrompt("def add(a, b):\n    return")], Decoding(12, stop=("\n",)), [0])
     assert rows[0].text == " a + b"
     assert rows[0].finish_reason == "stop"
-    prompt = smollm2.render(Request("", "What is 2 + 2?"))
-    assert prompt.startswith("<|im_start|>system\n")
-    assert prompt.endswith("<|im_start|>user\nWhat is 2 + 2?<|im_end|>\n<|im_start|>assistant\n")
+    prompt = Request("", "What is 2 + 2?").prompt(chat=True)
+    rendered = smollm2.render(prompt)
+    assert rendered.startswith("<|im_start|>system\n")
+    assert rendered.endswith("<|im_start|>user\nWhat is 2 + 2?<|im_end|>\n<|im_start|>assistant\n")
     answer = smollm2.generate([prompt], Decoding(48), [0])[0]
     assert "4" in answer.text
     assert answer.finish_reason == "stop"

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from passkwh import adapters
+from passkwh.adapters import early_exit
 from passkwh.adapters.engines.base import Decoding, Model
 from passkwh.serve.limits import Limits
 from passkwh.serve.server import Server as HttpServer
@@ -143,7 +144,8 @@ def server(letters: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @contextmanager
 def hosted(letters: Path, limits: Limits, *, exit: str | None = None, always_usage: bool = False) -> Iterator[Endpoint]:
     """The small model, served from this process by a server with limits of its own."""
-    adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters)), exit=exit), exit=exit)
+    rule = early_exit.parse(exit)
+    adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters)), exit=rule), exit=rule)
     service = start_service(
         adapter, ("letters",), limits, rule=exit, meter="simulated:steady", idle_s=0, always_usage=always_usage
     )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from passkwh import adapters
+from passkwh.adapters.early_exit import parse
 from passkwh.adapters.engines.base import Decoding
 from passkwh.serve.limits import Limits, Refused
 from passkwh.serve.rules import Rules
@@ -63,7 +64,7 @@ def test_the_rule_of_each_request(leaving: Endpoint, letters: Path) -> None:
         found: dict[str, Any] = HTTP.post(f"{leaving.url}/api/generate", json=body).json()
         return found
 
-    adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters))), exit="fixed:1,exits=1+2")
+    adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters))), exit=parse("fixed:1,exits=1+2"))
     early = adapter.generate([PROMPT], Decoding(12), [0])[0]
     full = adapters.load(adapters.prepare(adapters.resolve(str(letters)))).generate([PROMPT], Decoding(12), [0])[0]
     assert early.text != full.text

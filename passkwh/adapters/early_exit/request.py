@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from passkwh.adapters import checkpoint as folders
-from passkwh.adapters import hub
+from passkwh.adapters import models
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import CARD, Bundle
 from passkwh.adapters.early_exit.cache import Skipped
@@ -49,7 +49,7 @@ class ExitRequest:
         if self.bundle is not None:
             return Bundle.read(Path(self.bundle).expanduser())
         for file in sorted(SHIPPED.glob(f"*/{CARD}")):
-            known = hub.registry().get(file.parent.name)
+            known = models.registry().get(file.parent.name)
             if checkpoint.name.lower() == file.parent.name or (known and known.id == checkpoint.location):
                 return Bundle.read(file.parent)
         return None

@@ -1,13 +1,97 @@
-"""What the runner needs of a model: its prompts rendered, its completions generated, its memory freed."""
+"""Contracts: an engine loads checkpoints into models; a model renders prompts, completes them and frees its memory.
+
+What an engine or a model can do besides is a protocol of its own: :class:`ResolvesNames`, :class:`SupportsEarlyExit`
+and :class:`PlansMemory` of engines, :class:`SupportsTokenOffsets`, :class:`SupportsTeacherForcing` and
+:class:`Watchable` of models.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from passkwh.prompts import Prompt
 from passkwh.records import ModelInfo
+
+if TYPE_CHECKING:
+    from passkwh.adapters.checkpoint import Checkpoint
+    from passkwh.adapters.early_exit.request import ExitRequest
+
+# ---------------------------------------------------------------- engines
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a checkpoint is loaded."""
+
+    device: str = "auto"
+    """``auto``, or a device as the engine names it, for example ``cpu`` or ``cuda:1``."""
+    exit: ExitRequest | None = None
+    """Early-exit rule; None where tokens run through all layers. Only for an engine that ``SupportsEarlyExit``."""
+    language: str = "python"
+    """Programming language that is going to be written: early exit may have an agent for it."""
+
+
+class Engine(Protocol):
+    """The program that computes (registry ``ENGINES``). Importing its module is cheap; what it needs comes with load.
+
+    Example:
+        >>> class Parrot:
+        ...     summary = "says what it was asked"
+        ...     def refusal(self, checkpoint): return None if checkpoint.engine == "parrot" else "it has no weights"
+        ...     def load(self, checkpoint, options): return ParrotModel(checkpoint)
+    """
+
+    @property
+    def summary(self) -> str:
+        """One line for ``bench list``."""
+        ...
+
+    def refusal(self, checkpoint: Checkpoint) -> str | None:
+        """Why it cannot run a checkpoint, with the command that gets what is missing; None where it can.
+
+        Reads the checkpoint's files where they are here, and nothing heavy.
+        """
+        ...
+
+    def load(self, checkpoint: Checkpoint, options: LoadOptions) -> Model:
+        """The model, in memory and ready to answer. ``checkpoint`` as ``passkwh.adapters.prepare`` returned it."""
+        ...
+
+
+@runtime_checkable
+class ResolvesNames(Protocol):
+    """An engine with model names of its own, such as ``openai:URL#MODEL``."""
+
+    def resolve(self, name: str, quant: str) -> Checkpoint | None:
+        """The checkpoint that a name means to this engine, None for a name that is not its own; ``quant`` as --quant.
+
+        Such a checkpoint is run by this engine and not prepared further (``Checkpoint.engine``, source ``engine``).
+        UsageError where the name is its own but wrong.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsEarlyExit(Protocol):
+    """An engine whose models can run an early-exit rule."""
+
+    def check_exit(self, checkpoint: Checkpoint, exit: ExitRequest, language: str) -> None:
+        """UsageError for a rule that does not fit the model, as far as its files are here."""
+        ...
+
+
+@runtime_checkable
+class PlansMemory(Protocol):
+    """An engine that knows what a run takes of this machine's memory."""
+
+    def memory_needed(self, checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str) -> int:
+        """Bytes for weights, key-value cache and margin; ``max_tokens`` is prompt plus completion of one row."""
+        ...
+
+
+# ---------------------------------------------------------------- models
 
 
 @dataclass(frozen=True)

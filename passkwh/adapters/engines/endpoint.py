@@ -21,12 +21,14 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from passkwh.adapters.checkpoint import Checkpoint
-from passkwh.adapters.engines.base import Completion, Decoding
+from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions
 from passkwh.adapters.engines.endpoint_client import Answer, Client, Refused
 from passkwh.errors import UsageError
 from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
 from passkwh.records import ModelInfo
 
+NAME = "endpoint"
+"""In the registry of engines."""
 COMPLETIONS, CHAT = "openai", "openai-chat"
 """The two adapters, and the beginnings of their models' names."""
 KEY = "OPENAI_API_KEY"
@@ -37,6 +39,7 @@ class Endpoint:
     """An endpoint as it is named: ``openai:URL#MODEL``."""
 
     adapter: str
+    """``openai`` or ``openai-chat``."""
     url: str
     model: str
     """Empty where the name does not say."""
@@ -69,38 +72,61 @@ def parse(name: str) -> Endpoint:
     return Endpoint(adapter, url.rstrip("/"), model)
 
 
-def resolve(name: str, quant: str = "none") -> Checkpoint:
-    """Ask the server which models it has, and settle on one.
+class EndpointEngine:
+    """Models that another program serves."""
 
-    UsageError where nobody answers, the key is wrong, the model is not there or a quantization is asked for.
-    """
+    summary = "a model behind an OpenAI-compatible server, named openai:URL#MODEL or openai-chat:URL#MODEL"
+
+    def resolve(self, name: str, quant: str) -> Checkpoint | None:
+        """Ask the server which models it has, and settle on one; None for a name that is no endpoint's.
+
+        UsageError where nobody answers, the key is wrong, the model is not there or a quantization is asked for.
+        """
+        return _resolve(name, quant) if is_endpoint(name) else None
+
+    def refusal(self, checkpoint: Checkpoint) -> str | None:
+        """It runs nothing but what it resolved: a server has its weights already."""
+        if checkpoint.engine == NAME:
+            return None
+        return "it runs only what a server has loaded: name the model openai:URL#MODEL"
+
+    def load(self, checkpoint: Checkpoint, options: LoadOptions) -> EndpointModel:
+        """A connection to the server."""
+        return EndpointModel(checkpoint)
+
+
+ENGINE = EndpointEngine()
+
+
+def _resolve(name: str, quant: str) -> Checkpoint:
     endpoint = parse(name)
     if quant != "none":
         raise UsageError(f"--quant {quant} cannot be applied to {name}: start the server with a quantized model")
     with _client(endpoint) as client:
-        there = client.models()
+        served = client.models()
     model = endpoint.model
     if not model:
-        if len(there) != 1:
-            have = ", ".join(there[:10]) or "no models"
+        if len(served) != 1:
+            have = ", ".join(served[:10]) or "no models"
             raise UsageError(f"{endpoint.url} lists {have}: say which, {endpoint.adapter}:{endpoint.url}#MODEL")
-        model = there[0]
+        model = served[0]
     checkpoint = Checkpoint(
         name=f"{endpoint.adapter}:{endpoint.url}#{model}",
-        source="endpoint",
+        source="engine",
         location=f"{endpoint.url}#{model}",
         path=None,
         revision="unknown",
         chat=endpoint.adapter == CHAT,
+        engine=NAME,
     )
-    if there and model not in there:  # some servers load what they are asked for, listed or not
+    if served and model not in served:  # some servers load what they are asked for, listed or not
         try:
-            OpenAiAdapter(checkpoint).close()
+            EndpointModel(checkpoint).close()
         except Refused as error:
-            close = difflib.get_close_matches(model, there, n=1)
+            close = difflib.get_close_matches(model, served, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             raise UsageError(
-                f"{endpoint.url} has no model {model!r}: {hint}it lists {', '.join(there[:10])}"
+                f"{endpoint.url} has no model {model!r}: {hint}it lists {', '.join(served[:10])}"
             ) from error
     return checkpoint
 
@@ -111,12 +137,12 @@ def place(url: str) -> Literal["machine", "elsewhere"]:
 
     own = {address.address.split("%")[0] for nic in psutil.net_if_addrs().values() for address in nic}
     try:
-        found = socket.getaddrinfo(urlsplit(url).hostname, None)
+        resolved = socket.getaddrinfo(urlsplit(url).hostname, None)
     except OSError:
         return "elsewhere"
-    addresses = {str(entry[4][0]).split("%")[0] for entry in found}
-    here = all(address in own or address.startswith("127.") or address == "::1" for address in addresses)
-    return "machine" if here else "elsewhere"
+    addresses = {str(entry[4][0]).split("%")[0] for entry in resolved}
+    local = all(address in own or address.startswith("127.") or address == "::1" for address in addresses)
+    return "machine" if local else "elsewhere"
 
 
 def _messages(prompt: ChatPrompt) -> list[dict[str, str]]:
@@ -129,22 +155,22 @@ def _client(endpoint: Endpoint) -> Client:
     return Client(endpoint.url, os.environ.get(KEY), direct=place(endpoint.url) == "machine")
 
 
-class OpenAiAdapter:
-    """A served model (``passkwh.adapters.engines.base.Adapter``).
+class EndpointModel:
+    """A served model (``passkwh.adapters.engines.base.Model``).
 
     Construction asks for one token, which shows whether the server streams and counts tokens; UsageError where it does
     not count them. Token counts are the server's.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+    def __init__(self, checkpoint: Checkpoint) -> None:
         endpoint = parse(checkpoint.name)
         self._model = checkpoint.location.partition("#")[2]
         self._chat = checkpoint.chat
         self._client = _client(endpoint)
         self._info = ModelInfo(
             name=checkpoint.name,
-            adapter=checkpoint.adapter,
-            engine="endpoint",
+            adapter=endpoint.adapter,
+            engine=NAME,
             chat=checkpoint.chat,
             checkpoint=checkpoint.location,
             revision=str(checkpoint.revision),
@@ -154,7 +180,7 @@ class OpenAiAdapter:
             place=place(endpoint.url),
         )
         try:
-            self._ask(ChatPrompt("Say x.") if self._chat else TextPrompt("x = 1"), Decoding(1), 0)
+            self._request(ChatPrompt("Say x.") if self._chat else TextPrompt("x = 1"), Decoding(1), 0)
         except BaseException:
             self._client.close()
             raise
@@ -175,7 +201,7 @@ class OpenAiAdapter:
         a first token of its own. UsageError, in a line, for whatever goes wrong with the server.
         """
         with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
-            answers = list(pool.map(lambda prompt, seed: self._ask(prompt, decoding, seed), prompts, seeds))
+            answers = list(pool.map(lambda prompt, seed: self._request(prompt, decoding, seed), prompts, seeds))
         alone = len(answers) == 1
         return [
             self._completion(prompt, answer, decoding, alone) for prompt, answer in zip(prompts, answers, strict=True)
@@ -185,7 +211,7 @@ class OpenAiAdapter:
         """Close the connections."""
         self._client.close()
 
-    def _ask(self, prompt: Prompt, decoding: Decoding, seed: int) -> Answer:
+    def _request(self, prompt: Prompt, decoding: Decoding, seed: int) -> Answer:
         body: dict[str, Any] = {
             "model": self._model,
             "max_tokens": decoding.max_new_tokens,

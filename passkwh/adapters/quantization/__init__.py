@@ -1,1 +1,1 @@
-"""How weights are packed: one object a quantization, with how it is loaded and how it is made."""
+"""How weights are packed: one object a quantization (``base.py``), made once into the cache (``make.py``)."""

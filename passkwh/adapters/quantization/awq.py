@@ -1,9 +1,7 @@
-"""AWQ checkpoints, 4 bits, run by GPTQModel's kernels."""
+"""AWQ (Lin et al., 2023), 4 bits."""
 
 from __future__ import annotations
 
-from passkwh.adapters.quantization.gptq import GptqAdapter
+from passkwh.adapters.quantization.gptqmodel import GptqModelQuantization
 
-
-class AwqAdapter(GptqAdapter):
-    """An AWQ checkpoint, published or quantized here: GPTQModel reads the format and picks a kernel for it."""
+AWQ = GptqModelQuantization("awq", "AWQ, 4 bits", method="awq", bits=4)

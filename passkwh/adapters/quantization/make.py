@@ -1,24 +1,25 @@
-"""Quantizing a dense checkpoint with GPTQModel: once, into the cache, with a manifest of how it was made."""
+"""Quantizing a dense checkpoint: once, into the cache, with a manifest of how it was made."""
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
 from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import device as devices
 from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.adapters.quantization.base import Quantization
 from passkwh.adapters.silence import silence_libraries
 from passkwh.cache import building, cache_dir
-from passkwh.errors import UsageError
 from passkwh.records import Provenance, Record
+from passkwh.registry import QUANTIZATIONS
 
 RECIPE = 1
 """Raised when quantization as done here changes, so that older results in the cache are made anew."""
@@ -41,7 +42,7 @@ class QuantizationManifest(Record):
     quant: str
     method: str
     bits: int
-    group_size: int
+    group_size: int | None
     base: str
     base_revision: str
     revision: str
@@ -55,7 +56,7 @@ class QuantizationManifest(Record):
     energy: SpentEnergy
 
 
-Meter = Callable[[], AbstractContextManager[Callable[[], SpentEnergy]]]
+OpenSpan = Callable[[], AbstractContextManager[Callable[[], SpentEnergy]]]
 """Opens a metered span; what it yields tells, after the span has ended, what was spent in it."""
 
 
@@ -93,7 +94,9 @@ def cached(base: Checkpoint, quant: str) -> Checkpoint | None:
     )
 
 
-def ensure(base: Checkpoint, progress: Callable[[str], None] | None = None, meter: Meter | None = None) -> Checkpoint:
+def ensure(
+    base: Checkpoint, progress: Callable[[str], None] | None = None, meter: OpenSpan | None = None
+) -> Checkpoint:
     """``base`` (dense weights at ``path``, wanted ``quant``) quantized: from the cache, or made now and kept there."""
     if made := cached(base, base.quant):
         return made
@@ -107,64 +110,29 @@ def ensure(base: Checkpoint, progress: Callable[[str], None] | None = None, mete
     return result
 
 
-def group_size(config: dict[str, Any]) -> int:
-    """The largest of 128, 64 and 32 that divides every width weights are grouped along; UsageError when none does."""
-    widths = {int(config[key]) for key in ("hidden_size", "intermediate_size", "ffn_dim") if config.get(key)}
-    for size in (128, 64, 32):
-        if all(width % size == 0 for width in widths):
-            return size
-    raise UsageError(f"a model with widths {sorted(widths)} cannot be quantized: 32 must divide them")
-
-
-def make(base: Checkpoint, draft: Path, meter: Meter | None = None) -> None:
+def make(base: Checkpoint, draft: Path, meter: OpenSpan | None = None) -> None:
     """Quantize into the empty folder ``draft``; the manifest is written last."""
-    from importlib.metadata import version
-
-    import torch
-    from transformers import AutoTokenizer
-
-    from passkwh.adapters.quantization import calibration
-    from passkwh.adapters.quantization.gptqmodel import library, scratch
-
     assert base.path is not None
-    method, bits = ("awq", 4) if base.quant == "awq" else ("gptq", 8 if base.quant.endswith("int8") else 4)
-    size = group_size(folders.config(base.path))
+    quantization: Quantization = QUANTIZATIONS.get(base.quant)
     device = devices.pick("auto")
     span: AbstractContextManager[Callable[[], SpentEnergy]] = meter() if meter else nullcontext(_unmetered)
     start_ns = time.monotonic_ns()
     with span as spent, silence_libraries():
-        gptqmodel = library()
-        tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
-        texts = calibration.standard_library(tokenizer)
-        rows = [{"input_ids": row, "attention_mask": [1] * len(row)} for row in texts.rows]
-        with scratch() as temporary:
-            recipe = gptqmodel.QuantizeConfig(
-                bits=bits, group_size=size, quant_method=method, offload_to_disk_path=str(temporary / "offload")
-            )
-            model = gptqmodel.GPTQModel.load(str(base.path), recipe)
-            # By itself the library packs AWQ with a kernel for CUDA only.
-            packing = gptqmodel.BACKEND.AWQ_TORCH if method == "awq" else gptqmodel.BACKEND.AUTO
-            model.quantize(rows, batch_size=1, backend=packing)
-            model.save(str(draft))
-            del model
-            gc.collect()
-        tokenizer.save_pretrained(draft)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        recipe = quantization.make(base.path, draft)
     manifest = QuantizationManifest(
         recipe=RECIPE,
         quant=base.quant,
-        method=method,
-        bits=bits,
-        group_size=size,
+        method=recipe.method,
+        bits=quantization.bits,
+        group_size=recipe.group_size,
         base=base.location,
         base_revision=str(base.revision),
         revision=folders.content_revision(draft),
         parameters=base.parameters or folders.count_parameters(base.path) or 0,
-        calibration=texts.description,
-        calibration_sha256=texts.sha256,
-        tool=f"gptqmodel {gptqmodel.__version__}",
-        versions={name: version(name) for name in ("gptqmodel", "torch", "transformers")},
+        calibration=recipe.calibration,
+        calibration_sha256=recipe.calibration_sha256,
+        tool=recipe.tool,
+        versions={name: version(name) for name in recipe.libraries},
         device=device,
         duration_s=(time.monotonic_ns() - start_ns) / 1e9,
         energy=spent(),

@@ -10,12 +10,9 @@ from passkwh.analysis.estimate.architecture import Architecture
 from passkwh.analysis.estimate.devices import Device
 from passkwh.errors import UsageError
 from passkwh.records import Record
+from passkwh.registry import QUANTIZATIONS
 from passkwh.units import joules_to_kwh
 
-Quant = Literal["none", "gptq-int8", "gptq-int4", "awq"]
-QUANT_BITS: dict[str, int] = {"gptq-int8": 8, "gptq-int4": 4, "awq": 4}
-GROUP_SIZE = 128
-"""Weights that share a scale and a zero point in GPTQ and AWQ checkpoints, by their defaults."""
 HALF_BYTES = 2
 
 
@@ -25,7 +22,7 @@ class Workload(Record):
     prompt_tokens: Annotated[int, Field(ge=1)] = 256
     new_tokens: Annotated[int, Field(ge=1)] = 256
     batch_size: Annotated[int, Field(ge=1)] = 1
-    quant: Quant = "none"
+    quant: Annotated[str, Field(description="none, or a name in the registry of quantizations")] = "none"
     exit_layer: Annotated[
         float | None, Field(gt=0, description="mean layer at which a token leaves; all when None")
     ] = None
@@ -73,8 +70,8 @@ def weight_bytes(model: Architecture, quant: str) -> float:
     """Bytes of the checkpoint: half precision, or packed matrices with a scale and zero point per group."""
     if quant == "none":
         return float(model.parameters * HALF_BYTES)
-    bits = QUANT_BITS[quant]
-    packed = model.body() * (bits + (16 + bits) / GROUP_SIZE) / 8
+    bits: float = QUANTIZATIONS.get(quant).bits_per_weight
+    packed = model.body() * bits / 8
     return packed + (model.parameters - model.body()) * HALF_BYTES
 
 

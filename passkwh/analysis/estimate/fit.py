@@ -13,11 +13,12 @@ from pydantic import Field
 from scipy import optimize
 
 from passkwh.analysis.estimate.architecture import Architecture, find_architecture
-from passkwh.analysis.estimate.cost import QUANT_BITS, Efficiency, Workload, estimate_cost
+from passkwh.analysis.estimate.cost import Efficiency, Workload, estimate_cost
 from passkwh.analysis.estimate.devices import Device
 from passkwh.analysis.frames import Frames
 from passkwh.errors import UsageError
 from passkwh.records import Record
+from passkwh.registry import QUANTIZATIONS
 
 Floats = NDArray[np.float64]
 
@@ -115,7 +116,7 @@ def _left_out(x: Floats, y: Floats, i: int) -> float:
 def _ideal(architecture: Architecture, device: Device, samples: Any, quant: str) -> tuple[float, int]:
     """Time at peak rates and number of steps of a run, batch by batch: a batch goes on until its longest row ends."""
     total, steps = 0.0, 0
-    known = {"none": "none", **{q: q for q in QUANT_BITS}}
+    known = {name: name for name in ("none", *QUANTIZATIONS.names())}
     for _, batch in samples.groupby("batch_id"):
         new = max(int(batch["completion_tokens"].max()), 1)
         workload = Workload.model_validate(

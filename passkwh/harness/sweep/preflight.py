@@ -8,7 +8,6 @@ must not stay beside metered runs.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from pydantic import Field, TypeAdapter
 
 from passkwh.errors import UsageError
 from passkwh.records import HostInfo, Option, Record, Spec
+from passkwh.registry import QUANTIZATIONS
 
 if TYPE_CHECKING:
     from passkwh.benchmarks.base import Benchmark
@@ -92,21 +92,23 @@ def _check(spec: Spec) -> Check:
     channels: dict[str, str] = {}
     key = "model"
     try:
-        adapters.resolve(spec.model)
+        adapters.resolve(spec.model, engine=spec.engine)
         key = "quant"
-        checkpoint = adapters.resolve(spec.model, spec.quant)
+        checkpoint = adapters.resolve(spec.model, spec.quant, spec.engine)
         missing += checkpoint.pending
     except UsageError as error:
         problems.append(Problem(key=key, text=str(error)))
-    if spec.quant != "none" and importlib.util.find_spec("gptqmodel") is None:
-        problems.append(Problem(key="quant", text=f"{spec.quant} needs pip install 'passkwh[quant]'"))
+    if spec.quant in QUANTIZATIONS and (lacking := QUANTIZATIONS.get(spec.quant).missing()):
+        problems.append(Problem(key="quant", text=lacking))
     try:
         benchmark = _benchmark(spec.benchmark, tuple(sorted(spec.benchmark_options.items())), spec.limit)
     except UsageError as error:
         problems.append(Problem(key="benchmark", text=str(error)))
     if spec.exit is not None and checkpoint is not None and benchmark is not None:
         try:
-            early_exit.check(spec.exit, checkpoint, language(benchmark))
+            exit = early_exit.parse(spec.exit)
+            assert exit is not None
+            early_exit.check(exit, checkpoint, language(benchmark))
         except UsageError as error:
             problems.append(Problem(key="exit", text=str(error)))
     try:
@@ -123,7 +125,7 @@ def _check(spec: Spec) -> Check:
         tokens = spec.max_new_tokens or 0
         try:
             row = row_tokens(benchmark, tokens) if benchmark is not None else tokens
-            needed = adapters.memory_needed(checkpoint, spec.batch_size, row)
+            needed = adapters.memory_needed(checkpoint, spec.batch_size, row, engine=spec.engine)
         except UsageError as error:
             problems.append(Problem(key="model", text=str(error)))
     # A quantized checkpoint that is not here yet is reckoned at 16 bits: too much to say that it cannot be held.

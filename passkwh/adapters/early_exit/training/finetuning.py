@@ -21,7 +21,7 @@ from passkwh.adapters.early_exit.training.data import Corpus, packed
 from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.quality import agreement
 from passkwh.adapters.early_exit.training.states import StateReader
-from passkwh.adapters.quantization.make import Meter
+from passkwh.adapters.quantization.make import OpenSpan
 from passkwh.errors import UsageError
 
 CHECKPOINT = "checkpoint.pt"
@@ -89,7 +89,7 @@ def finetune(
     resume: bool = False,
     checkpoint_every: int = 10,
     judged_tokens: int = 2048,
-    meter: Meter | None = None,
+    meter: OpenSpan | None = None,
     tick: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, Any]:
     """Train with LITE and write a bundle; ``work`` gets checkpoints and TensorBoard logs.

@@ -19,7 +19,7 @@ from passkwh.adapters.early_exit.training.data import Corpus, packed
 from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.quality import agreement
 from passkwh.adapters.early_exit.training.states import StateReader
-from passkwh.adapters.quantization.make import Meter
+from passkwh.adapters.quantization.make import OpenSpan
 
 Tick = Callable[[str, int, int], None]
 """Told a stage, how much of it is done, and of how much."""
@@ -36,7 +36,7 @@ def fit_shortcut(
     length: int,
     rank: int | None = None,
     judged_tokens: int = 2048,
-    meter: Meter | None = None,
+    meter: OpenSpan | None = None,
     tick: Tick = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """Fit a map for each exit but the last and write ``heads.safetensors`` and ``exit.json``; gives the card's notes.

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import device as devices
-from passkwh.adapters import hub
+from passkwh.adapters import models
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import CARD, BaseModelCard, Bundle, ExitCard
 from passkwh.adapters.early_exit.families import Anatomy, anatomy
@@ -84,7 +84,7 @@ def load(checkpoint: Checkpoint, bundle: Path | None, exits: Sequence[int] | Non
 def fresh_card(checkpoint: Checkpoint, parts: Anatomy, exits: Sequence[int] | None) -> ExitCard:
     """The card of a bundle in which nothing has been taught yet."""
     layout = ExitLayout(parts.depth, tuple(exits)) if exits else default_layout(parts.depth)
-    registered = checkpoint.name.lower() in hub.registry()
+    registered = checkpoint.name.lower() in models.registry()
     return ExitCard(
         base=BaseModelCard(
             model=checkpoint.name.lower() if registered else checkpoint.location,

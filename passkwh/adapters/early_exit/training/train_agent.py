@@ -20,7 +20,7 @@ from passkwh.adapters.early_exit.training.environment import Recorded
 from passkwh.adapters.early_exit.training.model import Student
 from passkwh.adapters.early_exit.training.recording import Recording, Settings, record
 from passkwh.adapters.early_exit.training.supervised import Supervision, fit
-from passkwh.adapters.quantization.make import Meter
+from passkwh.adapters.quantization.make import OpenSpan
 
 REPORT = "report.json"
 CURVE, EXITS = "reward-per-step.svg", "optimal-exits.svg"
@@ -47,7 +47,7 @@ def teach_agent(
     plan: Hyperparameters | Supervision,
     space: Space,
     resume: bool = False,
-    meter: Meter | None = None,
+    meter: OpenSpan | None = None,
     tick: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """Train the agent ``name`` of a bundle, by PPO or told the answers; checkpoints, logs and figures stay in ``work``.

@@ -11,15 +11,15 @@ from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.families import anatomy
 from passkwh.adapters.early_exit.heads import ExitHeads
-from passkwh.adapters.early_exit.request import ExitRequest, parse, subject_of
+from passkwh.adapters.early_exit.request import ExitRequest, subject_of
 from passkwh.adapters.early_exit.tuned import folder_hash
-from passkwh.adapters.engines.transformers import Drawn, TransformersAdapter
+from passkwh.adapters.engines.transformers_model import GeneratedTokens, TransformersModel
 from passkwh.errors import UsageError
 from passkwh.records import Option
 
 
-class EarlyExitAdapter(TransformersAdapter):
-    """To be mixed into an adapter of transformers' models (see ``early_exit``): that one loads, this one decodes."""
+class EarlyExitModel(TransformersModel):
+    """Loads as ``TransformersModel`` does and decodes with a rule that says at each exit which tokens leave."""
 
     def __init__(self, checkpoint: Checkpoint, device: str, request: ExitRequest, language: str) -> None:
         super().__init__(checkpoint, device)
@@ -31,12 +31,13 @@ class EarlyExitAdapter(TransformersAdapter):
         self._decoder = ExitDecoder(parts, self._heads, request.rule(self._subject), request.skipped)
         self._describe()
 
-    def use(self, exit: str) -> None:
+    def use(self, request: ExitRequest) -> None:
         """Leave by another rule, threshold or agent from now on; UsageError where it would need other weights."""
-        request = parse(exit)
         subject = subject_of(request, self._checkpoint, self._language, str(self._device))
         if subject.bundle != self._subject.bundle:
-            raise UsageError(f"--exit {exit} needs another bundle than --exit {self._request.text}: load it anew")
+            raise UsageError(
+                f"--exit {request.text} needs another bundle than --exit {self._request.text}: load it anew"
+            )
         self._decoder = ExitDecoder(self._decoder.anatomy, self._heads, request.rule(subject), request.skipped)
         self._request, self._subject = request, subject
         self._describe()
@@ -56,13 +57,10 @@ class EarlyExitAdapter(TransformersAdapter):
             about |= {"bundle": bundle.folder.name, "bundle_sha256": folder_hash(bundle.folder)}
         self._info = self._info.model_copy(update={"early_exit": about})
 
-    def _draw(self, batch: BatchEncoding, steps: int, processors: Sequence[Any], criteria: Sequence[Any]) -> Drawn:
+    def _draw(
+        self, batch: BatchEncoding, steps: int, processors: Sequence[Any], criteria: Sequence[Any]
+    ) -> GeneratedTokens:
         """As ``generate`` would, token by token, with the layers that each went through."""
         ending = Ending(steps, self._end_tokens, self._tokenizer.pad_token_id, criteria)
         tokens, exits = self._decoder.draw(batch["input_ids"], batch["attention_mask"], ending, processors)
-        return Drawn(tokens.tolist(), exits)
-
-
-def early_exit(kind: type[TransformersAdapter]) -> type[EarlyExitAdapter]:
-    """The adapter that loads as ``kind`` does and decodes with early exit."""
-    return type(f"EarlyExit{kind.__name__}", (EarlyExitAdapter, kind), {})
+        return GeneratedTokens(tokens.tolist(), exits)

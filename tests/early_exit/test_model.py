@@ -1,4 +1,4 @@
-"""Early exit as an adapter: the same answers at full depth, exits told, other weights only where they fit."""
+"""Models with early exit: the same answers at full depth, exits told, other weights only where they fit."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from passkwh.adapters import early_exit
 from passkwh.adapters.early_exit.bundle import BaseModelCard, Bundle, ExitCard
 from passkwh.adapters.early_exit.lora import dense_only
 from passkwh.adapters.early_exit.policy import ExitPolicy, PolicyMeta
+from passkwh.adapters.early_exit.request import ExitRequest
 from passkwh.adapters.engines.base import Completion, Decoding
 from passkwh.errors import UsageError
+from passkwh.prompts import TextPrompt
 from passkwh.records import Spec, sample_key
 from tests.adapters.conftest import save
 
 DEPTH = 12
-PROMPTS = ["def add(a, b):\n    return ", "import os", "for name in sorted(names):\n    print(name, "]
+TEXTS = ["def add(a, b):\n    return ", "import os", "for name in sorted(names):\n    print(name, "]
+PROMPTS = [TextPrompt(text) for text in TEXTS]
 SEEDS = [1, 2, 3]
 
 
@@ -34,8 +37,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PASSKWH_CACHE", str(tmp_path / "cache"))
 
 
+def parse(exit: str) -> ExitRequest:
+    request = early_exit.parse(exit)
+    assert request is not None
+    return request
+
+
 def load(folder: Path, exit: str | None) -> Any:
-    return adapters.load(adapters.prepare(adapters.resolve(str(folder)), exit=exit), "cpu", exit)
+    request = early_exit.parse(exit)
+    return adapters.load(adapters.prepare(adapters.resolve(str(folder)), exit=request), "cpu", request)
 
 
 def untimed(completions: list[Completion]) -> list[Completion]:
@@ -53,23 +63,23 @@ def test_full_depth_answers_as_the_plain_adapter_does(folder: Path, decoding: De
 
 
 def test_tokens_after_the_first_leave_where_they_should(folder: Path) -> None:
-    adapter = load(folder, "fixed:4,kv=propagated")
-    for completion in adapter.generate(PROMPTS, Decoding(12), SEEDS):
+    model = load(folder, "fixed:4,kv=propagated")
+    for completion in model.generate(PROMPTS, Decoding(12), SEEDS):
         assert completion.exit_layers == (DEPTH,) + (4,) * (completion.completion_tokens - 1)
-    assert adapter.info.early_exit == {
+    assert model.info.early_exit == {
         "rule": "fixed:4,kv=propagated", "kv": "propagated", "exits": "4+10+12", "layers": DEPTH, "hindsight": False,
         "head": "none",
     }  # fmt: skip
 
 
 def test_another_rule_can_be_used_without_loading_again(folder: Path) -> None:
-    adapter = load(folder, "fixed:4")
-    adapter.use(f"fixed:{DEPTH}")
-    (completion,) = adapter.generate(PROMPTS[:1], Decoding(5), SEEDS[:1])
+    model = load(folder, "fixed:4")
+    model.use(parse(f"fixed:{DEPTH}"))
+    (completion,) = model.generate(PROMPTS[:1], Decoding(5), SEEDS[:1])
     assert completion.exit_layers == (DEPTH,) * completion.completion_tokens
-    assert adapter.info.early_exit["rule"] == f"fixed:{DEPTH}"
+    assert model.info.early_exit["rule"] == f"fixed:{DEPTH}"
     with pytest.raises(UsageError, match="can be left after layers 4, 10, 12"):
-        adapter.use("fixed:5")
+        model.use(parse("fixed:5"))
 
 
 def test_a_samples_key_depends_on_how_the_model_is_left(folder: Path, tmp_path: Path) -> None:
@@ -88,17 +98,17 @@ def test_a_bundle_for_another_model_is_refused_and_both_are_named(folder: Path, 
     checkpoint = adapters.resolve(str(folder))
     revision = str(checkpoint.revision)
     right = bundle(tmp_path / "right", revision)
-    early_exit.check(f"fixed:2,bundle={right}", checkpoint, "python")
+    early_exit.check(parse(f"fixed:2,bundle={right}"), checkpoint, "python")
     wrong = bundle(tmp_path / "wrong", "sha256:0123456789abcdef", model="other/model")
     said = r"made for other/model \(12 layers of width 64, revision 0123456789ab\), not for .*twelve \(revision "
     for refuse in (early_exit.check, lambda exit, c, _: adapters.prepare(c, exit=exit)):
         with pytest.raises(UsageError, match=said):
-            refuse(f"fixed:2,bundle={wrong}", checkpoint, "python")
+            refuse(parse(f"fixed:2,bundle={wrong}"), checkpoint, "python")
     deeper = bundle(tmp_path / "deeper", revision)
     base = BaseModelCard(model="deeper", revision=revision, family="llama", hidden_size=64, layers=16)
     ExitCard(base=base, exits=(2, 16), head="none").write(deeper)
     with pytest.raises(UsageError, match=r"made for deeper \(16 layers.*not for .* \(12 layers of width 64\)"):
-        early_exit.check(f"fixed:2,bundle={deeper}", checkpoint, "python")
+        early_exit.check(parse(f"fixed:2,bundle={deeper}"), checkpoint, "python")
 
 
 def test_an_agent_of_the_bundle_decides(folder: Path, tmp_path: Path) -> None:
@@ -149,22 +159,22 @@ def fine_tuned(folder: Path, tmp_path: Path) -> tuple[Path, Any]:
 
 def test_a_lite_adapter_is_merged_once_and_runs(folder: Path, fine_tuned: tuple[Path, Any]) -> None:
     where, model = fine_tuned
-    exit = f"fixed:{DEPTH},bundle={where}"
+    exit = parse(f"fixed:{DEPTH},bundle={where}")
     checkpoint = adapters.resolve(str(folder))
-    told: list[str] = []
-    made = adapters.prepare(checkpoint, told.append, exit=exit)
-    assert adapters.prepare(checkpoint, told.append, exit=exit) == made
-    assert told == ["merge the fine-tuning in tuned into twelve, once"]
+    steps: list[str] = []
+    made = adapters.prepare(checkpoint, steps.append, exit=exit)
+    assert adapters.prepare(checkpoint, steps.append, exit=exit) == made
+    assert steps == ["merge the fine-tuning in tuned into twelve, once"]
     assert made.revision != checkpoint.revision
-    adapter: Any = adapters.load(made, "cpu", exit)
+    left: Any = adapters.load(made, "cpu", exit)
     plain: Any = load(folder, None)
-    ids = plain._tokenizer(PROMPTS[0], return_tensors="pt").input_ids
+    ids = plain._tokenizer(TEXTS[0], return_tensors="pt").input_ids
     with torch.inference_mode():
         expected = model(ids).logits
-        torch.testing.assert_close(adapter._model(ids).logits, expected, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(left._model(ids).logits, expected, rtol=1e-3, atol=1e-3)
         assert not torch.allclose(plain._model(ids).logits, expected, rtol=1e-2, atol=1e-2)
-    assert adapter.info.early_exit["bundle"] == "tuned"
-    assert adapter.info.revision == made.revision
+    assert left.info.early_exit["bundle"] == "tuned"
+    assert left.info.revision == made.revision
 
 
 def test_a_lite_adapter_for_another_base_is_refused(folder: Path, fine_tuned: tuple[Path, Any]) -> None:
@@ -172,7 +182,7 @@ def test_a_lite_adapter_for_another_base_is_refused(folder: Path, fine_tuned: tu
     card = Bundle.read(where).card
     card.model_copy(update={"base": card.base.model_copy(update={"revision": "sha256:feedface"})}).write(where)
     with pytest.raises(UsageError, match=r"made for twelve \(.*revision feedface\), not for"):
-        adapters.prepare(adapters.resolve(str(folder)), exit=f"fixed:2,bundle={where}")
+        adapters.prepare(adapters.resolve(str(folder)), exit=parse(f"fixed:2,bundle={where}"))
 
 
 @pytest.mark.slow
@@ -182,16 +192,16 @@ def test_quantized_layers_are_left_early_too(
     """Full depth answers as generate does with the same packed weights; fine-tuning is merged before quantizing."""
     pytest.importorskip("gptqmodel", reason="the quant extra is not installed")
     where, _ = fine_tuned
-    exit = f"fixed:{DEPTH},bundle={where}"
+    exit = parse(f"fixed:{DEPTH},bundle={where}")
     made = adapters.prepare(adapters.resolve(str(folder), "gptq-int4"), exit=exit)
     assert made.quant == "gptq-int4"
     decoding = Decoding(16)
     plain = adapters.load(made, "cpu").generate(PROMPTS, decoding, SEEDS)
-    adapter: Any = adapters.load(made, "cpu", exit)
-    assert adapter.info.quantization["bits"] == 4
-    assert untimed(adapter.generate(PROMPTS, decoding, SEEDS)) == untimed(plain)
-    adapter.use(f"fixed:4,bundle={where}")
-    assert {layer for c in adapter.generate(PROMPTS, decoding, SEEDS) for layer in (c.exit_layers or ())[1:]} == {4}
+    model: Any = adapters.load(made, "cpu", exit)
+    assert model.info.quantization["bits"] == 4
+    assert untimed(model.generate(PROMPTS, decoding, SEEDS)) == untimed(plain)
+    model.use(parse(f"fixed:4,bundle={where}"))
+    assert {layer for c in model.generate(PROMPTS, decoding, SEEDS) for layer in (c.exit_layers or ())[1:]} == {4}
     packed = adapters.resolve(str(made.path))
     with pytest.raises(UsageError, match="name the dense model and add --quant gptq-int4"):
         adapters.prepare(packed, exit=exit)

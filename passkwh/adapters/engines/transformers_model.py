@@ -1,0 +1,316 @@
+"""A model of transformers, dense or quantized, on a GPU or a CPU: its own ``generate`` with left-padded batches."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BatchEncoding,
+    GenerationConfig,
+    LogitsProcessorList,
+    StoppingCriteriaList,
+)
+
+from passkwh.adapters import checkpoint as folders
+from passkwh.adapters import device as devices
+from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.adapters.engines.base import Completion, Decoding, Watch
+from passkwh.adapters.engines.decoding import FirstToken, SeededSampling, StopStrings, Watched, synchronize
+from passkwh.adapters.quantization.base import Quantization
+from passkwh.adapters.quantization.make import read_manifest
+from passkwh.adapters.silence import silence_libraries
+from passkwh.errors import UsageError
+from passkwh.prompts import FORCED_FIRST, FORCED_HIT, FORCED_MISS, ChatPrompt, Prompt
+from passkwh.records import ModelInfo, Option
+from passkwh.registry import QUANTIZATIONS
+
+FORCED_PART = 128
+"""Positions of a forced pass whose scores stand in memory together."""
+
+
+@dataclass(frozen=True)
+class GeneratedTokens:
+    """What was generated for a batch: the new tokens of every row, with anything after its end."""
+
+    tokens: list[list[int]]
+    exit_layers: list[list[int]] | None = None
+    """Layers that each token up to a row's end ran through; None where that is always all of them."""
+
+
+class TransformersModel:
+    """A causal language model of transformers (``passkwh.adapters.engines.base.Model``).
+
+    Greedy decoding means the most likely token and nothing else: a checkpoint's own sampling advice, such as a
+    repetition penalty, is not followed; only its end-of-sequence tokens are.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+        if checkpoint.path is None:
+            raise UsageError(f"{checkpoint.location} is not on this machine yet: {', '.join(checkpoint.pending)}")
+        self.watch: Watch | None = None
+        self._checkpoint = checkpoint
+        self._folder = checkpoint.path
+        self._device = torch.device(devices.pick(device))
+        self._quantization: Quantization | None = (
+            None if checkpoint.quant == "none" else QUANTIZATIONS.get(checkpoint.quant)
+        )
+        with silence_libraries():
+            self._tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True, padding_side="left")
+            self._model = self._load_model()
+        self._model.eval()
+        self._end_tokens = self._find_end_tokens()
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token_id = self._end_tokens[0] if self._end_tokens else 0
+        self._context = int(getattr(self._model.config, "max_position_embeddings", 0)) or None
+        self._info = ModelInfo(
+            name=checkpoint.name,
+            adapter=checkpoint.adapter,
+            engine="transformers",
+            chat=checkpoint.chat,
+            checkpoint=checkpoint.location,
+            revision=str(checkpoint.revision),
+            quant=checkpoint.quant,
+            quantization=self._about_quantization(),
+            dtype=str(self._model.dtype).removeprefix("torch."),
+            device=self._device_name(),
+            parameters=self._count_parameters(),
+        )
+
+    def _load_model(self) -> Any:
+        """The model on its device; UsageError when the folder lacks some of its weights."""
+        if self._quantization is not None:
+            return self._quantization.load(self._folder, str(self._device))
+        dtype = getattr(torch, devices.dtype_name(folders.config(self._folder), self._device.type))
+        place = {} if self._device.type == "cpu" else {"device_map": self._device}
+        model, report = AutoModelForCausalLM.from_pretrained(
+            self._folder, dtype=dtype, local_files_only=True, output_loading_info=True, **place
+        )
+        if missing := sorted(report["missing_keys"]):
+            raise UsageError(f"{self._folder} lacks weights of its model: {missing[0]} and {len(missing) - 1} more")
+        return model
+
+    def _about_quantization(self) -> dict[str, Option]:
+        """How weights are packed and computed with; empty for dense ones."""
+        if self._quantization is None:
+            return {}
+        about = self._quantization.describe(self._model, self._folder, str(self._device))
+        if made := read_manifest(self._folder):
+            about |= {"calibration_sha256": made.calibration_sha256, "quantized_with": made.tool}
+        return about
+
+    # ------------------------------------------------------------ what early exit does in its own way
+
+    def _draw(
+        self, batch: BatchEncoding, steps: int, processors: Sequence[Any], criteria: Sequence[Any]
+    ) -> GeneratedTokens:
+        """Continue an encoded batch by at most ``steps`` tokens, until the criteria have ended every row."""
+        with torch.inference_mode():
+            output = self._model.generate(
+                **batch,
+                generation_config=self._generation_config(steps),
+                logits_processor=LogitsProcessorList(processors),
+                stopping_criteria=StoppingCriteriaList(criteria),
+            )
+        return GeneratedTokens(output[:, batch["input_ids"].shape[1] :].tolist())
+
+    # ------------------------------------------------------------ the model's contract
+
+    @property
+    def info(self) -> ModelInfo:
+        """The checkpoint and how it is run."""
+        return self._info
+
+    def render(self, prompt: Prompt) -> str:
+        """A text as it is; a chat in the model's own template, up to where the answer goes on."""
+        if not isinstance(prompt, ChatPrompt):
+            return prompt.text
+        turns = [{"role": "user", "content": prompt.user}]
+        if prompt.system is not None:
+            turns.insert(0, {"role": "system", "content": prompt.system})
+        chat = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return str(chat) + prompt.answer
+
+    def generate(self, prompts: Sequence[Prompt], decoding: Decoding, seeds: Sequence[int]) -> list[Completion]:
+        """Complete prompts as one batch, one seed a row; returns when the device has finished.
+
+        Where prompt and completion would not fit the model's context, the completion is cut there and its
+        finish_reason is ``length``; UsageError for a prompt that leaves no room at all.
+        """
+        if len(seeds) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds")
+        batch = self._encode(prompts)
+        rows, prompt_length = batch["input_ids"].shape
+        steps = self._max_new_tokens_that_fit(prompt_length, decoding.max_new_tokens)
+        lasts = batch["input_ids"][:, -1].tolist()
+        first = FirstToken()
+        criteria: list[Any] = [first]
+        stops = watched = None
+        if decoding.stop and not any(isinstance(prompt, ChatPrompt) for prompt in prompts):
+            stops = StopStrings(self._tokenizer, decoding.stop, prompt_length, rows)
+            criteria.append(stops)
+        if self.watch is not None:
+            watched = Watched(
+                self.watch,
+                lambda row, tokens: self._decode(tokens[: self._end(tokens)], lasts[row]),
+                prompt_length,
+                rows,
+            )
+            criteria.append(watched)
+        processors: list[Any] = []
+        if decoding.temperature > 0:
+            processors.append(SeededSampling(seeds, steps, decoding.temperature, decoding.top_p, self._device))
+        generated = self._draw(batch, steps, processors, criteria)
+        synchronize(self._device)
+        prompt_tokens = batch["attention_mask"].sum(dim=1).tolist()
+        ended = [[part.length[row] for part in (stops, watched) if part] for row in range(rows)]
+        return [
+            self._completion(
+                generated, row, lasts[row], ended[row], decoding.stop if stops else (), prompt_tokens[row], first
+            )
+            for row in range(rows)
+        ]
+
+    def token_ends(self, text: str) -> list[int]:
+        """End offset of each token of a text to continue, special tokens included (``SupportsTokenOffsets``)."""
+        offsets = self._tokenizer(text, return_offsets_mapping=True, return_attention_mask=False)["offset_mapping"]
+        return [end for _, end in offsets]
+
+    def teacher_force(self, texts: Sequence[str]) -> list[Completion]:
+        """Which tokens of the texts the model would have written itself, in one pass (``SupportsTeacherForcing``).
+
+        Raises:
+            UsageError: a text is longer than the model's context.
+        """
+        rows = [self._tokenizer(text, return_token_type_ids=False) for text in texts]
+        # Padding stands on the right here, where no token of the text can look at it.
+        batch = self._tokenizer.pad(rows, return_tensors="pt", padding_side="right").to(self._device)
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        if self._context is not None and ids.shape[1] > self._context:
+            raise UsageError(
+                f"a text of {ids.shape[1]} tokens does not fit {self._checkpoint.name}'s context of {self._context} "
+                "tokens: give a smaller max_context"
+            )
+        with torch.inference_mode():
+            states = self._model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+            head = self._model.get_output_embeddings()
+            # A vocabulary's scores for a whole file take gigabytes, so they are made a part at a time.
+            guesses = torch.cat([head(part).argmax(-1) for part in states[:, :-1].split(FORCED_PART, dim=1)], dim=1)
+        synchronize(self._device)
+        hits = (guesses == ids[:, 1:]).tolist()
+        return [
+            Completion(
+                text=FORCED_FIRST + "".join(FORCED_HIT if hit else FORCED_MISS for hit in row[: count - 1]),
+                prompt_tokens=count,
+                completion_tokens=0,
+                finish_reason="stop",
+                first_token_ns=None,
+            )
+            for row, count in zip(hits, mask.sum(dim=1).tolist(), strict=True)
+        ]
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        del self._model
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    # ------------------------------------------------------------ parts
+
+    def _encode(self, prompts: Sequence[Prompt]) -> BatchEncoding:
+        """Token ids and attention mask, padded on the left, on the device."""
+        # A chat template writes the special tokens that begin a sequence; other prompts get them here.
+        rows = [
+            self._tokenizer(
+                self.render(prompt), add_special_tokens=not isinstance(prompt, ChatPrompt), return_token_type_ids=False
+            )
+            for prompt in prompts
+        ]
+        return self._tokenizer.pad(rows, return_tensors="pt").to(self._device)
+
+    def _generation_config(self, steps: int) -> GenerationConfig:
+        return GenerationConfig(
+            max_new_tokens=steps,
+            do_sample=False,
+            use_cache=True,
+            eos_token_id=self._end_tokens or None,
+            pad_token_id=self._tokenizer.pad_token_id,
+        )
+
+    def _max_new_tokens_that_fit(self, prompt_length: int, max_new_tokens: int) -> int:
+        if self._context is None:
+            return max_new_tokens
+        if prompt_length >= self._context:
+            raise UsageError(
+                f"a prompt of {prompt_length} tokens leaves no room in {self._checkpoint.name}'s context of "
+                f"{self._context} tokens: choose a model with a longer context or leave the task out"
+            )
+        return min(max_new_tokens, self._context - prompt_length)
+
+    def _completion(
+        self,
+        generated: GeneratedTokens,
+        row: int,
+        last: int,
+        ended: Sequence[int | None],
+        stop: tuple[str, ...],
+        prompt_tokens: int,
+        first: FirstToken,
+    ) -> Completion:
+        """One row's completion: tokens up to and including the one that ended it, text without what ended it."""
+        tokens = generated.tokens[row]
+        ends = [length for length in (self._end(tokens), *ended) if length is not None]
+        length = min(ends, default=len(tokens))
+        text = self._decode(tokens[:length], last)
+        if cuts := [place for place in map(text.find, stop) if place >= 0]:
+            text = text[: min(cuts)]
+        return Completion(
+            text=text,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=length,
+            finish_reason="stop" if ends else "length",
+            first_token_ns=first.ns,
+            exit_layers=None if generated.exit_layers is None else tuple(generated.exit_layers[row][:length]),
+        )
+
+    def _end(self, tokens: list[int]) -> int | None:
+        """Length up to and including the first token that ends a sequence; None where there is none."""
+        return next((place + 1 for place, token in enumerate(tokens) if token in self._end_tokens), None)
+
+    def _decode(self, tokens: list[int], last: int) -> str:
+        """The tokens' text as it continues the prompt: some tokenizers drop the first token's leading space."""
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        before = self._tokenizer.decode([last], **options)
+        return str(self._tokenizer.decode([last, *tokens], **options)[len(before) :])
+
+    def _find_end_tokens(self) -> list[int]:
+        """Every token that ends a sequence, as checkpoint and tokenizer name them."""
+        tokens: list[int] = []
+        for value in (
+            self._model.generation_config.eos_token_id,
+            self._model.config.eos_token_id,
+            self._tokenizer.eos_token_id,
+        ):
+            tokens += [value] if isinstance(value, int) else list(value or [])
+        return sorted(set(tokens))
+
+    def _device_name(self) -> str:
+        if self._device.type == "cuda":
+            return f"cuda:{torch.cuda.get_device_name(self._device)}"
+        return str(self._device)
+
+    def _count_parameters(self) -> int:
+        """Number of weights that the configuration describes, built without memory: exact for packed ones too."""
+        config = AutoConfig.from_pretrained(self._folder, local_files_only=True)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        with torch.device("meta"), silence_libraries():
+            shape = AutoModelForCausalLM.from_config(config)
+        return sum(weight.numel() for weight in shape.parameters())

@@ -1,0 +1,80 @@
+"""The models that have a name of their own (``models.toml``), and what the name of any model tells."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_CHAT_NAME = re.compile(r"(?i)(^|[-_.])(instruct|chat|it)([-_.]|$)")
+_BASE_NAME = re.compile(r"(?i)[-_.](base|pt)$")
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """One model of the registry (``models.toml``)."""
+
+    name: str
+    id: str
+    parameters: int
+    family: str
+    size: str
+    tuning: str
+    quantized: dict[str, str] = field(default_factory=dict)
+
+
+@functools.cache
+def _registry_file() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("models.toml").read_text("utf-8"))
+
+
+@functools.cache
+def registry() -> dict[str, RegisteredModel]:
+    """The models that have a name of their own, by that name."""
+    return {name: RegisteredModel(name, **entry) for name, entry in _registry_file()["models"].items()}
+
+
+def published(hub_id: str, quant: str) -> str | None:
+    """Hub id of the checkpoint published for ``hub_id`` with this quantization, by registry or naming habit."""
+    model = registered(hub_id)
+    if model and quant in model.quantized:
+        return model.quantized[quant]
+    habit = _registry_file()["publishers"].get(hub_id.split("/")[0])
+    tuning = model.tuning if model else ("instruct" if is_chat_name(hub_id) else "base")
+    if habit and habit["tuning"] == tuning and quant in habit["suffixes"]:
+        return str(hub_id + habit["suffixes"][quant])
+    return None
+
+
+def unknown(name: str) -> str:
+    """What to say to a name that means nothing, with the names that come close."""
+    shelf = {
+        label.lower(): label for entry in registry().values() for label in (entry.name, entry.id) if "/" not in name
+    }
+    shelf |= {entry.id.lower(): entry.id for entry in registry().values() if "/" in name}
+    close = [shelf[match] for match in difflib.get_close_matches(name.lower(), shelf, n=3, cutoff=0.5)]
+    hint = f"did you mean {', '.join(close)}? " if close else ""
+    return f"unknown model {name!r}: {hint}give a name of `bench list`, a hub id (owner/name) or a checkpoint folder"
+
+
+def registered(name: str) -> RegisteredModel | None:
+    """The registered model of this name or hub id, in any case; None where there is none."""
+    wanted = name.lower()
+    for model in registry().values():
+        if wanted in (model.name, model.id.lower()) and wanted != "embedded":
+            return model
+    return None
+
+
+def is_chat_name(name: str) -> bool:
+    """The name is one that publishers give to models that answer."""
+    return bool(_CHAT_NAME.search(name))
+
+
+def is_base_name(name: str) -> bool:
+    """The name is one that publishers give to models that continue text."""
+    return bool(_BASE_NAME.search(name))
