@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,21 +20,15 @@ from scipy import special
 from passkwh.analysis.pareto import Direction
 from passkwh.analysis.results import Contrast, Interval, finite
 from passkwh.analysis.tasks import TaskTable
+from passkwh.measures import HEADLINES, MEASURES
 from passkwh.units import JOULES_PER_KWH
 
 Floats = NDArray[np.float64]
-Measure = Literal["pass_at_1", "energy_kwh", "pass_at_kwh", "solved_per_kwh", "joules_per_token", "tokens_per_s"]
 
-DIRECTIONS: dict[Measure, Direction] = {
-    "pass_at_1": "max",
-    "energy_kwh": "min",
-    "pass_at_kwh": "max",
-    "solved_per_kwh": "max",
-    "joules_per_token": "min",
-    "tokens_per_s": "max",
-}
+DIRECTIONS: dict[str, Direction] = {name: MEASURES[name].better or "max" for name in HEADLINES}
 """The headline measures, and which way is better."""
 
+_OF_PASS_AT_1 = ("pass_at_kwh", "solved_per_kwh")
 _CHUNK_BYTES = 16 * 2**20
 
 
@@ -50,6 +43,8 @@ class Draws:
     tasks: int
     estimates: dict[str, Floats]
     resampled: dict[str, Floats]
+    reasons: dict[str, tuple[str | None, ...]]
+    """Why a configuration has no pass@k, by measure."""
 
 
 def draw(table: TaskTable, resamples: int = 10_000, seed: int = 0, ks: Sequence[int] = (1,)) -> Draws:
@@ -57,82 +52,64 @@ def draw(table: TaskTable, resamples: int = 10_000, seed: int = 0, ks: Sequence[
 
     Raises ValueError for a table without tasks.
     """
-    tasks = len(table.task_ids)
-    if tasks == 0:
-        raise ValueError("there is no task to resample")
-    columns = [table.pass_rates(k) for k in ks]
-    columns += [table.energy_j, table.generation_j, table.tokens, table.generation_s]
-    values = np.concatenate(columns).T  # (tasks, columns x configurations)
-    rng = np.random.default_rng(seed)
-    scale = 1.0 + table.relative_se * rng.standard_normal((resamples, len(table.labels)))
-    sums = np.empty((resamples, values.shape[1]))
-    chunk = max(1, _CHUNK_BYTES // (8 * tasks))
-    for start in range(0, resamples, chunk):
-        stop = min(start + chunk, resamples)
-        sums[start:stop] = _weights(rng, stop - start, tasks) @ values
-    width = len(table.labels)
-    once = values.sum(axis=0, keepdims=True)
-    unscaled = np.ones((1, width))
-    return Draws(
-        table.labels,
-        tasks,
-        {name: found[0] for name, found in _measures(once, width, tasks, ks, unscaled).items()},
-        _measures(sums, width, tasks, ks, scale),
-    )
+    return draw_each([table], resamples, seed, ks)[0]
 
 
-def draw_each(tables: Sequence[TaskTable], resamples: int = 10_000, seed: int = 0) -> list[Draws]:
-    """``draw`` of each of many tables of one configuration, in its own right, at a fraction of the cost.
+def draw_each(
+    tables: Sequence[TaskTable], resamples: int = 10_000, seed: int = 0, ks: Sequence[int] = (1,)
+) -> list[Draws]:
+    """``draw`` of each of many tables, in its own right, at a fraction of the cost.
 
-    How often each task is drawn depends on the seed and the number of tasks alone, so tables of as many tasks share it.
-
-    Raises ValueError for tables of several configurations, of different numbers of tasks, or without tasks.
+    How often each task is drawn depends on the seed and the numbers of tasks and configurations alone, so tables that
+    have as many of both share it. Raises ValueError for tables that have not, or have no tasks.
     """
     if not tables:
         return []
-    tasks = len(tables[0].task_ids)
-    if tasks == 0 or any((len(t.labels), len(t.task_ids)) != (1, tasks) for t in tables):
-        raise ValueError("expected tables of one configuration each, all with as many tasks, and at least one")
-    columns = [[t.pass_rates(1), t.energy_j, t.generation_j, t.tokens, t.generation_s] for t in tables]
-    values = np.concatenate([column for table in columns for column in table]).T
-    noise, drawn = _drawn(resamples, tasks, seed)
+    width, tasks = tables[0].energy_j.shape
+    if tasks == 0:
+        raise ValueError("there is no task to resample")
+    if any(t.energy_j.shape != (width, tasks) for t in tables):
+        raise ValueError("expected tables with as many configurations and as many tasks")
+    columns = [
+        column
+        for t in tables
+        for column in (*(t.pass_rates(k) for k in ks), t.energy_j, t.generation_j, t.tokens, t.generation_s)
+    ]
+    values = np.concatenate(columns).T  # (tasks, tables x columns x configurations)
+    noise, counts = _drawn(resamples, tasks, width, seed)
     sums = np.empty((resamples, values.shape[1]))
     chunk = max(1, _CHUNK_BYTES // (8 * tasks))
     for start in range(0, resamples, chunk):
-        sums[start : start + chunk] = drawn[start : start + chunk].astype(np.float64) @ values
+        sums[start : start + chunk] = counts[start : start + chunk].astype(np.float64) @ values
     once = values.sum(axis=0, keepdims=True)
-    width = len(columns[0])
-    return [
-        Draws(
-            t.labels,
-            tasks,
-            {
-                name: found[0]
-                for name, found in _measures(once[:, i : i + width], 1, tasks, (1,), np.ones((1, 1))).items()
-            },
-            _measures(sums[:, i : i + width], 1, tasks, (1,), 1.0 + t.relative_se * noise),
-        )
-        for i, t in zip(range(0, values.shape[1], width), tables, strict=True)
-    ]
+    size = values.shape[1] // len(tables)
+    result = []
+    for i, t in enumerate(tables):
+        own = slice(i * size, (i + 1) * size)
+        estimates = _measures(once[:, own], width, tasks, ks, np.ones((1, width)))
+        resampled = _measures(sums[:, own], width, tasks, ks, 1.0 + t.relative_se * noise)
+        reasons = {f"pass_at_{k}": t.missing_pass_at(k) for k in ks}
+        result.append(Draws(t.labels, tasks, {n: v[0] for n, v in estimates.items()}, resampled, reasons))
+    return result
 
 
 @lru_cache(maxsize=2)
-def _drawn(resamples: int, tasks: int, seed: int) -> tuple[Floats, NDArray[np.uint16]]:
-    """What ``draw`` of one configuration draws: the meter's noise, and how often each task is taken."""
+def _drawn(resamples: int, tasks: int, width: int, seed: int) -> tuple[Floats, NDArray[np.uint16]]:
+    """The meter's noise, shape (resamples, width), and how often each task is drawn, shape (resamples, tasks)."""
     rng = np.random.default_rng(seed)
-    noise = rng.standard_normal((resamples, 1))
-    drawn = np.empty((resamples, tasks), dtype=np.uint16)
+    noise = rng.standard_normal((resamples, width))
+    counts = np.empty((resamples, tasks), dtype=np.uint16)
     chunk = max(1, _CHUNK_BYTES // (8 * tasks))
     for start in range(0, resamples, chunk):
-        drawn[start : start + chunk] = _weights(rng, min(chunk, resamples - start), tasks)
-    return noise, drawn
+        counts[start : start + chunk] = _counts(rng, min(chunk, resamples - start), tasks)
+    return noise, counts
 
 
-def _weights(rng: np.random.Generator, resamples: int, tasks: int) -> Floats:
+def _counts(rng: np.random.Generator, resamples: int, tasks: int) -> NDArray[np.int64]:
     """How often each task is drawn, shape (resamples, tasks)."""
-    drawn = rng.integers(0, tasks, size=(resamples, tasks), dtype=np.int32)
-    flat = (drawn + (np.arange(resamples, dtype=np.int64) * tasks)[:, None]).ravel()
-    return np.bincount(flat, minlength=resamples * tasks).reshape(resamples, tasks).astype(np.float64)
+    positions = rng.integers(0, tasks, size=(resamples, tasks), dtype=np.int32)
+    flat = (positions + (np.arange(resamples, dtype=np.int64) * tasks)[:, None]).ravel()
+    return np.bincount(flat, minlength=resamples * tasks).reshape(resamples, tasks)
 
 
 def _measures(sums: Floats, width: int, tasks: int, ks: Sequence[int], scale: Floats) -> dict[str, Floats]:
@@ -141,7 +118,7 @@ def _measures(sums: Floats, width: int, tasks: int, ks: Sequence[int], scale: Fl
     rates = {f"pass_at_{k}": part / tasks for k, part in zip(ks, parts[: len(ks)], strict=True)}
     energy_kwh = energy_j * scale / JOULES_PER_KWH
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = {
+        values = {
             **rates,
             "energy_kwh": energy_kwh,
             "pass_at_kwh": rates["pass_at_1"] / energy_kwh,
@@ -149,7 +126,7 @@ def _measures(sums: Floats, width: int, tasks: int, ks: Sequence[int], scale: Fl
             "joules_per_token": generation_j * scale / tokens,
             "tokens_per_s": tokens / generation_s,
         }
-    return {name: np.where(np.isfinite(v), v, np.nan) for name, v in found.items()}
+    return {name: np.where(np.isfinite(v), v, np.nan) for name, v in values.items()}
 
 
 def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
@@ -160,29 +137,32 @@ def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
     lows, highs = (side.reshape(len(draws.estimates), len(draws.labels)) for side in bounds)
     for (measure, estimate), low, high in zip(draws.estimates.items(), lows, highs, strict=True):
         for i, label in enumerate(draws.labels):
-            found = _interval(measure, label, estimate[i], low[i], high[i], level, _missing(measure, draws, [i]))
-            result.append(_bounded(found, draws, i) if found.low == found.high and found.low is not None else found)
+            interval = _interval(measure, label, estimate[i], low[i], high[i], level, _missing(measure, draws, [i]))
+            constant = interval.low is not None and interval.low == interval.high
+            result.append(_bounded(interval, draws, i) if constant else interval)
     return tuple(result)
 
 
-def _bounded(found: Interval, draws: Draws, i: int) -> Interval:
+def _bounded(interval: Interval, draws: Draws, i: int) -> Interval:
     """An interval for a configuration that solved none or all of its tasks, of which resampling sees no variation.
 
     The exact binomial bound over tasks (Clopper and Pearson 1934): for 0 of T, at most 1 - (alpha / 2)^(1 / T).
     """
-    tail = (1.0 - found.level) / 2.0
+    tail = (1.0 - interval.level) / 2.0
     furthest = 1.0 - tail ** (1.0 / draws.tasks)
-    note = f"{'no' if found.estimate == 0 else 'every'} task was solved: exact binomial bound over {draws.tasks} tasks"
+    note = (
+        f"{'no' if interval.estimate == 0 else 'every'} task was solved: exact binomial bound over {draws.tasks} tasks"
+    )
     energy_kwh = draws.estimates["energy_kwh"][i]
-    if found.measure.startswith("pass_at_") and found.measure != "pass_at_kwh":
-        if found.estimate == 0:
-            return found.model_copy(update={"high": furthest, "note": note})
-        if found.estimate == 1:
-            return found.model_copy(update={"low": 1.0 - furthest, "note": note})
-    if found.measure in ("pass_at_kwh", "solved_per_kwh") and found.estimate == 0:
-        solved = furthest * (draws.tasks if found.measure == "solved_per_kwh" else 1)
-        return found.model_copy(update={"high": finite(solved / energy_kwh), "note": note})
-    return found
+    if interval.measure.startswith("pass_at_") and interval.measure != "pass_at_kwh":
+        if interval.estimate == 0:
+            return interval.model_copy(update={"high": furthest, "note": note})
+        if interval.estimate == 1:
+            return interval.model_copy(update={"low": 1.0 - furthest, "note": note})
+    if interval.measure in ("pass_at_kwh", "solved_per_kwh") and interval.estimate == 0:
+        solved = furthest * (draws.tasks if interval.measure == "solved_per_kwh" else 1)
+        return interval.model_copy(update={"high": finite(solved / energy_kwh), "note": note})
+    return interval
 
 
 def contrasts(
@@ -225,10 +205,12 @@ def _bounds(values: Floats, level: float, tasks: int) -> tuple[Floats, Floats]:
 
 def _missing(measure: str, draws: Draws, configurations: Sequence[int]) -> str:
     """Why a measure, or what two have of it, has no value."""
-    accuracy = measure.startswith("pass_at_") or measure == "solved_per_kwh"
-    energy = measure in ("energy_kwh", "pass_at_kwh", "solved_per_kwh", "joules_per_token")
-    if accuracy and any(np.isnan(draws.estimates["pass_at_1"][i]) for i in configurations):
-        return "samples have no verdicts"
+    accuracy = measure if measure in draws.reasons else "pass_at_1" if measure in _OF_PASS_AT_1 else None
+    energy = measure in ("energy_kwh", "joules_per_token", *_OF_PASS_AT_1)
+    if accuracy:
+        for i in configurations:
+            if reason := draws.reasons[accuracy][i]:
+                return reason
     if energy and any(np.isnan(draws.estimates["energy_kwh"][i]) for i in configurations):
         return "energy is missing"
     return "it would divide by zero"

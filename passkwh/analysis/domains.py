@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from functools import cache
-from importlib import resources
 
 import pandas as pd
 
+from passkwh.analysis.data_files import data_file
+
 REGRESSION_DOMAINS = ("Computation", "Cryptography", "Network", "System", "Time", "Visualization")
 """The dummies of the thesis's regressions, in its order; it leaves General out."""
-
-
-@cache
-def _map() -> dict[str, dict[str, list[str]]]:
-    text = resources.files("passkwh.analysis").joinpath("data/bigcodebench_domains.json").read_text("utf-8")
-    data = json.loads(text)
-    tasks = {domain: [f"BigCodeBench/{number}" for number in numbers] for domain, numbers in data["tasks"].items()}
-    return {"libraries": data["libraries"], "tasks": tasks}
 
 
 def task_domains(task_ids: Iterable[str]) -> pd.DataFrame:
@@ -27,12 +18,8 @@ def task_domains(task_ids: Iterable[str]) -> pd.DataFrame:
     A task may touch several domains.
     """
     index = pd.Index(list(dict.fromkeys(task_ids)), name="task_id")
-    members = {domain: set(tasks) for domain, tasks in _map()["tasks"].items()}
+    numbers = data_file("bigcodebench_domains.json")["tasks"]
+    members = {domain: {f"BigCodeBench/{number}" for number in own} for domain, own in numbers.items()}
     if not any(task in tasks for task in index for tasks in members.values()):
         return pd.DataFrame(index=index)
     return pd.DataFrame({d: [int(task in tasks) for task in index] for d, tasks in members.items()}, index=index)
-
-
-def domain_libraries() -> dict[str, list[str]]:
-    """The libraries that put a task into each domain."""
-    return dict(_map()["libraries"])

@@ -7,11 +7,11 @@ family is tested the thesis's way (Shapiro-Wilk, Levene, Kruskal-Wallis, Dunn) a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from passkwh.analysis.assumptions import levene, shapiro_wilk
+from passkwh.analysis.data_files import data_file
 from passkwh.analysis.frames import Run
 from passkwh.analysis.independent_tests import dunn, kruskal_wallis
 from passkwh.analysis.paired_tests import conover, friedman
@@ -61,36 +61,28 @@ def traits(run: Run) -> Traits:
 
 
 @dataclass(frozen=True)
-class _Design:
-    keep: Callable[[Traits], tuple[object, ...]]
-    """What members of a family have in common."""
-    vary: Callable[[Traits], object]
-    levels: tuple[object, ...] | None
-    """The levels that take part; any when None."""
+class _ExperimentDesign:
+    vary: str
+    keep: tuple[str, ...]
+    """Traits that members of a family have in common."""
+    levels: tuple[object, ...]
+    """The levels that take part, in order; any when empty."""
     needs: str
 
+    def key(self, run: Run, own: Traits) -> tuple[object, ...]:
+        """Equal for members of one family."""
+        return (*(getattr(own, name) for name in self.keep), run.manifest.spec.exit or "none")
 
-DESIGNS: dict[ExperimentName, _Design] = {
-    "batch-size": _Design(
-        lambda t: (t.family, t.size, t.tuning, t.quant), lambda t: t.batch_size, None, "a model at two batch sizes"
-    ),
-    "model-size": _Design(
-        lambda t: (t.family, t.tuning, t.quant, t.batch_size), lambda t: t.parameters, None,
-        "a model family in two sizes",
-    ),
-    "fine-tuning": _Design(
-        lambda t: (t.family, t.size, t.quant, t.batch_size), lambda t: t.tuning, ("base", "instruct"),
-        "a base model and its instruct version",
-    ),
-    "awq": _Design(
-        lambda t: (t.family, t.size, t.tuning, t.batch_size), lambda t: t.quant, ("none", "awq"),
-        "a model without quantization and with awq",
-    ),
-    "gptq": _Design(
-        lambda t: (t.family, t.size, t.tuning, t.batch_size), lambda t: t.quant, ("none", "gptq-int8", "gptq-int4"),
-        "a model without quantization and with gptq-int8 or gptq-int4",
-    ),
-}  # fmt: skip
+    def order(self, level: object) -> float:
+        if self.levels:
+            return float(self.levels.index(level))
+        return float(level) if isinstance(level, int) else 0.0
+
+
+DESIGNS: dict[ExperimentName, _ExperimentDesign] = {
+    name: _ExperimentDesign(d["vary"], tuple(d["keep"]), tuple(d.get("levels", ())), d["needs"])
+    for name, d in data_file("experiments.toml").items()
+}
 
 
 class MetricsRow(Record):
@@ -132,12 +124,12 @@ def run_experiment(name: ExperimentName, comparison: Comparison, energy: EnergyK
     Raises:
         UsageError: when no family has two levels, saying what the experiment needs.
     """
-    chosen = DESIGNS[name]
+    design = DESIGNS[name]
     families = members(name, comparison)
     table = task_table(comparison, energy)
     results = []
-    for key, found in families.items():
-        ordered = sorted(found, key=lambda pair: _order(pair[0], chosen.levels))
+    for key, own in families.items():
+        ordered = sorted(own, key=lambda pair: design.order(pair[0]))
         results.append(_test(_title(key), table.select([label for _, label in ordered])))
     return Experiment(name=name, energy=energy, families=tuple(results))
 
@@ -148,19 +140,18 @@ def members(name: ExperimentName, comparison: Comparison) -> dict[tuple[object, 
     Raises:
         UsageError: when no family has two levels, saying what the experiment needs.
     """
-    chosen = DESIGNS[name]
-    found: dict[tuple[object, ...], list[tuple[object, str]]] = {}
+    design = DESIGNS[name]
+    by_key: dict[tuple[object, ...], list[tuple[object, str]]] = {}
     for configuration in comparison.configurations:
         run = comparison.frames.runs[configuration.runs[0]]
         own = traits(run)
-        level = chosen.vary(own)
-        if level is not None and (chosen.levels is None or level in chosen.levels):
-            key = (*chosen.keep(own), run.manifest.spec.exit or "none")
-            found.setdefault(key, []).append((level, configuration.label))
-    families = {key: own for key, own in found.items() if len({level for level, _ in own}) > 1}
+        level = getattr(own, design.vary)
+        if level is not None and (not design.levels or level in design.levels):
+            by_key.setdefault(design.key(run, own), []).append((level, configuration.label))
+    families = {key: own for key, own in by_key.items() if len({level for level, _ in own}) > 1}
     if not families:
         have = ", ".join(comparison.labels())
-        raise UsageError(f"experiment {name} needs runs of {chosen.needs}; these are {have}")
+        raise UsageError(f"experiment {name} needs runs of {design.needs}; these are {have}")
     return families
 
 
@@ -198,12 +189,6 @@ def _test(title: str, table: TaskTable) -> FamilyResult:
         friedman=friedman(table.energy_j.T),
         conover=conover(table.energy_j.T, table.labels),
     )
-
-
-def _order(level: object, levels: tuple[object, ...] | None) -> float:
-    if levels is not None:
-        return float(levels.index(level))
-    return float(level) if isinstance(level, int) else 0.0
 
 
 def _title(key: tuple[object, ...]) -> str:

@@ -21,7 +21,7 @@ from typing import Annotated
 from pydantic import Field
 
 from passkwh.analysis.results import Interval
-from passkwh.analysis.tables import Table, make_table
+from passkwh.analysis.tables import Table, laid_out
 from passkwh.errors import UsageError
 from passkwh.records import Record
 
@@ -81,23 +81,23 @@ def grid(region: str) -> Grid:
     """
     known = grids()
     by_name = {entry.name.casefold(): entry for entry in known.values()}
-    found = known.get(region.upper()) or by_name.get(region.casefold())
-    if found is not None:
-        return found
+    match = known.get(region.upper()) or by_name.get(region.casefold())
+    if match is not None:
+        return match
     near = difflib.get_close_matches(region.upper(), known, 3, 0.5)
     near += [by_name[name].region for name in difflib.get_close_matches(region.casefold(), by_name, 2, 0.6)]
     hint = f"did you mean {' or '.join(dict.fromkeys(near))}?" if near else "give an ISO 3166 code such as NLD or USA"
     raise UsageError(f"--region {region}: no grid intensity is known for it; {hint}")
 
 
-def footprints(energy_kwh: Iterable[Interval], assumed: FootprintAssumptions) -> list[Footprint]:
+def footprints(energy_kwh: Iterable[Interval], assumptions: FootprintAssumptions) -> list[Footprint]:
     """Carbon and cost of each configuration from the interval of its energy in kWh."""
-    intensity = assumed.grid.gco2e_per_kwh if assumed.grid else None
+    intensity = assumptions.grid.gco2e_per_kwh if assumptions.grid else None
     return [
         Footprint(
             label=energy.label,
-            gco2e=_times(energy, "gco2e", intensity, assumed.pue),
-            cost=_times(energy, "cost", assumed.price_per_kwh, assumed.pue),
+            gco2e=_times(energy, "gco2e", intensity, assumptions.pue),
+            cost=_times(energy, "cost", assumptions.price_per_kwh, assumptions.pue),
         )
         for energy in energy_kwh
     ]
@@ -106,41 +106,26 @@ def footprints(energy_kwh: Iterable[Interval], assumed: FootprintAssumptions) ->
 def _times(energy: Interval, measure: str, per_kwh: float | None, pue: float) -> Interval | None:
     if per_kwh is None:
         return None
-
-    def scaled(value: float | None) -> float | None:
-        return None if value is None else value * pue * per_kwh
-
-    return energy.model_copy(
-        update={
-            "measure": measure,
-            "estimate": scaled(energy.estimate),
-            "low": scaled(energy.low),
-            "high": scaled(energy.high),
-        }
-    )
+    figures = {"estimate": energy.estimate, "low": energy.low, "high": energy.high}
+    scaled = {name: None if value is None else value * pue * per_kwh for name, value in figures.items()}
+    return energy.model_copy(update={"measure": measure, **scaled})
 
 
-def describe(assumed: FootprintAssumptions) -> str:
+def describe(assumptions: FootprintAssumptions) -> str:
     """What the figures rest on, in a sentence."""
-    parts = [f"PUE {assumed.pue:g}"]
-    if assumed.grid:
-        of = assumed.grid
+    parts = [f"PUE {assumptions.pue:g}"]
+    if assumptions.grid:
+        of = assumptions.grid
         parts.append(f"{of.gco2e_per_kwh:g} gCO2e/kWh ({of.name}, mean of {of.year}; {of.source})")
-    if assumed.price_per_kwh is not None:
-        parts.append(f"{assumed.price_per_kwh:g} per kWh (as given)")
+    if assumptions.price_per_kwh is not None:
+        parts.append(f"{assumptions.price_per_kwh:g} per kWh (as given)")
     return "estimated from energy: " + ", ".join(parts)
 
 
-def footprint_table(found: Sequence[Footprint], assumed: FootprintAssumptions) -> Table:
+def footprint_table(computed: Sequence[Footprint], assumptions: FootprintAssumptions) -> Table:
     """Carbon and cost with the intervals of the energy."""
     rows = [
         (f.label, *(v for i in (f.gco2e, f.cost) for v in ((i.estimate, i.low, i.high) if i else (None,) * 3)))
-        for f in found
+        for f in computed
     ]
-    return make_table(
-        "footprint",
-        f"Carbon and cost, {describe(assumed)}",
-        [("configuration", "text"), ("gCO2e", "number"), ("low", "number"), ("high", "number"),
-         ("cost", "number"), ("low cost", "number"), ("high cost", "number")],
-        rows,
-    )  # fmt: skip
+    return laid_out("footprint", rows, assumptions=describe(assumptions))

@@ -123,8 +123,8 @@ def conclude(comparison: Comparison, settings: AnalysisSettings, table: TaskTabl
 
 
 def _ks(table: TaskTable) -> list[int]:
-    most = int(table.evaluated.min()) if table.has_verdicts else 1
-    return [k for k in KS if k <= max(most, 1)]
+    """The usual k that some task has samples for; where others have fewer, pass@k is missing and says so."""
+    return [k for k in KS if k <= max(int(table.evaluated.max()), 1)]
 
 
 def _configurations(comparison: Comparison, energies: Mapping[str, Floats]) -> tuple[ConfigurationAnalysis, ...]:

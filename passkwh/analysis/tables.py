@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from passkwh.analysis.data_files import data_file
 from passkwh.records import Record
 
 Cell = str | int | float | None
@@ -48,6 +49,29 @@ def make_table(
         rows=tuple(tuple(row) for row in rows),
         thesis=thesis,
     )
+
+
+def laid_out(
+    layout: str,
+    rows: Sequence[Sequence[Cell]],
+    *,
+    name: str | None = None,
+    thesis: str | None = None,
+    labels: Sequence[str] = (),
+    **values: object,
+) -> Table:
+    """A table of plain rows in a layout of ``data/tables.toml``.
+
+    ``name`` is the layout's unless given, and so is the thesis's table. ``labels`` are the heads of the columns that
+    the layout marks with a star; other ``values`` are filled into its title and heads.
+    """
+    entry = data_file("tables.toml")[layout]
+    columns = [
+        (head, style)
+        for text, style in entry["columns"]
+        for head in (labels if text == "*" else (text.format(**values),))
+    ]
+    return make_table(name or layout, entry["title"].format(**values), columns, rows, thesis or entry.get("thesis"))
 
 
 def cell_text(value: Cell, style: Style) -> str:

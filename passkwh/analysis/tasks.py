@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from passkwh.analysis.pooling import Comparison
 from passkwh.errors import UsageError
+from passkwh.measures import pass_at_k
 from passkwh.passk import pass_at_k_by_task
 
 EnergyKind = Literal["gross", "net"]
@@ -42,27 +44,35 @@ class TaskTable:
         """Whether every configuration has a verdict on every task."""
         return bool((self.evaluated > 0).all())
 
-    def pass_rates(self, k: int = 1) -> Floats:
-        """pass@k of each task, shape (configurations, tasks); NaN throughout where samples were not evaluated."""
-        if not self.has_verdicts or int(self.evaluated.min()) < k:
-            return np.full(self.evaluated.shape, np.nan)
-        return pass_at_k_by_task(self.evaluated, self.passed, k)
+    def missing_pass_at(self, k: int = 1) -> tuple[str | None, ...]:
+        """Why each configuration has no pass@k: not all of its tasks have k evaluated samples. None where it has."""
+        return tuple(
+            "samples have no verdicts" if not row.any() else pass_at_k([(n, 0) for n in row.tolist()], k)[1]
+            for row in self.evaluated
+        )
 
-    def select(self, labels: list[str]) -> TaskTable:
+    def pass_rates(self, k: int = 1) -> Floats:
+        """pass@k of each task, shape (configurations, tasks); NaN throughout for a configuration that has none."""
+        rates = np.full(self.evaluated.shape, np.nan)
+        for i, reason in enumerate(self.missing_pass_at(k)):
+            if reason is None:
+                rates[i] = pass_at_k_by_task(self.evaluated[i], self.passed[i], k)
+        return rates
+
+    def select(self, labels: Sequence[str]) -> TaskTable:
         """Only these configurations, in this order."""
         rows = [self.labels.index(label) for label in labels]
-        return TaskTable(
-            tuple(labels), self.task_ids, self.evaluated[rows], self.passed[rows], self.energy_j[rows],
-            self.generation_j[rows], self.tokens[rows], self.generation_s[rows], self.relative_se[rows], self.notes,
-        )  # fmt: skip
+        chosen = {name: getattr(self, name)[rows] for name in (*_PER_TASK, "relative_se")}
+        return replace(self, labels=tuple(labels), **chosen)
 
     def over(self, tasks: NDArray[np.int64]) -> TaskTable:
         """Only the tasks at these positions."""
-        return TaskTable(
-            self.labels, tuple(self.task_ids[int(t)] for t in tasks), self.evaluated[:, tasks], self.passed[:, tasks],
-            self.energy_j[:, tasks], self.generation_j[:, tasks], self.tokens[:, tasks], self.generation_s[:, tasks],
-            self.relative_se, self.notes,
-        )  # fmt: skip
+        chosen = {name: getattr(self, name)[:, tasks] for name in _PER_TASK}
+        return replace(self, task_ids=tuple(self.task_ids[int(t)] for t in tasks), **chosen)
+
+
+_PER_TASK = ("evaluated", "passed", "energy_j", "generation_j", "tokens", "generation_s")
+"""The arrays of shape (configurations, tasks)."""
 
 
 def task_table(comparison: Comparison, energy: EnergyKind = "gross") -> TaskTable:

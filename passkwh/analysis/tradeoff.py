@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from passkwh.analysis.bootstrap import DIRECTIONS, Draws, Measure
+from passkwh.analysis.bootstrap import DIRECTIONS, Draws
 from passkwh.analysis.pareto import best_under_budget, cheapest_above_floor, frontier, frontier_probability
 from passkwh.analysis.pareto import hypervolume as volume
 from passkwh.analysis.pareto import knee as find_knee
@@ -40,7 +40,7 @@ class Tradeoff(Record):
 
 def tradeoff(
     draws: Draws,
-    measures: tuple[Measure, ...] = ("energy_kwh", "pass_at_1"),
+    measures: tuple[str, ...] = ("energy_kwh", "pass_at_1"),
     budget_kwh: float | None = None,
     accuracy_floor: float | None = None,
 ) -> Tradeoff | None:

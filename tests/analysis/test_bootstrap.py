@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from passkwh.analysis.bootstrap import contrasts, draw, intervals
+from passkwh.analysis.bootstrap import contrasts, draw, draw_each, intervals
 from passkwh.analysis.ranking import rank, significantly_larger
 from passkwh.analysis.tasks import TaskTable
 from passkwh.analysis.tradeoff import tradeoff
@@ -126,6 +126,36 @@ def test_zero_passes_missing_energy_and_one_task_say_why() -> None:
     assert "two tasks" in str(single.reason)
     with pytest.raises(ValueError, match="no task"):
         draw(table(tasks=0), 10)
+
+
+def test_pass_at_k_needs_k_evaluated_samples_of_every_task_of_its_configuration() -> None:
+    evaluated = np.full((2, 40), 5)
+    evaluated[1, :3] = 4
+    draws = draw(table(configurations=2, evaluated=evaluated, passed=np.minimum(evaluated, 2)), 200, ks=(1, 5))
+    found = {(i.measure, i.label): i for i in intervals(draws)}
+    assert found["pass_at_5", "c0"].estimate == 1.0
+    missing = found["pass_at_5", "c1"]
+    assert (missing.estimate, missing.low) == (None, None)
+    assert missing.reason == "3 of 40 tasks have fewer than 5 evaluated samples"
+    assert found["pass_at_1", "c1"].estimate == pytest.approx((37 * 0.4 + 3 * 0.5) / 40)
+    (contrast,) = contrasts(draws, ["pass_at_5"], [(0, 1)])
+    assert contrast.difference.reason == missing.reason
+    unjudged = evaluated.copy()
+    unjudged[1] = 0
+    mixed = draw(table(configurations=2, evaluated=unjudged, passed=np.minimum(unjudged, 2)), 200)
+    found = {(i.measure, i.label): i for i in intervals(mixed)}
+    assert found["pass_at_1", "c0"].estimate == pytest.approx(0.4), "another's missing verdicts do not take its own"
+    assert found["pass_at_kwh", "c1"].reason == "samples have no verdicts"
+
+
+def test_each_of_many_tables_is_drawn_as_if_alone() -> None:
+    tables = [table(configurations=2, seed=seed, relative_se=0.1) for seed in (1, 2)]
+    for many, alone in zip(draw_each(tables, 300), (draw(t, 300) for t in tables), strict=True):
+        for name, values in alone.resampled.items():
+            assert np.allclose(many.resampled[name], values, rtol=1e-12)
+    assert draw_each([]) == []
+    with pytest.raises(ValueError, match="as many"):
+        draw_each([table(tasks=3), table(tasks=4)])
 
 
 def test_rarely_passing_configurations_have_no_ratio_interval() -> None:

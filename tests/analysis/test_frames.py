@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from conftest import MakeRun  # type: ignore[import-not-found]
 
-from passkwh.analysis.domains import domain_libraries, task_domains
+from passkwh.analysis.data_files import data_file
+from passkwh.analysis.domains import task_domains
 from passkwh.analysis.frames import load
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.tasks import task_table
@@ -187,7 +188,9 @@ def test_domains_are_bigcodebenchs(shared_data: Path) -> None:
     for task, domains in expected.items():
         assert {d for d in found.columns if found.loc[task, d]} == set(domains)
     by_library = json.loads((shared_data / "bigcodebench-lib2domain.json").read_text())
-    assert {lib: d for d, libs in domain_libraries().items() for lib in libs} == by_library
+    assert {
+        lib: d for d, libs in data_file("bigcodebench_domains.json")["libraries"].items() for lib in libs
+    } == by_library
 
 
 def test_other_benchmarks_have_no_domains() -> None:

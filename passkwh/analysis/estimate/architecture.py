@@ -11,10 +11,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from passkwh.analysis.data_files import data_file
 from passkwh.errors import UsageError
 
 KNOWN_TYPES = (
@@ -193,9 +193,8 @@ def known_model(name: str) -> KnownModel | None:
 
 def known_models() -> dict[str, KnownModel]:
     """The models of the data file, by lower-case name and alias."""
-    text = resources.files("passkwh.analysis").joinpath("data/models.json").read_text("utf-8")
     result: dict[str, KnownModel] = {}
-    for entry in json.loads(text):
+    for entry in data_file("models.json"):
         architecture = from_config(entry["config"], entry["name"])
         model = KnownModel(entry["name"], entry["nominal_parameters"], entry["source"], architecture)
         result |= {name.lower(): model for name in (entry["name"], *entry["aliases"])}

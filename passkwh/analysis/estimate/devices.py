@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from passkwh.analysis.data_files import data_file
 from passkwh.errors import UsageError
 from passkwh.records import Record
 
@@ -39,8 +38,7 @@ class Device(Record):
 
 def devices() -> tuple[Device, ...]:
     """All devices of the data file."""
-    text = resources.files("passkwh.analysis").joinpath("data/gpus.json").read_text("utf-8")
-    return tuple(Device.model_validate(entry) for entry in json.loads(text))
+    return tuple(Device.model_validate(entry) for entry in data_file("gpus.json"))
 
 
 def find_device(name: str) -> Device:
