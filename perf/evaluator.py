@@ -66,7 +66,7 @@ def model_like(benchmark: BigCodeBench, count: int, seed: int) -> list[tuple[str
     kinds = (kinds + ["wrong"] * count)[:count]
     programs = []
     for task_id, kind in zip(tasks, kinds, strict=True):
-        problem = benchmark.problem(task_id)
+        problem = benchmark.by_id[task_id]
         head, reference = problem.complete_prompt, problem.reference
         program = {
             "right": reference,
@@ -93,11 +93,11 @@ def run_ours(benchmark: BigCodeBench, programs: list[tuple[str, str, str]]) -> d
 
 def run_official(benchmark: BigCodeBench, programs: list[tuple[str, str, str]], workers: int) -> dict[str, Any]:
     """The same by `untrusted_check`, calibrated as `bigcodebench.evaluate` calibrates."""
-    found = environment.find()
-    assert found is not None
+    interpreter = environment.built()
+    assert interpreter is not None
     asked = []
     for key, task_id, program in programs:
-        problem, reference = benchmark.problem(task_id), benchmark.reference(task_id)
+        problem, reference = benchmark.by_id[task_id], benchmark.known_reference(task_id)
         code = problem.code_prompt + "\n    pass\n" + program
         asked.append([key, code, problem.test, reference.seconds if reference else None])
     with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +109,7 @@ def run_official(benchmark: BigCodeBench, programs: list[tuple[str, str, str]], 
         asked_file.write_text(json.dumps({"workers": workers, "programs": asked}))
         with asked_file.open() as stdin:
             process = subprocess.Popen(
-                [str(found.python), str(script), folder, str(out)], stdin=stdin, stdout=subprocess.DEVNULL,
+                [str(interpreter.python), str(script), folder, str(out)], stdin=stdin, stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL, cwd=folder, env={**os.environ, "HOME": folder}, start_new_session=True,
             )  # fmt: skip
             process.wait()
@@ -137,7 +137,7 @@ def sandbox_cost(count: int) -> dict[str, float]:
 
 def awake(benchmark: BigCodeBench, programs: list[tuple[str, str, str]], workers: int) -> dict[str, Any]:
     """Wall time over CPU time per worker, of programs whose references wait for nothing."""
-    references = {key: benchmark.reference(task_id) for key, task_id, _ in programs}
+    references = {key: benchmark.known_reference(task_id) for key, task_id, _ in programs}
     if not all(references.values()):
         sys.exit("which tasks sleep is not known yet: bench verify bigcodebench --data FILE")
     busy = {key for key, found in references.items() if found and found.seconds - found.cpu_s < IDLE_S}
@@ -195,14 +195,14 @@ def main() -> None:
     if asked.part == "sandbox":
         print(json.dumps(sandbox_cost(200)))
         return
-    if environment.find() is None:
+    if environment.built() is None:
         sys.exit("the benchmark's environment is not built: bench setup bigcodebench")
     benchmark = BigCodeBench({"data": asked.data, "workers": asked.workers})
     if asked.part == "models":
         programs = model_like(benchmark, asked.samples, asked.seed)
     else:
         ids = [task.task_id for task in benchmark.tasks][:: asked.every]
-        programs = [(task_id, task_id, benchmark.problem(task_id).reference) for task_id in ids]
+        programs = [(task_id, task_id, benchmark.by_id[task_id].reference) for task_id in ids]
     if asked.part == "awake":
         print(json.dumps(awake(benchmark, programs, asked.workers)))
         return

@@ -20,7 +20,8 @@ import time
 from itertools import islice
 
 from passkwh.benchmarks.completion.data import embedded_files
-from passkwh.benchmarks.completion.pool import Pair, score_pairs, usable_cores
+from passkwh.benchmarks.completion.pool import Pair, score_pairs
+from passkwh.benchmarks.sandbox import default_workers
 from passkwh.units import ns_to_s
 
 LIBRARIES_ALONE = """
@@ -86,7 +87,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     pairs = make_pairs(options.pairs, options.words, options.language)
-    cores = usable_cores()
+    cores = default_workers()
     ways = {
         "libraries_in_one_process": lambda: libraries(pairs, options.language),
         "pool_of_one": lambda: pool(pairs, options.language, 1),

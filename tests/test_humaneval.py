@@ -87,7 +87,7 @@ def test_the_benchmark_says_what_it_is(one: HumanEval) -> None:
     [
         (["{"], r"bad\.jsonl:1: not JSON"),
         ([json.dumps(TASK), json.dumps({"task_id": "HumanEval/1"})], r"bad\.jsonl:2: .*'prompt' is missing"),
-        (["3"], r"bad\.jsonl:1: .*'task_id' is missing"),
+        (["3"], r"bad\.jsonl:1: expected a JSON object, not a int"),
         ([json.dumps(TASK)] * 2, r"bad\.jsonl:2: task HumanEval/0 stands twice"),
         ([json.dumps(TASK | {"entry_point": "cube"})], "does not define cube"),
         ([], r"bad\.jsonl: no tasks"),
@@ -100,7 +100,7 @@ def test_a_bad_file_is_named(lines: list[str], message: str, tmp_path: Path) -> 
 
 
 def test_wrong_use_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="humaneval has no option 'style'; it has data"):
+    with pytest.raises(UsageError, match="humaneval has no option 'style'; it has data, workers, unsafe_evaluation"):
         HumanEval({"style": "complete"}, None)
     with pytest.raises(UsageError, match="does not exist"):
         HumanEval({"data": str(tmp_path / "none.jsonl")}, None)
@@ -111,3 +111,22 @@ def test_wrong_use_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UsageError, match="data=FILE"):
         HumanEval({}, None)
+
+
+def test_solutions_of_the_data_are_verified_and_others_scored(
+    one: HumanEval, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from passkwh.cli.score import score
+    from passkwh.cli.verify import verify
+
+    monkeypatch.setenv("PASSKWH_CACHE", str(tmp_path / "cache"))
+    verify("humaneval", data=tmp_path / "one.jsonl", as_json=True)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["pass"] == 1
+    completions = [TASK["canonical_solution"], "    return x\n"]
+    rows = [{"task_id": "HumanEval/0", "completion": completion} for completion in completions]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    score(tmp_path / "samples.jsonl", benchmark="humaneval", data=tmp_path / "one.jsonl", as_json=True)
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (result["samples"], result["pass_at_k"], result["pass_at_k_sound_tasks"]) == (2, {"1": 0.5}, {"1": 0.5})
+    with pytest.raises(UsageError, match="humaneval has no option 'subset'"):
+        score(tmp_path / "samples.jsonl", benchmark="humaneval", subset="hard")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_solutions_pass_and_others_do_not(mbpp: Mbpp) -> None:
     ("tasks", "message"),
     [
         ([FULL, {"task_id": 12}], r"mbpp\.jsonl:2: not an MBPP task .*'prompt'"),
-        ([3], r"mbpp\.jsonl:1: not an MBPP task"),
+        ([3], r"mbpp\.jsonl:1: expected a JSON object"),
         ([FULL, FULL], r"mbpp\.jsonl:2: task MBPP/11 stands twice"),
         ([FULL | {"code": "def other(): pass"}], "call none of its solution's functions"),
         ([FULL | {"task_id": 9}], r"no task of the test split \(11 to 510\)"),
@@ -92,16 +93,16 @@ def test_isolation_is_given_up_only_when_asked(
     benchmark = Mbpp({"data": str(tmp_path / "mbpp.jsonl"), **asked}, None)
     asked_of_the_sandbox = []
 
-    def evaluate(jobs: Sequence[Job], unsafe: bool) -> Iterator[Outcome]:
+    def evaluate(jobs: Sequence[Job], *, unsafe: bool, **more: Any) -> Iterator[Outcome]:
         asked_of_the_sandbox.append(unsafe)
-        return sandbox.evaluate(jobs, unsafe=unsafe)
+        return sandbox.evaluate(jobs, unsafe=unsafe, **more)
 
-    monkeypatch.setattr("passkwh.benchmarks.functions.evaluate", evaluate)
+    monkeypatch.setattr("passkwh.benchmarks.programs.evaluate", evaluate)
     candidates = [Candidate("double", "MBPP/11", str(FULL["code"]), True)]
     assert [score.verdict.status for score in benchmark.score(candidates) if score.verdict] == ["pass"]
     assert asked_of_the_sandbox == [given_up]
 
 
 def test_an_option_of_another_kind_is_named() -> None:
-    with pytest.raises(UsageError, match="unsafe_evaluation of mbpp takes true or false, not 'perhaps'"):
+    with pytest.raises(UsageError, match="unsafe_evaluation of mbpp is 'perhaps': it should be a valid boolean"):
         Mbpp({"unsafe_evaluation": "perhaps"}, None)

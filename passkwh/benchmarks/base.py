@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
 
 from passkwh.prompts import Request
-from passkwh.records import BenchmarkInfo, Sample, Verdict
+from passkwh.records import BenchmarkInfo, Option, Sample, Verdict
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class Benchmark(Protocol):
         ...
 
 
+# ---------------------------------------------------------------- what a benchmark may offer besides
+
+
 @runtime_checkable
 class CutByTokens(Protocol):
     """A benchmark whose tasks depend on how the model splits text (``SupportsTokenOffsets`` of its contract)."""
@@ -78,7 +82,7 @@ class CutByTokens(Protocol):
 
 
 @runtime_checkable
-class ListsMissing(Protocol):
+class ChecksRequirements(Protocol):
     """A benchmark that knows before a run what scoring will lack on this machine."""
 
     def missing(self) -> list[str]:
@@ -87,10 +91,83 @@ class ListsMissing(Protocol):
 
 
 @runtime_checkable
-class GradesQuality(Protocol):
-    """A benchmark that grades completions by metrics rather than by verdicts."""
+class HasMetrics(Protocol):
+    """A benchmark that scores completions by metrics rather than by verdicts."""
 
     @property
     def quality(self) -> tuple[str, ...]:
         """Those metrics of ``summarise`` of which more is better: each is also reported per kilowatt-hour."""
         ...
+
+
+@runtime_checkable
+class ScoresPrograms(Protocol):
+    """A benchmark that judges programs, whoever wrote them (``bench score``)."""
+
+    options_for_files: ClassVar[Mapping[str, Option]]
+    """Its options for a file of programs that another harness wrote, unless the user gives others."""
+
+    def program(self, candidate: Candidate) -> str:
+        """The program that a completion amounts to."""
+        ...
+
+    def score_programs(self, programs: Sequence[tuple[str, str, str]]) -> Iterator[Score]:
+        """Judge programs given as (key, task_id, program); the verdict on an equal one may be taken from earlier."""
+        ...
+
+
+class KnownReference(Protocol):
+    """What a reference solution did on this machine."""
+
+    @property
+    def status(self) -> str:
+        """A verdict's: pass, fail, timeout, error."""
+        ...
+
+
+@runtime_checkable
+class HasReferences(Protocol):
+    """A benchmark with solutions known to be right (``bench verify``)."""
+
+    def verify(self) -> Iterator[Score]:
+        """Run them and remember the outcome; yields each as it is done, its key being the task's id.
+
+        Raises UsageError where the data hold no solution.
+        """
+        ...
+
+    def known_reference(self, task_id: str) -> KnownReference | None:
+        """What the solution of a task did, if it was run here."""
+        ...
+
+
+class BuiltEnvironment(Protocol):
+    """What was installed: a dataclass whose fields are shown."""
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Name and version of each distribution."""
+        ...
+
+
+class EnvironmentBuilder(Protocol):
+    """How an environment of its own is built for a benchmark's programs; a module may be one."""
+
+    def folder(self) -> Path:
+        """Where the environment is, or would be."""
+        ...
+
+    def setup(self, python: Path | None, progress: Callable[[str], None]) -> BuiltEnvironment:
+        """Build it with ``python`` (None: the builder's choice), replacing what is there; UsageError if it fails."""
+        ...
+
+    def check(self, progress: Callable[[str], None]) -> tuple[BuiltEnvironment, list[str]]:
+        """What was built and what is wrong with its files; UsageError when nothing was built."""
+        ...
+
+
+@runtime_checkable
+class HasEnvironment(Protocol):
+    """A benchmark's class whose programs run in an environment of their own (``bench setup``)."""
+
+    environment: EnvironmentBuilder

@@ -1,7 +1,9 @@
 """From what a model wrote to the program that is tested.
 
-``official`` selects code as ``sanitize`` of bigcodebench 0.2.5 does: the longest run of lines that parses, and of it
-the imports and whatever the entry point depends on. ``fenced`` takes the code blocks of a markdown answer as they are.
+A base model's continuation is cut (``before``, ``official_cut``); the code of an answer is selected. ``official``
+selects as ``sanitize`` of bigcodebench 0.2.5 does: the longest run of lines that parses, and of it the imports and
+whatever the entry point depends on. ``fenced`` takes the code block of a markdown answer that defines the entry point,
+as it is, ``whole`` the one that is a whole program.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 Extraction = Literal["official", "fenced"]
@@ -19,10 +21,24 @@ _MAX_CHARS = 10_000
 """The official tool keeps this much of an answer."""
 
 
-def cut(text: str, stops: tuple[str, ...]) -> str:
+def before(text: str, stops: Sequence[str], otherwise: int | None = None) -> str:
+    """``text`` before the first of ``stops``; where none is in it, its first ``otherwise`` characters (None: all)."""
+    ends = [place for place in map(text.find, stops) if place >= 0]
+    return text[: min(ends, default=otherwise)]
+
+
+def official_cut(text: str, stops: Sequence[str]) -> str:
     """``text`` before the first stop, tabs as four spaces, as the official tool cuts what a model returns."""
-    ends = [text.find(stop) for stop in stops]
-    return text[: min([end for end in ends if end >= 0], default=_MAX_CHARS)].replace("\t", "    ")
+    return before(text, stops, _MAX_CHARS).replace("\t", "    ")
+
+
+def whole(text: str) -> str:
+    """The program of a markdown answer that may begin inside a block (which the prompt opened) and may break off.
+
+    Of the pieces between fences the longest that parses, else the longest run of lines that does.
+    """
+    pieces = [piece for piece in _FENCE.split(text) if piece.strip() and _parses(piece)]
+    return max(pieces, key=lambda piece: len(piece.splitlines()), default="").strip("\n") or longest_code(text)
 
 
 def fenced(text: str, entry_point: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 
-from passkwh.benchmarks import rows
-from passkwh.benchmarks.extract import fenced
-from passkwh.benchmarks.functions import FunctionBenchmark, cut
+from passkwh.benchmarks.extract import before, fenced
+from passkwh.benchmarks.programs import ProgramBenchmark, ProgramTask
+from passkwh.benchmarks.rows import text_fields
 from passkwh.errors import UsageError
 from passkwh.prompts import Request
 
@@ -18,10 +18,9 @@ _INSTRUCTION = "Complete this Python function. Answer with the whole function in
 
 
 @dataclass(frozen=True)
-class Problem:
+class HumanEvalTask(ProgramTask):
     """One task, with the official field names."""
 
-    task_id: str
     prompt: str
     """Imports, perhaps helpers, signature and docstring."""
     entry_point: str
@@ -31,56 +30,45 @@ class Problem:
     """Defines ``check(candidate)``."""
 
 
-class HumanEval(FunctionBenchmark[Problem]):
+class HumanEval(ProgramBenchmark[HumanEvalTask]):
     """HumanEval's tasks."""
 
     name = "humaneval"
-    repository = "openai/openai_humaneval"
-    hub_files = "openai_humaneval/test-*.parquet"
-    file = "HumanEval.jsonl.gz (github.com/openai/human-eval)"
+    hub_repository = "openai/openai_humaneval"
+    hub_pattern = "openai_humaneval/test-*.parquet"
+    published_as = "HumanEval.jsonl.gz (github.com/openai/human-eval)"
 
-    @staticmethod
-    def problems(found: Iterable[rows.Row], source: str) -> list[Problem]:
-        """The tasks in rows of data; UsageError for a row that is none, named."""
-        problems: dict[str, Problem] = {}
-        for where, row in found:
-            values: dict[str, str] = {}
-            for field in fields(Problem):
-                value = row.get(field.name) if isinstance(row, dict) else None
-                if not isinstance(value, str):
-                    raise UsageError(f"{where}: not a HumanEval task: the text {field.name!r} is missing")
-                values[field.name] = value
-            if values["task_id"] in problems:
-                raise UsageError(f"{where}: task {values['task_id']} stands twice in the data")
-            if f"def {values['entry_point']}(" not in values["prompt"]:
-                raise UsageError(f"{where}: the prompt does not define {values['entry_point']}")
-            problems[values["task_id"]] = Problem(**values)
-        if not problems:
-            raise UsageError(f"{source}: no tasks in it")
-        return list(problems.values())
+    def read(self, where: str, row: dict[str, Any]) -> HumanEvalTask:
+        """The task in a row of the official form."""
+        names = [field.name for field in fields(HumanEvalTask)]
+        task = HumanEvalTask(**text_fields(where, row, names, "a HumanEval task"))
+        if f"def {task.entry_point}(" not in task.prompt:
+            raise UsageError(f"{where}: the prompt does not define {task.entry_point}")
+        return task
 
-    @staticmethod
-    def request(problem: Problem) -> Request:
+    def request(self, task: HumanEvalTask) -> Request:
         """The prompt to continue, or to be answered with the whole function."""
         return Request(
-            text=problem.prompt,
-            instruction=f"{_INSTRUCTION}```python\n{problem.prompt.strip()}\n```\n",
+            text=task.prompt,
+            instruction=f"{_INSTRUCTION}```python\n{task.prompt.strip()}\n```\n",
             response_prefix="```python\n",
             stop=STOPS,
         )
 
-    @staticmethod
-    def solution(problem: Problem, text: str, continues: bool) -> str:
+    def program_of(self, task: HumanEvalTask, text: str, continues: bool) -> str:
         """The prompt continued, or its imports and helpers before an answer that defines the function itself."""
         if continues:
-            return problem.prompt + cut(text, STOPS)
-        code = fenced(text, problem.entry_point)
-        signature = f"def {problem.entry_point}("
+            return task.prompt + before(text, STOPS)
+        code = fenced(text, task.entry_point)
+        signature = f"def {task.entry_point}("
         if signature not in code:
-            return problem.prompt + code
-        return problem.prompt[: problem.prompt.index(signature)] + code
+            return task.prompt + code
+        return task.prompt[: task.prompt.index(signature)] + code
 
-    @staticmethod
-    def test(problem: Problem) -> str:
+    def test(self, task: HumanEvalTask) -> str:
         """The official test, called."""
-        return f"{problem.test}\n\ncheck({problem.entry_point})\n"
+        return f"{task.test}\n\ncheck({task.entry_point})\n"
+
+    def reference(self, task: HumanEvalTask) -> str:
+        """The prompt with its canonical solution."""
+        return task.prompt + task.canonical_solution

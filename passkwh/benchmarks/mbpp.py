@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from passkwh.benchmarks import rows
-from passkwh.benchmarks.extract import fenced
-from passkwh.benchmarks.functions import FunctionBenchmark, cut
+from passkwh.benchmarks.extract import before, fenced
+from passkwh.benchmarks.programs import ProgramBenchmark, ProgramTask
 from passkwh.errors import UsageError
 from passkwh.prompts import Request
 
@@ -23,10 +23,9 @@ _INSTRUCTION = (
 
 
 @dataclass(frozen=True)
-class Problem:
+class MbppTask(ProgramTask):
     """One task."""
 
-    task_id: str
     text: str
     entry_point: str
     """The function that the assertions call."""
@@ -36,58 +35,51 @@ class Problem:
     assertions: tuple[str, ...]
 
 
-class Mbpp(FunctionBenchmark[Problem]):
+class Mbpp(ProgramBenchmark[MbppTask]):
     """MBPP's test split."""
 
     name = "mbpp"
-    repository = "google-research-datasets/mbpp"
-    hub_files = "full/test-*.parquet"
-    file = "mbpp.jsonl (github.com/google-research/google-research/tree/master/mbpp)"
+    hub_repository = "google-research-datasets/mbpp"
+    hub_pattern = "full/test-*.parquet"
+    published_as = "mbpp.jsonl (github.com/google-research/google-research/tree/master/mbpp)"
+    no_tasks = f"no task of the test split ({TEST_SPLIT[0]} to {TEST_SPLIT[-1]}) in it"
 
-    @staticmethod
-    def problems(found: Iterable[rows.Row], source: str) -> list[Problem]:
-        """The tasks of the test split in rows of data; UsageError for a row that is none, named."""
-        problems: dict[str, Problem] = {}
-        for where, row in found:
-            try:
-                text = row["text"] if "text" in row else row["prompt"]  # the sanitized part's name for it
-                setup = row["test_setup_code"] if "test_setup_code" in row else "\n".join(row["test_imports"])
-                number, code, assertions = int(row["task_id"]), row["code"], tuple(map(str, row["test_list"]))
-            except (KeyError, TypeError, ValueError) as error:
-                raise UsageError(f"{where}: not an MBPP task ({type(error).__name__}: {error})") from None
-            if number not in TEST_SPLIT:
-                continue
-            task_id = f"MBPP/{number}"
-            if task_id in problems:
-                raise UsageError(f"{where}: task {task_id} stands twice in the data")
-            entry_point = _entry_point(code, assertions)
-            if entry_point is None:
-                raise UsageError(f"{where}: the assertions of {task_id} call none of its solution's functions")
-            problems[task_id] = Problem(task_id, text.strip(), entry_point, code, setup, assertions)
-        if not problems:
-            raise UsageError(f"{source}: no task of the test split ({TEST_SPLIT[0]} to {TEST_SPLIT[-1]}) in it")
-        return list(problems.values())
+    def read(self, where: str, row: dict[str, Any]) -> MbppTask | None:
+        """The task in a row of either published form; None for a row outside the test split."""
+        try:
+            text = row["text"] if "text" in row else row["prompt"]  # the sanitized part's name for it
+            setup = row["test_setup_code"] if "test_setup_code" in row else "\n".join(row["test_imports"])
+            number, code, assertions = int(row["task_id"]), row["code"], tuple(map(str, row["test_list"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{where}: not an MBPP task ({type(error).__name__}: {error})") from None
+        if number not in TEST_SPLIT:
+            return None
+        entry_point = _entry_point(code, assertions)
+        if entry_point is None:
+            raise UsageError(f"{where}: the assertions of MBPP/{number} call none of its solution's functions")
+        return MbppTask(f"MBPP/{number}", text.strip(), entry_point, code, setup, assertions)
 
-    @staticmethod
-    def request(problem: Problem) -> Request:
+    def request(self, task: MbppTask) -> Request:
         """Sentence and assertions as a docstring to continue, or as an instruction."""
-        assertions = "\n".join(problem.assertions)
+        assertions = "\n".join(task.assertions)
         return Request(
-            text=f'"""\n{problem.text}\n{assertions}\n"""\n',
-            instruction=f"{problem.text}\n{_INSTRUCTION}```python\n{assertions}\n```\n",
+            text=f'"""\n{task.text}\n{assertions}\n"""\n',
+            instruction=f"{task.text}\n{_INSTRUCTION}```python\n{assertions}\n```\n",
             response_prefix="```python\n",
             stop=STOPS,
         )
 
-    @staticmethod
-    def solution(problem: Problem, text: str, continues: bool) -> str:
-        """The program that a completion amounts to."""
-        return cut(text, STOPS) if continues else fenced(text, problem.entry_point)
+    def program_of(self, task: MbppTask, text: str, continues: bool) -> str:
+        """The continuation, or the code of an answer."""
+        return before(text, STOPS) if continues else fenced(text, task.entry_point)
 
-    @staticmethod
-    def test(problem: Problem) -> str:
+    def test(self, task: MbppTask) -> str:
         """Setup and assertions."""
-        return "\n".join(("", problem.setup, *problem.assertions, ""))
+        return "\n".join(("", task.setup, *task.assertions, ""))
+
+    def reference(self, task: MbppTask) -> str:
+        """The task's own solution."""
+        return task.code
 
 
 def _entry_point(code: str, assertions: Sequence[str]) -> str | None:

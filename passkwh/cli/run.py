@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.output import note, number, print_json, print_table, size, table
 from passkwh.errors import UsageError
 
@@ -22,7 +23,6 @@ EXIT_HELP = (
     "Rule by which tokens leave before the last layer: fixed:LAYER, agent:T, confidence:T, entropy:T, oracle, or none; "
     "repeat to run several. See docs/early-exit.md for its options."
 )
-OPTION_HELP = "Another option of the benchmark, KEY=VALUE; repeat for several."
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
     from passkwh.records import Spec
 
     rules = _rules(exit, exit_bundle)
-    options = _options(option, style=style, subset=subset, task=task, data=data)
+    options = benchmark_options(option, style=style, subset=subset, task=task, data=data)
     try:
         specs = [
             Spec(
@@ -94,18 +94,6 @@ def _rules(exits: list[str] | None, bundle: Path | None) -> list[str | None]:
             raise UsageError(f"--exit {text} names a bundle, and --exit-bundle {bundle} another: give one of them")
     added = "" if bundle is None else f",bundle={bundle}"
     return [None if text == "none" else text + added for text in exits]
-
-
-def _options(extra: list[str] | None, **named: object) -> dict[str, str | int | float | bool]:
-    options = {key: str(value) for key, value in named.items() if value is not None}
-    for text in extra or []:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise UsageError(f"--option {text}: write KEY=VALUE")
-        if key in options:
-            raise UsageError(f"--option {key} is given twice")
-        options[key] = value
-    return dict(options)
 
 
 def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:

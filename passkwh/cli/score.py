@@ -9,29 +9,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
-    from passkwh.benchmarks.base import Score
-    from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
+    from passkwh.benchmarks.base import Benchmark, Score
+    from passkwh.records import Option
 
-_Judging = tuple["BigCodeBench", dict[str, str], "Iterator[Score]"]
+_Judging = tuple["Benchmark", dict[str, str], "Iterator[Score]"]
 """The benchmark, the task of each key, and the scores as they come."""
 
-SOURCE_HELP = "A run folder, or a .jsonl file in bigcodebench's format: task_id and solution, or completion."
+SOURCE_HELP = "A run folder, or a .jsonl file as evaluators read it: task_id and solution, or completion."
 
 
 def score(
     source: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
-    subset: Annotated[str | None, typer.Option(help="Tasks of a .jsonl file: sample, full or hard.")] = None,
+    benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="Of a .jsonl file.")] = "bigcodebench",
+    subset: Annotated[str | None, typer.Option(help="Tasks of a .jsonl file, for example full or hard.")] = None,
     data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
     official_timeout: Annotated[bool, typer.Option("--official-timeout", help="241 s for every program.")] = False,
     no_calibration: Annotated[
         bool, typer.Option("--no-calibration", help="Do not put the task's imports and signature before a program.")
     ] = False,
-    allow_network: Annotated[str, typer.Option(help="Task ids whose programs may reach the network.")] = "",
-    workers: Annotated[int, typer.Option(min=0, help="Programs at a time; 0 is one per core.")] = 0,
+    allow_network: Annotated[str | None, typer.Option(help="Task ids whose programs may reach the network.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Programs at a time; 0 is one per core.")] = None,
     unsafe_evaluation: Annotated[
         bool, typer.Option("--unsafe-evaluation", help="Go on where the kernel refuses a layer of the isolation.")
     ] = False,
@@ -39,62 +42,76 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Judge completions again, from a run or from another harness; equal programs are not run twice."""
-    options: dict[str, Any] = {
-        "official_timeout": official_timeout,
-        "calibrated": not no_calibration,
-        "allow_network": allow_network,
-        "workers": workers,
-        "unsafe_evaluation": unsafe_evaluation,
-    }
-    options |= {name: str(value) for name, value in (("subset", subset), ("data", data)) if value is not None}
-    benchmark, task_ids, scores = _from_run(source, options) if source.is_dir() else _from_file(source, options)
+    options = benchmark_options(
+        option,
+        subset=subset,
+        data=data,
+        official_timeout=official_timeout or None,
+        calibrated=False if no_calibration else None,
+        allow_network=allow_network,
+        workers=workers,
+        unsafe_evaluation=unsafe_evaluation or None,
+    )
+    if source.is_dir():
+        opened, task_ids, scores = _from_run(source, options)
+    else:
+        opened, task_ids, scores = _from_file(source, benchmark, options)
     judged: list[dict[str, Any]] = []
     for one in scores:
-        verdict = one.verdict
-        if verdict is not None:
-            judged.append({"key": one.key, "task_id": task_ids[one.key], **verdict.model_dump(mode="json")})
+        if one.verdict is not None:
+            judged.append({"key": one.key, "task_id": task_ids[one.key], **one.verdict.model_dump(mode="json")})
     order = {key: index for index, key in enumerate(task_ids)}
     judged.sort(key=lambda entry: order[entry["key"]])
     if out is not None:
         out.write_text("".join(json.dumps(entry) + "\n" for entry in judged))
-    result = _summary(judged, benchmark)
+    result = _summary(judged, opened)
     if as_json:
         print_json(result)
         return
     print_table(table(None, ["", str(source)], [[name, _shown(value)] for name, value in result.items()]))
 
 
-def _from_run(path: Path, options: dict[str, Any]) -> _Judging:
-    from passkwh.benchmarks.base import Candidate
-    from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
+def _from_run(path: Path, options: dict[str, Option]) -> _Judging:
+    from passkwh import benchmarks
+    from passkwh.benchmarks.base import Candidate, HasMetrics, ScoresPrograms
     from passkwh.harness.runs.folder import RunFolder
 
     folder = RunFolder.open(path)
     manifest = folder.manifest()
-    if manifest.spec.benchmark != "bigcodebench":
-        raise UsageError(f"{path} is a run of {manifest.spec.benchmark}; bench score judges bigcodebench")
-    options = {**manifest.spec.benchmark_options, **options}
-    benchmark = BigCodeBench(options, manifest.spec.limit)
+    name = manifest.spec.benchmark
+    benchmark = benchmarks.open(name, {**manifest.spec.benchmark_options, **options}, manifest.spec.limit)
     if benchmark.info.sha256 != manifest.benchmark.sha256:
         raise UsageError(f"{path} was run on other tasks ({manifest.benchmark.source}): give them with --data FILE")
     samples = folder.samples()
+    if isinstance(benchmark, HasMetrics) and not any(sample.verdict for sample in samples):
+        raise UsageError(f"{path} has no verdicts to judge again: benchmark {name} scores by metrics alone")
     continues = not manifest.model.chat
     candidates = [Candidate(sample.key, sample.task_id, sample.text, continues) for sample in samples]
-    return benchmark, {sample.key: sample.task_id for sample in samples}, benchmark.score_again(candidates)
+    if isinstance(benchmark, ScoresPrograms):
+        scores = benchmark.score_programs([(one.key, one.task_id, benchmark.program(one)) for one in candidates])
+    else:
+        scores = benchmark.score(candidates)
+    return benchmark, {sample.key: sample.task_id for sample in samples}, scores
 
 
-def _from_file(path: Path, options: dict[str, Any]) -> _Judging:
-    from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
+def _from_file(path: Path, name: str, options: dict[str, Option]) -> _Judging:
+    from passkwh import benchmarks
+    from passkwh.benchmarks.base import ScoresPrograms
+    from passkwh.registry import BENCHMARKS
 
     if not path.is_file():
         raise UsageError(f"{path} does not exist: give a run folder or a .jsonl file of samples")
-    benchmark = BigCodeBench({"subset": "full", **options} if "data" not in options else options)
+    member = BENCHMARKS.get(name)
+    if not isinstance(member, ScoresPrograms):
+        raise UsageError(f"benchmark {name} judges no programs of other harnesses: give a run folder")
+    benchmark = benchmarks.open(name, {**member.options_for_files, **options})
+    assert isinstance(benchmark, ScoresPrograms)
     programs = list(_programs(path, benchmark))
     return benchmark, {key: task_id for key, task_id, _ in programs}, benchmark.score_programs(programs)
 
 
-def _programs(path: Path, benchmark: BigCodeBench) -> Iterator[tuple[str, str, str]]:
-    """Key, task and program of each line, as the official evaluator reads them."""
+def _programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, str]]:
+    """Key, task and program of each line, as the official evaluators read them."""
     known = {task.task_id: task.request.text for task in benchmark.tasks}
     left_out = 0
     for number_, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -114,17 +131,22 @@ def _programs(path: Path, benchmark: BigCodeBench) -> Iterator[tuple[str, str, s
         note(f"{left_out} samples are of tasks that are not in the data: left out")
 
 
-def _summary(judged: Sequence[dict[str, Any]], benchmark: BigCodeBench) -> dict[str, Any]:
+def _summary(judged: Sequence[dict[str, Any]], benchmark: Benchmark) -> dict[str, Any]:
+    from passkwh.benchmarks.base import HasReferences
+
     by_task: dict[str, list[dict[str, Any]]] = {}
     for entry in judged:
         if entry["status"] != "not_evaluated":
             by_task.setdefault(entry["task_id"], []).append(entry)
-    references = {task_id: benchmark.reference(task_id) for task_id in by_task}
+    references = {}
+    if isinstance(benchmark, HasReferences):
+        references = {task_id: benchmark.known_reference(task_id) for task_id in by_task}
     unsound = [task_id for task_id, reference in references.items() if reference and reference.status != "pass"]
     sound = {task_id: entries for task_id, entries in by_task.items() if task_id not in unsound}
     unverified = sum(reference is None for reference in references.values())
     if unverified:
-        note(f"{unverified} tasks were never verified here, their deadline is the official one: run `bench verify`")
+        name = benchmark.info.name
+        note(f"{unverified} tasks were never verified here: `bench verify {name}` says which of them are sound")
     return {
         "tasks": len(by_task),
         "samples": len(judged),

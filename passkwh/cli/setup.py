@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from passkwh.cli.output import note, print_json, print_table, table
 from passkwh.errors import UsageError
 
-if TYPE_CHECKING:
-    from passkwh.benchmarks.bigcodebench.environment import Manifest
-
 PYTHON_HELP = "Interpreter to build it with; default: a Python 3.11 if there is one (the pinned versions fit it)."
 
 
 def setup(
-    benchmark: Annotated[str, typer.Argument(help="bigcodebench; other benchmarks need no environment.")],
+    benchmark: Annotated[str, typer.Argument(help="bigcodebench, or another benchmark that needs an environment.")],
     python: Annotated[Path | None, typer.Option(help=PYTHON_HELP)] = None,
     check: Annotated[bool, typer.Option("--check", help="Compare what is installed with its hashes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Build a virtual environment of its own for a benchmark's libraries (about 3 GB), or check the one there is."""
-    if benchmark != "bigcodebench":
-        raise UsageError(f"{benchmark} needs no environment of its own; bench setup knows bigcodebench")
-    from passkwh.benchmarks.bigcodebench import environment
+    from passkwh.benchmarks.base import HasEnvironment
+    from passkwh.registry import BENCHMARKS
 
+    member = BENCHMARKS.get(benchmark)
+    if not isinstance(member, HasEnvironment):
+        raise UsageError(f"benchmark {benchmark} has no environment of its own to set up: it runs without one")
+    environment = member.environment
     wrong: list[str] = []
     if check:
         manifest, wrong = environment.check(note)
@@ -35,7 +35,9 @@ def setup(
     if as_json:
         print_json({"folder": str(environment.folder()), **vars(manifest), "wrong": wrong})
     else:
-        _show(environment.folder(), manifest)
+        rows = [["folder", str(environment.folder())]]
+        rows += [[name.replace("_", " "), _shown(value)] for name, value in vars(manifest).items()]
+        print_table(table(None, ["environment", ""], rows))
     for line in wrong[:20]:
         note(f"damaged: {line}")
     if wrong:
@@ -43,12 +45,8 @@ def setup(
         raise typer.Exit(1)
 
 
-def _show(folder: Path, manifest: Manifest) -> None:
-    rows = [
-        ["folder", str(folder)],
-        ["Python", manifest.python],
-        ["packages", str(len(manifest.packages))],
-        ["left out", ", ".join(manifest.left_out) or "none"],
-        ["checksum", manifest.checksum],
-    ]
-    print_table(table(None, ["environment", ""], rows))
+def _shown(value: Any) -> str:
+    """A field of a manifest: the number of packages, names, or a text."""
+    if isinstance(value, dict):
+        return str(len(value))
+    return (", ".join(value) or "none") if isinstance(value, tuple | list) else str(value)

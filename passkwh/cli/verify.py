@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.output import note, print_json, print_table, table
 from passkwh.errors import UsageError
 
@@ -15,36 +16,40 @@ _NOTE_EVERY_S = 10.0
 
 
 def verify(
-    benchmark: Annotated[str, typer.Argument(help="bigcodebench.")],
-    subset: Annotated[str | None, typer.Option(help="sample (embedded), full or hard (from the hub).")] = None,
+    benchmark: Annotated[str, typer.Argument(help="A benchmark whose data hold solutions; see `bench list`.")],
+    subset: Annotated[str | None, typer.Option(help="Part of the benchmark: for example sample, full or hard.")] = None,
     data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Programs at a time; 0 is one per core.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=0, help="Programs at a time; 0 is one per core.")] = None,
     unsafe_evaluation: Annotated[
         bool, typer.Option("--unsafe-evaluation", help="Go on where the kernel refuses a layer of the isolation.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Run the reference solutions of a benchmark and remember whether they pass here and how long they take."""
-    if benchmark != "bigcodebench":
-        raise UsageError(f"{benchmark} has no reference solutions to run; bench verify knows bigcodebench")
-    from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
+    from passkwh import benchmarks
+    from passkwh.benchmarks.base import HasReferences
 
-    given: dict[str, Any] = {"subset": subset, "data": str(data) if data else None}
-    options = {name: value for name, value in given.items() if value is not None}
-    opened = BigCodeBench({**options, "workers": workers, "unsafe_evaluation": unsafe_evaluation}, limit)
-    began = told = time.monotonic()
+    options = benchmark_options(
+        option, subset=subset, data=data, workers=workers, unsafe_evaluation=unsafe_evaluation or None
+    )
+    opened = benchmarks.open(benchmark, options, limit)
+    if not isinstance(opened, HasReferences):
+        raise UsageError(f"benchmark {benchmark} has no reference solutions to run")
+    began = noted = time.monotonic()
     statuses: dict[str, str] = {}
     failures: list[dict[str, str]] = []
     cpu_s = 0.0
-    for task_id, reference in opened.verify():
-        statuses[task_id] = reference.status if reference else "not_evaluated"
-        if reference is not None:
-            cpu_s += reference.cpu_s
-            if reference.status != "pass":
-                failures.append({"task_id": task_id, "status": reference.status, "detail": reference.detail})
-        if time.monotonic() - told > _NOTE_EVERY_S:
-            told = time.monotonic()
+    for score in opened.verify():
+        if score.verdict is None:
+            continue
+        statuses[score.key] = score.verdict.status
+        cpu_s += score.cpu_s or 0.0
+        if score.verdict.status not in ("pass", "not_evaluated"):
+            failures.append({"task_id": score.key, "status": score.verdict.status, "detail": score.verdict.detail})
+        if time.monotonic() - noted > _NOTE_EVERY_S:
+            noted = time.monotonic()
             note(f"{len(statuses)} of {len(opened.tasks)} reference solutions run, {len(failures)} do not pass")
     counts = {status: list(statuses.values()).count(status) for status in sorted(set(statuses.values()))}
     order = {task.task_id: index for index, task in enumerate(opened.tasks)}

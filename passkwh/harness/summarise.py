@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from passkwh.benchmarks.base import Benchmark, GradesQuality
+from passkwh.benchmarks.base import Benchmark, HasMetrics
 from passkwh.harness.checks import check
 from passkwh.harness.measure import measure
 from passkwh.harness.meter.condition import drift
@@ -31,7 +31,7 @@ def finish(folder: RunFolder, manifest: Manifest, benchmark: Benchmark) -> Summa
     samples, totals = measure(manifest, folder.samples(), trace)
     columns = SampleTable.of(samples)
     complete = manifest.model_copy(update={"status": "complete"})
-    quality = benchmark.quality if isinstance(benchmark, GradesQuality) else ()
+    quality = benchmark.quality if isinstance(benchmark, HasMetrics) else ()
     checks, findings = check(complete, samples, trace)
     summary = summarise(complete, columns, totals, benchmark.summarise(samples), quality)
     summary = summary.model_copy(update={"checks": tuple(checks), "warnings": (*summary.warnings, *findings)})

@@ -47,9 +47,9 @@ def test_an_unknown_benchmark_names_close_ones():
     ("options", "message"),
     [
         ({"stile": "complete"}, "no option 'stile'"),
-        ({"style": "chatty"}, "one of complete, instruct"),
-        ({"calibrated": "yes"}, "takes true or false"),
-        ({"workers": "two"}, "takes a int"),
+        ({"style": "chatty"}, "style of bigcodebench is 'chatty': it should be 'complete' or 'instruct'"),
+        ({"calibrated": "perhaps"}, "it should be a valid boolean"),
+        ({"workers": "two"}, "it should be a valid integer"),
         ({"subset": "hard", "data": "x.jsonl"}, "exclude each other"),
         ({"data": "does-not-exist.jsonl"}, "does not exist"),
     ],
@@ -63,7 +63,7 @@ def test_wrong_options_are_refused_in_one_line(options, message):
 def test_a_truncated_line_is_named(data):
     text = data.read_text()
     data.write_text(text[: len(text) - 40])
-    with pytest.raises(UsageError, match="line 2: not JSON"):
+    with pytest.raises(UsageError, match=r"tasks\.jsonl:2: not JSON"):
         opened(data=str(data))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from passkwh.benchmarks import interpreter
 from passkwh.benchmarks.bigcodebench import environment, nltk_data
 from passkwh.errors import UsageError
 
@@ -43,10 +44,10 @@ def test_a_whole_environment_is_found_and_right(built):
     manifest, wrong = environment.check(quiet)
     assert wrong == []
     assert manifest.packages == {"tiny": "1.0"}
-    found = environment.find()
+    found = environment.built()
     assert found is not None
     assert found.identity == manifest.checksum
-    assert environment.missing(found.python, frozenset({"json", "not_to_be_found"})) == {"not_to_be_found"}
+    assert interpreter.missing(found.python, frozenset({"json", "not_to_be_found"})) == {"not_to_be_found"}
 
 
 def test_a_changed_or_missing_file_is_named(built):
@@ -69,7 +70,7 @@ def test_an_added_package_or_other_nltk_data_is_noticed(built):
 
 def test_an_interrupted_build_is_no_environment(built):
     (environment.folder() / "environment.json").unlink()
-    assert environment.find() is None
+    assert environment.built() is None
     with pytest.raises(UsageError, match="no complete environment"):
         environment.check(quiet)
 

@@ -8,7 +8,7 @@ import passkwh.benchmarks as benchmarks
 from passkwh.benchmarks.base import Candidate
 from passkwh.benchmarks.bigcodebench import environment
 from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
-from passkwh.benchmarks.bigcodebench.preload_groups import tiers
+from passkwh.benchmarks.bigcodebench.preload_groups import preload_groups
 from passkwh.cli.score import score
 from passkwh.cli.setup import setup
 from passkwh.cli.verify import verify
@@ -39,24 +39,26 @@ def last_json(capsys):
 
 
 def test_ground_truth_sets_deadlines_and_is_remembered(data):
-    assert opened(data)._job("a", "T/1", "").timeout_s == 241.0
-    found = dict(opened(data).verify())
-    assert found["T/1"].status == "pass"
-    assert found["T/unsound"].status == "fail"
-    assert found["T/foreign"] is None
+    first = opened(data)
+    assert first.job("a", first.by_id["T/1"], "").timeout_s == 241.0
+    verdicts = {score.key: score.verdict.status for score in opened(data).verify()}
+    assert verdicts == {"T/1": "pass", "T/slow": "pass", "T/unsound": "fail", "T/foreign": "not_evaluated"}
     later = opened(data)
-    assert later.reference("T/slow") == found["T/slow"]
-    assert later._job("a", "T/1", "").timeout_s == 10.0
-    assert later._job("a", "T/1", "").expected_tests == 1
-    assert later._job("a", "T/unsound", "").timeout_s == 10.0, "it fails, but it ran all its tests in no time"
-    assert later._job("a", "T/foreign", "").timeout_s == 241.0
-    assert opened(data, official_timeout=True)._job("a", "T/1", "").timeout_s == 241.0
+    assert later.known_reference("T/slow").seconds > 0.3
+    assert later.known_reference("T/foreign") is None
+    assert later.job("a", later.by_id["T/1"], "").timeout_s == 10.0
+    assert later.job("a", later.by_id["T/1"], "").expected_tests == 1
+    assert later.job("a", later.by_id["T/unsound"], "").timeout_s == 10.0, (
+        "it fails, but it ran all its tests in no time"
+    )
+    assert later.job("a", later.by_id["T/foreign"], "").timeout_s == 241.0
+    assert opened(data, official_timeout=True).job("a", later.by_id["T/1"], "").timeout_s == 241.0
 
 
 def test_a_changed_task_has_no_ground_truth(data):
-    dict(opened(data).verify())
+    list(opened(data).verify())
     data.write_text(json.dumps({**ROW, "canonical_solution": "    return x + x"}))
-    assert opened(data).reference("T/1") is None
+    assert opened(data).known_reference("T/1") is None
 
 
 def test_tasks_whose_libraries_are_missing_are_not_evaluated(data):
@@ -78,12 +80,13 @@ def test_a_solution_that_imports_what_its_task_does_not_need_fails(data):
 
 def test_an_equal_program_is_not_run_again(data):
     candidates = [Candidate("a", "T/1", "    return 2 * x", True)]
-    first = next(iter(opened(data).score_again(candidates)))
-    second = next(iter(opened(data).score_again([Candidate("b", "T/1", "    return 2 * x", True)])))
+    program = opened(data).program(candidates[0])
+    first = next(opened(data).score_programs([("a", "T/1", program)]))
+    second = next(opened(data).score_programs([("b", "T/1", program)]))
     anew = next(iter(opened(data).score(candidates)))
     assert (second.key, second.start_ns, second.verdict) == ("b", first.start_ns, first.verdict)
     assert anew.start_ns > first.start_ns
-    other_deadline = next(iter(opened(data, official_timeout=False, calibrated=False).score_again(candidates)))
+    other_deadline = next(opened(data, calibrated=False).score_programs([("a", "T/1", program)]))
     assert other_deadline.start_ns > first.start_ns
 
 
@@ -105,7 +108,7 @@ def test_the_summary_counts_trusted_passes_and_sound_tasks(data):
     ]
     benchmark = opened(data)
     assert benchmark.summarise(samples) == {}
-    dict(benchmark.verify())
+    list(benchmark.verify())
     assert benchmark.summarise(samples) == {"pass_at_1_sound_tasks": 1.0}
     assert summarise_module._pass_at(SampleTable.of(samples).counts()) == {"1": pytest.approx(2 / 3)}
     assert summarise_module._pass_at(SampleTable.of(samples).counts(trusted=True)) == {"1": pytest.approx(1 / 3)}
@@ -143,10 +146,19 @@ def test_a_line_that_is_no_sample_is_named(data, tmp_path, line):
         score(samples, data=data)
 
 
-def test_commands_refuse_other_benchmarks():
-    for command in (setup, verify):
-        with pytest.raises(UsageError, match="bigcodebench"):
-            command("py150")
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [(setup, "py150 has no environment of its own"), (verify, "py150 has no reference solutions")],
+)
+def test_a_benchmark_that_lacks_what_a_command_needs_is_named(command, message):
+    with pytest.raises(UsageError, match=message):
+        command("py150")
+
+
+def test_programs_for_a_benchmark_without_verdicts_are_refused(tmp_path):
+    (tmp_path / "samples.jsonl").write_text('{"task_id": "x", "completion": "y"}\n')
+    with pytest.raises(UsageError, match="py150 judges no programs of other harnesses"):
+        score(tmp_path / "samples.jsonl", benchmark="py150")
 
 
 def test_a_missing_environment_says_how_to_get_it(monkeypatch, tmp_path):
@@ -155,29 +167,31 @@ def test_a_missing_environment_says_how_to_get_it(monkeypatch, tmp_path):
         setup("bigcodebench", check=True)
 
 
-def test_tiers_preload_what_tasks_import_and_nothing_that_shows_a_window():
-    found = tiers({"os", "os.path", "turtle", "numpy", "numpy.linalg", "tensorflow", "nltk"})
-    assert [tier.preload[:2] for tier in found[:2]] == [("os", "os.path"), ("numpy", "numpy.linalg")]
+def test_groups_preload_what_tasks_import_and_nothing_that_shows_a_window():
+    found = preload_groups({"os", "os.path", "turtle", "numpy", "numpy.linalg", "tensorflow", "nltk"})
+    assert [group.preload[:2] for group in found[:2]] == [("os", "os.path"), ("numpy", "numpy.linalg")]
     assert "nltk" in found[2].preload
     assert found[3].preload == ("tensorflow",)
 
 
 def test_the_embedded_reference_solutions_pass_and_are_trusted(monkeypatch, tmp_path):
     monkeypatch.setenv("PASSKWH_CACHE", str(tmp_path))
-    found = dict(BigCodeBench({"workers": 2}).verify())
-    assert len(found) >= 30
-    assert {task_id: (one.status, one.suspect) for task_id, one in found.items()} == dict.fromkeys(found, ("pass", ()))
+    verdicts = {score.key: (score.verdict.status, score.verdict.suspect) for score in BigCodeBench({}).verify()}
+    assert len(verdicts) == 36
+    assert verdicts == dict.fromkeys(verdicts, ("pass", ()))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(environment.find() is None, reason="the environment is not built: bench setup bigcodebench")
+@pytest.mark.skipif(environment.built() is None, reason="the environment is not built: bench setup bigcodebench")
 def test_reference_solutions_pass_in_the_benchmarks_environment():
     from tests.bigcodebench.test_benchmark import REAL
 
     if not REAL.is_file():
         pytest.skip(f"{REAL} is not there")
     benchmark = benchmarks.open("bigcodebench", {"data": str(REAL)}, None)
-    problems = {task.task_id: benchmark.problem(task.task_id) for task in benchmark.tasks[30:70:2]}
-    programs = [(task_id, task_id, problem.reference) for task_id, problem in problems.items()]
+    chosen = [benchmark.by_id[task.task_id] for task in benchmark.tasks[30:70:2]]
+    programs = [(task.task_id, task.task_id, task.reference) for task in chosen]
     scores = list(benchmark.score_programs(programs, anew=True))
-    assert {found.key: found.verdict.status for found in scores} == dict.fromkeys(problems, "pass")
+    assert {found.key: found.verdict.status for found in scores} == dict.fromkeys(
+        [task.task_id for task in chosen], "pass"
+    )

@@ -14,8 +14,8 @@ from test_completion_metrics import published_line_metrics
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from passkwh import benchmarks
-from passkwh.benchmarks.base import Candidate, CutByTokens, GradesQuality, Score
-from passkwh.benchmarks.completion import data, hub
+from passkwh.benchmarks.base import Candidate, CutByTokens, HasMetrics, Score
+from passkwh.benchmarks.completion import data
 from passkwh.benchmarks.completion.benchmark import CompletionBenchmark, JavaCorpus, Py150
 from passkwh.errors import MissingExtra, UsageError
 from passkwh.records import Sample, Window
@@ -201,11 +201,11 @@ def test_the_hubs_rows_are_read_like_files(tmp_path: Path) -> None:
     rows = [["<s>", "a", "=", "'<STR_LIT>'", "<EOL>", "b", "</s>"], ["<s>", "</s>"]]
     parquet.write_table(pa.table({"id": [0, 1], "code": rows}), tmp_path / "test-00000-of-00002.parquet")
     parquet.write_table(pa.table({"id": [2], "code": [["<s>", "c", "</s>"]]}), tmp_path / "test-00001-of-00002.parquet")
-    files = list(hub.read_parquet(sorted(tmp_path.glob("*.parquet"))))
+    files = list(data.read_parquet(sorted(tmp_path.glob("*.parquet"))))
     assert [(file.index, file.text) for file in files] == [(0, "a = '<STR_LIT>' <EOL> b"), (1, ""), (2, "c")]
     parquet.write_table(pa.table({"id": [0], "code": [["a", "b"]]}), tmp_path / "bad.parquet")
     with pytest.raises(UsageError, match=r"bad\.parquet: row 0"):
-        list(hub.read_parquet([tmp_path / "bad.parquet"]))
+        list(data.read_parquet([tmp_path / "bad.parquet"]))
 
 
 def test_without_a_network_the_user_is_told_what_to_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,15 +222,15 @@ def test_without_a_network_the_user_is_told_what_to_use(tmp_path: Path, monkeypa
     ("options", "message"),
     [
         ({"tasks": "line"}, "no option 'tasks'"),
-        ({"task": "word"}, "task is 'word': use completion, line or token"),
-        ({"tokens": "bytes"}, "tokens is 'bytes'"),
-        ({"fraction": "half"}, "fraction is 'half': a number is expected"),
-        ({"fraction": 1.0}, "fraction is 1.0"),
-        ({"max_context": 0}, "max_context is 0"),
-        ({"new_tokens": 1.5}, "new_tokens is 1.5: a whole number"),
-        ({"new_tokens": True}, "new_tokens is True: a whole number"),
-        ({"data": 3}, "data is 3: a text"),
-        ({"split": "valid"}, "split is 'valid'"),
+        ({"task": "word"}, "task of py150 is 'word': it should be 'completion', 'line' or 'token'"),
+        ({"tokens": "bytes"}, "tokens of py150 is 'bytes'"),
+        ({"fraction": "half"}, "fraction of py150 is 'half': it should be a valid number"),
+        ({"fraction": 1.0}, "fraction of py150 is 1.0: it should be less than 1"),
+        ({"max_context": 0}, "max_context of py150 is 0"),
+        ({"new_tokens": 1.5}, "new_tokens of py150 is 1.5: it should be a valid integer"),
+        ({"new_tokens": True}, "new_tokens of py150 is True: it should be a valid integer"),
+        ({"data": 3}, "no data at 3"),
+        ({"split": "valid"}, "split of py150 is 'valid'"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict[str, str | int | float | bool], message: str) -> None:
@@ -264,4 +264,4 @@ def test_every_metric_but_the_distance_is_quality_and_all_stand_in_the_summary()
     benchmark = Py150({"data": "embedded"}, 4)
     metrics = benchmark.summarise(answers(benchmark, {task.task_id: "x = 1" for task in benchmark.tasks}))
     assert set(benchmark.quality) == set(metrics) - {"levenshtein", "files_skipped"}
-    assert isinstance(benchmark, GradesQuality)
+    assert isinstance(benchmark, HasMetrics)

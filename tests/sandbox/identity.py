@@ -21,9 +21,12 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from dataclasses import asdict
-from passkwh.benchmarks.sandbox import Job, Limits, evaluate
+from passkwh.benchmarks.sandbox import Case, Job, Limits, evaluate
 asked = json.load(sys.stdin)
-jobs = [Job(**{**job, "usual": frozenset(job["usual"])}) for job in asked["jobs"]]
+jobs = [
+    Job(**{**job, "usual": frozenset(job["usual"]), "cases": tuple(Case(**case) for case in job["cases"])})
+    for job in asked["jobs"]
+]
 for outcome in evaluate(jobs, workers=asked["workers"], python=Path(sys.executable), limits=Limits(**asked["limits"])):
     print(json.dumps(asdict(outcome)), flush=True)
 """
@@ -76,7 +79,7 @@ def readable_copy(folder: Path) -> Path:
     source, target = Path(passkwh.__file__).parent, folder / "sources"
     if not target.exists():
         shutil.copytree(source / "benchmarks" / "sandbox", target / "passkwh" / "benchmarks" / "sandbox")
-        for name in ("__init__.py", "errors.py", "benchmarks/__init__.py"):
+        for name in ("__init__.py", "errors.py", "registry.py", "benchmarks/__init__.py"):
             shutil.copy(source / name, target / "passkwh" / name)
         for path in [target, *target.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)

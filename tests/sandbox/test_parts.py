@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passkwh.benchmarks.sandbox import Tier
-from passkwh.benchmarks.sandbox.imports import imported_modules, libraries, tier_of
+from passkwh.benchmarks.sandbox import PreloadGroup
+from passkwh.benchmarks.sandbox.imports import group_of, imported_modules, libraries
 from passkwh.benchmarks.sandbox.worker import report, seccomp
 
 # ---------------------------------------------------------------- reports
@@ -138,6 +138,13 @@ def test_imports_are_found_wherever_they_stand():
     assert imported_modules("import (") == set()
 
 
-def test_a_program_runs_in_the_first_tier_that_has_its_libraries():
-    tiers = [Tier("a", frozenset()), Tier("b", frozenset({"numpy"})), Tier("c", frozenset({"scipy"}))]
-    assert [tier_of(needed, tiers) for needed in (set(), {"numpy"}, {"scipy", "numpy"}, {"unheard_of"})] == [0, 1, 2, 0]
+def test_a_program_runs_in_the_first_group_that_has_its_libraries():
+    groups = [
+        PreloadGroup(name, frozenset(libraries)) for name, libraries in (("a", ()), ("b", ["numpy"]), ("c", ["scipy"]))
+    ]
+    assert [group_of(needed, groups) for needed in (set(), {"numpy"}, {"scipy", "numpy"}, {"unheard_of"})] == [
+        0,
+        1,
+        2,
+        0,
+    ]

@@ -73,7 +73,7 @@ def test_a_killed_process_of_the_evaluator_costs_no_verdict(generation):
 def children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     own = [int(child) for child in text.split()]
-    return [child for child in own if "inside.main" in Path(f"/proc/{child}/cmdline").read_text()]
+    return [child for child in own if "worker.main" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 def test_a_program_that_is_there_whenever_the_zygote_dies_is_given_up():

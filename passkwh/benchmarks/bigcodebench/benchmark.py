@@ -1,205 +1,112 @@
-"""BigCodeBench as the runner sees it: tasks, requests, verdicts."""
+"""BigCodeBench as the runner sees it: its data, what each program needs, and the deadlines its references set."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from importlib.metadata import version as installed_version
+from typing import Any, ClassVar
 
-from passkwh.benchmarks import extract
-from passkwh.benchmarks.base import Candidate, Score, Task
-from passkwh.benchmarks.bigcodebench import data, environment, prompts
-from passkwh.benchmarks.bigcodebench.data import Problem
-from passkwh.benchmarks.bigcodebench.environment import missing
-from passkwh.benchmarks.bigcodebench.groundtruth import MIN_TIMEOUT_S, GroundTruth, Reference
-from passkwh.benchmarks.bigcodebench.options import Options
-from passkwh.benchmarks.bigcodebench.preload_groups import modules, tiers
-from passkwh.benchmarks.bigcodebench.verdicts import Verdicts
-from passkwh.benchmarks.sandbox import Job, Outcome, Tier, default_limits, default_workers, evaluate
+from passkwh.benchmarks import extract, interpreter, rows
+from passkwh.benchmarks.bigcodebench import environment, tasks
+from passkwh.benchmarks.bigcodebench.preload_groups import modules, preload_groups
+from passkwh.benchmarks.bigcodebench.tasks import BigCodeBenchOptions, BigCodeBenchTask
+from passkwh.benchmarks.interpreter import Interpreter
+from passkwh.benchmarks.programs import REFERENCE_TIMEOUT_S, ProgramBenchmark
+from passkwh.benchmarks.references import MIN_TIMEOUT_S
+from passkwh.benchmarks.sandbox import Job, PreloadGroup
 from passkwh.benchmarks.sandbox.suspicion import reasons
 from passkwh.errors import UsageError
 from passkwh.passk import mean_pass_at_k
-from passkwh.records import BenchmarkInfo, Option, Sample, Verdict, content_hash
+from passkwh.prompts import Request
+from passkwh.records import Option, Sample, content_hash
 
-OFFICIAL_TIMEOUT_S = 241.0
+_NOT_SHOWN = {"data", "workers", "unsafe_evaluation"}
 
 
-class BigCodeBench:
+class BigCodeBench(ProgramBenchmark[BigCodeBenchTask]):
     """BigCodeBench with one choice of options."""
 
-    def __init__(self, options: dict[str, Option], limit: int | None = None) -> None:
-        self._options = Options.parse(options)
-        if limit is not None and limit < 1:
-            raise UsageError(f"limit must be at least 1, not {limit}")
-        problems, source = self._load()
-        self._problems = {problem.task_id: problem for problem in problems[:limit]}
-        style: Any = self._options.style
-        self._tasks = [Task(task_id, prompts.request(problem, style)) for task_id, problem in self._problems.items()]
-        self._info = BenchmarkInfo(
-            name="bigcodebench",
-            version=version("passkwh"),
-            options=self._options.shown(),
-            source=source,
-            sha256=content_hash(*[vars(problem) for problem in self._problems.values()]),
-            tasks=len(self._tasks),
-        )
-        self._workers = self._options.workers or default_workers()
-        self._limits = default_limits(self._workers)
-        built = environment.find() if self._options.subset != "sample" else None
-        self._environment = built or environment.own()
-        self._ground_truth = GroundTruth(self._environment.identity)
+    name = "bigcodebench"
+    version = installed_version("passkwh")
+    kind = "unittest"
+    timeout_s = REFERENCE_TIMEOUT_S
+    default_max_new_tokens = 1280
+    options_type = BigCodeBenchOptions
+    options: BigCodeBenchOptions
+    embedded = tasks.SAMPLE
+    published_as = "a .jsonl or .jsonl.gz file of BigCodeBench tasks"
+    environment = environment
+    options_for_files: ClassVar[Mapping[str, Option]] = {"subset": "full"}
 
-    def _load(self) -> tuple[list[Problem], str]:
-        if self._options.data:
-            return data.load_file(Path(self._options.data).expanduser())
-        if self._options.subset == "sample":
-            return data.load_sample()
-        return data.load_hub(self._options.subset)
+    def rows(self) -> tuple[Iterator[rows.Row], str]:
+        """The embedded sample, a file, or a part of the hub's data set."""
+        if self.options.data or self.options.subset == "sample":
+            return super().rows()
+        repository = tasks.HUB_REPOSITORY + ("-hard" if self.options.subset == "hard" else "")
+        otherwise = "give its tasks as a file with data=FILE, or use the embedded tasks with subset=sample"
+        data, source = rows.hub_rows(repository, f"data/{tasks.HUB_VERSION}-*.parquet", otherwise)
+        return data, source.replace(repository, f"{repository} {tasks.HUB_VERSION}", 1)
 
-    @property
-    def info(self) -> BenchmarkInfo:
-        """Name, version, the options that change prompts or verdicts, and a hash of the selected tasks."""
-        return self._info
+    def read(self, where: str, row: dict[str, Any]) -> BigCodeBenchTask:
+        """The task in a row of the official form."""
+        names = [field.name for field in fields(BigCodeBenchTask)]
+        task = BigCodeBenchTask(**rows.text_fields(where, row, names, "a BigCodeBench task"))
+        if "class TestCases" not in task.test:
+            raise UsageError(f"{where}: task {task.task_id} has no tests (no class TestCases in its field test)")
+        return task
 
-    @property
-    def tasks(self) -> Sequence[Task]:
-        """The selected tasks, in the order of the data."""
-        return self._tasks
+    def request(self, task: BigCodeBenchTask) -> Request:
+        """The official prompts."""
+        return tasks.request(task, self.options.style)
 
-    @property
-    def default_max_new_tokens(self) -> int:
-        """The official tool's limit."""
-        return 1280
-
-    def missing(self) -> list[str]:
-        """Libraries that tasks need and the environment that judges them does not have."""
-        lacking = {task_id: found for task_id in self._problems if (found := self._lacking(task_id))}
-        if not lacking:
-            return []
-        libraries = ", ".join(sorted({library for found in lacking.values() for library in found}))
-        return [f"{libraries} to score {len(lacking)} of {len(self._tasks)} tasks: run `bench setup bigcodebench`"]
-
-    def program(self, candidate: Candidate) -> str:
+    def program_of(self, task: BigCodeBenchTask, text: str, continues: bool) -> str:
         """The program that a completion amounts to, without calibration."""
-        problem = self._problems[candidate.task_id]
-        text = extract.cut(candidate.text, prompts.BASE_STOPS if candidate.continues else prompts.STOPS)
-        if candidate.continues:
-            text = problem.complete_prompt + text
-        select = extract.official if self._options.extraction == "official" else extract.fenced
-        return select(text, problem.entry_point)
+        text = extract.official_cut(text, tasks.BASE_STOPS if continues else tasks.STOPS)
+        if continues:
+            text = task.complete_prompt + text
+        select = extract.official if self.options.extraction == "official" else extract.fenced
+        return select(text, task.entry_point)
 
-    def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
-        """Judge candidates, each one anew; yields each as it is done."""
-        return self.score_programs([(one.key, one.task_id, self.program(one)) for one in candidates], anew=True)
+    def test(self, task: BigCodeBenchTask) -> str:
+        """The official tests."""
+        return task.test
 
-    def score_again(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
-        """Judge candidates, or take their verdicts from earlier ones of equal programs; without meaning for energy."""
-        return self.score_programs([(one.key, one.task_id, self.program(one)) for one in candidates])
+    def reference(self, task: BigCodeBenchTask) -> str:
+        """The official solution."""
+        return task.reference
 
-    def score_programs(self, programs: Sequence[tuple[str, str, str]], anew: bool = False) -> Iterator[Score]:
-        """As :meth:`score_again`, for whole programs: (key, task_id, program); ``anew`` looks up no earlier verdict."""
-        jobs = []
-        for key, task_id, program in programs:
-            if lacking := self._lacking(task_id):
-                yield _not_evaluated(key, lacking)
-            else:
-                jobs.append(self._job(key, task_id, program))
-        if anew:
-            yield from self._judge(jobs, None)
-            return
-        with Verdicts(self._environment.identity, self._limits) as verdicts:
-            yield from self._judge(jobs, verdicts)
+    def shown_options(self) -> dict[str, Option]:
+        """All but where the data are and how the evaluator works."""
+        return self.options.model_dump(exclude=_NOT_SHOWN)
 
-    def _judge(self, jobs: Sequence[Job], verdicts: Verdicts | None) -> Iterator[Score]:
-        left = {}
-        for job in jobs:
-            known = verdicts.get(job) if verdicts else None
-            if known is not None:
-                yield _score(known)
-            else:
-                left[job.key] = job
-        for outcome in self._evaluate(list(left.values())):
-            if verdicts:
-                verdicts.put(left[outcome.key], outcome)
-            yield _score(outcome)
+    def hash_tasks(self, tasks: list[dict[str, Any]]) -> str:
+        """As in the first edition, whose runs are compared with these."""
+        return content_hash(*tasks)
 
-    def verify(self) -> Iterator[tuple[str, Reference | None]]:
-        """Run the reference solutions and remember what they did; yields (task_id, outcome) as each is done.
-
-        None stands for a task that cannot be run here.
-        """
-        jobs = []
-        for task_id, problem in self._problems.items():
-            if self._lacking(task_id):
-                yield task_id, None
-                continue
-            job = self._job(task_id, task_id, problem.reference)
-            jobs.append(replace(job, timeout_s=OFFICIAL_TIMEOUT_S, expected_tests=None, usual=frozenset()))
-        for outcome in self._evaluate(jobs):
-            reference = Reference.of(outcome)
-            self._ground_truth.put(self._problems[outcome.key], reference)
-            yield outcome.key, reference
-
-    def problem(self, task_id: str) -> Problem:
-        """The task with all its fields."""
-        return self._problems[task_id]
-
-    def reference(self, task_id: str) -> Reference | None:
-        """What the task's reference solution did here, if ``verify`` has run it."""
-        return self._ground_truth.get(self._problems[task_id])
-
-    def _evaluate(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        return evaluate(
-            jobs,
-            workers=self._workers,
-            python=self._environment.python,
-            tiers=self._tiers,
-            limits=self._limits,
-            unsafe=self._options.unsafe_evaluation,
-        )
-
-    @cached_property
-    def _modules(self) -> dict[str, frozenset[str]]:
-        return {task_id: modules(problem) for task_id, problem in self._problems.items()}
-
-    @cached_property
-    def _tiers(self) -> tuple[Tier, ...]:
-        return tiers(frozenset().union(*self._modules.values()))
-
-    @cached_property
-    def _missing(self) -> frozenset[str]:
-        return missing(self._environment.python, frozenset().union(*(tier.libraries for tier in self._tiers)))
-
-    def _lacking(self, task_id: str) -> list[str]:
-        """Libraries that the task itself needs and the environment does not have."""
-        return sorted(self._modules[task_id] & self._missing)
-
-    def _job(self, key: str, task_id: str, program: str) -> Job:
-        problem = self._problems[task_id]
-        if self._options.calibrated:
-            program = problem.code_prompt + "\n    pass\n" + program
-        known = self.reference(task_id)
-        timeout_s = OFFICIAL_TIMEOUT_S
-        if not self._options.official_timeout:
+    def job(self, key: str, task: BigCodeBenchTask, program: str) -> Job:
+        """The official test; deadline, order and expected tests come from what the reference solution did here."""
+        if self.options.calibrated:
+            program = task.code_prompt + "\n    pass\n" + program
+        known = self.known_reference(task.task_id)
+        timeout_s = self.timeout_s
+        if not self.options.official_timeout:
             if known is not None and known.status != "timeout":  # a reference that fails also ran all of its tests
                 timeout_s = known.timeout_s
-            elif self._options.subset == "sample":
+            elif self.options.subset == "sample":
                 timeout_s = MIN_TIMEOUT_S
         return Job(
             key=key,
             code=program,
-            test=problem.test,
-            kind="unittest",
+            test=task.test,
+            kind=self.kind,
             timeout_s=timeout_s,
             expected_s=known.seconds if known else 0.0,
             sleeps=known.sleeps if known else False,
             expected_tests=known.tests_run if known and known.status == "pass" else None,
-            usual=frozenset(known.suspect if known else ()) | frozenset(reasons(problem.reference)),
-            network=task_id in self._options.allow_network.split(","),
+            usual=frozenset(known.suspect if known else ()) | frozenset(reasons(task.reference)),
+            network=task.task_id in self.options.allow_network.split(","),
         )
 
     def summarise(self, samples: Sequence[Sample]) -> dict[str, float]:
@@ -208,18 +115,45 @@ class BigCodeBench:
         for sample in samples:
             if sample.verdict is not None and sample.verdict.status != "not_evaluated":
                 counts.setdefault(sample.task_id, []).append(sample.verdict.status == "pass")
-        known = {task_id: self.reference(task_id) for task_id in counts}
+        known = {task_id: self.known_reference(task_id) for task_id in counts}
         sound = [task_id for task_id, reference in known.items() if reference and reference.status == "pass"]
         rate = mean_pass_at_k([(len(counts[task_id]), sum(counts[task_id])) for task_id in sound], 1)
         return {} if rate is None or not all(known.values()) else {"pass_at_1_sound_tasks": rate}
 
+    # ------------------------------------------------------------ libraries
 
-def _score(outcome: Outcome) -> Score:
-    verdict = Verdict(status=outcome.status, detail=outcome.detail, suspect=outcome.suspect)
-    return Score(outcome.key, outcome.start_ns, outcome.end_ns, outcome.cpu_s, verdict)
+    @cached_property
+    def interpreter(self) -> Interpreter:
+        """That of the environment that ``bench setup`` built; the sample needs no other libraries than ours."""
+        return (environment.built() if self.options.subset != "sample" else None) or interpreter.own()
 
+    def missing(self) -> list[str]:
+        """Libraries that tasks need and the environment that judges them does not have."""
+        lacking = [libraries for task in self.by_id.values() if (libraries := self._lacking(task))]
+        if not lacking:
+            return []
+        names = ", ".join(sorted(set().union(*lacking)))
+        return [f"{names} to score {len(lacking)} of {len(self.tasks)} tasks: run `bench setup bigcodebench`"]
 
-def _not_evaluated(key: str, lacking: Sequence[str]) -> Score:
-    detail = f"needs {', '.join(lacking)}, not installed here: run `bench setup bigcodebench`"
-    now = time.monotonic_ns()
-    return Score(key, now, now, None, Verdict(status="not_evaluated", detail=detail))
+    def not_evaluated(self, task: BigCodeBenchTask) -> str:
+        """Which libraries of its own a task lacks."""
+        if not (lacking := self._lacking(task)):
+            return ""
+        return f"needs {', '.join(lacking)}, not installed here: run `bench setup bigcodebench`"
+
+    def _lacking(self, task: BigCodeBenchTask) -> list[str]:
+        return sorted(self._modules[task.task_id] & self._missing)
+
+    @cached_property
+    def _modules(self) -> dict[str, frozenset[str]]:
+        return {task_id: modules(task) for task_id, task in self.by_id.items()}
+
+    @cached_property
+    def preload_groups(self) -> tuple[PreloadGroup, ...]:
+        """The libraries of all tasks."""
+        return preload_groups(frozenset().union(*self._modules.values()))
+
+    @cached_property
+    def _missing(self) -> frozenset[str]:
+        libraries = frozenset().union(*(group.libraries for group in self.preload_groups))
+        return interpreter.missing(self.interpreter.python, libraries)

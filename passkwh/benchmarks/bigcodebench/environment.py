@@ -11,10 +11,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from passkwh.benchmarks.bigcodebench import nltk_data
+from passkwh.benchmarks.interpreter import Interpreter
 from passkwh.cache import cache_dir
 from passkwh.errors import UsageError
 
@@ -23,17 +23,6 @@ PINNED_VERSION = "3.11"
 _MANIFEST = "environment.json"
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Environment:
-    """An interpreter for judged programs and what identifies its libraries."""
-
-    python: Path
-    identity: str
-    """Hash of the interpreter's version and of what is installed: verdicts hold for it."""
-    built: bool
-    """Made by ``bench setup bigcodebench``; otherwise it is the one this program runs in."""
 
 
 @dataclass(frozen=True)
@@ -54,40 +43,14 @@ def folder() -> Path:
     return cache_dir() / "bigcodebench" / "environment"
 
 
-def find() -> Environment | None:
-    """The environment that was built, if it was."""
+def built() -> Interpreter | None:
+    """The environment's interpreter, if ``bench setup bigcodebench`` has built it."""
     python = folder() / "bin" / "python"
     try:
         manifest = json.loads((folder() / _MANIFEST).read_text())
     except (OSError, ValueError):
         return None
-    return Environment(python, manifest["checksum"], built=True) if python.exists() else None
-
-
-def own() -> Environment:
-    """The environment this program runs in."""
-    return Environment(Path(sys.executable), _checksum_of_versions(), built=False)
-
-
-@lru_cache
-def _checksum_of_versions() -> str:
-    from importlib.metadata import distributions
-
-    versions = sorted({f"{item.metadata['Name']}=={item.version}" for item in distributions()})
-    return hashlib.sha256(json.dumps([sys.version, versions]).encode()).hexdigest()
-
-
-@lru_cache
-def missing(python: Path, libraries: frozenset[str]) -> frozenset[str]:
-    """Those of the top-level ``libraries`` that ``python`` cannot find."""
-    code = (
-        "import importlib.util, json, sys\n"
-        "print(json.dumps([n for n in json.load(sys.stdin) if importlib.util.find_spec(n) is None]))"
-    )
-    answer = subprocess.run(
-        [str(python), "-I", "-c", code], input=json.dumps(sorted(libraries)), capture_output=True, text=True, check=True
-    )
-    return frozenset(json.loads(answer.stdout))
+    return Interpreter(python, manifest["checksum"]) if python.exists() else None
 
 
 def setup(python: Path | None, progress: Progress) -> Manifest:
@@ -104,18 +67,18 @@ def setup(python: Path | None, progress: Progress) -> Manifest:
     target.parent.mkdir(parents=True, exist_ok=True)
     progress(f"creating {target} with Python {version}")
     _run([str(base), "-m", "venv", str(target)], "the virtual environment could not be made")
-    inside = target / "bin" / "python"
-    left_out = _install(inside, version, progress)
+    own_python = target / "bin" / "python"
+    left_out = _install(own_python, version, progress)
     progress("nltk data")
     try:
-        nltk_data.build(inside, target / "nltk_data")
+        nltk_data.build(own_python, target / "nltk_data")
     except subprocess.CalledProcessError as error:
         raise UsageError(f"the nltk data could not be downloaded: {_last_line(error.stderr)}") from error
     progress("matplotlib's fonts")
     fonts = target / "var" / "matplotlib"
     fonts.mkdir(parents=True)
     quiet = {"MPLCONFIGDIR": str(fonts), "MPLBACKEND": "agg"}
-    subprocess.run([str(inside), "-c", "import matplotlib.pyplot"], env=quiet, check=False, capture_output=True)
+    subprocess.run([str(own_python), "-c", "import matplotlib.pyplot"], env=quiet, check=False, capture_output=True)
     progress("checksum")
     manifest = Manifest(version, _packages(target), tuple(left_out), _checksum(target))
     draft = target / (_MANIFEST + ".part")
@@ -141,8 +104,7 @@ def check(progress: Progress) -> tuple[Manifest, list[str]]:
 def _find_python() -> Path:
     if sys.version_info[:2] == (3, 11):
         return Path(sys.executable)
-    found = shutil.which("python" + PINNED_VERSION)
-    return Path(found) if found else Path(sys.executable)
+    return Path(shutil.which("python" + PINNED_VERSION) or sys.executable)
 
 
 def _version(python: Path) -> str:

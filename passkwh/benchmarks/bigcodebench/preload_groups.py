@@ -1,12 +1,12 @@
-"""Which libraries BigCodeBench's programs share: each tier's process is forked from the one before it."""
+"""Which libraries BigCodeBench's programs share: each group's process is forked from the one before it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
 
-from passkwh.benchmarks.bigcodebench.data import Problem
-from passkwh.benchmarks.sandbox import Tier
+from passkwh.benchmarks.bigcodebench.tasks import BigCodeBenchTask
+from passkwh.benchmarks.sandbox import PreloadGroup
 from passkwh.benchmarks.sandbox.imports import imported_modules
 
 _CORE = frozenset(
@@ -22,12 +22,12 @@ _LAZY = ("pandas.io.excel", "pandas.io.formats.csvs", "xlrd")
 """Parts that pandas imports when they are first used."""
 
 
-def modules(problem: Problem) -> frozenset[str]:
+def modules(task: BigCodeBenchTask) -> frozenset[str]:
     """Dotted names of what a task's reference solution and its test import."""
-    return frozenset(imported_modules(problem.reference + "\n" + problem.test))
+    return frozenset(imported_modules(task.reference + "\n" + task.test))
 
 
-def tiers(names: Iterable[str]) -> tuple[Tier, ...]:
+def preload_groups(names: Iterable[str]) -> tuple[PreloadGroup, ...]:
     """Standard library, the common scientific libraries, all others, TensorFlow; with the modules in ``names``."""
     by_top: dict[str, list[str]] = {}
     for name in sorted(names):
@@ -39,8 +39,8 @@ def tiers(names: Iterable[str]) -> tuple[Tier, ...]:
         return tuple(name for top in sorted(tops) if top not in _NEVER_AHEAD for name in by_top.get(top, ()))
 
     return (
-        Tier("standard library", frozenset(), preload(standard)),
-        Tier("common libraries", _CORE, preload(_CORE), warm="matplotlib" in by_top),
-        Tier("other libraries", frozenset(others), preload(others) + (_LAZY if "pandas" in by_top else ())),
-        Tier("tensorflow", _TENSORFLOW, preload(_TENSORFLOW)),
+        PreloadGroup("standard library", frozenset(), preload(standard)),
+        PreloadGroup("common libraries", _CORE, preload(_CORE), warm="matplotlib" in by_top),
+        PreloadGroup("other libraries", frozenset(others), preload(others) + (_LAZY if "pandas" in by_top else ())),
+        PreloadGroup("tensorflow", _TENSORFLOW, preload(_TENSORFLOW)),
     )

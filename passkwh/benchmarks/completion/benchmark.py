@@ -1,13 +1,15 @@
-"""The completion benchmarks: what is asked of a model, and how its answers are scored."""
+"""The completion benchmarks: what a model is given to complete, and how its completions are scored."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from itertools import islice
 from random import Random
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
 
 from passkwh.benchmarks.base import Candidate, Score, Task
 from passkwh.benchmarks.completion.cut import (
@@ -24,6 +26,7 @@ from passkwh.benchmarks.completion.cut import (
 from passkwh.benchmarks.completion.data import EOL, Files, Lines, open_data
 from passkwh.benchmarks.completion.forced import corpus_accuracy, score_forced
 from passkwh.benchmarks.completion.pool import Pair, score_pairs
+from passkwh.benchmarks.options import Options
 from passkwh.errors import MissingExtra, UsageError
 from passkwh.prompts import Request
 from passkwh.records import BenchmarkInfo, Option, Sample, content_hash
@@ -38,63 +41,44 @@ QUALITY = (
 )  # fmt: skip
 WORD_TOKENS = 4
 """Model tokens allowed for each word where words are counted: a word of code seldom has more."""
+LINE_TOKENS = 100
+CONTEXTS = {"line": 1024 - LINE_TOKENS, "token": 1024}
+"""CodeXGLUE's: the model's 1,024 positions, in the line-level task less 100 for the answer."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class CompletionOptions(Options):
     """Options of a completion benchmark, with GREEN-CODE's values."""
 
-    task: str = "completion"
+    task: Literal["completion", "line", "token"] = "completion"
     """``completion``: the next ``new_tokens`` tokens (GREEN-CODE). ``line``: to the end of the line, ``token``: every
     token of a file by teacher forcing (both CodeXGLUE)."""
     data: str = "embedded"
     """``embedded`` samples (a first run needs no network), the corpus from the ``hub``, or a file or folder in
     CodeXGLUE's form."""
-    split: str = "test"
-    tokens: str = "model"
+    split: Literal["train", "dev", "test"] = "test"
+    tokens: Literal["model", "words"] = "model"
     """``model``: contexts and references are counted in the model's own tokens (GREEN-CODE). ``words``: in the words of
     CodeXGLUE's form, so that every model gets the same texts."""
-    fraction: float = 0.2
+    fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of a file's tokens that is context."""
-    max_context: int = 512
+    max_context: Annotated[int, Field(ge=1)] = 512
     """Most tokens of context; a longer one loses its end (completion) or its beginning (line)."""
-    new_tokens: int = 15
+    new_tokens: Annotated[int, Field(ge=1)] = 15
     """Tokens to predict, and length of the reference."""
     seed: int = 0
     """Where the line task cuts whole files."""
 
+    @model_validator(mode="before")
     @classmethod
-    def of(cls, name: str, options: dict[str, Option]) -> Settings:
-        """Settings from a user's options.
+    def _context_of_task(cls, given: dict[str, Any]) -> dict[str, Any]:
+        context = CONTEXTS.get(given.get("task", ""))
+        return {"max_context": str(context), **given} if context else given
 
-        Raises:
-            UsageError: an unknown option, or a value out of range, named.
-        """
-        known = {field.name: field for field in fields(cls)}
-        for key in options:
-            if key not in known:
-                raise UsageError(f"benchmark {name} has no option {key!r}: use one of {', '.join(known)}")
-        values = {key: _convert(name, key, value, type(known[key].default)) for key, value in options.items()}
-        if values.get("task") in CONTEXTS:
-            values = {"max_context": CONTEXTS[str(values["task"])]} | values
-        settings = cls(**values)  # type: ignore[arg-type]
-        if settings.task not in ("completion", "line", "token"):
-            raise UsageError(f"benchmark {name}: task is {settings.task!r}: use completion, line or token")
-        if settings.tokens not in ("model", "words"):
-            raise UsageError(f"benchmark {name}: tokens is {settings.tokens!r}: use model or words")
-        if settings.task == "token" and settings.tokens == "words":
-            raise UsageError(f"benchmark {name}: task=token reads a file in the model's tokens: leave tokens=words out")
-        if not 0 < settings.fraction < 1:
-            raise UsageError(f"benchmark {name}: fraction is {settings.fraction}: use a number between 0 and 1")
-        for key in ("max_context", "new_tokens"):
-            if getattr(settings, key) < 1:
-                raise UsageError(f"benchmark {name}: {key} is {getattr(settings, key)}: use 1 or more")
-        return settings
-
-
-LINE_TOKENS = 100
-CONTEXTS = {"line": 1024 - LINE_TOKENS, "token": 1024}
-"""CodeXGLUE's: the model's 1,024 positions, in the line-level task less 100 for the answer."""
+    @model_validator(mode="after")
+    def _token_task_reads_tokens(self) -> Self:
+        if self.task == "token" and self.tokens == "words":
+            raise ValueError("task=token reads a file in the model's tokens: leave tokens=words out")
+        return self
 
 
 class CompletionBenchmark:
@@ -111,9 +95,9 @@ class CompletionBenchmark:
     def __init__(self, options: dict[str, Option], limit: int | None) -> None:
         if any(importlib.util.find_spec(library) is None for library in LIBRARIES):
             raise MissingExtra(f"benchmark {self.name}", "completion")
-        self._settings = Settings.of(self.name, options)
+        self._options = CompletionOptions.parse(self.name, options)
         self._limit = limit or FILES
-        self._source = open_data(self._settings.data, self.language, self._settings.split)
+        self._source = open_data(self._options.data, self.language, self._options.split)
         self._counts = "words"
         self._cut(word_ends)
 
@@ -122,7 +106,7 @@ class CompletionBenchmark:
         are wanted. Until this is called, and for an endpoint that tells no tokens, tasks are cut by words, and ``info``
         says so.
         """
-        if self._settings.tokens == "words":
+        if self._options.tokens == "words":
             return self
         bound = object.__new__(type(self))
         bound.__dict__.update(self.__dict__)
@@ -143,55 +127,55 @@ class CompletionBenchmark:
         self._tasks = tuple(Task(task_id, self._request(cut)) for task_id, cut in cuts.items())
 
     def _cuts(self, source: Files | Lines, token_ends: TokenEnds) -> Iterator[tuple[str, Cut]]:
-        settings = self._settings
+        options = self._options
         if isinstance(source, Lines):
-            if settings.task != "line":
+            if options.task != "line":
                 raise UsageError(f"{source.description} holds line-level samples: add the option task=line")
             for example in source.read():
                 yield self._task_id(example.index), self._shortened(Cut(example.context, example.truth), token_ends)
             return
         for file in source.read():
-            if settings.task == "line":
-                cut = cut_line(file.text, self.language, Random(f"{settings.seed}/{file.index}"))
+            if options.task == "line":
+                cut = cut_line(file.text, self.language, Random(f"{options.seed}/{file.index}"))
                 cut = self._shortened(cut, token_ends) if cut else None
-            elif settings.task == "token":
-                cut = cut_start(file.text, token_ends(file.text), settings.max_context)
+            elif options.task == "token":
+                cut = cut_start(file.text, token_ends(file.text), options.max_context)
             else:
                 ends = token_ends(file.text)
-                cut = cut_fraction(file.text, ends, settings.fraction, settings.max_context, settings.new_tokens)
+                cut = cut_fraction(file.text, ends, options.fraction, options.max_context, options.new_tokens)
             if cut is None:
                 self._skipped += 1
             else:
                 yield self._task_id(file.index), cut
 
     def _task_id(self, index: int) -> str:
-        return f"{self.name}/{self._settings.split}/{index}"
+        return f"{self.name}/{self._options.split}/{index}"
 
     def _shortened(self, cut: Cut, token_ends: TokenEnds) -> Cut:
-        context = keep_last(cut.context, token_ends(cut.context), self._settings.max_context)
+        context = keep_last(cut.context, token_ends(cut.context), self._options.max_context)
         return replace(cut, context=context)
 
     def _request(self, cut: Cut) -> Request:
         # CodeXGLUE ends a Java line with a token that belongs to it, so generation cannot stop before it.
-        stop = (EOL, "\n") if self._settings.task == "line" and self.language == "python" else ()
-        forced = self._settings.task == "token"
+        stop = (EOL, "\n") if self._options.task == "line" and self.language == "python" else ()
+        forced = self._options.task == "token"
         return Request(text=cut.context, instruction=cut.context, stop=stop, raw=True, forced=forced)
 
     @property
     def info(self) -> BenchmarkInfo:
         """Name, options with what tokens are counted in, source, and hash over contexts and references."""
-        settings = self._settings
-        options: dict[str, Option] = {"task": settings.task, "split": settings.split, "tokens": self._counts}
-        options |= {"max_context": settings.max_context}
-        if settings.task == "completion":
-            options |= {"fraction": settings.fraction, "new_tokens": settings.new_tokens}
-        elif settings.task == "line" and isinstance(self._source, Files):
-            options |= {"seed": settings.seed}
+        options = self._options
+        shown: dict[str, Option] = {"task": options.task, "split": options.split, "tokens": self._counts}
+        shown |= {"max_context": options.max_context}
+        if options.task == "completion":
+            shown |= {"fraction": options.fraction, "new_tokens": options.new_tokens}
+        elif options.task == "line" and isinstance(self._source, Files):
+            shown |= {"seed": options.seed}
         contents = [[task_id, cut.context, cut.reference] for task_id, cut in self._cuts_by_task.items()]
         return BenchmarkInfo(
             name=self.name,
             version=self.version,
-            options=options,
+            options=shown,
             source=self._source.description,
             sha256=content_hash(contents),
             tasks=len(self._tasks),
@@ -205,20 +189,20 @@ class CompletionBenchmark:
     @property
     def default_max_new_tokens(self) -> int:
         """GREEN-CODE's 15, or CodeXGLUE's 100 for a line; more where words are wanted, which a model splits."""
-        if self._settings.task == "line":
+        if self._options.task == "line":
             return LINE_TOKENS
-        if self._settings.task == "token":
+        if self._options.task == "token":
             return 1  # nothing is generated
-        return self._settings.new_tokens * (WORD_TOKENS if self._settings.tokens == "words" else 1)
+        return self._options.new_tokens * (WORD_TOKENS if self._options.tokens == "words" else 1)
 
     @property
     def quality(self) -> tuple[str, ...]:
         """Every metric but the distance, of which less is better."""
-        return ("token_accuracy",) if self._settings.task == "token" else QUALITY
+        return ("token_accuracy",) if self._options.task == "token" else QUALITY
 
     def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
         """Every metric of every candidate, on all cores, after generation."""
-        if self._settings.task == "token":
+        if self._options.task == "token":
             answers = [(c.key, self._cuts_by_task[c.task_id].context, c.text) for c in candidates]
             yield from score_forced(answers, self._token_ends)
             return
@@ -227,7 +211,7 @@ class CompletionBenchmark:
     def summarise(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Corpus metrics over the scored samples, and how many files were passed over."""
         scored = [sample for sample in samples if sample.scores]
-        if self._settings.task == "token":
+        if self._options.task == "token":
             return corpus_accuracy([sample.scores for sample in scored]) | {"files_skipped": float(self._skipped)}
         from passkwh.benchmarks.completion.metrics import corpus_metrics
 
@@ -242,10 +226,10 @@ class CompletionBenchmark:
 
     def _pair(self, key: str, task_id: str, text: str) -> Pair:
         """A completion as it is compared: cut to a line, or to the words that were asked for."""
-        if self._settings.task == "line":
+        if self._options.task == "line":
             text = line_end(text, self.language)
         elif self._counts == "words":
-            text = first_words(text, self._settings.new_tokens)
+            text = first_words(text, self._options.new_tokens)
         return Pair(key, self._cuts_by_task[task_id].reference, text)
 
 
@@ -261,17 +245,3 @@ class JavaCorpus(CompletionBenchmark):
 
     name = "javacorpus"
     language = "java"
-
-
-def _convert(name: str, key: str, value: Option, kind: type) -> Option:
-    """An option's value in the type of its default; a command line gives texts, a file may give numbers."""
-    try:
-        if isinstance(value, bool) or (kind is str and not isinstance(value, str)):
-            raise ValueError
-        converted: Option = kind(value)
-        if kind is int and float(value) != converted:
-            raise ValueError
-    except ValueError:
-        wanted = {"str": "a text", "int": "a whole number", "float": "a number"}[kind.__name__]
-        raise UsageError(f"benchmark {name}: {key} is {value!r}: {wanted} is expected") from None
-    return converted

@@ -7,16 +7,16 @@ JSON object a line with ``input`` (a file's beginning, in the token form) and ``
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Literal
 
+from passkwh.benchmarks import rows
 from passkwh.errors import UsageError
 
+HUB_DATASET = "google/code_x_glue_cc_code_completion_token"
+_HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+_HUB_ROWS = 64
 SPLITS = ("train", "dev", "test")
 START, END, EOL = "<s>", "</s>", "<EOL>"
 
@@ -70,25 +70,47 @@ def open_data(data: str, language: str, split: str) -> Files | Lines:
     if data == "embedded":
         return embedded_files(language, split)
     if data == "hub":
-        from passkwh.benchmarks.completion.hub import hub_files
-
         return hub_files(language, split)
     path = _find(Path(data).expanduser(), split)
-    kind = _kind(path)
-    if kind == "lines":
+    if _holds_lines(path):
         return Lines(path.name, lambda: read_lines(path))
     return Files(path.name, lambda: read_files(path))
 
 
 def embedded_files(language: str, split: str) -> Files:
     """The samples that ship with the package (``samples/NOTICE.md`` names their sources and licences)."""
+    path = Path(__file__).with_name("samples") / language / f"{split}.txt.gz"
+    return Files(f"embedded samples, {language}, {split}", lambda: read_files(path))
 
-    def read() -> Iterator[CodeFile]:
-        packed = resources.files(__package__) / "samples" / language / f"{split}.txt.gz"
-        with resources.as_file(packed) as path:
-            yield from read_files(path)
 
-    return Files(f"embedded samples, {language}, {split}", read)
+def hub_files(language: str, split: str) -> Files:
+    """A split of the hub's token-level data, downloaded unless it is in the hub's cache.
+
+    Raises:
+        UsageError: the hub cannot be reached and the split is not cached, or the corpus has no such split.
+    """
+    otherwise = (
+        "use data=embedded, or give data a file or folder in CodeXGLUE's form (`bench data codexglue` makes one)"
+    )
+    paths, revision = rows.hub_files(HUB_DATASET, f"{language}/{_HUB_SPLITS[split]}-*.parquet", otherwise)
+    return Files(f"{HUB_DATASET}@{revision}, {language}, {split}", lambda: read_parquet(paths))
+
+
+def read_parquet(paths: list[Path]) -> Iterator[CodeFile]:
+    """Files in the hub's form: one row each, ``code`` being its list of tokens with ``<s>`` and ``</s>``."""
+    import pyarrow.parquet as parquet
+
+    index = 0
+    for path in paths:
+        for batch in parquet.ParquetFile(path).iter_batches(_HUB_ROWS, columns=["code"]):
+            for tokens in batch.column("code").to_pylist():
+                words = [token for token in tokens if token.strip()]
+                if words[:1] != [START] or words[-1:] != [END]:
+                    raise UsageError(
+                        f"{path}: row {index} is not {START} ... {END}: the hub's data has changed its form"
+                    )
+                yield CodeFile(index, " ".join(words[1:-1]))
+                index += 1
 
 
 def _find(path: Path, split: str) -> Path:
@@ -103,12 +125,10 @@ def _find(path: Path, split: str) -> Path:
     raise UsageError(f"no {split} split in {path}: none of {', '.join(names)} is there")
 
 
-def _kind(path: Path) -> Literal["files", "lines"]:
-    """A line-form file begins with ``{``; an empty one is taken for the token form."""
-    for _, line in _lines(path):
-        if line.strip():
-            return "lines" if line.lstrip().startswith("{") else "files"
-    return "files"
+def _holds_lines(path: Path) -> bool:
+    """Whether a file is of the line form: it begins with ``{``. An empty one is taken for the token form."""
+    first = next((line for _, line in rows.lines(path) if line.strip()), "")
+    return first.lstrip().startswith("{")
 
 
 def read_files(path: Path) -> Iterator[CodeFile]:
@@ -117,7 +137,7 @@ def read_files(path: Path) -> Iterator[CodeFile]:
     Raises:
         UsageError: a line that is not ``<s> ... </s>``, named with file and line number.
     """
-    for number, line in _lines(path):
+    for number, line in rows.lines(path):
         tokens = line.split()
         if not tokens:
             continue
@@ -135,40 +155,14 @@ def read_lines(path: Path) -> Iterator[LineExample]:
     Raises:
         UsageError: a line that is not such an object, or has an empty ``gt``, named with file and line number.
     """
-    for number, line in _lines(path):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno})") from None
-        for key in ("input", "gt"):
-            if not isinstance(row, dict) or not isinstance(row.get(key), str):
-                raise UsageError(f'{path}:{number}: needs the texts "input" and "gt"; {key!r} is missing or not a text')
-        if not row["gt"].strip():
+    for index, (where, row) in enumerate(rows.objects(path, "CodeXGLUE's line-level samples")[0]):
+        example = rows.text_fields(where, row, ("input", "gt"), "a line-level sample")
+        if not example["gt"].strip():
             raise UsageError(
-                f"{path}:{number}: 'gt' is empty, so nothing can be scored; CodeXGLUE's line-level test set on the "
+                f"{where}: 'gt' is empty, so nothing can be scored; CodeXGLUE's line-level test set on the "
                 "hub has empty ground truth throughout: use the token-level test files (data=hub cuts lines there)"
             )
-        yield LineExample(number - 1, row["input"].strip().removeprefix(START).strip(), row["gt"].strip())
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a file; only a line feed ends one, for a literal may hold any other separator."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        number = 0
-        while True:
-            try:
-                line = file.readline()
-            except (EOFError, gzip.BadGzipFile) as error:
-                raise UsageError(f"{path}: not a whole gzip file ({error}): fetch it again") from None
-            if not line:
-                return
-            number += 1
-            try:
-                yield number, line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UsageError(f"{path}:{number}: not UTF-8 ({error.reason}): convert the file") from None
+        yield LineExample(index, example["input"].strip().removeprefix(START).strip(), example["gt"].strip())
 
 
 def _excerpt(line: str, width: int = 60) -> str:

@@ -1,7 +1,7 @@
-"""Runs generated code against tests: fast, because libraries are imported once, and kept away from the host."""
+"""Judges generated code: fast, because libraries are imported once, and kept away from the host and its verdict."""
 
 from passkwh.benchmarks.sandbox.controller import default_limits, default_workers, evaluate
-from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, Tier
+from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Case, Job, Limits, Outcome, PreloadGroup
 from passkwh.benchmarks.sandbox.probe import missing_layers
 
 VERSION = 1
@@ -10,10 +10,11 @@ VERSION = 1
 __all__ = [
     "STANDARD_LIBRARY",
     "VERSION",
+    "Case",
     "Job",
     "Limits",
     "Outcome",
-    "Tier",
+    "PreloadGroup",
     "default_limits",
     "default_workers",
     "evaluate",

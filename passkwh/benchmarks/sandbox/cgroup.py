@@ -23,10 +23,10 @@ class MemoryGroups:
     def __init__(self, count: int, limit_bytes: int) -> None:
         self.descriptors: list[int] = []
         self._folder: Path | None = None
-        found = _parent()
-        if found is None:
+        parent_and_file = _parent()
+        if parent_and_file is None:
             return
-        parent, limit_file = found
+        parent, limit_file = parent_and_file
         _remove_stale(parent)
         self._folder = parent / f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}"
         try:

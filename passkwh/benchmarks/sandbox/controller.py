@@ -8,15 +8,14 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from passkwh.benchmarks.sandbox import suspicion, verdict
+from passkwh.benchmarks.sandbox import verdict
 from passkwh.benchmarks.sandbox.cgroup import MemoryGroups
-from passkwh.benchmarks.sandbox.imports import libraries, tier_of
-from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, Tier
-from passkwh.benchmarks.sandbox.zygote_chain import Host
+from passkwh.benchmarks.sandbox.imports import group_of, libraries
+from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, PreloadGroup
+from passkwh.benchmarks.sandbox.zygote_chain import ZygoteChain
 from passkwh.errors import UsageError
 
 MAX_SLEEPERS = 6
@@ -30,7 +29,7 @@ def evaluate(
     *,
     workers: int | None = None,
     python: Path | None = None,
-    tiers: Sequence[Tier] = (STANDARD_LIBRARY,),
+    preload_groups: Sequence[PreloadGroup] = (STANDARD_LIBRARY,),
     limits: Limits | None = None,
     unsafe: bool = False,
 ) -> Iterator[Outcome]:
@@ -56,7 +55,7 @@ def evaluate(
         else:
             yield broken
     if work:
-        controller = _Controller(work, workers, python, tiers, limits or default_limits(workers), unsafe)
+        controller = _Controller(work, workers, python, preload_groups, limits or default_limits(workers), unsafe)
         try:
             yield from controller.run()
         finally:
@@ -73,6 +72,11 @@ def default_limits(workers: int) -> Limits:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     memory_bytes = max(1 << 30, min(30 << 30, total * 3 // 4 // workers >> 28 << 28))
     return Limits(memory_bytes, processes=64 + 4 * default_workers())  # libraries start threads by the number of cores
+
+
+def _preload_group(job: Job, groups: Sequence[PreloadGroup]) -> int:
+    """Index of the group whose zygote runs the job; a stdio job imports in an interpreter of its own."""
+    return 0 if job.kind == "stdio" else group_of(libraries(job.code + "\n" + job.test), groups)
 
 
 def _syntax_error(job: Job) -> Outcome | None:
@@ -98,46 +102,46 @@ class _Controller:
         jobs: Sequence[Job],
         workers: int,
         python: Path,
-        tiers: Sequence[Tier],
+        preload_groups: Sequence[PreloadGroup],
         limits: Limits,
         unsafe: bool,
     ) -> None:
         self._unsafe = unsafe
         self._workers = workers
         self._python = python
-        self._tiers = tiers
+        self._preload_groups = preload_groups
         self._limits = limits
-        self._tier = {job.key: tier_of(libraries(job.code + "\n" + job.test), tiers) for job in jobs}
+        self._group = {job.key: _preload_group(job, preload_groups) for job in jobs}
         self._waiting = sorted(
-            jobs, key=lambda job: (-job.expected_s if job.expected_s > _LONG_S else 0.0, self._tier[job.key])
+            jobs, key=lambda job: (-job.expected_s if job.expected_s > _LONG_S else 0.0, self._group[job.key])
         )
-        self._groups = MemoryGroups(workers + MAX_SLEEPERS, limits.memory_bytes + limits.tmp_bytes * 5 // 4)
-        self._free_groups = list(range(len(self._groups.descriptors)))
-        self._group_of: dict[str, int] = {}
+        self._memory_groups = MemoryGroups(workers + MAX_SLEEPERS, limits.memory_bytes + limits.tmp_bytes * 5 // 4)
+        self._free_memory_groups = list(range(len(self._memory_groups.descriptors)))
+        self._memory_group_of: dict[str, int] = {}
         self._running: dict[str, tuple[Job, float]] = {}
         self._attempts: dict[str, int] = {}
         self._failed_starts: dict[int, int] = {}
         self._asleep: set[str] = set()
-        self._first: dict[str, Outcome] = {}
+        self._so_far: dict[str, Outcome] = {}
         self._ready: set[int] = set()
-        self._of_tier: dict[int, Host] = {}
-        self._hosts: list[Host] = []
+        self._chain_of: dict[int, ZygoteChain] = {}
+        self._chains: list[ZygoteChain] = []
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> Iterator[Outcome]:
-        self._start(set(self._tier.values()))
+        self._start(set(self._group.values()))
         while self._waiting or self._running:
             self._dispatch()
             for key, _ in self._selector.select(timeout=1.0):
-                tier: int = key.data
-                messages = self._of_tier[tier].lines[tier].receive()
+                group: int = key.data
+                messages = self._chain_of[group].lines[group].receive()
                 if messages is None:
-                    yield from self._lost(tier)
+                    yield from self._lost(group)
                     continue
                 for message in messages:
                     if message["event"] == "ready":
                         self._check_layers(message["layers"])
-                        self._ready.add(tier)
+                        self._ready.add(group)
                     elif message["event"] == "asleep":
                         self._asleep.add(message["key"])
                     else:
@@ -146,17 +150,17 @@ class _Controller:
             self._end_stuck()
 
     def stop(self) -> None:
-        for host in self._hosts:
-            host.stop()
-        self._groups.close()
+        for chain in self._chains:
+            chain.stop()
+        self._memory_groups.close()
         self._selector.close()
 
     def _start(self, serving: set[int]) -> None:
-        host = Host(self._python, self._tiers, serving, self._limits, self._groups.descriptors)
-        self._hosts.append(host)
-        for tier, lines in host.lines.items():
-            self._of_tier[tier] = host
-            self._selector.register(lines, selectors.EVENT_READ, tier)
+        chain = ZygoteChain(self._python, self._preload_groups, serving, self._limits, self._memory_groups.descriptors)
+        self._chains.append(chain)
+        for group, lines in chain.lines.items():
+            self._chain_of[group] = chain
+            self._selector.register(lines, selectors.EVENT_READ, group)
 
     def _check_layers(self, missing: dict[str, str]) -> None:
         if missing and not self._unsafe:
@@ -172,10 +176,10 @@ class _Controller:
         busy = len(self._running) - sleepers
         left = []
         for job in self._waiting:
-            tier = self._tier[job.key]
+            group = self._group[job.key]
             room = busy + sleepers < self._workers + MAX_SLEEPERS
             free = room and (sleepers < MAX_SLEEPERS if job.sleeps else busy < self._workers)
-            if not free or tier not in self._ready or not self._send(job, tier):
+            if not free or group not in self._ready or not self._send(job, group):
                 left.append(job)
             elif job.sleeps:
                 sleepers += 1
@@ -183,40 +187,41 @@ class _Controller:
                 busy += 1
         self._waiting = left
 
-    def _send(self, job: Job, tier: int) -> bool:
+    def _send(self, job: Job, group: int) -> bool:
         message: dict[str, Any] = {
             "key": job.key,
             "code": job.code,
             "test": job.test,
+            "input": job.cases[job.case].input if job.cases else "",
             "kind": job.kind,
             "timeout_s": job.timeout_s,
             "network": job.network,
-            "group": self._free_groups[-1] if self._free_groups else None,
+            "group": self._free_memory_groups[-1] if self._free_memory_groups else None,
             "strict": job.strict,
         }
         try:
-            self._of_tier[tier].lines[tier].send(message)
+            self._chain_of[group].lines[group].send(message)
         except OSError:  # the zygote is gone; its end of stream is noticed next
             return False
-        if self._free_groups:
-            self._group_of[job.key] = self._free_groups.pop()
+        if self._free_memory_groups:
+            self._memory_group_of[job.key] = self._free_memory_groups.pop()
         self._running[job.key] = (job, time.monotonic() + job.timeout_s + _LATE_S)
         return True
 
-    def _lost(self, tier: int) -> Iterator[Outcome]:
+    def _lost(self, group: int) -> Iterator[Outcome]:
         """A zygote has died: put its jobs back, or give up on those that were there twice, and start another."""
-        self._selector.unregister(self._of_tier[tier].lines[tier])
+        self._selector.unregister(self._chain_of[group].lines[group])
         now = time.monotonic_ns()
-        if tier not in self._ready:
-            self._failed_starts[tier] = self._failed_starts.get(tier, 0) + 1
-            if self._failed_starts[tier] >= _ATTEMPTS:
-                hopeless = [job for job in self._waiting if self._tier[job.key] == tier]
-                self._waiting = [job for job in self._waiting if self._tier[job.key] != tier]
+        if group not in self._ready:
+            self._failed_starts[group] = self._failed_starts.get(group, 0) + 1
+            if self._failed_starts[group] >= _ATTEMPTS:
+                hopeless = [job for job in self._waiting if self._group[job.key] == group]
+                self._waiting = [job for job in self._waiting if self._group[job.key] != group]
                 for job in hopeless:
                     yield Outcome(job.key, "error", f"{self._python} could not be started as an evaluator", now, now, 0)
-        self._ready.discard(tier)
+        self._ready.discard(group)
         for job, _ in list(self._running.values()):
-            if self._tier[job.key] != tier:
+            if self._group[job.key] != group:
                 continue
             self._ended(job.key)
             self._attempts[job.key] = self._attempts.get(job.key, 0) + 1
@@ -224,31 +229,32 @@ class _Controller:
                 self._waiting.insert(0, job)
             else:
                 yield Outcome(job.key, "error", "the evaluator's process died twice while it ran", now, now, 0.0)
-        if any(self._tier[job.key] == tier for job in self._waiting):
-            self._start({tier})
+        if any(self._group[job.key] == group for job in self._waiting):
+            self._start({group})
 
     def _ended(self, key: str) -> Job:
         """Take note that a job's process is gone."""
         self._asleep.discard(key)
-        if key in self._group_of:
-            self._free_groups.append(self._group_of.pop(key))
+        if key in self._memory_group_of:
+            self._free_memory_groups.append(self._memory_group_of.pop(key))
         job, _ = self._running.pop(key)
         return job
 
     def _judged(self, job: Job, outcome: Outcome) -> Iterator[Outcome]:
-        """Yield the outcome, or have an unusual program that passed looked at again first."""
-        first = self._first.pop(job.key, None)
-        if first is not None:
-            yield verdict.after_second_look(first, outcome)
-        elif outcome.status == "pass" and not outcome.suspect and suspicion.unusual(job.code):
-            self._first[job.key] = outcome
-            self._waiting.insert(0, replace(job, strict=True))
-        else:
+        """Yield the outcome; or run the next case first, or look again at an unusual program that passed."""
+        earlier = self._so_far.pop(job.key, None)
+        if earlier is not None:
+            outcome = verdict.together(job, earlier, outcome)
+        following = verdict.next_run(job, outcome)
+        if following is None:
             yield outcome
+        else:
+            self._so_far[job.key] = outcome
+            self._waiting.insert(0, following)
 
     def _end_stuck(self) -> None:
         """Kill the zygote of a job that is long overdue; its end of stream starts the recovery."""
         now = time.monotonic()
         for job, overdue in self._running.values():
             if now > overdue:
-                self._of_tier[self._tier[job.key]].stop()
+                self._chain_of[self._group[job.key]].stop()

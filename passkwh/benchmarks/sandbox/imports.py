@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 
-from passkwh.benchmarks.sandbox.jobs import Tier
+from passkwh.benchmarks.sandbox.jobs import PreloadGroup
 
 
 def parse(code: str) -> ast.Module | None:
@@ -25,12 +25,12 @@ def imported_modules(code: str) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(parse(code) or ast.Module(body=[], type_ignores=[])):
         if isinstance(node, ast.Import):
-            found = [alias.name for alias in node.names]
+            imported = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*"]
+            imported = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*"]
         else:
             continue
-        for name in found:
+        for name in imported:
             parts = name.split(".")
             names.update(".".join(parts[:count]) for count in range(1, len(parts) + 1))
     return names
@@ -41,11 +41,11 @@ def libraries(code: str) -> set[str]:
     return {name for name in imported_modules(code) if "." not in name} - sys.stdlib_module_names
 
 
-def tier_of(needed: Iterable[str], tiers: Sequence[Tier]) -> int:
-    """Index of the first tier that has all ``needed`` libraries, those that no tier has left aside."""
-    missing = set(needed) & {name for tier in tiers for name in tier.libraries}
-    for index, tier in enumerate(tiers):
-        missing -= tier.libraries
+def group_of(needed: Iterable[str], groups: Sequence[PreloadGroup]) -> int:
+    """Index of the first group that has all ``needed`` libraries, those that no group has left aside."""
+    missing = set(needed) & {name for group in groups for name in group.libraries}
+    for index, group in enumerate(groups):
+        missing -= group.libraries
         if not missing:
             return index
-    raise ValueError("there must be a tier")
+    raise ValueError("there must be a preload group")

@@ -5,24 +5,42 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["unittest", "script"]
-"""unittest: the test defines ``class TestCases``, judged by the official BigCodeBench rule. script: runs or raises."""
+Kind = Literal["unittest", "script", "stdio"]
+"""How a program is run and judged; each kind is a file in ``worker/kinds``.
+
+unittest: the test defines ``class TestCases``, judged by the official BigCodeBench rule. script: code and test run as
+one module and pass unless they raise. stdio: the program reads stdin and writes stdout, which is compared outside.
+"""
 
 Status = Literal["pass", "fail", "timeout", "error", "not_evaluated"]
 
 
 @dataclass(frozen=True)
+class Case:
+    """One input of a stdio program, and the output that is right.
+
+    Output is right when it equals ``expected`` line by line, where white space at the end of a line and empty lines at
+    the end do not count. Everything else does: case, leading white space, the form of numbers.
+    """
+
+    input: str
+    expected: str
+    """Never leaves this process: the program's own process and all of its parents get the input alone."""
+
+
+@dataclass(frozen=True)
 class Job:
-    """One program to be judged by one test."""
+    """One program to be judged, by one test or by cases of input and output."""
 
     key: str
     """Names the job in its outcome; unique among the jobs of one call."""
     code: str
     test: str
-    """Executed after ``code``, in the same module."""
+    """Executed after ``code``, in the same module; empty for a stdio job."""
     kind: Kind
     timeout_s: float
-    """Wall-clock limit; the process is killed from outside one second later."""
+    """Wall-clock limit, for each case of a stdio job; the process is then killed from outside (for the other kinds one
+    second later)."""
     expected_s: float = 0.0
     """How long it is known to take; the longest start first."""
     sleeps: bool = False
@@ -35,6 +53,14 @@ class Job:
     """Let it reach the network; otherwise it has a loopback device of its own and nothing else."""
     strict: bool = False
     """Run with hardened assertions and comparisons (a second look at a suspicious pass)."""
+    cases: tuple[Case, ...] = ()
+    """Of a stdio job: run one after the other, each in a fresh process, until one fails."""
+    case: int = 0
+    """Which of the cases is run; counted by the evaluator."""
+
+    def __post_init__(self) -> None:
+        if (self.kind == "stdio") != bool(self.cases) or (self.cases and self.test):
+            raise ValueError(f"job {self.key}: stdio jobs have cases and no test, jobs of other kinds have no cases")
 
 
 @dataclass(frozen=True)
@@ -51,7 +77,7 @@ class Outcome:
     cpu_s: float
     """CPU time of the whole process tree."""
     tests_run: int | None = None
-    """Tests that ran, by unittest's count; None where none were counted."""
+    """Tests that ran, by unittest's count, or cases; None where none were counted."""
     tests_skipped: int = 0
     peak_memory_bytes: int | None = None
     suspect: tuple[str, ...] = ()
@@ -73,19 +99,21 @@ class Limits:
     """Size of one file."""
     cpu_factor: float = 4.0
     """CPU seconds of one process, as a multiple of ``timeout_s``."""
+    output_bytes: int = 8 << 20
+    """What a stdio program may write to stdout, and to stderr; one that writes more is ended."""
 
 
 @dataclass(frozen=True)
-class Tier:
+class PreloadGroup:
     """Libraries that are imported once and shared by all the jobs that need no others."""
 
     name: str
     libraries: frozenset[str]
-    """Top-level names of the libraries that come on top of the tiers before."""
+    """Top-level names of the libraries that come on top of the groups before."""
     preload: tuple[str, ...] = ()
     """Modules imported ahead; those that are not installed are passed over."""
     warm: bool = False
     """Touch the lazily loaded parts of matplotlib, pandas and seaborn as well."""
 
 
-STANDARD_LIBRARY = Tier("standard library", frozenset())
+STANDARD_LIBRARY = PreloadGroup("standard library", frozenset())

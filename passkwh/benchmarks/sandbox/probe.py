@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Limits
-from passkwh.benchmarks.sandbox.zygote_chain import Host
+from passkwh.benchmarks.sandbox.zygote_chain import ZygoteChain
 
 
 @lru_cache
@@ -20,14 +20,14 @@ def missing_layers(python: Path | None = None) -> dict[str, str]:
     """
     if sys.platform != "linux":
         return {"all": f"the sandbox needs Linux, this is {sys.platform}"}
-    host = Host(python or Path(sys.executable), [STANDARD_LIBRARY], {0}, Limits(memory_bytes=1 << 30))
+    chain = ZygoteChain(python or Path(sys.executable), [STANDARD_LIBRARY], {0}, Limits(memory_bytes=1 << 30))
     try:
         messages: list[dict[str, Any]] | None = []
         while messages == []:
-            messages = host.lines[0].receive()
+            messages = chain.lines[0].receive()
         if not messages:
             return {"all": "the evaluator's process ended at once"}
         layers: dict[str, str] = messages[0]["layers"]
         return layers
     finally:
-        host.stop()
+        chain.stop()

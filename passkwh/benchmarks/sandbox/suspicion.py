@@ -37,11 +37,11 @@ _DUNDER = re.compile(r"__\w+__")
 
 def reasons(code: str) -> tuple[str, ...]:
     """Why a pass of this program is not to be trusted, whatever its run looked like."""
-    found: dict[str, None] = {}
+    noticed: dict[str, None] = {}
     for node in ast.walk(parse(code) or ast.Module(body=[], type_ignores=[])):
         for reason in _of_node(node):
-            found[reason] = None
-    return tuple(found)
+            noticed[reason] = None
+    return tuple(noticed)
 
 
 def _of_node(node: ast.AST) -> list[str]:

@@ -1,8 +1,9 @@
-"""From what a sample's process left behind to an outcome, by the official rule."""
+"""From what a job's process left behind to an outcome, by the rule of its kind."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,41 @@ from passkwh.benchmarks.sandbox import suspicion
 from passkwh.benchmarks.sandbox.imports import parse
 from passkwh.benchmarks.sandbox.jobs import Job, Outcome, Status
 
+_LINE_CHARS = 100
+"""Of a line of output that is shown."""
+
 
 def outcome(job: Job, done: dict[str, Any]) -> Outcome:
-    """The outcome of ``job`` from a zygote's ``done`` message.
+    """The outcome of ``job``, or of its current case, from a zygote's ``done`` message."""
+    return RULES[job.kind](job, done)
 
-    A status counts as reported. A process that ended without one, whatever the cause, is a timeout: the official
-    evaluator waits for such a process until its time is up.
+
+def next_run(job: Job, so_far: Outcome) -> Job | None:
+    """What is to be run before ``so_far`` is the outcome: another case, or a second look at an unusual pass."""
+    if so_far.status != "pass":
+        return None
+    if job.kind == "stdio":
+        return replace(job, case=job.case + 1) if job.case + 1 < len(job.cases) else None
+    return replace(job, strict=True) if not (job.strict or so_far.suspect) and suspicion.unusual(job.code) else None
+
+
+def together(job: Job, earlier: Outcome, latest: Outcome) -> Outcome:
+    """The outcome of what was run in several goes, of which ``latest`` is the last; the CPU time of all counts."""
+    cpu_s = earlier.cpu_s + latest.cpu_s
+    if job.kind == "stdio":
+        peak = max(earlier.peak_memory_bytes or 0, latest.peak_memory_bytes or 0) or None
+        return replace(latest, start_ns=earlier.start_ns, cpu_s=cpu_s, peak_memory_bytes=peak)
+    suspect = latest.suspect
+    if latest.status != "pass":
+        suspect += (f"does not pass when its tests are protected: {latest.detail}"[:300],)
+    return replace(earlier, suspect=suspect, cpu_s=cpu_s)
+
+
+def _reported(job: Job, done: dict[str, Any]) -> Outcome:
+    """The official rule: a status counts as reported by the program's own process.
+
+    A process that ended without one, whatever the cause, is a timeout: the official evaluator waits for such a process
+    until its time is up.
     """
     reported = dict(done["report"])
     suspect = tuple(dict.fromkeys(text for kind, text in done["report"] if kind == "suspect"))
@@ -55,14 +85,6 @@ def outcome(job: Job, done: dict[str, Any]) -> Outcome:
     )
 
 
-def after_second_look(first: Outcome, second: Outcome) -> Outcome:
-    """A pass and what running it again with protected tests has shown; the CPU time of both counts."""
-    suspect = second.suspect
-    if second.status != "pass":
-        suspect += (f"does not pass when its tests are protected: {second.detail}"[:300],)
-    return replace(first, suspect=suspect, cpu_s=first.cpu_s + second.cpu_s)
-
-
 def _defined_tests(job: Job) -> int | None:
     """Number of test methods that the test's source defines in ``class TestCases``."""
     for node in getattr(parse(job.test), "body", []):
@@ -84,3 +106,66 @@ def _why_no_status(job: Job, done: dict[str, Any]) -> str:
     code = done["exit"]
     how = f"exit code {code}" if code >= 0 else f"signal {-code}"
     return f"the process ended by itself ({how}) before its tests did; the official evaluator waits for it in vain"
+
+
+# ---------------------------------------------------------------- stdio: compared here, outside the sandbox
+
+
+def _compared(job: Job, done: dict[str, Any]) -> Outcome:
+    """A case passes when its process ended with exit code 0 and wrote what was expected (``Case``'s rule).
+
+    Nothing that the process says about itself counts: it has no report, so all that a forged one can be is output.
+    """
+    reported = dict(done["report"])
+    case, code, killed = job.cases[job.case], done["exit"], done["killed"]
+    status: Status = "fail"
+    if "error" in reported:
+        status, detail = "error", reported["error"]
+    elif killed:
+        timeout = killed == "time" or killed.endswith("CPU time")
+        status, detail = "timeout" if timeout else "fail", _why_no_status(job, done)
+    elif code != 0:
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        last_words = done["output"]["stderr"].strip().rpartition("\n")[2]
+        detail = f"ended with {how}: {_short(last_words)}" if last_words else f"ended with {how}"
+    else:
+        detail = difference(case.expected, done["output"]["stdout"])
+        status = "fail" if detail else "pass"
+    return Outcome(
+        key=job.key,
+        status=status,
+        detail=detail and f"case {job.case + 1} of {len(job.cases)}: {detail}",
+        start_ns=done["start_ns"],
+        end_ns=done["end_ns"],
+        cpu_s=done["cpu_s"],
+        tests_run=job.case + 1,
+        peak_memory_bytes=done["peak_bytes"] or None,
+    )
+
+
+def difference(expected: str, output: str) -> str:
+    """Where an output first differs from the right one, in words; empty where they are equal by ``Case``'s rule."""
+    right, written = _lines(expected), _lines(output)
+    for number, (wanted, line) in enumerate(zip(right, written, strict=False), start=1):
+        if wanted != line:
+            return f"line {number} is {_short(line)!r}, not {_short(wanted)!r}"
+    if len(written) < len(right):
+        return f"ends after {len(written)} of {len(right)} lines, before {_short(right[len(written)])!r}"
+    return f"goes on after {len(right)} lines with {_short(written[len(right)])!r}" if len(written) > len(right) else ""
+
+
+def _lines(text: str) -> list[str]:
+    """Lines without the white space at their ends, and without the empty ones at the end of the text."""
+    return [line.rstrip() for line in text.rstrip().split("\n")] if text.strip() else []
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= _LINE_CHARS else f"{line[:_LINE_CHARS]}..."
+
+
+RULES: dict[str, Callable[[Job, dict[str, Any]], Outcome]] = {
+    "unittest": _reported,
+    "script": _reported,
+    "stdio": _compared,
+}
+"""How the outcome of each kind of job is found."""

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
-from passkwh.benchmarks.sandbox.jobs import Limits, Tier
+from passkwh.benchmarks.sandbox.jobs import Limits, PreloadGroup
 from passkwh.benchmarks.sandbox.worker.lines import Lines
 from passkwh.errors import UsageError
 
@@ -21,16 +21,16 @@ _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from worker.main import ma
 _HERE = Path(__file__).parent
 
 
-class Host:
+class ZygoteChain:
     """One chain of zygotes, of which those in ``serving`` take jobs."""
 
     def __init__(
         self,
         python: Path,
-        tiers: Sequence[Tier],
+        preload_groups: Sequence[PreloadGroup],
         serving: set[int],
         limits: Limits,
-        groups: Sequence[int] = (),
+        memory_groups: Sequence[int] = (),
     ) -> None:
         self.lines: dict[int, Lines] = {}
         theirs: dict[int, socket.socket] = {}
@@ -38,24 +38,24 @@ class Host:
             ours, theirs[index] = socket.socketpair()
             self.lines[index] = Lines(ours)
         config = {
-            "tiers": [
+            "preload_groups": [
                 {
-                    "name": tier.name,
-                    "preload": list(tier.preload),
-                    "warm": tier.warm,
+                    "name": group.name,
+                    "preload": list(group.preload),
+                    "warm": group.warm,
                     "descriptor": theirs[index].fileno() if index in theirs else None,
                 }
-                for index, tier in enumerate(tiers[: max(serving) + 1])
+                for index, group in enumerate(preload_groups[: max(serving) + 1])
             ],
             "limits": asdict(limits),
-            "isolation": {"visible": list(folders(python)), "groups": list(groups)},
+            "isolation": {"visible": list(folders(python)), "groups": list(memory_groups)},
         }
         try:
             self.process = subprocess.Popen(
                 [str(python), "-I", "-B", "-c", _BOOT, str(_HERE), json.dumps(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[*(sock.fileno() for sock in theirs.values()), *groups],
+                pass_fds=[*(sock.fileno() for sock in theirs.values()), *memory_groups],
                 env=clean_environment(python),
                 start_new_session=True,
                 cwd="/",
@@ -88,8 +88,8 @@ def folders(python: Path) -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError) as error:
         raise UsageError(f"{python} does not run as a Python interpreter: {error}") from error
     prefixes = [Path(prefix) for prefix in json.loads(answer.stdout)]
-    found = {str(path) for prefix in prefixes for path in (prefix, prefix.resolve())}
-    return tuple(sorted(found - {"/", "/usr"}))
+    paths = {str(path) for prefix in prefixes for path in (prefix, prefix.resolve())}
+    return tuple(sorted(paths - {"/", "/usr"}))
 
 
 def clean_environment(python: Path) -> dict[str, str]:

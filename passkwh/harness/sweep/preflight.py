@@ -82,7 +82,7 @@ def inspect(specs: Sequence[Spec]) -> Preflight:
 def _check(spec: Spec) -> Check:
     from passkwh import adapters
     from passkwh.adapters import early_exit
-    from passkwh.benchmarks.base import ListsMissing
+    from passkwh.benchmarks.base import ChecksRequirements
     from passkwh.harness.meter.base import meter_channels
     from passkwh.harness.plan import CHARACTERS_PER_TOKEN, language, row_tokens, run_name
 
@@ -118,7 +118,7 @@ def _check(spec: Spec) -> Check:
     if benchmark is not None:
         if spec.max_new_tokens is None:
             spec = spec.model_copy(update={"max_new_tokens": benchmark.default_max_new_tokens})
-        if isinstance(benchmark, ListsMissing):
+        if isinstance(benchmark, ChecksRequirements):
             missing += benchmark.missing()
     total, free = memory_total(), adapters.memory_free()
     if checkpoint is not None:

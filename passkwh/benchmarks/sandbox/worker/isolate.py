@@ -35,7 +35,7 @@ class Isolation:
         self._own_pid_namespace: int | None = None
         self.missing: dict[str, str] = {}
 
-    def enter_host(self) -> None:
+    def enter_chain(self) -> None:
         """In the first process, before anything is imported: a root of its own, as nobody in particular."""
         if self._was_root:
             self._layer("file system", self._private_root)

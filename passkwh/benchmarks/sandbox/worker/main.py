@@ -18,18 +18,19 @@ from .lines import Lines
 def main(argument: str) -> None:
     """Start the zygotes that ``argument`` (JSON) describes; returns when all of them have gone.
 
-    ``tiers`` is a list of {name, preload, warm, descriptor}; a tier whose descriptor is None is only passed through.
+    ``preload_groups`` is a list of {name, preload, warm, descriptor}; one whose descriptor is None is only passed
+    through.
     """
     config: dict[str, Any] = json.loads(argument)
     sys.argv = ["evaluate"]
     isolation = Isolation(config["isolation"])
-    isolation.enter_host()
+    isolation.enter_chain()
     init = os.fork()
     if init == 0:
         with contextlib.suppress(BrokenPipeError, ConnectionError):
             _init(config, isolation)
         os._exit(0)
-    _close(tier["descriptor"] for tier in config["tiers"])
+    _close(group["descriptor"] for group in config["preload_groups"])
     os.waitpid(init, 0)
 
 
@@ -39,28 +40,28 @@ def _init(config: dict[str, Any], isolation: Isolation) -> None:
     if os.fork() == 0:
         _chain(config, isolation)
         os._exit(0)
-    _close(tier["descriptor"] for tier in config["tiers"])
+    _close(group["descriptor"] for group in config["preload_groups"])
     with contextlib.suppress(ChildProcessError):
         while True:
             os.wait()
 
 
 def _chain(config: dict[str, Any], isolation: Isolation) -> None:
-    """Preload tier after tier; each tier's zygote forks the next one before it starts to serve."""
-    tiers = config["tiers"]
+    """Preload group after group; each group's zygote forks the next one before it starts to serve."""
+    groups = config["preload_groups"]
     isolation.try_out({**config["limits"], "base_bytes": tree.address_space()})
     missing: list[str] = []
-    for index, tier in enumerate(tiers):
-        missing += preload.preload(tier["preload"])
-        if tier["warm"]:
+    for index, group in enumerate(groups):
+        missing += preload.preload(group["preload"])
+        if group["warm"]:
             preload.warm()
-        if index + 1 < len(tiers) and os.fork() == 0:
-            _close([tier["descriptor"]])
+        if index + 1 < len(groups) and os.fork() == 0:
+            _close([group["descriptor"]])
             continue
-        if tier["descriptor"] is None:
+        if group["descriptor"] is None:
             return
-        _close(later["descriptor"] for later in tiers[index + 1 :])
-        lines = Lines(socket.socket(fileno=tier["descriptor"]))
+        _close(later["descriptor"] for later in groups[index + 1 :])
+        lines = Lines(socket.socket(fileno=group["descriptor"]))
         isolation.enter_zygote()
         zygote.Zygote(lines, isolation, config["limits"]).serve({"layers": isolation.missing, "missing": missing})
         return

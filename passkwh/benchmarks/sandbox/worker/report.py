@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+DESCRIPTOR = 3
+"""On which a sample's process reports; closed in whatever it executes."""
 MAX_REPORT_BYTES = 1 << 20
 KEY_BYTES = 32
 _DIGEST_BYTES = 16

@@ -101,28 +101,28 @@ def protected(code: str, test: str, file: str, suffix: str) -> tuple[list[types.
 
 def watch_comparisons(file: str, code_lines: int, any_allowed: bool, send: Send) -> Callable[..., None]:
     """A profile function that reports comparisons, made by a test or by unittest, which the program's code answers."""
-    told: set[str] = set()
+    reported: set[str] = set()
 
-    def answers(frame: FrameType) -> bool:
+    def belongs_to_program(frame: FrameType) -> bool:
         name, line = frame.f_code.co_filename, frame.f_code.co_firstlineno
         if name.endswith("unittest/mock.py"):
             return not any_allowed and "_ANY" in getattr(frame.f_code, "co_qualname", "")
         return (name == file and line <= code_lines) or (name.startswith("<") and not name.startswith("<frozen"))
 
-    def asks(frame: FrameType | None) -> bool:
+    def belongs_to_test(frame: FrameType | None) -> bool:
         if frame is None:
             return False
         name = frame.f_code.co_filename
         return (name == file and frame.f_lineno > code_lines) or "unittest/" in name
 
     def profile(frame: FrameType, event: str, _argument: Any) -> None:
-        if event != "call" or not answers(frame) or not asks(frame.f_back):
+        if event != "call" or not belongs_to_program(frame) or not belongs_to_test(frame.f_back):
             return
         caller = frame.f_back
         opcode = caller.f_code.co_code[caller.f_lasti] if caller is not None and caller.f_lasti >= 0 else -1
         name = frame.f_code.co_name
-        if (opcode in _COMPARING or name in _COMPARISONS) and name not in told:
-            told.add(name)
+        if (opcode in _COMPARING or name in _COMPARISONS) and name not in reported:
+            reported.add(name)
             send("suspect", f"answers comparisons of its tests itself ({name})")
 
     return profile

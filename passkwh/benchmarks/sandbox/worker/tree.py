@@ -10,15 +10,15 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 def descendants(pid: int) -> list[int]:
     """``pid`` and every process below it."""
-    found = [pid]
-    for parent in found:
+    processes = [pid]
+    for parent in processes:
         try:
             for task in os.listdir(f"/proc/{parent}/task"):
                 with open(f"/proc/{parent}/task/{task}/children") as children:
-                    found.extend(int(child) for child in children.read().split())
+                    processes.extend(int(child) for child in children.read().split())
         except OSError:  # gone in the meantime
             continue
-    return found
+    return processes
 
 
 def usage(pid: int, inherited_bytes: int) -> tuple[int, float]:

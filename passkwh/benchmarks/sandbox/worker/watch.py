@@ -92,11 +92,11 @@ def _code(value: Any) -> Any:
 
 def install_hook(own_file: str, code_lines: int, send: Send) -> None:
     """Report what the program's own lines (the first ``code_lines`` of ``own_file``) do to look at their judge."""
-    getframe, told, local = sys._getframe, set[str](), _thread._local()
+    getframe, reported, local = sys._getframe, set[str](), _thread._local()
 
     def report(reason: str) -> None:
-        if reason not in told:
-            told.add(reason)
+        if reason not in reported:
+            reported.add(reason)
             send("suspect", reason)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:

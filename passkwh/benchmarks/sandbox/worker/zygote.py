@@ -11,16 +11,27 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import report, sample, tree
+from . import report, tree
 from .isolate import Isolation
+from .kinds import KINDS
 from .lines import Lines
 
-GRACE_S = 1.0
-"""How long after a sample's own deadline its process is killed."""
 WATCH_S = 0.05
+_CPU_GRACE_S = 1.0
 _ASLEEP_AFTER_S = 2.0
 _ASLEEP_BELOW = 0.2
-_REPORT_FD = 3
+_STANDARD_STREAMS = {"stdout": 1, "stderr": 2}
+
+
+@dataclass
+class _Stream:
+    """What a sample's process writes: its report, or a standard stream that its kind of job captures."""
+
+    name: str
+    descriptor: int
+    """The reading end of a pipe."""
+    most_bytes: int
+    data: bytearray = field(default_factory=bytearray)
 
 
 @dataclass
@@ -30,18 +41,18 @@ class _Live:
     job: dict[str, Any]
     pid: int
     pidfd: int
-    pipe: int
+    streams: list[_Stream]
+    """The report is the first."""
     key: bytes
     start_ns: int
     deadline: float
-    report: bytearray = field(default_factory=bytearray)
     peak_bytes: int = 0
     killed: str = ""
     asleep: bool = False
 
 
 class Zygote:
-    """Serves one tier: jobs come in on ``lines``, outcomes go out on it."""
+    """Serves one preload group: jobs come in on ``lines``, outcomes go out on it."""
 
     def __init__(self, lines: Lines, isolation: Isolation, limits: dict[str, Any]) -> None:
         self._lines = lines
@@ -63,7 +74,7 @@ class Zygote:
                 pass
         finally:
             for live in list(self._live.values()):
-                self._finish(live, "the evaluator stopped", tell=False)
+                self._finish(live, "the evaluator stopped", answer=False)
 
     def _step(self) -> bool:
         timeout = None
@@ -78,63 +89,68 @@ class Zygote:
                 for job in jobs:
                     self._start(job)
                 continue
-            kind, live = key.data
-            if kind == "exit":
+            live, stream = key.data
+            if stream is None:
                 ended.append(live)
             else:
-                self._read(live)
+                self._read(live, stream)
         for live in ended:
             self._finish(live, live.killed)
         self._watch()
         return True
 
     def _start(self, job: dict[str, Any]) -> None:
-        read_end, write_end = os.pipe()
+        kind = KINDS[job["kind"]]
+        pipes = {name: os.pipe() for name in ("report", *kind.CAPTURED)}
         key = report.new_key()
         start_ns = time.monotonic_ns()
         self._isolation.before_fork(job)
         pid = os.fork()
         if pid == 0:
-            self._run(job, write_end, key)
+            self._run(job, {name: write_end for name, (_, write_end) in pipes.items()}, key)
         self._isolation.after_fork()
-        os.close(write_end)
-        os.set_blocking(read_end, False)
-        live = _Live(
-            job, pid, os.pidfd_open(pid), read_end, key, start_ns, time.monotonic() + job["timeout_s"] + GRACE_S
-        )
+        streams = []
+        for name, (read_end, write_end) in pipes.items():
+            os.close(write_end)
+            os.set_blocking(read_end, False)
+            most_bytes = report.MAX_REPORT_BYTES if name == "report" else self._limits["output_bytes"]
+            streams.append(_Stream(name, read_end, most_bytes))
+        deadline = time.monotonic() + job["timeout_s"] + kind.GRACE_S
+        live = _Live(job, pid, os.pidfd_open(pid), streams, key, start_ns, deadline)
         self._live[pid] = live
-        self._selector.register(live.pipe, selectors.EVENT_READ, ("report", live))
-        self._selector.register(live.pidfd, selectors.EVENT_READ, ("exit", live))
+        for stream in streams:
+            self._selector.register(stream.descriptor, selectors.EVENT_READ, (live, stream))
+        self._selector.register(live.pidfd, selectors.EVENT_READ, (live, None))
 
-    def _run(self, job: dict[str, Any], write_end: int, key: bytes) -> None:
+    def _run(self, job: dict[str, Any], write_ends: dict[str, int], key: bytes) -> None:
         """The forked process; never returns."""
         code = 1
         try:
             os.setsid()
             self._isolation.join_group(job)
-            _keep_only(write_end)
-            send = report.sender(_REPORT_FD, key)
+            _keep_only(write_ends)
+            send = report.sender(report.DESCRIPTOR, key)
             try:
                 self._isolation.enter(job, {**self._limits, "base_bytes": self._base_bytes})
             except BaseException as error:
                 send("error", f"the sandbox could not be entered: {error!r}")
                 os._exit(1)
-            sample.judge(job, send)
+            KINDS[job["kind"]].run(job, send)
             code = 0
         finally:
             os._exit(code)
 
-    def _read(self, live: _Live) -> None:
+    def _read(self, live: _Live, stream: _Stream) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                data = os.read(live.pipe, 1 << 16)
+                data = os.read(stream.descriptor, 1 << 16)
                 if not data:
                     with contextlib.suppress(KeyError):
-                        self._selector.unregister(live.pipe)
+                        self._selector.unregister(stream.descriptor)
                     return
-                live.report += data
-                if len(live.report) > report.MAX_REPORT_BYTES:
-                    self._kill(live, "it flooded the report channel")
+                stream.data += data
+                if len(stream.data) > stream.most_bytes:
+                    self._kill(live, f"it wrote more than {stream.most_bytes >> 20} MiB to its {stream.name}")
                     return
 
     def _watch(self) -> None:
@@ -154,7 +170,7 @@ class Zygote:
             allowed = self._limits["memory_bytes"]
             if resident > allowed:
                 self._kill(live, f"it used {resident >> 20} MiB of memory, {allowed >> 20} allowed")
-            elif cpu_s > live.job["timeout_s"] * self._limits["cpu_factor"] + GRACE_S:
+            elif cpu_s > live.job["timeout_s"] * self._limits["cpu_factor"] + _CPU_GRACE_S:
                 self._kill(live, f"it used {cpu_s:.0f} s of CPU time")
 
     def _kill(self, live: _Live, why: str) -> None:
@@ -163,29 +179,33 @@ class Zygote:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
-    def _finish(self, live: _Live, killed: str, tell: bool = True) -> None:
+    def _finish(self, live: _Live, killed: str, answer: bool = True) -> None:
         if not killed:
-            self._read(live)
+            for stream in live.streams:
+                self._read(live, stream)
+            killed = live.killed
         self._kill(live, killed)
         _, exit_status, used = os.wait4(live.pid, 0)
         self._isolation.clean(live.job)
         end_ns = time.monotonic_ns()
-        self._read(live)
         del self._live[live.pid]
-        for descriptor in (live.pipe, live.pidfd):
+        for stream in live.streams:
+            self._read(live, stream)
+        for descriptor in (live.pidfd, *(stream.descriptor for stream in live.streams)):
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(descriptor)
             os.close(descriptor)
-        if not tell:
+        if not answer:
             return
-        lines, whole = report.read(bytes(live.report), live.key)
+        lines, whole = report.read(bytes(live.streams[0].data), live.key)
         self._lines.send(
             {
                 "event": "done",
                 "key": live.job["key"],
                 "report": lines,
                 "whole": whole,
-                "killed": killed,
+                "output": {stream.name: stream.data.decode("utf-8", "replace") for stream in live.streams[1:]},
+                "killed": live.killed,
                 "exit": os.waitstatus_to_exitcode(exit_status),
                 "start_ns": live.start_ns,
                 "end_ns": end_ns,
@@ -195,11 +215,12 @@ class Zygote:
         )
 
 
-def _keep_only(report_end: int) -> None:
-    """Standard streams on /dev/null, the report channel, and no other descriptor."""
+def _keep_only(write_ends: dict[str, int]) -> None:
+    """Standard streams on /dev/null or captured, the report, and no other descriptor."""
     null = os.open("/dev/null", os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    if report_end != _REPORT_FD:
-        os.dup2(report_end, _REPORT_FD)
-    os.closerange(_REPORT_FD + 1, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
+    os.dup2(null, 0)
+    for name, descriptor in _STANDARD_STREAMS.items():
+        os.dup2(write_ends.get(name, null), descriptor)
+    if write_ends["report"] != report.DESCRIPTOR:
+        os.dup2(write_ends["report"], report.DESCRIPTOR, inheritable=False)
+    os.closerange(report.DESCRIPTOR + 1, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)

@@ -1,4 +1,4 @@
-"""Judging one sample, in the process that was forked for it: runs code and test, reports what happened."""
+"""Judging a program in its own process, as one module with its test: runs both, reports what happened."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import os
 import secrets
 import sys
 import types
-import unittest
-import unittest.case
-import unittest.loader
-import unittest.result
-import unittest.suite
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from . import bigcodebench_compat, strict, watch
@@ -24,12 +20,29 @@ globals()["__builtins__"] = dict(vars(builtins))
 MODULE = "__test__"
 FILE = MODULE + ".py"
 DETAIL_CHARS = 2000
-_TOLD_AT_ONCE = 5
+_CHANGES_AT_ONCE = 5
 Send = Callable[[str, str], bool]
 Failures = list[tuple[str, str]]
+Tests = Callable[[types.ModuleType], Failures]
+"""What is left to do with the module after it was executed."""
 
 
-def judge(job: dict[str, Any], send: Send) -> None:
+@dataclass(frozen=True)
+class SecondLook:
+    """What replaces unittest when a pass is looked at again."""
+
+    unittest: dict[str, types.ModuleType]
+    """Private copies of its modules, by name."""
+    suffix: str
+    """What ``TestCases`` is called besides; nobody can guess it."""
+    profile: Callable[..., None]
+
+
+PrepareTests = Callable[..., Tests]
+"""Called with the job, ``send`` and the SecondLook or None, before any judged code runs."""
+
+
+def judge(job: dict[str, Any], send: Send, prepare_tests: PrepareTests) -> None:
     """Run the job's code and test in one module and report a status.
 
     Reports ``status`` (pass or fail) with ``detail`` before it; the absence of a status means that the process ended
@@ -50,7 +63,7 @@ def judge(job: dict[str, Any], send: Send) -> None:
             "environ": os.environ,
         }
     )
-    run = _prepare(job, module, send)
+    run = _prepare(job, module, send, prepare_tests)
     _forget_judge()
     try:
         with bigcodebench_compat.swallowed_io():
@@ -64,24 +77,24 @@ def judge(job: dict[str, Any], send: Send) -> None:
     send("status", "fail" if failures else "pass")
 
 
-def _prepare(job: dict[str, Any], module: types.ModuleType, send: Send) -> Callable[[], Failures]:
+def _prepare(
+    job: dict[str, Any], module: types.ModuleType, send: Send, prepare_tests: PrepareTests
+) -> Callable[[], Failures]:
     """Everything that the verdict needs, bound before any judged code runs."""
-    code, test, timeout_s = job["code"], job["test"], job["timeout_s"]
+    code, test = job["code"], job["test"]
     code_lines = code.count("\n") + 1
     modules = sys.modules
-    time_limit = bigcodebench_compat.time_limit
-    cases_name, profile = "TestCases", None
-    loader, result = unittest.loader.TestLoader(), _result_class(unittest.result.TestResult, send)()
     parts: list[Any] = [code + "\n" + test]
-    untouched = _guard(send)
+    look = profile = None
+    before, take, report = watch.snapshot(), watch.snapshot, report_changes(send)
     if job["strict"]:
-        copies = strict.private_unittest()
         suffix = "_" + secrets.token_hex(8)
+        copies = strict.private_unittest()
         parts, base = strict.protected(code, test, FILE, suffix)
         module.__dict__[base] = copies["case"].TestCase
-        cases_name += suffix if job["kind"] == "unittest" else ""
-        loader, result = copies["loader"].TestLoader(), copies["result"].TestResult()
         profile = strict.watch_comparisons(FILE, code_lines, "ANY" in test, send)
+        look = SecondLook(copies, suffix, profile)
+    run_tests = prepare_tests(job, send, look)
     watch.install_hook(FILE, code_lines, send)
     setprofile = sys.setprofile
 
@@ -89,24 +102,10 @@ def _prepare(job: dict[str, Any], module: types.ModuleType, send: Send) -> Calla
         setprofile(profile)
         for part in parts:
             exec(_compiled(part), module.__dict__)
-            untouched()
+            report(before, take())
         setprofile(None)
         modules[MODULE] = module
-        if job["kind"] != "unittest":
-            return []
-        cases = getattr(module, cases_name)
-        if hasattr(result, "watch_from_now"):
-            result.watch_from_now(cases)
-        suite = loader.loadTestsFromTestCase(cases)
-        with time_limit(timeout_s):
-            setprofile(profile)
-            try:
-                suite.run(result)
-            finally:
-                setprofile(None)
-        send("tests", str(result.testsRun))
-        send("skipped", str(len(result.skipped) + len(result.expectedFailures)))
-        return [(case.id().split(".")[-1], _exception(trace)) for case, trace in result.failures + result.errors]
+        return run_tests(module)
 
     return run
 
@@ -116,40 +115,18 @@ def _compiled(part: Any) -> Any:
     return compile(part, FILE, "exec", dont_inherit=True) if isinstance(part, str) else part
 
 
-def _guard(send: Send) -> Callable[[], None]:
-    """A function that reports what of unittest and builtins has changed since now."""
-    before, take, compare = watch.snapshot(), watch.snapshot, watch.changes
+def report_changes(send: Send) -> Callable[[watch.Snapshot, watch.Snapshot], None]:
+    """A function that reports, once each, what of unittest and builtins differs between two snapshots."""
+    compare = watch.changes
+    reported: set[str] = set()
 
-    def check() -> None:
-        for name in compare(before, take())[:_TOLD_AT_ONCE]:
-            send("suspect", f"{name} patched")
-
-    return check
-
-
-def _result_class(base: type[unittest.TestResult], send: Send) -> Any:
-    """A test result that looks, after each test, whether unittest and the test class are as they were."""
-    own: list[Any] = [None]
-    take, compare = watch.snapshot, watch.changes
-    cases_type: list[type | None] = [None]
-    told: set[str] = set()
-
-    def tell(changed: list[str]) -> None:
-        for name in changed[:_TOLD_AT_ONCE]:
-            if name not in told:
-                told.add(name)
+    def report(before: watch.Snapshot, after: watch.Snapshot) -> None:
+        for name in compare(before, after)[:_CHANGES_AT_ONCE]:
+            if name not in reported:
+                reported.add(name)
                 send("suspect", f"{name} patched")
 
-    class Result(base):  # type: ignore[valid-type,misc]
-        def watch_from_now(self, cases: type) -> None:
-            cases_type[0] = cases
-            own[0] = take(cases)
-
-        def stopTest(self, test: unittest.TestCase) -> None:
-            super().stopTest(test)
-            tell(compare(own[0], take(cases_type[0])))
-
-    return Result
+    return report
 
 
 def _forget_judge() -> None:
@@ -158,15 +135,6 @@ def _forget_judge() -> None:
     for name in [name for name in sys.modules if name == package or name.startswith(package + ".")]:
         with contextlib.suppress(KeyError):
             del sys.modules[name]
-
-
-def _exception(trace: str) -> str:
-    """The exception of a formatted traceback, without the stack."""
-    lines = [line for line in trace.strip().splitlines() if line.strip()]
-    for index, line in enumerate(lines):
-        if line[:1] not in (" ", "T"):  # the first unindented line after the traceback
-            return "\n".join(lines[index:])[:DETAIL_CHARS]
-    return lines[-1] if lines else ""
 
 
 def _text(error: BaseException) -> str:

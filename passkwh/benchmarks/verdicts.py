@@ -1,4 +1,4 @@
-"""Verdicts by content: the same program, test, environment and limits need no second run."""
+"""Verdicts by content: the same program, test, interpreter and limits need no second run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _KEPT = ("pass", "fail", "timeout")
 class Verdicts:
     """The cache, as a context manager."""
 
-    def __init__(self, environment: str, limits: Limits) -> None:
-        self._context = [VERSION, environment, asdict(limits)]
-        folder = cache_dir() / "bigcodebench"
+    def __init__(self, benchmark: str, interpreter: str, limits: Limits) -> None:
+        self._context = [VERSION, interpreter, asdict(limits)]
+        folder = cache_dir() / benchmark
         folder.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(folder / "verdicts.sqlite", timeout=60)
         self._database.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, outcome TEXT NOT NULL)")
@@ -47,4 +47,4 @@ class Verdicts:
 
     def _key(self, job: Job) -> str:
         limits = [job.kind, job.timeout_s, job.expected_tests, sorted(job.usual), job.network]
-        return content_hash(self._context, job.code, job.test, limits)
+        return content_hash(self._context, job.code, job.test, [asdict(case) for case in job.cases], limits)

@@ -1,7 +1,7 @@
 """What the reference solutions did here: whether they pass, how long they take, how many tests they run.
 
-Deadlines, the order of work and the expected number of tests come from it. It holds for one environment and is kept in
-the cache, one line a task.
+BigCodeBench's deadlines, its order of work and its expected numbers of tests come from it. It holds for one interpreter
+with its libraries and is kept in the cache, one line a task.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from passkwh.benchmarks.bigcodebench.data import Problem
-from passkwh.benchmarks.sandbox import VERSION, Outcome
+from passkwh.benchmarks.sandbox import Outcome
 from passkwh.cache import cache_dir
-from passkwh.records import content_hash
 
 MIN_TIMEOUT_S = 10.0
 FACTOR = 5.0
@@ -50,27 +48,23 @@ class Reference:
         return self.seconds > _LONG_S and self.cpu_s < _SLEEPS_BELOW * self.seconds
 
 
-class GroundTruth:
-    """The references known for one environment."""
+class References:
+    """What is known of a benchmark's reference solutions under one interpreter."""
 
-    def __init__(self, environment: str) -> None:
-        self._file = cache_dir() / "bigcodebench" / "groundtruth" / f"{environment[:32]}.jsonl"
+    def __init__(self, benchmark: str, interpreter: str) -> None:
+        self._file = cache_dir() / benchmark / "groundtruth" / f"{interpreter[:32]}.jsonl"
         self._known = dict(_read(self._file))
 
-    def get(self, problem: Problem) -> Reference | None:
-        """What the problem's reference solution did, if it was run."""
-        return self._known.get(_key(problem))
+    def get(self, key: str) -> Reference | None:
+        """What a reference solution did, if it was run; the key is a hash of it and of its test."""
+        return self._known.get(key)
 
-    def put(self, problem: Problem, reference: Reference) -> None:
+    def put(self, key: str, task_id: str, reference: Reference) -> None:
         """Remember, from now on and for later calls."""
-        self._known[_key(problem)] = reference
+        self._known[key] = reference
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a") as lines:
-            lines.write(json.dumps({"key": _key(problem), "task_id": problem.task_id, **asdict(reference)}) + "\n")
-
-
-def _key(problem: Problem) -> str:
-    return content_hash(VERSION, problem.reference, problem.test)[:32]
+            lines.write(json.dumps({"key": key, "task_id": task_id, **asdict(reference)}) + "\n")
 
 
 def _read(file: Path) -> Iterable[tuple[str, Reference]]:
