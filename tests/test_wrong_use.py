@@ -78,7 +78,7 @@ def test_a_truncated_data_file_names_its_line(
     path = tmp_path / ("tasks.jsonl.gz" if zipped else "tasks.jsonl")
     path.write_bytes(gzip.compress(text) if zipped else text)
     code, error = bench(monkeypatch, capsys, "run", "--model", tiny_llama, "--data", path, "--out", tmp_path / "runs")
-    assert_one_line(code, error, path.name, "line 3")
+    assert_one_line(code, error, f"{path.name}:3: not JSON")
 
 
 def test_a_task_without_tests(
