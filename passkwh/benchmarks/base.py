@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from passkwh.prompts import Request
 from passkwh.records import BenchmarkInfo, Option, Sample, Verdict
+
+if TYPE_CHECKING:
+    from passkwh.benchmarks.remembered import Reference
 
 
 @dataclass(frozen=True)
@@ -116,15 +119,6 @@ class ScoresPrograms(Protocol):
         ...
 
 
-class KnownReference(Protocol):
-    """What a reference solution did on this machine."""
-
-    @property
-    def status(self) -> str:
-        """A verdict's: pass, fail, timeout, error."""
-        ...
-
-
 @runtime_checkable
 class HasReferences(Protocol):
     """A benchmark with solutions known to be right (``bench verify``)."""
@@ -136,7 +130,7 @@ class HasReferences(Protocol):
         """
         ...
 
-    def known_reference(self, task_id: str) -> KnownReference | None:
+    def known_reference(self, task_id: str) -> Reference | None:
         """What the solution of a task did, if it was run here."""
         ...
 

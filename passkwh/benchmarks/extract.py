@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Literal
+
+from passkwh.benchmarks.sandbox.imports import parse
 
 Extraction = Literal["official", "fenced"]
 
@@ -82,26 +83,16 @@ def longest_code(text: str) -> str:
 
 
 def _parses(code: str) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(code)
-    except (SyntaxError, MemoryError, ValueError, RecursionError):
-        return False
-    return True
+    return parse(code) is not None
 
 
 def _reachable_code(code: str, entry_point: str) -> str:
     """Imports, then those top-level definitions that ``entry_point`` depends on, in the order of the code."""
-    source = code.encode()
-    starts = [0]
-    for line in source.split(b"\n"):
-        starts.append(starts[-1] + len(line) + 1)
     imports: list[str] = []
     definitions: list[tuple[str | None, str, set[str]]] = []
     seen: set[str | None] = set()
-    for node in ast.parse(code).body if _parses(code) else []:
-        text = source[starts[node.lineno - 1] + node.col_offset : _end(node, starts)].decode()
+    for node in getattr(parse(code), "body", []):
+        text = ast.get_source_segment(code, node) or ""
         if isinstance(node, ast.Import | ast.ImportFrom):
             if not (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
                 imports.append(text)
@@ -117,11 +108,6 @@ def _reachable_code(code: str, entry_point: str) -> str:
 
 
 _NOT_A_DEFINITION = "\0"
-
-
-def _end(node: ast.stmt, starts: list[int]) -> int:
-    line, column = node.end_lineno or node.lineno, node.end_col_offset or 0
-    return starts[line - 1] + column
 
 
 def _defined_name(node: ast.stmt) -> str | None:

@@ -14,7 +14,7 @@ from passkwh.benchmarks import interpreter, rows
 from passkwh.benchmarks.base import Candidate, Score, Task
 from passkwh.benchmarks.interpreter import Interpreter
 from passkwh.benchmarks.options import ProgramOptions
-from passkwh.benchmarks.references import Reference, References
+from passkwh.benchmarks.remembered import Reference, Remembered, Verdicts
 from passkwh.benchmarks.sandbox import (
     STANDARD_LIBRARY,
     VERSION,
@@ -28,7 +28,6 @@ from passkwh.benchmarks.sandbox import (
     evaluate,
 )  # fmt: skip
 from passkwh.benchmarks.sandbox.jobs import Kind
-from passkwh.benchmarks.verdicts import Verdicts
 from passkwh.errors import UsageError
 from passkwh.prompts import Request
 from passkwh.records import BenchmarkInfo, Option, Sample, Verdict, content_hash
@@ -181,11 +180,8 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
 
         Their times then mean nothing for energy; ``anew`` runs every program.
         """
-        if anew:
-            yield from self._judge(programs, None)
-            return
-        with Verdicts(self.name, self.interpreter.identity, self._limits) as verdicts:
-            yield from self._judge(programs, verdicts)
+        verdicts = None if anew else Verdicts(self.name, self.interpreter.identity, self._limits)
+        yield from self._judge(programs, verdicts)
 
     def verify(self) -> Iterator[Score]:
         """Run the reference solutions and remember what they did; yields each as it is done, its key the task's id."""
@@ -200,20 +196,22 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
             job = self.job(task_id, self.by_id[task_id], solution)
             jobs.append(replace(job, timeout_s=REFERENCE_TIMEOUT_S, expected_tests=None, usual=frozenset()))
         for outcome in self._evaluate(jobs):
-            self._references.put(self._reference_key(outcome.key), outcome.key, Reference.of(outcome))
+            row = {"task_id": outcome.key, **asdict(Reference.of(outcome))}
+            self._references.put(self._reference_key(outcome.key), row)
             yield _score(outcome)
 
     def known_reference(self, task_id: str) -> Reference | None:
         """What the task's reference solution did here, if ``verify`` has run it."""
-        return self._references.get(self._reference_key(task_id))
+        row = self._references.get(self._reference_key(task_id))
+        return None if row is None else Reference.read(row)
 
     def summarise(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Nothing beyond pass@k."""
         return {}
 
     @cached_property
-    def _references(self) -> References:
-        return References(self.name, self.interpreter.identity)
+    def _references(self) -> Remembered:
+        return Remembered(self.name, "groundtruth", self.interpreter.identity)
 
     def _reference_key(self, task_id: str) -> str:
         task = self.by_id[task_id]

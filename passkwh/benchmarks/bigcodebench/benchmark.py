@@ -14,7 +14,7 @@ from passkwh.benchmarks.bigcodebench.preload_groups import modules, preload_grou
 from passkwh.benchmarks.bigcodebench.tasks import BigCodeBenchOptions, BigCodeBenchTask
 from passkwh.benchmarks.interpreter import Interpreter
 from passkwh.benchmarks.programs import REFERENCE_TIMEOUT_S, ProgramBenchmark
-from passkwh.benchmarks.references import MIN_TIMEOUT_S
+from passkwh.benchmarks.remembered import MIN_TIMEOUT_S
 from passkwh.benchmarks.sandbox import Job, PreloadGroup
 from passkwh.benchmarks.sandbox.suspicion import reasons
 from passkwh.errors import UsageError

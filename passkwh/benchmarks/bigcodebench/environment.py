@@ -177,32 +177,28 @@ def _checksum(target: Path) -> str:
     """Hash over what each package says of its files (name and hash) and over the nltk data."""
     digest = hashlib.sha256()
     for record in _records(target):
-        digest.update(b"".join(sorted(_hashed_rows(record))))
+        # Launchers in bin/ name the interpreter's path and INSTALLER and the like differ between installers.
+        own = [row for row in _recorded(record) if not row[0].startswith("..") and ".dist-info/" not in row[0]]
+        digest.update("".join(sorted(f"{path},{hashed}\n" for path, hashed in own)).encode())
     for file in sorted(path for path in (target / "nltk_data").rglob("*") if path.is_file()):
         digest.update(str(file.relative_to(target)).encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
 
-def _hashed_rows(record: Path) -> Iterable[bytes]:
+def _recorded(record: Path) -> Iterable[tuple[str, str]]:
+    """Path and hash of each file of a package that has a hash."""
     with record.open(newline="") as rows:
-        for row in csv.reader(rows):
-            # Launchers in bin/ name the interpreter's path and INSTALLER and the like differ between installers.
-            if len(row) > 1 and row[1] and not row[0].startswith("..") and ".dist-info/" not in row[0]:
-                yield f"{row[0]},{row[1]}\n".encode()
+        yield from ((row[0], row[1]) for row in csv.reader(rows) if len(row) > 1 and row[1])
 
 
 def _damaged(target: Path) -> Iterable[str]:
     site_packages = _site_packages(target)
     for record in _records(target):
-        with record.open(newline="") as rows:
-            for row in csv.reader(rows):
-                if len(row) < 2 or not row[1].startswith("sha256="):
-                    continue
-                file = site_packages / row[0]
-                if not file.is_file():
-                    yield f"{row[0]} is gone"
-                elif _base64_sha256(file) != row[1].removeprefix("sha256="):
-                    yield f"{row[0]} was changed"
+        for path, hashed in _recorded(record):
+            if not (site_packages / path).is_file():
+                yield f"{path} is gone"
+            elif hashed.startswith("sha256=") and f"sha256={_base64_sha256(site_packages / path)}" != hashed:
+                yield f"{path} was changed"
 
 
 def _base64_sha256(file: Path) -> str:

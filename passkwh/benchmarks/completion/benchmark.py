@@ -124,7 +124,8 @@ class CompletionBenchmark:
                 f"{self._skipped or 'no'} files are there; give other data, or a smaller new_tokens"
             )
         self._cuts_by_task = cuts
-        self._tasks = tuple(Task(task_id, self._request(cut)) for task_id, cut in cuts.items())
+        self.tasks: Sequence[Task] = tuple(Task(task_id, self._request(cut)) for task_id, cut in cuts.items())
+        self.info = self._describe()
 
     def _cuts(self, source: Files | Lines, token_ends: TokenEnds) -> Iterator[tuple[str, Cut]]:
         options = self._options
@@ -161,8 +162,7 @@ class CompletionBenchmark:
         forced = self._options.task == "token"
         return Request(text=cut.context, instruction=cut.context, stop=stop, raw=True, forced=forced)
 
-    @property
-    def info(self) -> BenchmarkInfo:
+    def _describe(self) -> BenchmarkInfo:
         """Name, options with what tokens are counted in, source, and hash over contexts and references."""
         options = self._options
         shown: dict[str, Option] = {"task": options.task, "split": options.split, "tokens": self._counts}
@@ -178,13 +178,8 @@ class CompletionBenchmark:
             options=shown,
             source=self._source.description,
             sha256=content_hash(contents),
-            tasks=len(self._tasks),
+            tasks=len(self.tasks),
         )
-
-    @property
-    def tasks(self) -> Sequence[Task]:
-        """The selected tasks, in the order of the data."""
-        return self._tasks
 
     @property
     def default_max_new_tokens(self) -> int:

@@ -13,17 +13,21 @@ import queue
 import subprocess
 import sys
 import tempfile
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from passkwh.benchmarks.base import Score
+from passkwh.benchmarks.sandbox import default_workers
 
 MESSAGE_PAIRS = 16
-"""Most pairs in one message to a process: their answers fit a pipe's buffer, so it never waits while it is asked."""
+"""Most pairs in one message to a process: their scores fit a pipe's buffer, so that it never waits."""
 
 PROCESS_PAIRS = 250
 """So many pairs are worth another process: starting one costs a second of CPU time, a pair one to two milliseconds."""
+
+_Done = queue.SimpleQueue[Score | BaseException]
 
 
 @dataclass(frozen=True)
@@ -38,85 +42,65 @@ class Pair:
 def score_pairs(pairs: Sequence[Pair], language: str, workers: int | None = None) -> Iterator[Score]:
     """Score pairs on ``workers`` processes, by default one a core or fewer for few pairs.
 
-    Yields each score as it is found, in any order.
+    Yields each score as it is known, in any order.
 
     Raises:
         RuntimeError: a scoring process ended early, with the pair it had and its last words.
     """
-    count = min(workers or min(usable_cores(), 1 + len(pairs) // PROCESS_PAIRS), len(pairs))
+    if not pairs:
+        return
+    count = min(workers or min(default_workers(), 1 + len(pairs) // PROCESS_PAIRS), len(pairs))
     # Several pairs a message, so that no process waits for this one; many messages, so that all end together.
-    size = max(1, min(MESSAGE_PAIRS, len(pairs) // (8 * max(1, count))))
-    todo: queue.SimpleQueue[Sequence[Pair]] = queue.SimpleQueue()
-    for start in range(0, len(pairs), size):
-        todo.put(pairs[start : start + size])
-    for _ in range(count):
-        todo.put(())
-    done: queue.Queue[Score | BaseException] = queue.Queue(maxsize=256)
-    stop = threading.Event()
-    threads = [threading.Thread(target=_serve, args=(language, todo, done, stop), daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in pairs:
-            result = done.get()
-            if isinstance(result, BaseException):
-                raise result
-            yield result
-    finally:
-        stop.set()
-        while any(thread.is_alive() for thread in threads):
-            _drain(done)  # a thread may wait for room
-            for thread in threads:
-                thread.join(timeout=0.02)
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _drain(done: queue.Queue[Score | BaseException]) -> None:
-    while True:
+    size = max(1, min(MESSAGE_PAIRS, len(pairs) // (8 * count)))
+    messages = deque(pairs[start : start + size] for start in range(0, len(pairs), size))
+    done: _Done = queue.SimpleQueue()
+    with ThreadPoolExecutor(count) as threads:
         try:
-            done.get_nowait()
-        except queue.Empty:
-            return
+            for _ in range(count):
+                threads.submit(_serve, language, messages, done)
+            for _ in pairs:
+                result = done.get()
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+        finally:
+            messages.clear()
 
 
-def _serve(
-    language: str,
-    todo: queue.SimpleQueue[Sequence[Pair]],
-    done: queue.Queue[Score | BaseException],
-    stop: threading.Event,
-) -> None:
-    """One worker process and the conversation with it; whatever goes wrong is handed to the caller."""
+def _serve(language: str, messages: deque[Sequence[Pair]], done: _Done) -> None:
+    """One scoring process and the conversation with it; whatever goes wrong is handed to the caller."""
+    command = [sys.executable, "-m", "passkwh.benchmarks.completion.worker", language]
+    environ = os.environ | {"PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"}
+    pipe = subprocess.PIPE
     try:
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-            # Closing the pipe to a process that has died flushes what it never read.
-            with contextlib.suppress(BrokenPipeError), _start(language, errors.fileno()) as process:
-                unanswered = _converse(process, todo, done, stop)
-            if unanswered is not None:
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
+            contextlib.suppress(BrokenPipeError),  # closing the pipe to a dead process flushes what it never read
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, encoding="utf-8", env=environ) as process,
+        ):
+            where = _converse(process, messages, done)
+            if where is not None:
+                code = process.wait()
                 errors.seek(0)
                 last = errors.read().strip().splitlines()[-1:] or ["nothing on stderr"]
-                raise RuntimeError(f"a scoring process ended {unanswered} with code {process.returncode}: {last[0]}")
+                done.put(RuntimeError(f"a scoring process ended {where} with code {code}: {last[0]}"))
     except BaseException as error:
         done.put(error)
 
 
-def _converse(
-    process: subprocess.Popen[str],
-    todo: queue.SimpleQueue[Sequence[Pair]],
-    done: queue.Queue[Score | BaseException],
-    stop: threading.Event,
-) -> str | None:
-    """Ask until there is nothing left; where no answer came, at what point."""
+def _converse(process: subprocess.Popen[str], messages: deque[Sequence[Pair]], done: _Done) -> str | None:
+    """Send message after message until there are none; where no score came back, at what point."""
     assert process.stdin is not None
     assert process.stdout is not None
     if not process.stdout.readline():
         return "while starting"
-    while not stop.is_set() and (pairs := todo.get()):
-        with contextlib.suppress(BrokenPipeError):  # it died before: no answer comes
-            process.stdin.write("".join(map(_question, pairs)))
+    while messages:
+        try:
+            pairs = messages.popleft()
+        except IndexError:  # another thread has the last one
+            break
+        with contextlib.suppress(BrokenPipeError):  # it died before: no score comes
+            process.stdin.write("".join(map(_line, pairs)))
             process.stdin.flush()
         for pair in pairs:
             answer = process.stdout.readline()
@@ -126,23 +110,7 @@ def _converse(
     return None
 
 
-def _start(language: str, stderr: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "passkwh.benchmarks.completion.worker", language],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        encoding="utf-8",
-        env=os.environ | {"PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"},
-    )
-
-
-def _question(pair: Pair) -> str:
-    texts = {"reference": _printable(pair.reference), "prediction": _printable(pair.prediction)}
-    return json.dumps(texts) + "\n"
-
-
-def _printable(text: str) -> str:
-    """Lone surrogates, which no parser takes, become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _line(pair: Pair) -> str:
+    """A pair in JSON; lone surrogates, which no parser takes, become question marks."""
+    texts = {"reference": pair.reference, "prediction": pair.prediction}
+    return json.dumps({name: text.encode("utf-8", "replace").decode("utf-8") for name, text in texts.items()}) + "\n"

@@ -2,7 +2,7 @@
 
 from passkwh.benchmarks.sandbox.controller import default_limits, default_workers, evaluate
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Case, Job, Limits, Outcome, PreloadGroup
-from passkwh.benchmarks.sandbox.probe import missing_layers
+from passkwh.benchmarks.sandbox.zygote_chain import missing_layers
 
 VERSION = 1
 """Changes when the same program may get another verdict than before."""

@@ -8,30 +8,15 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
+from pathlib import Path
 
 from passkwh.benchmarks.sandbox.imports import parse
 
-_COMPARISONS = {
-    "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__contains__", "__instancecheck__",
-    "__subclasscheck__", "__class__",
-}  # fmt: skip
-_ORDINARY_DUNDERS = {
-    "__init__", "__name__", "__main__", "__doc__", "__file__", "__repr__", "__str__", "__len__", "__iter__",
-    "__next__", "__enter__", "__exit__", "__call__", "__getitem__", "__setitem__", "__version__", "__all__",
-    "__future__", "__post_init__", "__new__", "__del__", "__hash__",
-}  # fmt: skip
-_RAW_MEMORY = {"ctypes", "_ctypes", "cffi", "_cffi_backend"}
-_JUDGE_MODULES = {
-    "unittest", "inspect", "gc", "ctypes", "_ctypes", "builtins", "importlib", "atexit", "faulthandler", "traceback",
-    "tracemalloc", "dis", "marshal", "code", "codeop", "trace", "bdb", "pdb", "doctest", "pytest", "imp", "pkgutil",
-    "_thread", "_testcapi", "weakref",
-}  # fmt: skip
-_DYNAMIC = {"exec", "eval", "compile", "__import__", "globals", "locals", "vars", "setattr", "delattr", "breakpoint"}
-_ATTRIBUTES = {
-    "_getframe", "_current_frames", "modules", "settrace", "setprofile", "exc_info", "meta_path", "path_hooks",
-    "_exit", "ANY", "SkipTest", "f_back", "f_locals", "f_globals", "tb_frame", "gi_frame", "cr_frame", "displayhook",
-    "excepthook", "unraisablehook", "addaudithook",
-}  # fmt: skip
+_FILE = Path(__file__).with_suffix(".toml")
+_TABLES = {name: frozenset(names) for name, names in tomllib.loads(_FILE.read_text("utf-8")).items()}
+_COMPARISONS, _ORDINARY_DUNDERS, _RAW_MEMORY = (_TABLES[n] for n in ("comparisons", "ordinary_dunders", "raw_memory"))
+_JUDGE_MODULES, _DYNAMIC, _ATTRIBUTES = (_TABLES[n] for n in ("judge_modules", "dynamic", "attributes"))
 _DUNDER = re.compile(r"__\w+__")
 
 
