@@ -31,15 +31,14 @@ def comparable_groups(paths: Sequence[Path]) -> tuple[list[ComparableGroup], lis
     Only studies are taken apart: runs that someone names one by one are meant to be compared, and where they cannot be,
     that is an error for whoever compares them. Raises UsageError for what is no run, or damaged.
     """
-    found, notes = complete_runs(paths)
+    runs, notes = complete_runs(paths)
     if not any(is_study(path) for path in paths):
-        return [ComparableGroup("", tuple(found))], notes
+        return [ComparableGroup("", tuple(runs))], notes
     groups: dict[str, list[Run]] = {}
-    for run in map(open_run, found):
+    for run in map(open_run, runs):
         groups.setdefault(content_hash(checked(run)), []).append(run)
-    return [
-        ComparableGroup(title, tuple(run.path for run in runs)) for title, runs in _titled(list(groups.values()))
-    ], notes
+    titled = _titled(list(groups.values()))
+    return [ComparableGroup(title, tuple(run.path for run in members)) for title, members in titled], notes
 
 
 def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
@@ -47,7 +46,7 @@ def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
     Raises UsageError where a folder holds no complete run, or studies are all that is given, and have none.
     """
-    found: list[Path] = []
+    complete: list[Path] = []
     notes: list[str] = []
     for path in paths:
         if not is_study(path):
@@ -58,18 +57,18 @@ def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
                 notes.append(f"the studies in {path} ({', '.join(s.name for s in studies)}) are not in this: name them")
             elif runs == [path] and path.is_dir() and not (path / MANIFEST).exists():
                 raise UsageError(f"{path} holds no complete run: give run folders that `bench run` has finished")
-            found += runs
+            complete += runs
             continue
         status = study_status(StudyFolder.open(path), thorough=True)
-        found += sorted(path / run.run_id for run in status.runs if run.state == "complete")
+        complete += sorted(path / run.run_id for run in status.runs if run.state == "complete")
         notes += [f"{run.run_id} is left out: {run.reason}" for run in status.runs if run.state == "damaged"]
         if not status.complete:
             counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items()))
             rest = f"not every run of {path} is complete ({counts}): the others are not in this"
             notes.append(f"{rest}; see bench sweep status {path}")
-    if paths and not found:
+    if paths and not complete:
         raise UsageError(f"there is no complete run yet: {'; '.join(notes)}")
-    return found, notes
+    return complete, notes
 
 
 def _titled(groups: list[list[Run]]) -> list[tuple[str, list[Run]]]:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from passkwh.analysis.bootstrap import contrasts, draw, intervals
 from passkwh.analysis.frames import Frames
-from passkwh.analysis.pairs import PairTests, compare_pairs
+from passkwh.analysis.pairs import COMPARED, PairTests, compare_pairs
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.results import Contrast, Interval
 from passkwh.analysis.tasks import EnergyKind, task_table
 from passkwh.errors import UsageError
+from passkwh.measures import MEASURES
 from passkwh.records import Record
-
-MEASURES = ("energy_kwh", "pass_at_1", "pass_at_kwh", "joules_per_token", "tokens_per_s")
-_WORDS = {
-    "energy_kwh": "energy",
-    "pass_at_1": "pass@1",
-    "pass_at_kwh": "pass@kWh",
-    "joules_per_token": "J/token",
-    "tokens_per_s": "tokens/s",
-}
 
 
 class PairComparison(Record):
@@ -65,7 +57,7 @@ def compare_two(
         level=level,
         margin=margin,
         intervals=intervals(draws, level),
-        contrasts=contrasts(draws, MEASURES, [(0, 1)], level),
+        contrasts=contrasts(draws, COMPARED, [(0, 1)], level),
         tests=compare_pairs(table, [(0, 1)], margin, level)[0],
         notes=(*comparison.notes, *table.notes),
     )
@@ -75,7 +67,7 @@ def sentences(result: PairComparison) -> list[str]:
     """What was found, a line each."""
     lines = [f"{result.a} against {result.b} on {result.tasks} tasks:"]
     for contrast in result.contrasts:
-        name, ratio, difference = _WORDS[contrast.measure], contrast.ratio, contrast.difference
+        name, ratio, difference = MEASURES[contrast.measure].label, contrast.ratio, contrast.difference
         if contrast.measure == "pass_at_1":
             if difference.estimate is None:
                 lines.append(f"  {name}: missing ({difference.reason})")
@@ -92,9 +84,9 @@ def sentences(result: PairComparison) -> list[str]:
     if accuracy.p_non_inferior is None:
         lines.append(f"  no loss of accuracy beyond {result.margin:g}: cannot be said ({accuracy.reason})")
     else:
-        said = "shown" if accuracy.non_inferior else "not shown"
-        how = f"{accuracy.method}, p = {accuracy.p_non_inferior:.3g}"
-        lines.append(f"  no loss of accuracy beyond {result.margin:g}: {said} ({how})")
+        verdict = "shown" if accuracy.non_inferior else "not shown"
+        basis = f"{accuracy.method}, p = {accuracy.p_non_inferior:.3g}"
+        lines.append(f"  no loss of accuracy beyond {result.margin:g}: {verdict} ({basis})")
     return lines
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from passkwh.analysis.bootstrap import Draws, contrasts
 from passkwh.analysis.experiments import Experiment
-from passkwh.analysis.pairs import PairTests, compare_pairs
+from passkwh.analysis.pairs import COMPARED, PairTests, compare_pairs
 from passkwh.analysis.results import Contrast
 from passkwh.analysis.tasks import TaskTable
 from passkwh.records import Record
-
-MEASURES = ("energy_kwh", "pass_at_1", "pass_at_kwh", "joules_per_token", "tokens_per_s")
 
 
 class ReferenceEffect(Record):
@@ -25,7 +23,7 @@ class ReferenceEffect(Record):
     tests: PairTests
 
     def contrast(self, measure: str) -> Contrast:
-        """The contrast on one of ``MEASURES``."""
+        """The contrast on one of ``pairs.COMPARED``."""
         return next(c for c in self.contrasts if c.measure == measure)
 
 
@@ -33,15 +31,15 @@ def effects_vs_reference(
     experiment: Experiment, table: TaskTable, draws: Draws, margin: float, level: float = 0.95
 ) -> tuple[ReferenceEffect, ...]:
     """Compare every member of every family with the family's first; ``draws`` are of ``table``."""
-    found = [(f.title, f.labels[0], label) for f in experiment.families for label in f.labels[1:]]
+    members = [(f.title, f.labels[0], label) for f in experiment.families for label in f.labels[1:]]
     position = {label: i for i, label in enumerate(table.labels)}
-    pairs = [(position[label], position[reference]) for _, reference, label in found]
-    apart = contrasts(draws, MEASURES, pairs, level)
+    pairs = [(position[label], position[reference]) for _, reference, label in members]
+    by_measure = contrasts(draws, COMPARED, pairs, level)
     tests = compare_pairs(table, pairs, margin, level)
     return tuple(
         ReferenceEffect(
             family=family, reference=reference, label=label,
-            contrasts=tuple(apart[m * len(pairs) + i] for m in range(len(MEASURES))), tests=tests[i],
+            contrasts=by_measure[i :: len(pairs)], tests=tests[i],
         )
-        for i, (family, reference, label) in enumerate(found)
+        for i, (family, reference, label) in enumerate(members)
     )  # fmt: skip

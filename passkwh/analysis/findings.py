@@ -1,4 +1,4 @@
-"""Each assumption that fails, said in a sentence with the test that still holds."""
+"""Each assumption that fails, in a sentence with the test that still holds."""
 
 from __future__ import annotations
 
@@ -15,52 +15,42 @@ def findings(
     configurations: Sequence[tuple[str, TestResult, TestResult, TestResult]], levene: TestResult, friedman: TestResult
 ) -> tuple[Finding, ...]:
     """Sentences on each configuration (label, Durbin-Watson, Shapiro-Wilk, Levene over time) and on all together."""
-    found: list[Finding] = []
+    sentences: list[tuple[str, str]] = []
     for label, serial, normal, stable in configurations:
         if serial.statistic is not None and not AUTOCORRELATED[0] <= serial.statistic <= AUTOCORRELATED[1]:
-            sign = "follow" if serial.statistic < AUTOCORRELATED[0] else "alternate with"
-            found.append(
-                Finding(
-                    subject=label,
-                    text=f"residuals {sign} one another in time (Durbin-Watson {serial.statistic:.2f}, about 2 without "
-                    "autocorrelation): ordinary standard errors are wrong; read the Newey-West or GLSAR fit",
-                )
+            how = "follow" if serial.statistic < AUTOCORRELATED[0] else "alternate with"
+            text = (
+                f"residuals {how} one another in time (Durbin-Watson {serial.statistic:.2f}, about 2 without "
+                "autocorrelation): ordinary standard errors are wrong; read the Newey-West or GLSAR fit"
             )
+            sentences.append((label, text))
         if _rejected(normal):
-            found.append(
-                Finding(
-                    subject=label,
-                    text=f"energies are not normal (Shapiro-Wilk W = {normal.statistic:.2f}, {_p(normal)}): do not use "
-                    "t tests or ANOVA on joules; rank tests and the bootstrap hold",
-                )
+            text = (
+                f"energies are not normal (Shapiro-Wilk W = {normal.statistic:.2f}, {_p(normal)}): do not use "
+                "t tests or ANOVA on joules; rank tests and the bootstrap hold"
             )
+            sentences.append((label, text))
         if _rejected(stable):
-            found.append(
-                Finding(
-                    subject=label,
-                    text=f"the residuals' variance changes over the run (Levene F = {stable.statistic:.2f}, "
-                    f"{_p(stable)}): read robust (HC3) or Newey-West errors; the bootstrap over tasks holds",
-                )
+            text = (
+                f"the residuals' variance changes over the run (Levene F = {stable.statistic:.2f}, "
+                f"{_p(stable)}): read robust (HC3) or Newey-West errors; the bootstrap over tasks holds"
             )
+            sentences.append((label, text))
     if _rejected(levene):
-        found.append(
-            Finding(
-                subject="all",
-                text=f"configurations differ in spread (Levene F = {levene.statistic:.2f}, {_p(levene)}): "
-                "Kruskal-Wallis then asks about more than the middle; Friedman's ranks within tasks hold",
-            )
+        text = (
+            f"configurations differ in spread (Levene F = {levene.statistic:.2f}, {_p(levene)}): "
+            "Kruskal-Wallis then asks about more than the middle; Friedman's ranks within tasks hold"
         )
+        sentences.append(("all", text))
     if friedman.p_value is not None:
-        found.append(
-            Finding(
-                subject="all",
-                text="every configuration solved the same tasks: Kruskal-Wallis and Dunn, the thesis's tests, take "
-                "them for independent and lose power; read Friedman with Conover, Wilcoxon and McNemar",
-            )
+        text = (
+            "every configuration solved the same tasks: Kruskal-Wallis and Dunn, the thesis's tests, take "
+            "them for independent and lose power; read Friedman with Conover, Wilcoxon and McNemar"
         )
+        sentences.append(("all", text))
     elif friedman.reason:
-        found.append(Finding(subject="all", text=f"configurations were not compared: {friedman.reason}"))
-    return tuple(found)
+        sentences.append(("all", f"configurations were not compared: {friedman.reason}"))
+    return tuple(Finding(subject=subject, text=text) for subject, text in sentences)
 
 
 def _rejected(result: TestResult) -> bool:

@@ -84,11 +84,11 @@ def load(paths: Sequence[Path]) -> Frames:
 
 def expand(paths: Sequence[Path]) -> list[Path]:
     """Run folders as given; a folder that is no run but holds runs stands for all complete ones in it, sorted."""
-    found: list[Path] = []
+    folders: list[Path] = []
     for path in paths:
         inside = [] if (path / "manifest.json").exists() else sorted(p.parent for p in path.glob("*/summary.json"))
-        found.extend(inside or [path])
-    return found
+        folders.extend(inside or [path])
+    return folders
 
 
 def open_run(path: Path) -> Run:

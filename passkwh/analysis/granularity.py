@@ -43,36 +43,34 @@ def by_domain(
     table = task_table(comparison, energy)
     domains = task_domains(table.task_ids)
     rates = table.pass_rates()
-    ranges = {}
+    ranges: dict[str, dict[tuple[str, str], Interval]] = {}
     for domain in domains.columns:
         chosen = np.flatnonzero(domains[domain].to_numpy(dtype=bool))
         if len(chosen):
-            inside_only = draw(table.over(chosen), resamples, seed)
-            ranges[domain] = {(i.label, i.measure): i for i in intervals(inside_only, level)}
+            draws = draw(table.over(chosen), resamples, seed)
+            ranges[str(domain)] = {(i.label, i.measure): i for i in intervals(draws, level)}
     rows = []
     for i, label in enumerate(table.labels):
-        for domain in domains.columns:
+        for domain, own in ranges.items():
             inside = domains[domain].to_numpy(dtype=bool)
-            count = int(inside.sum())
-            if count == 0:
-                continue
-            tokens = float(table.tokens[i, inside].sum())
+            count, tokens = int(inside.sum()), float(table.tokens[i, inside].sum())
             rows.append(
                 DomainRow(
                     label=label,
-                    domain=str(domain),
+                    domain=domain,
                     tasks=count,
                     share=count / len(inside),
                     joules_per_task=finite(np.mean(table.energy_j[i, inside])),
                     joules_per_token=finite(table.generation_j[i, inside].sum() / tokens) if tokens else None,
                     pass_at_1=finite(np.mean(rates[i, inside])),
-                    joules_per_task_range=_range(ranges[domain][label, "energy_kwh"], kwh_to_joules(1.0) / count),
-                    joules_per_token_range=_range(ranges[domain][label, "joules_per_token"]),
-                    pass_at_1_range=_range(ranges[domain][label, "pass_at_1"]),
+                    joules_per_task_range=_range(own[label, "energy_kwh"], kwh_to_joules(1.0) / count),
+                    joules_per_token_range=_range(own[label, "joules_per_token"]),
+                    pass_at_1_range=_range(own[label, "pass_at_1"]),
                 )
             )
     return tuple(rows)
 
 
-def _range(found: Interval, scale: float = 1.0) -> tuple[float, float] | None:
-    return None if found.low is None or found.high is None else (found.low * scale, found.high * scale)
+def _range(interval: Interval, scale: float = 1.0) -> tuple[float, float] | None:
+    low, high = interval.low, interval.high
+    return None if low is None or high is None else (low * scale, high * scale)

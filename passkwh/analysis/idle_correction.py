@@ -1,4 +1,4 @@
-"""Net energy taken anew from a run's raw trace, with another idea of what idle is."""
+"""Net energy taken anew from a run's raw trace, with another idle power."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from passkwh.harness.measure import measure
 from passkwh.harness.meter.energies import Energies, Spans
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.runs.folder import RunFolder
-from passkwh.records import Energy, IdleBaseline, Sample
+from passkwh.harness.runs.table import SampleTable
+from passkwh.records import IdleBaseline
 
 CHOICES = ("none", "before", "mean")
+_NET = ["generation_net_j", "evaluation_net_j", "net_j"]
 
 
 class _WithIdle(Trace):
@@ -44,12 +46,9 @@ def with_idle(frames: Frames, idle: str) -> Frames:
     runs = []
     for position, run in enumerate(frames.runs):
         measured = _measure(run, idle, watts)
-        counted = {c.name for c in run.manifest.meter.channels if c.counted}
         own = samples.index[samples["run"] == position]
-        nets = pd.DataFrame([_nets(measured[key], counted) for key in samples.loc[own, "key"]], index=own)
-        columns = ["generation_net_j", "evaluation_net_j", "net_j"]
-        samples.loc[own, columns] = nets[columns]
-        total = float(nets["net_j"].sum(skipna=False))
+        samples.loc[own, _NET] = measured.loc[samples.loc[own, "key"], _NET].to_numpy()
+        total = float(samples.loc[own, "net_j"].sum(skipna=False))
         summary = run.summary.model_copy(update={"net_energy_j": total if np.isfinite(total) else None})
         runs.append(replace(run, summary=summary))
     return Frames(tuple(runs), samples)
@@ -67,47 +66,34 @@ def _watts(idle: str) -> float | None:
     return watts
 
 
-def _measure(run: Run, idle: str, watts: float | None) -> dict[str, Sample]:
+def _measure(run: Run, idle: str, watts: float | None) -> pd.DataFrame:
+    """The columns of ``_NET`` of every sample, by its key."""
     folder = RunFolder.open(run.path)
     channels = run.manifest.meter.channels
     trace = _WithIdle.from_table(folder.trace(), channels)
     assert isinstance(trace, _WithIdle)
-    share = None if watts is None else watts / max(sum(c.counted for c in channels), 1)
+    counted = [channel.name for channel in channels if channel.counted]
+    share = None if watts is None else watts / max(len(counted), 1)
     trace.baselines = {
         (channel.name, session.index): _baseline(trace, run, channel.name, session.index, idle, share)
         for channel in channels
         for session in run.manifest.sessions
     }
     samples, _ = measure(run.manifest, folder.samples(), trace)
-    return {sample.key: sample for sample in samples}
+    columns = SampleTable.of(samples).statistics(counted).select(["key", *_NET])
+    frame: pd.DataFrame = columns.to_pandas().set_index("key")
+    return frame
 
 
 def _baseline(trace: Trace, run: Run, channel: str, session: int, idle: str, share: float | None) -> IdleBaseline:
     if idle == "none" or share is not None:
         return IdleBaseline(channel=channel, mean_w=share or 0.0, se_w=0.0)
-    wanted = ("idle_before",) if idle == "before" else ("idle_before", "idle_after")
-    found = [trace.idle(channel, w) for w in run.manifest.sessions[session].windows if w.kind in wanted]
-    powers = [b.mean_w for b in found if b.mean_w is not None]
-    if len(powers) < len(wanted):
+    kinds = ("idle_before",) if idle == "before" else ("idle_before", "idle_after")
+    baselines = [trace.idle(channel, w) for w in run.manifest.sessions[session].windows if w.kind in kinds]
+    powers = [b.mean_w for b in baselines if b.mean_w is not None]
+    if len(powers) < len(kinds):
         raise UsageError(
-            f"{run.path}: session {session} has no {' and '.join(wanted)} baseline of {channel}; "
+            f"{run.path}: session {session} has no {' and '.join(kinds)} baseline of {channel}; "
             "use --idle with another choice or a power in watts"
         )
     return IdleBaseline(channel=channel, mean_w=float(np.mean(powers)), se_w=None)
-
-
-def _nets(sample: Sample, counted: set[str]) -> dict[str, float]:
-    generation = _sum(sample.generation_energy, counted)
-    evaluation = _sum(sample.evaluation_energy, counted)
-    return {
-        "generation_net_j": generation,
-        "evaluation_net_j": evaluation,
-        "net_j": generation + (0.0 if sample.evaluation is None else evaluation),
-    }
-
-
-def _sum(energies: dict[str, Energy], counted: set[str]) -> float:
-    values = [energies[name].net_j for name in counted if name in energies]
-    if len(values) < len(counted) or not counted:
-        return float("nan")
-    return float(sum(float("nan") if v is None else v for v in values))

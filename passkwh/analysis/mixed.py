@@ -16,7 +16,6 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from scipy import optimize, stats
 
 from passkwh.records import Record
 
@@ -55,6 +54,8 @@ def random_intercept(outcome: ArrayLike, labels: Sequence[str], tasks: Sequence[
     The likelihood is profiled over one number, the ratio of the two variances, from sums per task, so its cost does
     not grow with the size of tasks.
     """
+    from scipy import optimize, stats
+
     y = np.asarray(outcome, dtype=np.float64)
     names = list(dict.fromkeys(labels))
     label_of, task_of = _codes(labels, names), _codes(tasks, list(dict.fromkeys(tasks)))
@@ -78,11 +79,11 @@ def random_intercept(outcome: ArrayLike, labels: Sequence[str], tasks: Sequence[
         why = "configurations and tasks explain the energy exactly"
         return MixedResult(reference=names[0], n=n, tasks=groups, reason=why)
     # Search the intraclass correlation rather than the ratio: it is bounded, and 0 is a legitimate answer.
-    found = optimize.minimize_scalar(
+    optimum = optimize.minimize_scalar(
         lambda rho: -sums.restricted(rho / (1 - rho))[0], bounds=(0.0, 1 - 1e-9), method="bounded",
         options={"xatol": 1e-10, "maxiter": 500},
     )  # fmt: skip
-    near = found.x / (1 - found.x)
+    near = optimum.x / (1 - optimum.x)
     ratio = 0.0
     if sums.restricted(near)[0] > sums.restricted(0.0)[0]:
         # A maximum is flat, so searching it gives half the digits; the root of its slope gives all.

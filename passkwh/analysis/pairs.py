@@ -10,11 +10,17 @@ from pydantic import Field
 
 from passkwh.analysis.effects import cliffs_delta, geometric_mean_ratio
 from passkwh.analysis.equivalence import EquivalenceResult, paired_t, tango
-from passkwh.analysis.multiplicity import adjust
+from passkwh.analysis.multiplicity import Adjustment, adjust
 from passkwh.analysis.paired_tests import mcnemar, wilcoxon
 from passkwh.analysis.results import Interval, TestResult
 from passkwh.analysis.tasks import Floats, TaskTable
 from passkwh.records import Record
+
+COMPARED = ("energy_kwh", "pass_at_1", "pass_at_kwh", "joules_per_token", "tokens_per_s")
+"""The measures on which two configurations are contrasted."""
+
+
+_ADJUSTMENTS: tuple[Adjustment, ...] = ("holm", "bh")
 
 
 class PairTests(Record):
@@ -38,17 +44,14 @@ def compare_pairs(
 ) -> tuple[PairTests, ...]:
     """Test pairs of configurations (positions in the table); ``margin`` is of pass@1 for equivalence."""
     rates = table.pass_rates()
-    found = [_pair(table, rates, i, j, margin, level) for i, j in pairs]
-    energy = [p.energy.p_value for p in found]
-    passing = [p.passing.p_value for p in found]
+    tested = [_pair(table, rates, i, j, margin, level) for i, j in pairs]
     adjusted = {
-        "energy_p_holm": adjust(energy, "holm"),
-        "energy_p_bh": adjust(energy, "bh"),
-        "passing_p_holm": adjust(passing, "holm"),
-        "passing_p_bh": adjust(passing, "bh"),
+        f"{outcome}_p_{method}": adjust([getattr(pair, outcome).p_value for pair in tested], method)
+        for outcome in ("energy", "passing")
+        for method in _ADJUSTMENTS
     }
     return tuple(
-        pair.model_copy(update={name: values[n] for name, values in adjusted.items()}) for n, pair in enumerate(found)
+        pair.model_copy(update={name: values[n] for name, values in adjusted.items()}) for n, pair in enumerate(tested)
     )
 
 

@@ -113,18 +113,16 @@ def best_under_budget(values: ArrayLike, costs: ArrayLike, budget: float) -> int
     None where nothing is affordable. Points with a missing value or cost are left out.
     """
     value, cost = np.asarray(values, dtype=np.float64), np.asarray(costs, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        allowed = np.flatnonzero((cost <= budget) & ~np.isnan(value))
-    if len(allowed) == 0:
-        return None
-    return int(allowed[np.lexsort((cost[allowed], -value[allowed]))[0]])
+    return _first(cost <= budget, -value, cost)
 
 
 def cheapest_above_floor(values: ArrayLike, costs: ArrayLike, floor: float) -> int | None:
     """Index of the lowest cost among points whose value is at least ``floor``; ties go to the higher value."""
     value, cost = np.asarray(values, dtype=np.float64), np.asarray(costs, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        allowed = np.flatnonzero((value >= floor) & ~np.isnan(cost))
-    if len(allowed) == 0:
-        return None
-    return int(allowed[np.lexsort((-value[allowed], cost[allowed]))[0]])
+    return _first(value >= floor, cost, -value)
+
+
+def _first(allowed: NDArray[np.bool_], low: NDArray[np.float64], then_low: NDArray[np.float64]) -> int | None:
+    """Of the allowed points the one that is lowest in the first, then in the second; missing ones are left out."""
+    chosen = np.flatnonzero(allowed & ~np.isnan(low) & ~np.isnan(then_low))
+    return int(chosen[np.lexsort((then_low[chosen], low[chosen]))[0]]) if len(chosen) else None

@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import stats
 
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.tasks import EnergyKind, TaskTable, task_table
@@ -71,6 +70,8 @@ def plan_sample_size(
     ``effect`` is the ratio minus one for energy and pass@kWh (0.05: five per cent), the difference for pass@1; the
     pilot's own when None. Raises UsageError where the pilot lacks what the measure needs.
     """
+    from scipy import stats
+
     table = task_table(comparison, energy).select([a, b])
     replicates = _replicates(comparison, table, energy)
     observed = _estimate(table, measure)
@@ -99,6 +100,8 @@ def plan_sample_size(
 
 def achieved_power(effect: float, standard_error: float, alpha: float = 0.05) -> float:
     """Power of a two-sided normal test."""
+    from scipy import stats
+
     shift = abs(effect) / standard_error
     critical = float(stats.norm.ppf(1 - alpha / 2))
     return float(stats.norm.sf(critical - shift) + stats.norm.cdf(-critical - shift))
@@ -133,17 +136,13 @@ def _estimate(table: TaskTable, measure: PlannedMeasure) -> float:
 
 def _influence(table: TaskTable, replicate: tuple[Floats, Floats], measure: PlannedMeasure) -> Floats:
     """What each task adds to the measure, from one replicate's (pass rate, energy), each of shape (2, tasks)."""
-    rates, energy = table.pass_rates(), table.energy_j
-    passed, used = replicate
-    relative_energy = used / energy.mean(axis=1, keepdims=True)
-    if measure == "energy":
-        parts = relative_energy
-    elif measure == "pass@1":
-        parts = passed
-    else:
-        parts = passed / rates.mean(axis=1, keepdims=True) - relative_energy
-    difference: Floats = parts[0] - parts[1]
-    return difference
+    passed, used_j = replicate
+    parts = passed
+    if measure != "pass@1":
+        relative_energy = used_j / table.energy_j.mean(axis=1, keepdims=True)
+        relative_rate = passed / table.pass_rates().mean(axis=1, keepdims=True)
+        parts = relative_energy if measure == "energy" else relative_rate - relative_energy
+    return np.asarray(parts[0] - parts[1])
 
 
 def _replicates(comparison: Comparison, table: TaskTable, energy: EnergyKind) -> list[tuple[Floats, Floats]]:

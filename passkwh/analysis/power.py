@@ -132,7 +132,7 @@ SELECT channel, bin, last_ns, last_value, mean_value FROM (
     FROM trace
     WHERE session = $session AND value IS NOT NULL AND time_ns BETWEEN $start - $step AND $end
     GROUP BY channel, quantity, bin
-) JOIN wanted USING (channel, quantity) ORDER BY channel, bin
+) JOIN counted USING (channel, quantity) ORDER BY channel, bin
 """
 
 
@@ -141,10 +141,10 @@ def _powers(
 ) -> list[PowerPoint]:
     start_ns, end_ns, step_ns = span_ns
     counted = [channel for channel in channels if channel.counted]
-    wanted = pd.DataFrame({"channel": [c.name for c in counted], "quantity": [c.quantity for c in counted]})
+    columns = pd.DataFrame({"channel": [c.name for c in counted], "quantity": [c.quantity for c in counted]})
     counters = {c.name for c in counted if c.quantity == "energy_j"}
     with reading(trace if isinstance(trace, Path) else "the trace") as connection:
-        connection.register("wanted", wanted)
+        connection.register("counted", columns)
         connection.register("trace", connection.read_parquet(str(trace)) if isinstance(trace, Path) else trace)
         values = {"session": session, "start": start_ns, "end": end_ns, "step": step_ns}
         rows = connection.execute(_READINGS, values).fetchall()

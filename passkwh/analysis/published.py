@@ -11,17 +11,6 @@ from passkwh.analysis.pareto import frontier, hypervolume, knee
 from passkwh.errors import UsageError
 from passkwh.records import Record
 
-COLUMNS = (
-    "table",
-    "model",
-    "tuning",
-    "quant",
-    "batch_size",
-    "energy_kwh",
-    "latency_min",
-    "throughput_tok_s",
-    "pass_at_1",
-)
 MEASURES = ("energy_kwh", "latency_min", "throughput_tok_s", "pass_at_1")
 
 
@@ -37,7 +26,7 @@ class PublishedRow(Record):
     latency_min: str
     throughput_tok_s: str
     pass_at_1: str
-    pass_at_kwh: str
+    pass_at_kwh: str = ""
 
     @property
     def label(self) -> str:
@@ -45,6 +34,9 @@ class PublishedRow(Record):
         parts = [self.model, "" if self.tuning in self.model.lower() else self.tuning]
         parts += ["" if self.quant == "none" else self.quant, f"batch {self.batch_size}" if self.batch_size else ""]
         return " ".join(p for p in parts if p)
+
+
+COLUMNS = tuple(name for name, field in PublishedRow.model_fields.items() if field.is_required())
 
 
 class RatioCheck(Record):
@@ -154,7 +146,7 @@ def _half_step(value: Decimal) -> Decimal:
 
 
 def _conflicts(rows: Sequence[PublishedRow]) -> list[Conflict]:
-    found = []
+    conflicts = []
     for label in dict.fromkeys(row.label for row in rows):
         own = [row for row in rows if row.label == label]
         for measure in MEASURES:
@@ -162,13 +154,15 @@ def _conflicts(rows: Sequence[PublishedRow]) -> list[Conflict]:
             for row in own:
                 values.setdefault(getattr(row, measure), []).append(row.table)
             if len(values) > 1:
-                found.append(Conflict(label=label, measure=measure, values={v: tuple(t) for v, t in values.items()}))
-    return found
+                conflicts.append(
+                    Conflict(label=label, measure=measure, values={v: tuple(t) for v, t in values.items()})
+                )
+    return conflicts
 
 
 def _oddities(rows: Sequence[PublishedRow]) -> list[str]:
     """Figures that cannot both be right: other configurations' timings, and accuracy that depends on the batch size."""
-    found = []
+    oddities = []
     timings: dict[tuple[str, str], list[PublishedRow]] = {}
     for row in rows:
         timings.setdefault((row.latency_min, row.throughput_tok_s), []).append(row)
@@ -178,7 +172,7 @@ def _oddities(rows: Sequence[PublishedRow]) -> list[str]:
             tables.setdefault(row.label, []).append(row.table)
         if len({row.energy_kwh for row in shared}) > 1 and len(tables) > 1:
             who = " and ".join(f"{label} (table {', '.join(t)})" for label, t in tables.items())
-            found.append(f"{who} have the same {latency} min and {throughput} tokens/s at different energies")
+            oddities.append(f"{who} have the same {latency} min and {throughput} tokens/s at different energies")
     models = dict.fromkeys((row.table, row.model) for row in rows if row.batch_size)
     for table, model in models:
         rates = {
@@ -187,5 +181,5 @@ def _oddities(rows: Sequence[PublishedRow]) -> list[str]:
         values = [float(v) for v in rates.values()]
         if max(values) - min(values) > 0.05:
             listed = ", ".join(f"{v} at batch size {b}" for b, v in rates.items())
-            found.append(f"table {table}: pass@1 of {model} changes with the batch size alone: {listed}")
-    return found
+            oddities.append(f"table {table}: pass@1 of {model} changes with the batch size alone: {listed}")
+    return oddities

@@ -23,15 +23,15 @@ class Requirement(Record):
 
 def requirements(comparison: Comparison, labels: Sequence[str]) -> tuple[Requirement, ...]:
     """Estimate each configuration from its first run's model, accelerator and mean token counts."""
-    found = []
+    rows = []
     for configuration in comparison.configurations:
         if configuration.label in labels:
             run = comparison.frames.runs[configuration.runs[0]]
             try:
-                found.append(Requirement(label=configuration.label, estimate=_estimate(run)))
+                rows.append(Requirement(label=configuration.label, estimate=_estimate(run)))
             except UsageError as error:
-                found.append(Requirement(label=configuration.label, estimate=None, reason=str(error)))
-    return tuple(found)
+                rows.append(Requirement(label=configuration.label, estimate=None, reason=str(error)))
+    return tuple(rows)
 
 
 def _estimate(run: Run) -> Estimate:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli.options import AsJson, BatchSize
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
     from passkwh.analysis.estimate.as_printed import AsPrinted
     from passkwh.analysis.estimate.cost import Estimate, Workload
+    from passkwh.analysis.estimate.devices import Device
     from passkwh.analysis.estimate.fit import EstimatorFit
 
 
@@ -21,7 +23,7 @@ def estimate(
     gpu: Annotated[str, typer.Option(help="A device known here, or a .json file with its rates.")],
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of each prompt.")] = 256,
     new_tokens: Annotated[int, typer.Option(min=1, help="Tokens generated for each.")] = 256,
-    batch_size: Annotated[int, typer.Option(min=1, help="Prompts generated together.")] = 1,
+    batch_size: BatchSize = 1,
     quant: Annotated[str, typer.Option(help="none, or one of `bench list`.")] = "none",
     exit_layer: Annotated[float | None, typer.Option(help="Early exit: mean layer at which tokens leave.")] = None,
     idle_w: Annotated[float | None, typer.Option(min=0.0, help="Idle power of the device, for net energy.")] = None,
@@ -29,7 +31,7 @@ def estimate(
     as_printed: Annotated[
         bool, typer.Option("--as-printed", help="The thesis's equations, misprints included.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Parameters, KV cache, VRAM, time to first token, time per token and energy, estimated."""
     from passkwh.analysis.estimate.architecture import find_architecture
@@ -53,16 +55,7 @@ def estimate(
         return
     from passkwh.analysis.estimate.cost import estimate_cost
 
-    fitted = None
-    if fit:
-        from passkwh.analysis.comparable_groups import complete_runs
-        from passkwh.analysis.estimate.fit import fit_estimator
-        from passkwh.analysis.frames import load
-
-        paths, left_out = complete_runs(fit)
-        for text in left_out:
-            note(f"note: {text}")
-        fitted = fit_estimator(load(paths), device)
+    fitted = _fit(fit, device) if fit else None
     result = estimate_cost(architecture, device, workload, fitted.reached() if fitted else None)
     for text in (*(fitted.notes if fitted else ()), *result.notes):
         note(f"note: {text}")
@@ -74,12 +67,23 @@ def estimate(
         _show_fit(fitted)
 
 
+def _fit(runs: list[Path], device: Device) -> EstimatorFit:
+    from passkwh.analysis.comparable_groups import complete_runs
+    from passkwh.analysis.estimate.fit import fit_estimator
+    from passkwh.analysis.frames import load
+
+    paths, left_out = complete_runs(runs)
+    for text in left_out:
+        note(f"note: {text}")
+    return fit_estimator(load(paths), device)
+
+
 def _workload(prompt_tokens: int, new_tokens: int, batch_size: int, quant: str, exit_layer: float | None) -> Workload:
     from passkwh.analysis.estimate.cost import Workload
     from passkwh.registry import QUANTIZATIONS
 
-    if quant != "none":
-        QUANTIZATIONS.provider(quant)  # a name that nobody has is an error that lists those there are
+    if quant != "none" and quant not in QUANTIZATIONS:
+        raise UsageError(f"--quant {quant}: {QUANTIZATIONS.unknown(quant)}")
     if exit_layer is not None and exit_layer <= 0:
         raise UsageError(f"--exit-layer {exit_layer:g}: layers are counted from 1")
     values: dict[str, Any] = {

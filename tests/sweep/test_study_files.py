@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passkwh.analysis.estimate.study import Earlier, forecast
+from passkwh.analysis.estimate.study import EarlierRun, forecast
 from passkwh.cli import main as program
 from passkwh.cli.forecast import dry_run
 from passkwh.errors import UsageError
@@ -260,7 +260,7 @@ def test_a_like_run_that_was_made_before_is_the_best_estimate(study_file: StudyF
     found = inspect([configuration.spec for configuration in asked.configurations])
     check = found.checks[0]
     spec = check.spec.model_copy(update={"limit": 40, "repeat": 3})
-    like = Earlier(path="runs/x", spec=spec, host=found.host, seconds_per_sample=1.5, joules_per_sample=20.0)
+    like = EarlierRun(path="runs/x", spec=spec, host=found.host, seconds_per_sample=1.5, joules_per_sample=20.0)
     told = forecast(check, found.host, None, [like])
     assert (told.time_s, told.energy_j, told.basis) == (2 * 1.5 + 2 * 0.2, 40.0, "as runs/x")
     elsewhere = like.model_copy(update={"host": found.host.model_copy(update={"cpu": "another"})})

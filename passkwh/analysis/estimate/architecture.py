@@ -176,19 +176,19 @@ def find_architecture(model: str) -> tuple[Architecture, float | None]:
     file = path / "config.json" if path.is_dir() else path
     if file.is_file():
         return from_file(file), None
-    found = known_model(model)
-    if found is not None:
-        return found.architecture, found.nominal_parameters
+    known = known_model(model)
+    if known is not None:
+        return known.architecture, known.nominal_parameters
     names = ", ".join(dict.fromkeys(m.name for m in known_models().values()))
     raise UsageError(f"--model {model}: neither a config.json nor a model known here ({names})")
 
 
 def known_model(name: str) -> KnownModel | None:
     """A model of the data file by its name, with or without an organisation and a tuning; None when it is not there."""
-    wanted = name.rstrip("/").rsplit("/", 1)[-1].lower()
+    plain = name.rstrip("/").rsplit("/", 1)[-1].lower()
     for tuning in ("-instruct", "-base", "-chat", "-it"):
-        wanted = wanted.replace(tuning, "")
-    return known_models().get(wanted)
+        plain = plain.replace(tuning, "")
+    return known_models().get(plain)
 
 
 def known_models() -> dict[str, KnownModel]:

@@ -9,6 +9,7 @@ from pydantic import Field
 from passkwh.analysis.estimate.architecture import Architecture
 from passkwh.analysis.estimate.cost import Workload
 from passkwh.analysis.estimate.devices import Device, Precision
+from passkwh.errors import UsageError
 from passkwh.records import Record
 
 BYTES: dict[str, float] = {"none": 2.0, "gptq-int8": 1.0, "awq": 1.0, "gptq-int4": 0.5}
@@ -61,7 +62,12 @@ def as_printed(model: Architecture, n_params: float | None, device: Device, work
     """Equations 3.23-3.34, with ``n_params`` (the model's true count when None), tokens in = ``prompt_tokens``.
 
     The thesis scales n_params by bytes / 2 for quantized models (tables 5.30 and 5.35), and so does this.
+    Raises UsageError for a quantization that it does not have.
     """
+    if workload.quant not in BYTES:
+        raise UsageError(
+            f"--as-printed: the thesis has no figures for {workload.quant}; write one of {', '.join(BYTES)}"
+        )
     n = float(model.parameters if n_params is None else n_params)
     p = BYTES[workload.quant]
     b, s = workload.batch_size, workload.prompt_tokens

@@ -53,9 +53,9 @@ def find_device(name: str) -> Device:
             key = ".".join(str(part) for part in problem["loc"])
             raise UsageError(f"--gpu {name}: {key}: {problem['msg']}") from error
     known = devices()
-    wanted = _plain(name)
+    plain = _plain(name)
     for device in known:
-        if wanted in {_plain(device.name), *(_plain(alias) for alias in device.aliases)}:
+        if plain in {_plain(device.name), *(_plain(alias) for alias in device.aliases)}:
             return device
     raise UsageError(f"--gpu {name}: not known; write one of {', '.join(d.name for d in known)}, or a .json file")
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import optimize
 
 from passkwh.analysis.estimate.architecture import Architecture, find_architecture
 from passkwh.analysis.estimate.cost import Efficiency, Workload, estimate_cost
@@ -104,8 +103,10 @@ def _solve(x: Floats, y: Floats) -> tuple[float, float]:
     """Slope and overhead; with one run only the slope can be told."""
     if len(y) == 1:
         return float(y[0] / x[0, 0]), 0.0
-    found = optimize.nnls(x / y[:, None], np.ones(len(y)))[0]
-    return float(found[0]), float(found[1])
+    from scipy import optimize
+
+    slope, overhead = optimize.nnls(x / y[:, None], np.ones(len(y)))[0]
+    return float(slope), float(overhead)
 
 
 def _left_out(x: Floats, y: Floats, i: int) -> float:

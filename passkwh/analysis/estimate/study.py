@@ -45,7 +45,7 @@ class EarlierRun(Record):
 
 def earlier_runs(out: Path) -> list[EarlierRun]:
     """Complete runs in ``out`` and in the studies in it; one that cannot be read is no help and is passed over."""
-    found = []
+    earlier = []
     for path in sorted(file.parent for pattern in (f"*/{SUMMARY}", f"*/*/{SUMMARY}") for file in out.glob(pattern)):
         try:
             run = RunFolder.open(path)
@@ -54,13 +54,13 @@ def earlier_runs(out: Path) -> list[EarlierRun]:
             continue
         joules = None if summary.gross_energy_j is None else summary.gross_energy_j / summary.samples
         seconds = (summary.generation_s + summary.evaluation_s) / summary.samples
-        found.append(
+        earlier.append(
             EarlierRun(
                 path=str(path), spec=manifest.spec, host=manifest.host, seconds_per_sample=seconds,
                 joules_per_sample=joules,
             )
         )  # fmt: skip
-    return found
+    return earlier
 
 
 def forecast(check: Check, host: HostInfo, gpu: str | None, earlier: Iterable[EarlierRun]) -> Forecast:
