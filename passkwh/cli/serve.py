@@ -31,7 +31,10 @@ def serve(
     meter: Annotated[str, typer.Option(help="auto, estimate, simulated[:PROFILE], ...")] = "auto",
     idle_s: Annotated[float, typer.Option(min=0.0, help="Idle baseline at the start, for net energy.")] = 3.0,
     usage: Annotated[
-        bool, typer.Option("--usage", help="Every answer carries energy, time and exit layers, asked for or not.")
+        bool,
+        typer.Option(
+            "--usage", help="Every answer carries energy, time and exit layers, wanted by its request or not."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout when ready.")] = False,
 ) -> None:
@@ -42,12 +45,12 @@ def serve(
 
     try:
         from passkwh.serve import server
-        from passkwh.serve.service import start_service
+        from passkwh.serve.service import Service
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("fastapi", "prometheus_client", "starlette", "uvicorn"):
             raise MissingExtra("the completion endpoint", "serve") from None
         raise
-    from passkwh.serve.limits import Limits
+    from passkwh.serve.limits import Limits, Served
 
     bound = server.bind(host, port)
     if not server.is_loopback(bound):
@@ -61,13 +64,13 @@ def serve(
     checkpoint = adapters.prepare(resolved, note, exit=request)
     adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens)
     note("loading the model")
-    adapter = adapters.load(checkpoint, exit=request)
+    loaded = adapters.load(checkpoint, exit=request)
     name = checkpoint.location if checkpoint.source == "local" else model.rpartition("#")[2]
     address = server.url(bound)
 
     def ready() -> None:
         if as_json:
-            info = adapter.info
+            info = loaded.info
             print_json(
                 {
                     "url": address, "model": name, "adapter": info.adapter, "quant": info.quant, "device": info.device,
@@ -77,8 +80,8 @@ def serve(
         else:
             print(f"serving {name} at {address} (Ctrl-C ends it)", flush=True)
 
-    names = (name, model)
-    service = start_service(adapter, names, limits, rule=rule, meter=meter, idle_s=idle_s, always_usage=usage)
+    served = Served((name, model), limits)
+    service = Service(loaded, served, rule=rule, meter=meter, idle_s=idle_s, always_usage=usage)
     server.serve(bound, service, ready)
     note("stopped")
 

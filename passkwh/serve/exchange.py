@@ -1,4 +1,4 @@
-"""One request's talk with the engine: rows in, their events out, and an end when time is up or the client has gone."""
+"""One request's rows: given to the batcher, their events handed on, ended when time is up or the client has gone."""
 
 from __future__ import annotations
 
@@ -10,80 +10,71 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from passkwh.adapters.engines.base import Model
-from passkwh.prompts import ChatPrompt, TextPrompt
-from passkwh.serve import usage
-from passkwh.serve.attribution import SETTLE_S, Ledger
-from passkwh.serve.engine import Engine, Event, Finished, Row, RowEnergy, late
-from passkwh.serve.limits import Limits, Refused
-from passkwh.serve.request import Ask
-from passkwh.serve.rules import Rules
+from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
+from passkwh.serve.batcher import Event, Finished, Row, timeout_error
+from passkwh.serve.limits import Refused, invalid
+from passkwh.serve.request import GenerationRequest
+from passkwh.serve.service import Service
 from passkwh.units import s_to_ns
 
 GRACE_S = 1.0
-"""The engine ends a late row itself; one that it cannot end is given up so much later."""
-ENERGY_WAIT_S = 5.0 + SETTLE_S
-"""An answer waits no longer for its energy."""
+"""The batcher ends an expired row itself; one that it cannot end is given up so much later."""
+
+Result = TypeVar("Result")
 
 
-Answer = TypeVar("Answer")
-
-
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The client has hung up."""
 
 
 class Exchange:
-    """The rows of one request."""
+    """The rows of one request: ``n`` for each of its prompts."""
 
-    def __init__(self, ask: Ask, adapter: Model, rules: Rules, limits: Limits, arrived_ns: int) -> None:
-        self._limits = limits
+    def __init__(self, request: GenerationRequest, service: Service, arrived_ns: int) -> None:
+        self._batcher, self._limits = service.batcher, service.served.limits
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        rule = rules.choose(ask.exit, ask.threshold)
-        seed = secrets.randbits(32) if ask.seed is None else ask.seed
-        chat = ask.template and adapter.info.chat
-        prompts = [ChatPrompt(text) if chat else TextPrompt(text) for text in ask.prompts]
-        deadline_ns = arrived_ns + s_to_ns(limits.timeout_s)
-
-        def teller(number: int) -> Callable[[Event], None]:
-            def tell(event: Event) -> None:
-                try:
-                    loop.call_soon_threadsafe(self._events.put_nowait, (number, event))
-                except RuntimeError:  # the loop has ended: nobody waits
-                    self.cancel()
-
-            return tell
-
+        self._loop = asyncio.get_running_loop()
+        rule = service.exit_choices.choose(request.exit, request.threshold)
+        seed = secrets.randbits(32) if request.seed is None else request.seed
+        deadline_ns = arrived_ns + s_to_ns(self._limits.timeout_s)
         self.rows = [
             Row(
-                prompt=prompt,
-                decoding=ask.decoding,
+                prompt=_as_read(prompt, service.model.info.chat),
+                decoding=request.decoding,
                 seed=(seed + choice) % 2**63,
                 rule=rule,
                 deadline_ns=deadline_ns,
-                tell=teller(index * ask.n + choice),
-                streams=ask.stream,
+                send=self._sender(index * request.n + choice),
+                streams=request.stream,
                 prompt_index=index,
                 arrived_ns=arrived_ns,
             )
-            for index, prompt in enumerate(prompts)
-            for choice in range(ask.n)
+            for index, prompt in enumerate(request.prompts)
+            for choice in range(request.n)
         ]
         self._give_up_ns = deadline_ns + s_to_ns(GRACE_S)
+
+    def _sender(self, number: int) -> Callable[[Event], None]:
+        def send(event: Event) -> None:
+            try:
+                self._loop.call_soon_threadsafe(self._events.put_nowait, (number, event))
+            except RuntimeError:  # the loop has ended: nobody waits
+                self.cancel()
+
+        return send
 
     def cancel(self) -> None:
         """Nobody waits for the rows any more."""
         for row in self.rows:
             row.cancelled = True
 
-    async def events(self, engine: Engine) -> AsyncIterator[tuple[int, str | Finished]]:
-        """Queue the rows and hand on what the engine tells of them, until all are finished; Refused as soon as one is.
+    async def events(self) -> AsyncIterator[tuple[int, str | Finished]]:
+        """Queue the rows and hand on what the batcher sends, until all are finished; Refused as soon as one is.
 
         Whatever ends this, from inside or outside, cancels the rows that are not finished.
         """
         try:
-            engine.submit(self.rows)
+            self._batcher.submit(self.rows)
             left = len(self.rows)
             while left:
                 remaining_s = (self._give_up_ns - time.monotonic_ns()) / 1e9
@@ -93,43 +84,40 @@ class Exchange:
                 left -= isinstance(event, Finished)
                 yield number, event
         except TimeoutError:
-            raise late(self._limits) from None
+            raise timeout_error(self._limits) from None
         finally:
             self.cancel()
 
-    async def finished(self, engine: Engine) -> list[Finished]:
+    async def finished(self) -> list[Finished]:
         """All rows, complete, in order."""
-        found = {number: event async for number, event in self.events(engine) if isinstance(event, Finished)}
-        return [found[number] for number in range(len(self.rows))]
+        rows = {number: event async for number, event in self.events() if isinstance(event, Finished)}
+        return [rows[number] for number in range(len(self.rows))]
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """What ``work`` comes to; it is cancelled, and Gone raised, when the client hangs up first."""
+def _as_read(prompt: Prompt, chat: bool) -> Prompt:
+    """A base model has no template: it continues the user's text, and a system prompt is refused."""
+    if chat or not isinstance(prompt, ChatPrompt):
+        return prompt
+    if prompt.system is not None:
+        raise invalid("messages: the model that is served has no chat template, and so no place for a system prompt")
+    return TextPrompt(prompt.user)
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of ``work``; it is cancelled, and ClientDisconnected raised, when the client hangs up first."""
     working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_hung_up(request))
+    disconnected = asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise Gone
+            raise ClientDisconnected
         return working.result()
     finally:
         working.cancel()
-        gone.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+        disconnected.cancel()
+        await asyncio.gather(working, disconnected, return_exceptions=True)
 
 
-async def _hung_up(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def extension(finished: list[Finished], ledger: Ledger) -> dict[str, Any]:
-    """The usage extension of an answer, once its energy is known."""
-    energies: list[RowEnergy] = []
-    for row in finished:
-        try:
-            async with asyncio.timeout(ENERGY_WAIT_S):
-                energies.append((await asyncio.wrap_future(row.energy))[row.place])
-        except TimeoutError:
-            energies.append(usage.missing(ledger.channels, f"not known within {ENERGY_WAIT_S:g} s of the answer"))
-    return usage.extension(finished, energies, ledger.channels, ledger.no_energy)

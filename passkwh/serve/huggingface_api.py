@@ -7,30 +7,24 @@ many (``{"parameters": {"parameters": {"return_full_text": false}}}``): that is 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
-from pydantic import Field
-
-from passkwh.adapters.engines.base import Decoding
-from passkwh.serve.limits import Limits, invalid
-from passkwh.serve.ollama_api import SAMPLING
-from passkwh.serve.request import Ask, Body, Drawn, Prompt, Stop, check_model, new_tokens, parse, stops
+from passkwh.prompts import TextPrompt
+from passkwh.serve.answer import Answer, Cost, Object, token_counts
+from passkwh.serve.batcher import Finished
+from passkwh.serve.limits import Served, invalid
+from passkwh.serve.request import Body, GenerationRequest, PromptText, Sampling, Stop, Tokens, parse, stop_texts
 
 DEFAULT_TOKENS = 100
 
 
-class Settings(Drawn):
+class Parameters(Sampling):
     """``parameters`` and ``options`` together."""
 
-    IGNORED = frozenset({"wait_for_model", "use_cache", "use_gpu"})
-    NEUTRAL: ClassVar = {
-        **SAMPLING, "repetition_penalty": (1,), "best_of": (1,), "details": (False,), "decoder_input_details": (False,),
-        "watermark": (False,), "top_n_tokens": (0,), "truncate": (), "grammar": (), "adapter_id": (),
-        "num_return_sequences": (1,), "num_beams": (1,),
-    }  # fmt: skip
-
-    max_new_tokens: Annotated[int, Field(ge=1)] | None = None
-    num_predict: Annotated[int, Field(ge=1)] | None = None
+    foreign = ("sampling", "huggingface")
+    max_new_tokens: Tokens | None = None
+    num_predict: Tokens | None = None
     do_sample: bool | None = None
     stop_sequences: Stop = None
     return_full_text: bool | None = None
@@ -39,7 +33,7 @@ class Settings(Drawn):
 class InputsBody(Body):
     """``POST`` with ``inputs``."""
 
-    inputs: Prompt
+    inputs: PromptText
     model: str | None = None
     parameters: dict[str, Any] | None = None
     options: dict[str, Any] | None = None
@@ -47,41 +41,30 @@ class InputsBody(Body):
     usage: bool | None = None
 
 
-def generate(
-    data: dict[str, Any], names: tuple[str, ...], limits: Limits, model: str | None = None
-) -> tuple[Ask, bool]:
-    """What a request asks, and whether its answer begins with the prompt. ``model`` is the one named in the path.
+def generate(data: dict[str, Any], served: Served, model: str | None = None) -> GenerationRequest:
+    """A request: ``inputs`` is continued as it is. ``model`` is the one named in the path.
 
     Without a temperature and without ``do_sample``, decoding is greedy.
     """
     body = parse(InputsBody, data)
-    check_model(model or body.model, names)
+    served.check_name(model or body.model)
     if body.stream:
         raise invalid("stream: not supported here, use /v1/completions or Ollama's form of /api/generate", "stream")
-    asked = _settings(body)
-    temperature = asked.temperature
-    if temperature is None:
-        temperature = 1.0 if asked.do_sample else 0.0
-    elif asked.do_sample is False:
-        temperature = 0.0
-    tokens = asked.num_predict if asked.max_new_tokens is None else asked.max_new_tokens
-    ask = Ask(
-        prompts=(body.inputs,),
-        decoding=Decoding(
-            max_new_tokens=new_tokens(tokens, DEFAULT_TOKENS, limits, "max_new_tokens"),
-            temperature=temperature,
-            top_p=1.0 if asked.top_p is None else asked.top_p,
-            stop=stops(asked.stop) + stops(asked.stop_sequences),
-        ),
-        seed=asked.seed,
-        exit=asked.exit,
-        threshold=asked.RL_agent_thresh,
+    given = _parameters(body)
+    tokens = given.num_predict if given.max_new_tokens is None else given.max_new_tokens
+    changes: dict[str, Any] = {"stop": list(stop_texts(given.stop, given.stop_sequences))}
+    if given.do_sample is False:
+        changes["temperature"] = 0.0
+    return given.model_copy(update=changes).request(
+        (TextPrompt(body.inputs),),
+        served.new_tokens(tokens, DEFAULT_TOKENS, "max_new_tokens"),
+        temperature=1.0 if given.do_sample else 0.0,
         usage=bool(body.usage),
+        echo=bool(given.return_full_text),
     )
-    return ask, bool(asked.return_full_text)
 
 
-def _settings(body: InputsBody) -> Settings:
+def _parameters(body: InputsBody) -> Parameters:
     parameters = dict(body.parameters or {})
     nested = parameters.pop("parameters", None)
     if isinstance(nested, dict):
@@ -92,6 +75,18 @@ def _settings(body: InputsBody) -> Settings:
     if twice := sorted(parameters.keys() & options.keys()):
         raise invalid(f"{twice[0]}: stands in parameters and in options, give it once", twice[0])
     # Parsed apart, so that a message names the place; then together.
-    parse(Settings, parameters, "parameters.")
-    parse(Settings, options, "options.")
-    return parse(Settings, {**parameters, **options})
+    parse(Parameters, parameters, "parameters.")
+    parse(Parameters, options, "options.")
+    return parse(Parameters, {**parameters, **options})
+
+
+class HuggingFaceAnswer(Answer):
+    """One object; it is never streamed."""
+
+    def __init__(self, request: GenerationRequest) -> None:
+        (prompt,) = request.prompts
+        self._before = prompt.text if request.echo and isinstance(prompt, TextPrompt) else ""
+
+    def whole(self, rows: Sequence[Finished], cost: Cost) -> Object:
+        text = {"generated_text": self._before + rows[0].text}
+        return text if cost is None else {**text, "usage": token_counts(rows, cost)}

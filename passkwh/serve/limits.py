@@ -12,7 +12,7 @@ class Limits:
     body_bytes: int = 2**20
     """Of a request's body, as sent."""
     prompt_tokens: int = 8192
-    """Of one prompt, where the adapter can count them; the model's context bounds it anyway."""
+    """Of one prompt, where the model's tokens can be counted; the model's context bounds it anyway."""
     new_tokens: int = 1024
     """What a request may ask for per completion."""
     queue: int = 64
@@ -42,3 +42,25 @@ class Refused(Exception):
 def invalid(message: str, field: str | None = None) -> Refused:
     """400: the request cannot be carried out as it is."""
     return Refused(400, message, "invalid", field=field)
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model that is served, as requests see it: its names and the limits."""
+
+    names: tuple[str, ...]
+    """What requests may call the model; the first is what answers call it."""
+    limits: Limits
+
+    def check_name(self, name: str | None) -> None:
+        """Refused (404) when a request names another model than the one that is served."""
+        if name and name.removesuffix(":latest") not in self.names:
+            message = f"no model {name[:200]!r} here, this server has {self.names[0]!r}"
+            raise Refused(404, message, "unknown_model", field="model")
+
+    def new_tokens(self, wanted: int | None, default: int, field: str) -> int:
+        """How many tokens a completion may have; Refused (400) above the server's limit."""
+        limit = self.limits.new_tokens
+        if wanted is not None and wanted > limit:
+            raise invalid(f"{field}: {wanted} is more than this server's limit of {limit} new tokens", field)
+        return min(default, limit) if wanted is None else wanted

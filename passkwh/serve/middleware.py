@@ -19,7 +19,7 @@ ARRIVED_NS = "passkwh.arrived_ns"
 """Key of the scope: when the request arrived (monotonic)."""
 
 
-class Front:
+class MetricsMiddleware:
     """ASGI middleware around the application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -33,20 +33,20 @@ class Front:
         start_ns = scope[ARRIVED_NS] = time.monotonic_ns()
         status = CLIENT_GONE
 
-        async def note(message: Message) -> None:
+        async def note_status(event: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+            if event["type"] == "http.response.start":
+                status = event["status"]
+            await send(event)
 
         try:
-            await self._app(scope, receive, note)
+            await self._app(scope, receive, note_status)
         except Exception as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            print(f"error: {scope['path'][:200]}: {said}", file=sys.stderr, flush=True)
+            message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            print(f"error: {scope['path'][:200]}: {message}", file=sys.stderr, flush=True)
             self._metrics.refused("failed")
             if status == CLIENT_GONE:
-                await JSONResponse({"error": f"internal error: {said}"}, 500)(scope, receive, note)
+                await JSONResponse({"error": f"internal error: {message}"}, 500)(scope, receive, note_status)
         finally:
             self._metrics.answered(_label(scope["path"]), status, (time.monotonic_ns() - start_ns) / 1e9)
 

@@ -1,4 +1,4 @@
-"""The server's life: bind first, load the model, announce the address, serve until told to stop, clean up."""
+"""The server's life: bind first, load the model, announce the address, serve until interrupted, clean up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from passkwh.serve.service import Service
 
 MAX_CONNECTIONS = 256
 SHUTDOWN_S = 5
-"""Answers that are under way get so long to go out once the server is told to stop."""
+"""Answers that are under way get so long to go out once the server is stopping."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -47,7 +47,7 @@ def url(bound: socket.socket) -> str:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with a word when it answers and an engine that is stopped before connections are."""
+    """uvicorn, calling ``ready`` when it answers; its batcher is stopped before its connections are."""
 
     def __init__(self, service: Service, ready: Callable[[], None]) -> None:
         super().__init__(
@@ -70,8 +70,8 @@ class Server(uvicorn.Server):
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End; the engine first, so that every request has its answer and no connection is waited for."""
-        await asyncio.to_thread(self._service.engine.stop)
+        """End; the batcher first, so that every request has its answer and no connection is waited for."""
+        await asyncio.to_thread(self._service.batcher.stop)
         await super().shutdown(sockets)
 
 
@@ -81,7 +81,7 @@ def serve(bound: socket.socket, service: Service, ready: Callable[[], None]) -> 
     try:
         Server(service, ready).run(sockets=[bound])
     except KeyboardInterrupt:
-        pass  # how a server is told to stop
+        pass  # how a server is stopped
     finally:
         signal.signal(signal.SIGTERM, previous)
         service.stop()

@@ -1,61 +1,46 @@
-"""The parts of the service put together: model, engine, ledger and metrics, started and stopped as one."""
+"""The parts of the service put together: model, batcher, meter and metrics, started and stopped as one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from passkwh.adapters.engines.base import Model
-from passkwh.serve.attribution import Ledger
-from passkwh.serve.engine import Engine, RowEnergy
-from passkwh.serve.limits import Limits
+from passkwh.serve.batcher import Batcher, RowEnergy
+from passkwh.serve.energy_attribution import EnergyAttribution
+from passkwh.serve.exit_choices import ExitChoices
+from passkwh.serve.limits import Served
 from passkwh.serve.metrics import Metrics
-from passkwh.serve.rules import Rules
 
 
-@dataclass(frozen=True)
 class Service:
-    """A model that answers requests."""
+    """A model that answers requests, from its creation (which ends when the idle baseline was taken) to ``stop``.
 
-    names: tuple[str, ...]
-    """What requests may call the model; the first is what answers call it."""
-    adapter: Model
-    limits: Limits
-    rules: Rules
-    ledger: Ledger
-    metrics: Metrics
-    engine: Engine
-    always_usage: bool
-    """Every answer carries its energy, time and exit layers, asked for or not."""
+    Raises:
+        UsageError: for a meter that is not here.
+    """
+
+    def __init__(
+        self, model: Model, served: Served, *, rule: str | None, meter: str, idle_s: float, always_usage: bool
+    ) -> None:
+        self.model = model
+        self.served = served
+        self.always_usage = always_usage
+        """Every answer carries its energy, time and exit layers, whether its request wants them or not."""
+        self.exit_choices = ExitChoices(rule)
+        limits = served.limits
+        self.metrics = Metrics(served.names[0], model.info, lambda: self.batcher.waiting(), limits.queue)
+        self.energy = EnergyAttribution(meter, model.info, limits.timeout_s, self.metrics.energy)
+        self.batcher = Batcher(model, self.exit_choices, limits, self.energy.mark, self._attribute)
+        self.energy.start(idle_s)
+        self.batcher.start()
+
+    def _attribute(self, start_ns: int, end_ns: int, tokens: Sequence[tuple[int, int]]) -> Future[list[RowEnergy]]:
+        self.metrics.generated(len(tokens), sum(prompt for prompt, _ in tokens), sum(made for _, made in tokens))
+        return self.energy.attribute(start_ns, end_ns, tokens)
 
     def stop(self) -> None:
         """End what runs, and free model and meter."""
-        self.engine.stop()
-        self.ledger.stop()
-        self.adapter.close()
-
-
-def start_service(
-    adapter: Model,
-    names: tuple[str, ...],
-    limits: Limits,
-    *,
-    rule: str | None,
-    meter: str,
-    idle_s: float,
-    always_usage: bool,
-) -> Service:
-    """A running service; returns when the idle baseline has been taken. UsageError for a meter that is not here."""
-    rules = Rules(rule)
-    metrics = Metrics(names[0], adapter.info, lambda: engine.waiting(), limits.queue)
-    ledger = Ledger(meter, adapter.info, limits.timeout_s, metrics.energy)
-
-    def book(start_ns: int, end_ns: int, tokens: Sequence[tuple[int, int]]) -> Future[list[RowEnergy]]:
-        metrics.generated(len(tokens), sum(prompt for prompt, _ in tokens), sum(made for _, made in tokens))
-        return ledger.book(start_ns, end_ns, tokens)
-
-    engine = Engine(adapter, rules, limits, ledger.mark, book)
-    ledger.start(idle_s)
-    engine.start()
-    return Service(names, adapter, limits, rules, ledger, metrics, engine, always_usage)
+        self.batcher.stop()
+        self.energy.stop()
+        self.model.close()

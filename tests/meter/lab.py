@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from passkwh.harness.meter.laboratory import Experiment, clock_ns
 from passkwh.harness.meter.simulated import PROFILES, Profile, SimulatedSensor
 from passkwh.harness.meter.trace import Trace
 from passkwh.records import ChannelInfo
+from perf.laboratory import Experiment, clock_ns
 
 
 def channel_info(kind: str = "energy_j", name: str = "lab") -> ChannelInfo:

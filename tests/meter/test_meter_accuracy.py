@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from passkwh.harness.meter.laboratory import CHANNEL, Experiment, clock_ns
 from passkwh.harness.meter.simulated import PROFILES, Profile
 from passkwh.harness.meter.updates import find_updates
+from perf.laboratory import CHANNEL, Experiment, clock_ns
 
 DURATION_S = 100.0
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from passkwh.harness.meter.condition import drift, thermal
 from passkwh.harness.meter.crosscheck import Balance, balance, disagreement
-from passkwh.harness.meter.laboratory import EPOCH_NS, Experiment, clock_ns
 from passkwh.harness.meter.series import Missing, Series
 from passkwh.harness.meter.simulated import PROFILES
 from passkwh.harness.meter.trace import Trace
 from passkwh.records import IdleBaseline, Window
+from perf.laboratory import EPOCH_NS, Experiment, clock_ns
 from tests.meter.lab import channel_info
 
 

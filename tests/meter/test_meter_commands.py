@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from passkwh.errors import UsageError
 from passkwh.harness.meter import open_meter
 from passkwh.harness.meter.files import load_trace
 from passkwh.harness.meter.probe import probe
+from passkwh.registry import ENGINES, QUANTIZATIONS
 
 BENCH = [sys.executable, "-m", "passkwh.cli.main"]
 BURN = "import time\nwhile time.process_time() < 0.8: pass\n"
@@ -71,6 +73,39 @@ def test_the_doctor_measures_each_channel() -> None:
     for channel in found["meter"]:
         assert channel["read_cost_us"] > 0
         assert channel["provenance"] in {"measured", "estimated"}
+
+
+TOY = """
+from passkwh.harness.meter.base import Meter
+from passkwh.harness.meter.simulated import PROFILES, SimulatedChannel
+
+def opened(name):
+    return [SimulatedChannel(name or "toy", PROFILES["steady"])]
+
+
+METER = Meter("toy[:NAME]", "a toy", opened, exclusive=False)
+"""
+
+
+def test_a_meter_of_another_package_works_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy_meter.py").write_text(TOY)
+    about = tmp_path / "toy_meter-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-meter\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[passkwh.meters]\ntoy = toy_meter:METER\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *os.environ.get("PYTHONPATH", "").split(":")]))
+    found = last_json(bench("doctor", "--meter", "toy:mine", "--seconds", "1", "--json"))
+    assert [channel["name"] for channel in found["channels"]] == ["simulated:mine"]
+    (channel,) = found["meter"]
+    assert channel["power_w"] == pytest.approx(100, rel=0.1)
+    for registry in (ENGINES, QUANTIZATIONS):
+        members = found[registry.group.removeprefix("passkwh.")]
+        assert [member["name"] for member in members] == registry.names()
+        assert all(member["missing"] is None or str(member["missing"]) for member in members)
+    watched = last_json(bench("meter", "watch", "--meter", "toy", "--seconds", "1", "--json"))
+    assert watched["channels"][0]["name"] == "simulated:toy"
+    metered = last_json(bench("meter", "run", "--meter", "toy", "--idle-s", "0", "--json", "--", "true"))
+    assert metered["channels"][0]["energy"]["gross_j"] > 0
 
 
 def test_a_probe_finds_period_resolution_and_power() -> None:

@@ -21,10 +21,11 @@ import pytest
 from passkwh import adapters
 from passkwh.adapters import early_exit
 from passkwh.adapters.engines.base import Decoding, Model
-from passkwh.serve.limits import Limits
+from passkwh.prompts import TextPrompt
+from passkwh.serve.limits import Limits, Served
 from passkwh.serve.server import Server as HttpServer
 from passkwh.serve.server import bind, url
-from passkwh.serve.service import start_service
+from passkwh.serve.service import Service
 
 HTTP = httpx.Client(verify=False, timeout=120)  # certificates would be read for every client, for nothing
 LONG = {"model": "letters", "prompt": "x = 1", "temperature": 0, "max_tokens": 1000, "n": 4}
@@ -90,8 +91,8 @@ def serving(model: Path, log: Path, *options: object, idle_s: float = 0) -> Iter
         process.kill()
         process.wait()
         process.stdout.close()
-    said = log.read_text()
-    assert "Traceback" not in said, said
+    errors_seen = log.read_text()
+    assert "Traceback" not in errors_seen, errors_seen
 
 
 LETTERS = [chr(code) for code in range(32, 127)] + ["\n"]
@@ -128,27 +129,26 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(letters: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The small model, served with default limits. It is told to stop while requests run and wait."""
-    told: list[httpx.Response] = []
-    with serving(letters, tmp_path_factory.mktemp("serve") / "log", "--meter", "simulated:steady") as found:
-        yield found
-        busy = [threading.Thread(target=lambda: told.append(found.complete(LONG))) for _ in range(3)]
+    """The small model, served with default limits. It is stopped while requests run and wait."""
+    answers: list[httpx.Response] = []
+    with serving(letters, tmp_path_factory.mktemp("serve") / "log", "--meter", "simulated:steady") as running:
+        yield running
+        busy = [threading.Thread(target=lambda: answers.append(running.complete(LONG))) for _ in range(3)]
         for thread in busy:
             thread.start()
-        until(lambda: found.figure("passkwh_queue_length") > 0)
+        until(lambda: running.figure("passkwh_queue_length") > 0)
     for thread in busy:
         thread.join()
-    assert [(answer.status_code, "stopping" in answer.text) for answer in told] == [(503, True)] * 3
+    assert [(answer.status_code, "stopping" in answer.text) for answer in answers] == [(503, True)] * 3
 
 
 @contextmanager
 def hosted(letters: Path, limits: Limits, *, exit: str | None = None, always_usage: bool = False) -> Iterator[Endpoint]:
     """The small model, served from this process by a server with limits of its own."""
     rule = early_exit.parse(exit)
-    adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters)), exit=rule), exit=rule)
-    service = start_service(
-        adapter, ("letters",), limits, rule=exit, meter="simulated:steady", idle_s=0, always_usage=always_usage
-    )
+    loaded = adapters.load(adapters.prepare(adapters.resolve(str(letters)), exit=rule), exit=rule)
+    served = Served(("letters",), limits)
+    service = Service(loaded, served, rule=exit, meter="simulated:steady", idle_s=0, always_usage=always_usage)
     bound = bind("127.0.0.1", 0)
     ready = threading.Event()
     server = HttpServer(service, ready.set)
@@ -167,9 +167,9 @@ def hosted(letters: Path, limits: Limits, *, exit: str | None = None, always_usa
 @pytest.fixture(scope="session")
 def model(letters: Path) -> Iterator[Model]:
     """The small model, in this process."""
-    adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters))), "cpu")
-    yield adapter
-    adapter.close()
+    loaded = adapters.load(adapters.prepare(adapters.resolve(str(letters))), "cpu")
+    yield loaded
+    loaded.close()
 
 
 @pytest.fixture(scope="session")
@@ -177,6 +177,6 @@ def direct(model: Model) -> Callable[..., str]:
     """What the small model says to a prompt on its own, greedily."""
 
     def answer(prompt: str, tokens: int = 12, stop: tuple[str, ...] = ()) -> str:
-        return model.generate([prompt], Decoding(tokens, stop=stop), [0])[0].text
+        return model.generate([TextPrompt(prompt)], Decoding(tokens, stop=stop), [0])[0].text
 
     return answer

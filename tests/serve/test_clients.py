@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import InferenceClient
 
 from passkwh.adapters.engines.base import Decoding, Model
+from passkwh.prompts import TextPrompt
 from tests.serve.conftest import HTTP, Server
 
 PROMPT = "def area(radius):\n    return "
@@ -24,7 +25,7 @@ def client(server: Server) -> openai.OpenAI:
 
 def test_openai_completion(client: openai.OpenAI, direct: Callable[..., str], model: Model) -> None:
     answer = client.completions.create(model="letters", prompt=PROMPT, temperature=0, max_tokens=12)
-    wanted = model.generate([PROMPT], Decoding(12), [0])[0]
+    wanted = model.generate([TextPrompt(PROMPT)], Decoding(12), [0])[0]
     assert answer.object == "text_completion"
     (choice,) = answer.choices
     assert (choice.text, choice.finish_reason) == (wanted.text, wanted.finish_reason)
@@ -88,6 +89,15 @@ def test_openai_chat(client: openai.OpenAI, direct: Callable[..., str]) -> None:
         model="letters", messages=messages, temperature=0, max_tokens=12, stream=True
     )
     assert "".join(part.choices[0].delta.content or "" for part in parts) == wanted
+    messages = [{"role": "system", "content": "Be brief."}, *messages]
+    answer = client.chat.completions.create(model="letters", messages=messages, temperature=0, max_tokens=12)
+    assert answer.choices[0].message.content == direct(f"<system>Be brief.<user>{PROMPT}<assistant>")
+
+
+def test_a_completion_is_continued_whatever_it_looks_like(client: openai.OpenAI, direct: Callable[..., str]) -> None:
+    for prompt in ('[{"role": "user", "content": "x"}]', f"<user>{PROMPT}", '{"messages": []}'):
+        answer = client.completions.create(model="letters", prompt=prompt, temperature=0, max_tokens=12)
+        assert answer.choices[0].text == direct(prompt)
 
 
 def test_openai_models_and_errors(client: openai.OpenAI) -> None:

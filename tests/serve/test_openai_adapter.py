@@ -21,12 +21,13 @@ from passkwh.cli import main as program
 from passkwh.errors import UsageError
 from passkwh.harness.meter.visibility import visibility_notes, visible_channels
 from passkwh.harness.runs.folder import RunFolder
-from passkwh.prompts import Request
+from passkwh.prompts import Request, TextPrompt
 from passkwh.records import ChannelInfo, MeterInfo
 from tests.conftest import Bench, last_json
 from tests.serve.conftest import Server
 
-PROMPTS = [f"def f{number}(x):\n    return x + {number}" for number in range(8)]
+PROMPTS = [TextPrompt(f"def f{number}(x):\n    return x + {number}") for number in range(8)]
+X, Y = TextPrompt("x"), TextPrompt("y")
 
 
 @contextmanager
@@ -107,12 +108,15 @@ def test_answers_are_those_of_the_model(server: Server, model: Model) -> None:
 
 
 def test_chat(server: Server, model: Model) -> None:
-    asked = Request(text="def f():", instruction='Write "f"\nin Python.')
-    raw = Request(text="def f():", instruction="", raw=True)
+    requests = [
+        Request(text="def f():", instruction='Write "f"\nin Python.'),
+        Request(text="def f():", instruction="", raw=True),
+    ]
+    prompts = [request.prompt(chat=True) for request in requests]
     with loaded(f"openai-chat:{server.url}/v1#letters") as remote:
         assert remote.info.chat
-        found = remote.generate([remote.render(asked), remote.render(raw)], Decoding(12), [0, 0])
-    wanted = [model.generate([model.render(request)], Decoding(12), [0])[0] for request in (asked, raw)]
+        found = remote.generate(prompts, Decoding(12), [0, 0])
+    wanted = [model.generate([prompt], Decoding(12), [0])[0] for prompt in prompts]
     assert [c.text for c in found] == [c.text for c in wanted]
     assert [c.prompt_tokens for c in found] == [c.prompt_tokens for c in wanted]
 
@@ -287,7 +291,7 @@ def test_lists_of_models_that_are_none(models: tuple[int, Any], expected: str) -
 @pytest.mark.parametrize("models", [(404, {}), (500, {"error": "broken"}), (200, {"data": [{"id": "another"}]})])
 def test_a_server_that_answers_for_a_model_it_does_not_list_has_it(models: tuple[int, Any]) -> None:
     with scripted(models=models) as (url, _), loaded(f"openai:{url}#m") as remote:
-        assert remote.generate(["x"], Decoding(1), [0])[0].text == "y"
+        assert remote.generate([X], Decoding(1), [0])[0].text == "y"
 
 
 def test_a_busy_server_is_asked_again() -> None:
@@ -295,7 +299,7 @@ def test_a_busy_server_is_asked_again() -> None:
         return (503, {"Retry-After": "0"}, b"{}") if count % 3 else (200, EVENTS, STREAM)
 
     with scripted(answer) as (url, headers), loaded(f"openai:{url}#m") as remote:
-        completions = remote.generate(["x"], Decoding(1), [0])
+        completions = remote.generate([X], Decoding(1), [0])
         assert (completions[0].text, completions[0].first_token_ns is not None) == ("y", True)
         assert len(headers) == 1 + 1 + 3  # the list, the probe, twice busy and then the answer
 
@@ -316,7 +320,7 @@ def test_a_server_that_cannot_stream() -> None:
         return 200, JSON, json.dumps(WHOLE).encode()
 
     with scripted(answer) as (url, _), loaded(f"openai:{url}#m") as remote:
-        (completion,) = remote.generate(["x"], Decoding(1), [0])
+        (completion,) = remote.generate([X], Decoding(1), [0])
         assert (completion.text, completion.first_token_ns) == ("y", None)
 
 
@@ -351,5 +355,5 @@ def test_a_server_that_fails_later(status: int, headers: dict[str, str], body: b
         loaded(f"openai:{url}#m") as remote,
         pytest.raises(UsageError, match=expected) as error,
     ):
-        remote.generate(["x", "y"], Decoding(1), [0, 0])
+        remote.generate([X, Y], Decoding(1), [0, 0])
     assert len(str(error.value).splitlines()) == 1

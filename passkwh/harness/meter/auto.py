@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from passkwh.errors import UsageError
 from passkwh.harness.meter.amd import find_amd
-from passkwh.harness.meter.base import Channel, ChannelState, Meter
+from passkwh.harness.meter.base import Channel, ChannelState, Meter, check_no_argument, open_meter, readable
 from passkwh.harness.meter.dram import EstimatedDram
 from passkwh.harness.meter.estimate import EstimatedCpu
 from passkwh.harness.meter.nvidia import find_nvidia
@@ -41,14 +40,17 @@ def find_channels() -> tuple[list[Channel], list[ChannelState]]:
 
 def open_auto(argument: str) -> list[Channel]:
     """The registry's ``auto``; takes no argument."""
-    if argument:
-        raise UsageError(f"the meter 'auto' takes no argument, not {argument!r}: use --meter auto")
+    check_no_argument("auto", argument)
     return find_channels()[0]
 
 
-def describe_channels() -> list[ChannelState]:
-    """Every channel possible here: measured or estimated, readable or why not, and the command for a better one."""
-    channels, states = find_channels()
+def describe_channels(meter: str = "auto") -> list[ChannelState]:
+    """A meter's channels; of ``auto`` all that are possible here, readable or why not, with how to get a better one."""
+    if meter == "auto":
+        channels, states = find_channels()
+    else:
+        channels = open_meter(meter)
+        states = readable(channels)
     for channel in channels:
         channel.close()
     return states

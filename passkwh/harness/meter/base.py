@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from passkwh.errors import UsageError
 from passkwh.records import ChannelInfo
 from passkwh.registry import METERS
 
@@ -80,6 +81,12 @@ def readable(channels: Iterable[Channel]) -> list[ChannelState]:
 def reason_of(error: Exception) -> str:
     """Why a reading failed, in words: the system's own where it has some, never an empty text."""
     return (error.strerror if isinstance(error, OSError) else None) or f"{error}" or type(error).__name__
+
+
+def check_no_argument(meter: str, argument: str) -> None:
+    """UsageError where something stands after the colon of a meter that takes nothing."""
+    if argument:
+        raise UsageError(f"the meter {meter!r} takes no argument, not {argument!r}: use --meter {meter}")
 
 
 def open_meter(name: str) -> list[Channel]:

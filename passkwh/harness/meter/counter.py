@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from passkwh.harness.meter.series import Bools, Floats, Ints, Joules, Missing, Series, Windows, seconds
+from passkwh.harness.meter.series import Bools, Floats, Ints, Series, Windows, seconds
 from passkwh.harness.meter.updates import find_updates
 
 LONG_GAP_S = 0.5
@@ -198,10 +198,6 @@ class CounterCurve:
     def period_s(self) -> float:
         """Update period as found in the trace; the polling interval where the counter is faster than that."""
         return self.updates.period_s
-
-    def between(self, start_ns: int, end_ns: int) -> Joules | Missing:
-        """Energy drawn from ``start_ns`` to ``end_ns``, or why it cannot be known."""
-        return self.over(np.array([start_ns]), np.array([end_ns])).one(0)
 
     def over(self, start_ns: Ints, end_ns: Ints) -> Windows:
         """Energies of windows; every edge is worked out once, for all windows that share it."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
+import numpy as np
+
+from passkwh.harness.meter.energies import Spans
 from passkwh.harness.meter.series import Missing
 from passkwh.harness.meter.trace import Trace
 from passkwh.records import Window
@@ -51,9 +53,11 @@ def disagreement(trace: Trace, channel: str, session: int, start_ns: int, end_ns
     counter = trace.energy(channel, session, start_ns, end_ns)
     for quantity in POWERS:
         curve = trace.curve(channel, session, quantity)
-        found = None if curve is None else curve.between(start_ns, end_ns)
-        if counter.gross_j is not None and found is not None and not isinstance(found, Missing):
-            return Disagreement(channel, counter.gross_j, found.energy_j, quantity)
+        if counter.gross_j is None or curve is None:
+            continue
+        window = curve.over(np.array([start_ns]), np.array([end_ns]))
+        if not window.reasons:
+            return Disagreement(channel, counter.gross_j, float(window.energy_j[0]), quantity)
     return None
 
 
@@ -92,38 +96,28 @@ def balance(trace: Trace, channel: str, session: int, windows: Sequence[Window])
     span = trace.span(channel, session)
     if span is None:
         return Missing(f"no readings of {channel} in session {session}")
-    start_ns, end_ns = span
     # Of a session that was killed, the last reading that reached the disk may lie just before the last window's end.
-    end_ns = max([end_ns, *(window.end_ns for window in windows)])
+    start_ns, end_ns = span[0], max([span[1], *(window.end_ns for window in windows)])
     total = trace.energy(channel, session, start_ns, end_ns)
     if total.gross_j is None:
         return Missing(f"{total.reason}")
     by_kind: dict[str, float] = {}
-    busy: list[tuple[int, int]] = []
     for kind in sorted({window.kind for window in windows}):
-        for first_ns, last_ns in _joined([(w.start_ns, w.end_ns) for w in windows if w.kind == kind]):
-            energy = trace.energy(channel, session, first_ns, last_ns)
-            if energy.gross_j is None:
-                return Missing(f"{kind}: {energy.reason}")
-            by_kind[kind] = by_kind.get(kind, 0.0) + energy.gross_j
-            busy.append((first_ns, last_ns))
-    unattributed_j = 0.0
-    edges = [(start_ns, start_ns), *_joined(busy), (end_ns, end_ns)]
-    for (_, free_ns), (taken_ns, _) in pairwise(edges):
-        if taken_ns > free_ns:
-            energy = trace.energy(channel, session, free_ns, taken_ns)
-            if energy.gross_j is None:
-                return Missing(f"between windows: {energy.reason}")
-            unattributed_j += energy.gross_j
+        energy_j = _sum_j(trace, channel, Spans.of(window for window in windows if window.kind == kind).merged())
+        if isinstance(energy_j, Missing):
+            return Missing(f"{kind}: {energy_j.reason}")
+        by_kind[kind] = energy_j
+    busy = Spans.of(windows).merged()
+    free_ns, taken_ns = np.r_[start_ns, busy.end_ns], np.r_[busy.start_ns, end_ns]
+    free = Spans(np.full(len(free_ns), session), free_ns, taken_ns).take(taken_ns > free_ns)
+    unattributed_j = _sum_j(trace, channel, free)
+    if isinstance(unattributed_j, Missing):
+        return Missing(f"between windows: {unattributed_j.reason}")
     return Balance(channel, total.gross_j, by_kind, unattributed_j)
 
 
-def _joined(stretches: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Stretches of time in order, overlapping ones made one."""
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(stretches):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((start, end))
-    return joined
+def _sum_j(trace: Trace, channel: str, spans: Spans) -> float | Missing:
+    """Energy of stretches together, or why the first of those that have none has none."""
+    energies = trace.energies(channel, spans)
+    missing = np.flatnonzero(np.isnan(energies.gross_j))
+    return Missing(energies.reasons[int(missing[0])]) if len(missing) else sum(energies.gross_j.tolist(), 0.0)

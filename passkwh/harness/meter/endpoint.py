@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.background import Background
-from passkwh.harness.meter.base import Channel, Meter, Reading
+from passkwh.harness.meter.base import Meter, Reading
 from passkwh.records import ChannelInfo
 from passkwh.units import JOULES_PER_KWH
 
@@ -79,35 +79,27 @@ class HttpMeter:
     def _take(self) -> list[Reading]:
         request = urllib.request.Request(self._url, headers=self._headers)
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            found: Any = json.load(answer)
+            value: Any = json.load(answer)
         for key in self._path:
-            found = _step(found, key)
-        if isinstance(found, bool) or not isinstance(found, int | float | str):
-            raise ValueError(f"{'.'.join(self._path)} is not a number but {type(found).__name__}")
-        return [Reading(self._quantity, float(found) * self._scale)]
+            value = _step(value, key)
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError(f"{'.'.join(self._path)} is not a number but {type(value).__name__}")
+        return [Reading(self._quantity, float(value) * self._scale)]
 
 
-def _step(found: Any, key: str) -> Any:
-    """One step down a JSON path; LookupError says what there is instead."""
-    if isinstance(found, list) and key.isdigit() and int(key) < len(found):
-        return found[int(key)]
-    if isinstance(found, dict) and key in found:
-        return found[key]
-    there = ", ".join(map(str, found)) if isinstance(found, dict) else f"a {type(found).__name__}"
-    raise LookupError(f"no {key!r}, there is {there}")
+def _step(value: Any, key: str) -> Any:
+    """One step down a JSON path; LookupError says what it holds instead."""
+    if isinstance(value, list) and key.isdigit() and int(key) < len(value):
+        return value[int(key)]
+    if isinstance(value, dict) and key in value:
+        return value[key]
+    held = ", ".join(map(str, value)) if isinstance(value, dict) else f"a {type(value).__name__}"
+    raise LookupError(f"no {key!r}, there is {held}")
 
 
-def open_http(argument: str) -> list[Channel]:
-    """The registry's ``http://HOST/PATH#JSON.PATH[@UNIT]``."""
-    return [HttpMeter("http:" + argument)]
-
-
-def open_https(argument: str) -> list[Channel]:
-    """The registry's ``https://HOST/PATH#JSON.PATH[@UNIT]``."""
-    return [HttpMeter("https:" + argument)]
-
-
-HTTP = Meter("http://HOST/PATH#JSON.PATH[@UNIT]", "a smart plug, PDU or Redfish", open_http)
-
-
-HTTPS = Meter("https://...", "the same, encrypted", open_https)
+HTTP = Meter(
+    "http://HOST/PATH#JSON.PATH[@UNIT]",
+    "a smart plug, PDU or Redfish",
+    lambda argument: [HttpMeter("http:" + argument)],
+)
+HTTPS = Meter("https://...", "the same, encrypted", lambda argument: [HttpMeter("https:" + argument)])

@@ -7,7 +7,7 @@ nothing can be read, and is called estimated wherever it appears.
 
 from __future__ import annotations
 
-from passkwh.harness.meter.base import ESTIMATE_INTERVAL_S, Channel, Meter, Reading
+from passkwh.harness.meter.base import ESTIMATE_INTERVAL_S, Channel, Meter, Reading, check_no_argument
 from passkwh.harness.meter.cpu_time import ProcessTreeTime
 from passkwh.harness.meter.dram import EstimatedDram
 from passkwh.harness.meter.tdp import core_power
@@ -44,10 +44,7 @@ class EstimatedCpu:
 
 def open_estimate(argument: str) -> list[Channel]:
     """The registry's ``estimate``; takes no argument."""
-    from passkwh.errors import UsageError
-
-    if argument:
-        raise UsageError(f"the meter 'estimate' takes no argument, not {argument!r}: use --meter estimate")
+    check_no_argument("estimate", argument)
     return [EstimatedCpu(), EstimatedDram()]
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from passkwh.harness.meter.series import Floats, Ints, Joules, Missing, Series, Windows, seconds
+from passkwh.harness.meter.series import Floats, Ints, Series, Windows, seconds
 from passkwh.harness.meter.updates import find_updates
 
 LONG_GAP_S = 0.5
@@ -44,10 +44,6 @@ class PowerCurve:
         self._starts = np.r_[0, np.flatnonzero(spacing_s > self._limit_s) + 1]
         self._power_w, self._averaged = power_w, averaged
         self._integrals: dict[int, Integral] = {}
-
-    def between(self, start_ns: int, end_ns: int) -> Joules | Missing:
-        """Energy drawn from ``start_ns`` to ``end_ns``, or why it cannot be known."""
-        return self.over(np.array([start_ns]), np.array([end_ns])).one(0)
 
     def over(self, start_ns: Ints, end_ns: Ints) -> Windows:
         """Energies of windows."""

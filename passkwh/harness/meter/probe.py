@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -53,10 +52,6 @@ class ChannelProbe:
     """Share of readings that failed."""
     missing: tuple[str, ...]
     """What this channel does not offer, in words."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object."""
-        return asdict(self)
 
 
 def probe(channels: Sequence[Channel], seconds: float) -> list[ChannelProbe]:

@@ -1,4 +1,4 @@
-"""What integration works on: one quantity's readings in time order, and its two possible outcomes."""
+"""What integration works on: one quantity's readings in time order, and what it finds for windows."""
 
 from __future__ import annotations
 
@@ -34,14 +34,6 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Joules:
-    """Energy of a window and its standard error, in joules."""
-
-    energy_j: float
-    se_j: float
-
-
-@dataclass(frozen=True)
 class Missing:
     """A window whose energy cannot be known, and why."""
 
@@ -61,12 +53,6 @@ class Windows:
     def missing(cls, count: int) -> Windows:
         """So many windows of which nothing is known yet."""
         return cls(np.full(count, np.nan), np.full(count, np.nan))
-
-    def one(self, position: int) -> Joules | Missing:
-        """The window at a position."""
-        if position in self.reasons:
-            return Missing(self.reasons[position])
-        return Joules(float(self.energy_j[position]), float(self.se_j[position]))
 
 
 def seconds(time_ns: Ints | int, zero_ns: int) -> Floats:

@@ -11,8 +11,9 @@ import pytest
 from passkwh import adapters
 from passkwh.adapters.early_exit import parse
 from passkwh.adapters.engines.base import Decoding
+from passkwh.prompts import TextPrompt
+from passkwh.serve.exit_choices import ExitChoices
 from passkwh.serve.limits import Limits, Refused
-from passkwh.serve.rules import Rules
 from tests.serve.conftest import HTTP, Endpoint, hosted
 
 PROMPT = "def area(radius):\n    return "
@@ -29,8 +30,8 @@ PROMPT = "def area(radius):\n    return "
         ("fixed:4", "entropy:0.3", None, "entropy:0.3"),
     ],
 )
-def test_rules(server: str | None, exit: str | None, threshold: float | None, chosen: str | None) -> None:
-    assert Rules(server).choose(exit, threshold) == chosen
+def test_choices(server: str | None, exit: str | None, threshold: float | None, chosen: str | None) -> None:
+    assert ExitChoices(server).choose(exit, threshold) == chosen
 
 
 @pytest.mark.parametrize(
@@ -45,9 +46,9 @@ def test_rules(server: str | None, exit: str | None, threshold: float | None, ch
         ("fixed:4", "agent:0.9,bundle=/etc", None, "cannot choose a bundle"),
     ],
 )
-def test_rules_that_cannot_be(server: str | None, exit: str | None, threshold: float | None, expected: str) -> None:
+def test_choices_that_cannot_be(server: str | None, exit: str | None, threshold: float | None, expected: str) -> None:
     with pytest.raises(Refused, match=expected) as refused:
-        Rules(server).choose(exit, threshold)
+        ExitChoices(server).choose(exit, threshold)
     assert (refused.value.status, refused.value.field is not None) == (400, True)
 
 
@@ -64,9 +65,11 @@ def test_the_rule_of_each_request(leaving: Endpoint, letters: Path) -> None:
         found: dict[str, Any] = HTTP.post(f"{leaving.url}/api/generate", json=body).json()
         return found
 
-    adapter = adapters.load(adapters.prepare(adapters.resolve(str(letters))), exit=parse("fixed:1,exits=1+2"))
-    early = adapter.generate([PROMPT], Decoding(12), [0])[0]
-    full = adapters.load(adapters.prepare(adapters.resolve(str(letters)))).generate([PROMPT], Decoding(12), [0])[0]
+    model = adapters.load(adapters.prepare(adapters.resolve(str(letters))), exit=parse("fixed:1,exits=1+2"))
+    early = model.generate([TextPrompt(PROMPT)], Decoding(12), [0])[0]
+    full = adapters.load(adapters.prepare(adapters.resolve(str(letters)))).generate(
+        [TextPrompt(PROMPT)], Decoding(12), [0]
+    )[0]
     assert early.text != full.text
 
     answer = ask()

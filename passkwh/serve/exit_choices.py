@@ -1,4 +1,4 @@
-"""Early-exit rules a request may ask for, where the model that is served has one."""
+"""Early-exit rules that a request may choose, where the model that is served has one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SwitchesExit(Protocol):
         ...
 
 
-class Rules:
+class ExitChoices:
     """The rule of each request: its own, the server's with another threshold, or the server's.
 
     ``server`` is what ``--exit`` was, with its bundle; None for a model without early exit. A request may choose rule
@@ -48,22 +48,22 @@ class Rules:
         if exit is not None and threshold is not None:
             raise invalid(f"{FIELD} and {THRESHOLD_FIELD}: give one of them", THRESHOLD_FIELD)
         if exit is not None:
-            return self._asked(exit)
+            return self._with_bundle(exit)
         if threshold is not None:
             return self._with_threshold(threshold)
         return self._server
 
-    def under(self, adapter: Model, rule: str | None) -> None:
+    def apply(self, model: Model, rule: str | None) -> None:
         """Put ``rule`` in force; UsageError where it does not fit the model. Called by the thread that generates."""
         if rule == self._in_force or rule is None:
             return
-        assert isinstance(adapter, SwitchesExit)  # only a server with a rule hands out rules
+        assert isinstance(model, SwitchesExit)  # only a server with a rule hands out rules
         request = parse(rule)
         assert request is not None
-        adapter.use(request)
+        model.use(request)
         self._in_force = rule
 
-    def _asked(self, exit: str) -> str:
+    def _with_bundle(self, exit: str) -> str:
         if "bundle=" in exit:
             raise invalid(f"{FIELD}: a request cannot choose a bundle, the server has one", FIELD)
         try:

@@ -1,8 +1,8 @@
-"""The engine: a bounded queue of rows, and one thread that owns the model and generates them.
+"""The batcher: a bounded queue of rows, and one thread that owns the model and generates them.
 
 A row is one completion of one prompt. Rows that wait and are drawn in the same way may share a batch. A row ends when
-it is complete, when its time is up or when nobody waits for it any more; where the adapter can be watched, the latter
-two end it in the middle of a batch, and its text is told as it comes.
+it is complete, when its time is up or when nobody waits for it any more; where the model can be watched, the latter
+two end it in the middle of a batch, and its text is sent as it comes.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from passkwh.adapters.engines.base import Completion, Decoding, Model, SupportsT
 from passkwh.errors import UsageError
 from passkwh.prompts import Prompt
 from passkwh.records import Energy
+from passkwh.serve.exit_choices import ExitChoices
 from passkwh.serve.limits import Limits, Refused
-from passkwh.serve.rules import Rules
 from passkwh.units import ns_to_s
 
 RETRY_AFTER_S = 1
 
 RowEnergy = dict[str, Energy]
 """One row's share of its batch, by channel."""
-Book = Callable[[int, int, Sequence[tuple[int, int]]], "Future[list[RowEnergy]]"]
+Attribute = Callable[[int, int, Sequence[tuple[int, int]]], "Future[list[RowEnergy]]"]
 """Start and end (monotonic ns) of a batch, (prompt, completion) tokens of each row -> their energy, once known."""
 
 
@@ -64,45 +64,45 @@ class Row:
     seed: int
     rule: str | None
     deadline_ns: int
-    tell: Callable[[Event], None]
-    """Called by the engine's thread; must not block."""
+    send: Callable[[Event], None]
+    """Called by the batcher's thread; must not block."""
     streams: bool = False
     prompt_index: int = 0
     arrived_ns: int = field(default_factory=time.monotonic_ns)
     cancelled: bool = False
     """Nobody waits any more. Set by any thread."""
-    _told: int = 0
+    _sent: int = 0
 
-    def over(self) -> bool:
+    def is_expired(self) -> bool:
         """Nothing that could still come would reach anybody."""
         return self.cancelled or time.monotonic_ns() > self.deadline_ns
 
-    def show(self, text: str) -> None:
-        """Tell what of ``text`` is certain and new."""
-        certain = settled(text, self.decoding.stop)
-        if len(certain) > self._told:
-            self.tell(certain[self._told :])
-            self._told = len(certain)
+    def send_text(self, text: str) -> None:
+        """Send what of ``text`` is certain and new."""
+        certain = certain_text(text, self.decoding.stop)
+        if len(certain) > self._sent:
+            self.send(certain[self._sent :])
+            self._sent = len(certain)
 
     def finish(self, finished: Finished) -> None:
-        """Tell the rest of the text, if it streams, and the end."""
-        if self.streams and len(finished.text) > self._told:
-            self.tell(finished.text[self._told :])
-        self.tell(finished)
+        """Send the rest of the text, if it streams, and the end."""
+        if self.streams and len(finished.text) > self._sent:
+            self.send(finished.text[self._sent :])
+        self.send(finished)
 
 
-def cut(text: str, stop: Sequence[str]) -> str:
+def cut_at_stop(text: str, stop: Sequence[str]) -> str:
     """``text`` up to the first stop string."""
     return text[: min((place for place in map(text.find, stop) if place >= 0), default=len(text))]
 
 
-def settled(text: str, stop: Sequence[str]) -> str:
+def certain_text(text: str, stop: Sequence[str]) -> str:
     """The beginning of ``text`` that will not change any more, whatever comes next.
 
     What may be the beginning of a stop string waits, and so does a last character of which only some bytes are there
     (decoders write U+FFFD for it).
     """
-    whole = cut(text, stop)
+    whole = cut_at_stop(text, stop)
     if len(whole) < len(text):
         return whole
     whole = whole.rstrip("\ufffd")
@@ -114,20 +114,22 @@ def _beginnings(mark: str) -> list[str]:
     return [mark[:length] for length in range(1, len(mark))]
 
 
-class Engine:
-    """Owns the adapter from ``start`` to ``stop``; ``submit`` may be called by any thread."""
+class Batcher:
+    """Owns the model from ``start`` to ``stop``; ``submit`` may be called by any thread."""
 
-    def __init__(self, adapter: Model, rules: Rules, limits: Limits, mark: Callable[[], int], book: Book) -> None:
-        self._adapter = adapter
-        self._rules = rules
+    def __init__(
+        self, model: Model, exit_choices: ExitChoices, limits: Limits, mark: Callable[[], int], attribute: Attribute
+    ) -> None:
+        self._model = model
+        self._exit_choices = exit_choices
         self._limits = limits
         self._mark = mark
-        self._book = book
+        self._attribute = attribute
         self._waiting: deque[Row] = deque()
         self._change = threading.Condition()
         self._stopping = False
         self._running = 0
-        self._thread = threading.Thread(target=self._work, name="passkwh-engine", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="passkwh-batcher", daemon=True)
 
     def start(self) -> None:
         """Begin to generate."""
@@ -140,7 +142,7 @@ class Engine:
             left, self._waiting = self._waiting, deque()
             self._change.notify_all()
         for row in left:
-            row.tell(_stopping())
+            row.send(_stopping())
         self._thread.join()
 
     def waiting(self) -> int:
@@ -171,17 +173,17 @@ class Engine:
             self._waiting.extend(rows)
             self._change.notify_all()
 
-    # ------------------------------------------------------------ the engine's thread
+    # ------------------------------------------------------------ the batcher's thread
 
     def _work(self) -> None:
         while batch := self._next():
             self._running = len(batch)
             try:
                 self._generate(batch)
-            except Exception as error:  # whatever a model does, the next request must find the engine alive
+            except Exception as error:  # whatever a model does, the next request must be generated
                 print(f"error: generating failed: {_line(error)}", file=sys.stderr, flush=True)
                 for row in batch:
-                    row.tell(Refused(500, f"generating failed: {_line(error)}", "failed"))
+                    row.send(Refused(500, f"generating failed: {_line(error)}", "failed"))
             self._running = 0
 
     def _next(self) -> list[Row]:
@@ -192,28 +194,28 @@ class Engine:
                     return []
                 while self._waiting:
                     first = self._waiting.popleft()
-                    if self._lives(first):
-                        return [first, *self._companions(first)]
+                    if self._is_wanted(first):
+                        return [first, *self._batch_mates(first)]
                 self._change.wait()
 
-    def _companions(self, first: Row) -> list[Row]:
+    def _batch_mates(self, first: Row) -> list[Row]:
         chosen: list[Row] = []
         left: deque[Row] = deque()
         for row in self._waiting:
             fits = len(chosen) + 1 < self._limits.batch_size
             if fits and (row.decoding, row.rule) == (first.decoding, first.rule):
-                if self._lives(row):
+                if self._is_wanted(row):
                     chosen.append(row)
             else:
                 left.append(row)
         self._waiting = left
         return chosen
 
-    def _lives(self, row: Row) -> bool:
+    def _is_wanted(self, row: Row) -> bool:
         if row.cancelled:
             return False
-        if row.over():
-            row.tell(late(self._limits))
+        if row.is_expired():
+            row.send(timeout_error(self._limits))
             return False
         return True
 
@@ -221,36 +223,34 @@ class Engine:
         batch = [row for row in batch if self._fits(row)]
         if not batch:
             return
-        adapter = self._adapter
+        model = self._model
         try:
-            self._rules.under(adapter, batch[0].rule)
+            self._exit_choices.apply(model, batch[0].rule)
             start_ns = self._mark()
-            if isinstance(adapter, Watchable):
-                adapter.watch = lambda text_of: self._follow(batch, text_of)
-            completions = adapter.generate(
-                [row.prompt for row in batch], batch[0].decoding, [row.seed for row in batch]
-            )
+            if isinstance(model, Watchable):
+                model.watch = lambda text_of: self._follow(batch, text_of)
+            completions = model.generate([row.prompt for row in batch], batch[0].decoding, [row.seed for row in batch])
         except UsageError as error:
             if len(batch) > 1:  # one of them is at fault, the others are not
                 for row in batch:
                     self._generate([row])
             else:
-                batch[0].tell(Refused(400, _line(error), "invalid"))
+                batch[0].send(Refused(400, _line(error), "invalid"))
             return
         finally:
-            if isinstance(adapter, Watchable):
-                adapter.watch = None
+            if isinstance(model, Watchable):
+                model.watch = None
         end_ns = self._mark()
-        energy = self._book(start_ns, end_ns, [(c.prompt_tokens, c.completion_tokens) for c in completions])
+        energy = self._attribute(start_ns, end_ns, [(c.prompt_tokens, c.completion_tokens) for c in completions])
         for place, (row, completion) in enumerate(zip(batch, completions, strict=True)):
             if row.cancelled:
                 continue
             if self._stopping:
-                row.tell(_stopping())
-            elif row.over():
-                row.tell(late(self._limits))
+                row.send(_stopping())
+            elif row.is_expired():
+                row.send(timeout_error(self._limits))
             else:
-                text = cut(completion.text, row.decoding.stop)
+                text = cut_at_stop(completion.text, row.decoding.stop)
                 row.finish(
                     Finished(
                         prompt_index=row.prompt_index,
@@ -267,28 +267,28 @@ class Engine:
                 )
 
     def _fits(self, row: Row) -> bool:
-        """The prompt is within the limit; tells the row otherwise."""
-        if not isinstance(self._adapter, SupportsTokenOffsets):
+        """The prompt is within the limit; refuses the row otherwise."""
+        if not isinstance(self._model, SupportsTokenOffsets):
             return True
-        tokens = len(self._adapter.token_ends(self._adapter.render(row.prompt)))
+        tokens = len(self._model.token_ends(self._model.render(row.prompt)))
         if 0 < tokens <= self._limits.prompt_tokens:
             return True
-        said = f"the prompt has {tokens} tokens, this server's limit is {self._limits.prompt_tokens}"
-        row.tell(Refused(400, said, "too_long"))
+        message = f"the prompt has {tokens} tokens, this server's limit is {self._limits.prompt_tokens}"
+        row.send(Refused(400, message, "too_long"))
         return False
 
     def _follow(self, batch: Sequence[Row], text_of: TextSoFar) -> list[bool]:
         for number, row in enumerate(batch):
             if row.streams and not row.cancelled:
-                row.show(text_of(number))
-        return [self._stopping or row.over() for row in batch]
+                row.send_text(text_of(number))
+        return [self._stopping or row.is_expired() for row in batch]
 
 
 def _stopping() -> Refused:
     return Refused(503, "the server is stopping", "stopping", retry_after_s=RETRY_AFTER_S)
 
 
-def late(limits: Limits) -> Refused:
+def timeout_error(limits: Limits) -> Refused:
     """504: the request's time is up."""
     return Refused(504, f"not done within this server's limit of {limits.timeout_s:g} s", "timeout")
 
