@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli.options import AsJson
 from passkwh.cli.output import number, print_json, print_table, size, table
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def doctor(
     name: Annotated[str, typer.Argument(metavar="[METER]", help="Which meter, see 'bench list'.")] = "auto",
     meter: Annotated[bool, typer.Option("--meter", help="Also measure each channel for some seconds.")] = False,
     seconds: Annotated[float, typer.Option(min=1, help="How long --meter measures.")] = 5.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show devices, energy channels (measured or estimated), what engines and quantizations need, extras and caches."""
     from passkwh.harness.host import host_info, package_versions

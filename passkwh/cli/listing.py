@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from passkwh.cli.options import AsJson
 from passkwh.cli.output import print_json, print_table, table
 from passkwh.errors import UsageError
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the registered models and every engine, quantization, benchmark, meter, ..., with the package it is from."""
     from passkwh.adapters import models as named

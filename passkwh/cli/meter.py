@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli.options import AsJson, Meter
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from passkwh.harness.meter import Recorder
 
 app = typer.Typer(help="Watch power live, or meter any command.", no_args_is_help=True)
-
-MeterOption = Annotated[str, typer.Option("--meter", help="Meter, see 'bench list'.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 
 Figures = dict[str, tuple[float | None, float | None]]
 """Joules so far and watts now, by channel."""
@@ -31,9 +29,9 @@ SPARK_POINTS = 60
 
 @app.command()
 def watch(
-    meter: MeterOption = "auto",
+    meter: Meter = "auto",
     seconds: Annotated[float | None, typer.Option(min=0.5, help="Stop after so long; until Ctrl-C otherwise.")] = None,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the power of each channel, live."""
     from rich.console import Console
@@ -72,10 +70,10 @@ def watch(
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def run(
     command: Annotated[list[str], typer.Argument(help="The command, after --.", metavar="-- COMMAND...")],
-    meter: MeterOption = "auto",
+    meter: Meter = "auto",
     idle_s: Annotated[float, typer.Option("--idle-s", min=0, help="Idle baseline before the command.")] = 3.0,
     save: Annotated[Path | None, typer.Option(help="Keep the trace in this Parquet file.")] = None,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Meter a command: gross energy and net of idle, per channel, with standard errors."""
     from passkwh.harness.meter.block import measure

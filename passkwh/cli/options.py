@@ -24,6 +24,8 @@ BootstrapSeed = Annotated[int, typer.Option(min=0, help="Of the bootstrap.")]
 Level = Annotated[float, typer.Option(help="Confidence level.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse runs whose task sets differ.")]
 
+Meter = Annotated[str, typer.Option("--meter", help="NAME or NAME:ARGUMENT, see `bench list`.")]
+
 TaskData = Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")]
 TaskLimit = Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Prompts generated together.")]

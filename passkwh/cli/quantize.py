@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli.options import AsJson, Meter
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
 
@@ -13,8 +14,8 @@ from passkwh.errors import UsageError
 def quantize(
     model: Annotated[str, typer.Argument(help="Registry name (see `bench list`), hub id or local folder.")],
     quant: Annotated[str, typer.Option("--quant", "-q", help="See `bench list`.")] = "gptq-int4",
-    meter: Annotated[str, typer.Option(help="auto, estimate, simulated[:PROFILE], ...")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+    meter: Meter = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Quantize a model into the cache, once, under the meter; `bench run --quant` then uses it."""
     from passkwh import adapters

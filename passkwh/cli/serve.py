@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli.options import Meter
 from passkwh.cli.output import note, print_json
 from passkwh.errors import MissingExtra, UsageError
 
@@ -28,7 +29,7 @@ def serve(
     max_queue: Annotated[int, typer.Option(min=1, help="Completions that may wait; more are refused.")] = 64,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="From a request's arrival to its last token.")] = 60.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Waiting completions generated together.")] = 1,
-    meter: Annotated[str, typer.Option(help="auto, estimate, simulated[:PROFILE], ...")] = "auto",
+    meter: Meter = "auto",
     idle_s: Annotated[float, typer.Option(min=0.0, help="Idle baseline at the start, for net energy.")] = 3.0,
     usage: Annotated[
         bool,
@@ -57,14 +58,13 @@ def serve(
         note(f"warning: {host} can be reached from other machines, and there is no password: anyone may use the model")
     limits = Limits(max_body_bytes, max_prompt_tokens, max_new_tokens, max_queue, timeout_s, batch_size)
     meter_channels(meter)  # a mistake shows before the model is loaded
-    rule = _rule(exit, exit_bundle)
-    request = early_exit.parse(rule)
+    rule = early_exit.parse(_rule(exit, exit_bundle))
     resolved = adapters.resolve(model, quant)
-    adapters.check(resolved, exit=request)
-    checkpoint = adapters.prepare(resolved, note, exit=request)
+    adapters.check(resolved, exit=rule)
+    checkpoint = adapters.prepare(resolved, note, exit=rule)
     adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens)
     note("loading the model")
-    loaded = adapters.load(checkpoint, exit=request)
+    loaded = adapters.load(checkpoint, exit=rule)
     name = checkpoint.location if checkpoint.source == "local" else model.rpartition("#")[2]
     address = server.url(bound)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli.options import AsJson, Meter
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import MissingExtra, UsageError
 
@@ -29,8 +30,6 @@ HeldOut = Annotated[
     list[str] | None, typer.Option(help="What to judge on, as --data: its test split (the same data by default).")
 ]
 Exits = Annotated[str | None, typer.Option(help="Layers, as in 4,8,12,30, for a new bundle (the paper's by default).")]
-MeterName = Annotated[str, typer.Option("--meter", help="auto, estimate, simulated[:PROFILE], ...")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 
 
 @app.command()
@@ -44,7 +43,7 @@ def shortcut(
     length: Annotated[int, typer.Option(help="Tokens read together.", min=2)] = 512,
     rank: Annotated[int | None, typer.Option(help="Rank of smaller maps; whole ones by default.", min=1)] = None,
     exits: Exits = None,
-    meter: MeterName = "auto",
+    meter: Meter = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Fit a linear map from each exit to the last layer, in closed form: one pass, no gradients, no GPU."""
@@ -102,7 +101,7 @@ def lite(
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 10,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --work.")] = False,
     exits: Exits = None,
-    meter: MeterName = "auto",
+    meter: Meter = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a model so that every exit speaks through its one LM head (LITE)."""
@@ -176,7 +175,7 @@ def agent(
     held_out_files: Annotated[int | None, typer.Option(help="Held-out files recorded at most.", min=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --work.")] = False,
     exits: Exits = None,
-    meter: MeterName = "auto",
+    meter: Meter = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Record a model at its exits, train the agent that decides where tokens leave, and judge it."""

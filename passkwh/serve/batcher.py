@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from passkwh.adapters.engines.base import Completion, Decoding, Model, SupportsTokenOffsets, TextSoFar, Watchable
 from passkwh.errors import UsageError
@@ -23,6 +23,9 @@ from passkwh.records import Energy
 from passkwh.serve.exit_choices import ExitChoices
 from passkwh.serve.limits import Limits, Refused
 from passkwh.units import ns_to_s
+
+if TYPE_CHECKING:
+    from passkwh.adapters.early_exit.request import ExitRequest
 
 RETRY_AFTER_S = 1
 
@@ -62,7 +65,7 @@ class Row:
     prompt: Prompt
     decoding: Decoding
     seed: int
-    rule: str | None
+    rule: ExitRequest | None
     deadline_ns: int
     send: Callable[[Event], None]
     """Called by the batcher's thread; must not block."""

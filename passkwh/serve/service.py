@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from passkwh.adapters.engines.base import Model
 from passkwh.serve.batcher import Batcher, RowEnergy
@@ -11,6 +12,9 @@ from passkwh.serve.energy_attribution import EnergyAttribution
 from passkwh.serve.exit_choices import ExitChoices
 from passkwh.serve.limits import Served
 from passkwh.serve.metrics import Metrics
+
+if TYPE_CHECKING:
+    from passkwh.adapters.early_exit.request import ExitRequest
 
 
 class Service:
@@ -21,7 +25,7 @@ class Service:
     """
 
     def __init__(
-        self, model: Model, served: Served, *, rule: str | None, meter: str, idle_s: float, always_usage: bool
+        self, model: Model, served: Served, *, rule: ExitRequest | None, meter: str, idle_s: float, always_usage: bool
     ) -> None:
         self.model = model
         self.served = served

@@ -148,7 +148,7 @@ def hosted(letters: Path, limits: Limits, *, exit: str | None = None, always_usa
     rule = early_exit.parse(exit)
     loaded = adapters.load(adapters.prepare(adapters.resolve(str(letters)), exit=rule), exit=rule)
     served = Served(("letters",), limits)
-    service = Service(loaded, served, rule=exit, meter="simulated:steady", idle_s=0, always_usage=always_usage)
+    service = Service(loaded, served, rule=rule, meter="simulated:steady", idle_s=0, always_usage=always_usage)
     bound = bind("127.0.0.1", 0)
     ready = threading.Event()
     server = HttpServer(service, ready.set)

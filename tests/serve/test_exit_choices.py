@@ -31,7 +31,8 @@ PROMPT = "def area(radius):\n    return "
     ],
 )
 def test_choices(server: str | None, exit: str | None, threshold: float | None, chosen: str | None) -> None:
-    assert ExitChoices(server).choose(exit, threshold) == chosen
+    rule = ExitChoices(parse(server)).choose(exit, threshold)
+    assert (rule and rule.text) == chosen
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_choices(server: str | None, exit: str | None, threshold: float | None, 
 )
 def test_choices_that_cannot_be(server: str | None, exit: str | None, threshold: float | None, expected: str) -> None:
     with pytest.raises(Refused, match=expected) as refused:
-        ExitChoices(server).choose(exit, threshold)
+        ExitChoices(parse(server)).choose(exit, threshold)
     assert (refused.value.status, refused.value.field is not None) == (400, True)
 
 
