@@ -47,19 +47,19 @@ def main() -> None:
             meter="estimate",
         )
         planned = plan(spec, Path(out))
-        adapter = adapters.load(adapters.prepare(planned.checkpoint))
-        model, tokenizer = adapter._model, adapter._tokenizer  # type: ignore[attr-defined]
+        loaded = adapters.load(adapters.prepare(planned.checkpoint))
+        model, tokenizer = loaded._model, loaded._tokenizer  # type: ignore[attr-defined]
         channels = open_meter(spec.meter)
-        manifest = runner._manifest(planned, adapter.info, [channel.info for channel in channels])
+        manifest = runner._manifest(planned, loaded.info, [channel.info for channel in channels])
         folder = RunFolder.create(planned.folder, manifest)
         manifest = runner._next_session(folder, manifest)
-        items = runner.plan_items(spec, adapter, planned.benchmark.tasks)
+        items = runner.plan_items(spec, loaded, planned.benchmark.tasks)
         batches = [items[i : i + spec.batch_size] for i in range(0, len(items), spec.batch_size)]
 
         def bare() -> list[str]:
             texts: list[str] = []
             for batch in batches:
-                prompts = [item.prompt for item in batch]
+                prompts = [loaded.render(item.prompt) for item in batch]
                 inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
                 with torch.inference_mode():
                     output = model.generate(**inputs, max_new_tokens=options.max_new_tokens, do_sample=False)
@@ -80,17 +80,17 @@ def main() -> None:
             expected = bare()
             bare_s = time.perf_counter() - start
             with Recorder(channels, writer.write, 0, runner.POLL_INTERVAL_S) as recorder:
-                session = runner.RunSession(planned, adapter, folder, manifest, recorder, Silent(), 0)
+                session = runner.RunSession(planned, loaded, folder, manifest, recorder, Silent(), 0)
                 start = time.perf_counter()
-                found = metered(session)
+                texts = metered(session)
                 metered_s = time.perf_counter() - start
-            same = same and found == expected
+            same = same and texts == expected
             if turn:  # the first turn warms up
                 times["bare"].append(bare_s)
                 times["metered"].append(metered_s)
         writer.close()
         folder.close()
-        adapter.close()
+        loaded.close()
 
     medians = {name: statistics.median(values) for name, values in times.items()}
     paired = statistics.median(m / b for m, b in zip(times["metered"], times["bare"], strict=True))

@@ -102,8 +102,8 @@ def generation(rounds: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as out:
         planned = plan(Spec(model="smollm2-135m-instruct", limit=1, max_new_tokens=64, meter="estimate"), Path(out))
-        adapter = adapters.load(adapters.prepare(planned.checkpoint))
-    model, tokenizer = adapter._model, adapter._tokenizer  # type: ignore[attr-defined]
+        loaded = adapters.load(adapters.prepare(planned.checkpoint))
+    model, tokenizer = loaded._model, loaded._tokenizer  # type: ignore[attr-defined]
     inputs = tokenizer(["def fibonacci(n):"], return_tensors="pt")
 
     def generate() -> float:

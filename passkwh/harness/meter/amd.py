@@ -7,12 +7,12 @@ import io
 import logging
 from typing import Any
 
-from passkwh.harness.meter.base import Channel, ChannelState, Reading, readable, reason_of
+from passkwh.harness.meter.base import Channel, ChannelState, Reading, readable, reading, reason_of
 from passkwh.records import ChannelInfo
 
 
-class AmdGpu:
-    """One GPU; ``gpu`` is Zeus's device, ``uuid`` AMD SMI's."""
+class AmdGpu(Channel):
+    """One GPU; ``gpu`` is Zeus's device, ``uuid`` AMD SMI's, which stays loaded: others in this process may use it."""
 
     def __init__(self, gpu: Any, uuid: str) -> None:
         self._gpu = gpu
@@ -38,13 +38,7 @@ class AmdGpu:
 
     def read(self) -> list[Reading]:
         """The counter, or power."""
-        try:
-            return [Reading(self._quantity, float(self._call()) / 1e3)]
-        except Exception as error:  # whatever the driver does, the recording goes on
-            return [Reading(self._quantity, None, reason_of(error))]
-
-    def close(self) -> None:
-        """AMD SMI stays loaded: others in this process may use it."""
+        return [reading(self._quantity, lambda: float(self._call()) / 1e3)]
 
 
 def find_amd() -> tuple[list[Channel], list[ChannelState]]:

@@ -28,18 +28,16 @@ class Reading:
 class Channel(Protocol):
     """One metered thing. ``read`` must be cheap (well under a millisecond), never raise and never block."""
 
-    @property
-    def info(self) -> ChannelInfo:
-        """Name, provenance and the quantity that energy is computed from."""
-        ...
+    info: ChannelInfo
+    """Name, provenance and the quantity that energy is computed from."""
 
     def read(self) -> list[Reading]:
         """Current readings: at least one of ``info.quantity``."""
         ...
 
     def close(self) -> None:
-        """Release the device."""
-        ...
+        """Release the device; inherited, by a class that holds nothing."""
+        return
 
 
 @dataclass(frozen=True)
@@ -87,6 +85,14 @@ def check_no_argument(meter: str, argument: str) -> None:
     """UsageError where something stands after the colon of a meter that takes nothing."""
     if argument:
         raise UsageError(f"the meter {meter!r} takes no argument, not {argument!r}: use --meter {meter}")
+
+
+def reading(quantity: str, call: Callable[[], float], scale: float = 1.0) -> Reading:
+    """What a driver answers, times ``scale``; or why it failed: whatever a driver does, the recording goes on."""
+    try:
+        return Reading(quantity, call() * scale)
+    except Exception as error:
+        return Reading(quantity, None, reason_of(error))
 
 
 def open_meter(name: str) -> list[Channel]:

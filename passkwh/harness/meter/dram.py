@@ -13,7 +13,7 @@ import time
 
 import psutil
 
-from passkwh.harness.meter.base import Reading
+from passkwh.harness.meter.base import Channel, Reading
 from passkwh.records import ChannelInfo
 from passkwh.units import ns_to_s
 
@@ -44,7 +44,7 @@ def _modules(memory_gb: float) -> int:
     return min(math.ceil(memory_gb / size_gb), 32)
 
 
-class EstimatedDram:
+class EstimatedDram(Channel):
     """Cumulative joules of the memory, estimated."""
 
     def __init__(self) -> None:
@@ -64,6 +64,3 @@ class EstimatedDram:
     def read(self) -> list[Reading]:
         """Joules since the channel was opened."""
         return [Reading("energy_j", self._power_w * ns_to_s(time.monotonic_ns() - self._start_ns))]
-
-    def close(self) -> None:
-        """Nothing is held."""

@@ -14,7 +14,7 @@ from passkwh.harness.meter.tdp import core_power
 from passkwh.records import ChannelInfo
 
 
-class EstimatedCpu:
+class EstimatedCpu(Channel):
     """Cumulative joules of the process tree, estimated."""
 
     def __init__(self) -> None:
@@ -37,9 +37,6 @@ class EstimatedCpu:
     def read(self) -> list[Reading]:
         """Joules since the process began."""
         return [Reading("energy_j", self._tree.read_s() * self._watts_per_core)]
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def open_estimate(argument: str) -> list[Channel]:

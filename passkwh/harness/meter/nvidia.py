@@ -14,15 +14,18 @@ from dataclasses import replace
 from typing import Any
 
 from passkwh.errors import UsageError
-from passkwh.harness.meter.base import Channel, ChannelState, Meter, Reading, readable, reason_of
+from passkwh.harness.meter.base import Channel, ChannelState, Meter, Reading, readable, reading, reason_of
 from passkwh.records import ChannelInfo
 
 POWER_EVERY_NS = 100_000_000
 CONDITION_EVERY_NS = 1_000_000_000
 
 
-class NvidiaGpu:
-    """One GPU. ``gpu`` is Zeus's device, ``nvml`` the bindings; both talk to the same driver."""
+class NvidiaGpu(Channel):
+    """One GPU. ``gpu`` is Zeus's device, ``nvml`` the bindings; both talk to the same driver.
+
+    NVML stays loaded: others in this process may use it.
+    """
 
     def __init__(self, gpu: Any, nvml: Any, uuid: str, notes: Sequence[str] = ()) -> None:
         self._gpu, self._nvml = gpu, nvml
@@ -66,10 +69,10 @@ class NvidiaGpu:
         now_ns = time.monotonic_ns()
         readings = []
         if self._counter:
-            readings.append(_reading("energy_j", self._gpu.get_total_energy_consumption, 1e-3))
+            readings.append(reading("energy_j", self._gpu.get_total_energy_consumption, 1e-3))
         if self._power is not None and (not self._counter or now_ns >= self._next_power_ns):
             self._next_power_ns = now_ns + POWER_EVERY_NS
-            readings.append(_reading(self._power[0], self._power[1], 1e-3))
+            readings.append(reading(self._power[0], self._power[1], 1e-3))
         if now_ns >= self._next_condition_ns:
             self._next_condition_ns = now_ns + CONDITION_EVERY_NS
             readings += self._condition()
@@ -78,17 +81,14 @@ class NvidiaGpu:
     def _condition(self) -> list[Reading]:
         nvml, handle = self._nvml, self._gpu.handle
         readings = [
-            _reading("temperature_c", self._gpu.get_gpu_temperature),
-            _reading("clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
-            _reading("throttle_reasons", lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
-            _reading("power_limit_w", self._gpu.get_power_management_limit, 1e-3),
+            reading("temperature_c", self._gpu.get_gpu_temperature),
+            reading("clock_mhz", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+            reading("throttle_reasons", lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
+            reading("power_limit_w", self._gpu.get_power_management_limit, 1e-3),
         ]
         if self._power is not None and self._power[0] != "power_1s_w":
-            readings.append(_reading("power_1s_w", self._gpu.get_average_power_usage, 1e-3))
+            readings.append(reading("power_1s_w", self._gpu.get_average_power_usage, 1e-3))
         return readings
-
-    def close(self) -> None:
-        """NVML stays loaded: others in this process may use it."""
 
 
 def open_nvidia(argument: str) -> list[Channel]:
@@ -182,13 +182,6 @@ def _notes(nvml: Any, index: int) -> list[str]:
     if linked:
         notes.append("a Grace Hopper module: CPU and memory of the module are included")
     return notes
-
-
-def _reading(quantity: str, call: Callable[[], float], scale: float = 1.0) -> Reading:
-    try:
-        return Reading(quantity, call() * scale)
-    except Exception as error:  # whatever the driver does, the recording goes on
-        return Reading(quantity, None, reason_of(error))
 
 
 def _works(call: Callable[[], float]) -> bool:

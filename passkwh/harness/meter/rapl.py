@@ -13,7 +13,7 @@ from pathlib import Path
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.background import Background
-from passkwh.harness.meter.base import Channel, ChannelState, Meter, Reading, readable, reason_of
+from passkwh.harness.meter.base import Channel, ChannelState, Meter, Reading, readable, reading, reason_of
 from passkwh.harness.meter.unwrap import Unwrap
 from passkwh.records import ChannelInfo
 
@@ -49,11 +49,7 @@ class RaplDomain:
 
     def read(self) -> list[Reading]:
         """The counter, made continuous across wraps."""
-        try:
-            text = os.pread(self._file, 32, 0)
-            return [Reading("energy_j", self._unwrap(int(text) / 1e6, time.monotonic()))]
-        except (OSError, ValueError) as error:
-            return [Reading("energy_j", None, reason_of(error))]
+        return [reading("energy_j", lambda: self._unwrap(int(os.pread(self._file, 32, 0)) / 1e6, time.monotonic()))]
 
     def close(self) -> None:
         os.close(self._file)

@@ -21,7 +21,7 @@ QUANTITIES = ("energy_j", "power_w", "power_1s_w")
 COLUMNS = ("time_s", "channel", "quantity", "value")
 
 
-class ReplayChannel:
+class ReplayChannel(Channel):
     """One channel of a recording; its time starts when it is opened."""
 
     def __init__(
@@ -53,9 +53,6 @@ class ReplayChannel:
             else:
                 readings.append(rows[after - 1][1])
         return readings
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def open_replay(argument: str, clock: Callable[[], int] = time.monotonic_ns) -> list[Channel]:

@@ -149,7 +149,7 @@ class SimulatedSensor:
         return (2 * share - 1) * self.profile.jitter
 
 
-class SimulatedChannel:
+class SimulatedChannel(Channel):
     """A simulated device as a channel; ``clock`` counts nanoseconds and starts the device's time when opened."""
 
     def __init__(self, name: str, profile: Profile, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -174,9 +174,6 @@ class SimulatedChannel:
             return [Reading(kind, None, reason)]
         value = float(self.sensor.values(np.array(now_s)))
         return [Reading(kind, self._unwrap(value, now_s) if kind == "energy_j" else value)]
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def open_simulated(argument: str) -> list[Channel]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from passkwh.harness.meter.background import Background
-from passkwh.harness.meter.base import Channel, ChannelState, Reading, readable, reason_of
+from passkwh.harness.meter.base import Channel, ChannelState, Reading, readable, reading, reason_of
 from passkwh.records import ChannelInfo
 
 APPLE_INTERVAL_S = 0.1
@@ -45,7 +45,7 @@ class AppleSoc:
         self._background.close()
 
 
-class JetsonRail:
+class JetsonRail(Channel):
     """Power of a Jetson's input or of one of its rails; ``measure_mw`` reads the sensor."""
 
     def __init__(self, name: str, measure_mw: Callable[[], float], title: str) -> None:
@@ -57,13 +57,7 @@ class JetsonRail:
 
     def read(self) -> list[Reading]:
         """Watts now."""
-        try:
-            return [Reading("power_w", self._measure_mw() / 1e3)]
-        except (OSError, ValueError) as error:
-            return [Reading("power_w", None, reason_of(error))]
-
-    def close(self) -> None:
-        """Nothing is held."""
+        return [reading("power_w", lambda: self._measure_mw() / 1e3)]
 
 
 def jetson_channels(rails: dict[str, Any]) -> list[Channel]:
