@@ -106,3 +106,25 @@ def test_data_without_solutions_cannot_be_verified(data: Path) -> None:
     data.write_text(json.dumps(TASKS[1]) + "\n")
     with pytest.raises(UsageError, match=r"sums has no reference solutions: sums\.jsonl holds none"):
         verify("sums", data=data)
+
+
+def test_a_run_is_judged_again(
+    data: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from passkwh.cli import main as program
+
+    arguments = ["run", "--model", tiny_llama, "--benchmark", "sums", "--max-new-tokens", 4, "--idle-s", 0, "--json"]
+    arguments += ["--meter", "simulated", "--out", data.parent / "runs"]
+    monkeypatch.setattr("sys.argv", ["bench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        program.main()
+    assert not stop.value.code
+    result = last_json(capsys)
+    assert (result["samples"], result["solved"]) == (2, 0)
+    (folder,) = (data.parent / "runs").iterdir()
+    score(folder, as_json=True)
+    again = last_json(capsys)
+    assert (again["samples"], again["pass_at_k"]) == (2, {"1": 0.0})
+    data.write_text(data.read_text().replace("their sum", "the sum"))
+    with pytest.raises(UsageError, match="was run on other tasks"):
+        score(folder)

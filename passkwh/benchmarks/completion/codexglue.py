@@ -103,11 +103,11 @@ _FORMATTED_ENDS = {getattr(tokenize, name, -1) for name in ("FSTRING_END", "TSTR
 
 def _python_tokens(source: bytes) -> Iterator[Token]:
     try:
-        found = list(_whole_strings(source))
+        raw_tokens = list(_whole_strings(source))
     except (tokenize.TokenError, SyntaxError, UnicodeDecodeError) as error:
         raise NotSource(f"not Python: {error.args[0] if error.args else error}") from None
     tokens: list[Token] = []
-    for kind, raw in found:
+    for kind, raw in raw_tokens:
         text = " ".join(raw.split())
         if kind in (tokenize.NEWLINE, tokenize.NL):
             if tokens and tokens[-1] != EOL:
@@ -162,12 +162,12 @@ def _java_tokens(source: bytes) -> Iterator[Token]:
         raise MissingExtra("Java source", "completion") from None
 
     try:
-        found = list(tokenizer.tokenize(source.decode("utf-8-sig")))
+        java_tokens = list(tokenizer.tokenize(source.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise NotSource(f"not UTF-8: {error.reason} at byte {error.start}") from None
     except Exception as error:  # beside its own LexerError it raises what it trips over, as TypeError for a lone "0"
         raise NotSource(f"not Java: {error}") from None
-    for token in found:
+    for token in java_tokens:
         if isinstance(token, (tokenizer.String, tokenizer.Character)):
             yield _quoted(token.value, characters=True)
         elif type(token).__name__.endswith(("Integer", "FloatingPoint")):  # siblings such as DecimalInteger

@@ -15,7 +15,7 @@ from passkwh.benchmarks.completion.data import EOL
 
 TokenEnds = Callable[[str], list[int]]
 
-_WORD = re.compile(r"\S+")
+WORD = re.compile(r"\S+")
 _LITERAL = re.compile(r"<(?:STR|NUM|CHAR)_LIT:(.*?)>", re.DOTALL)
 _JAVA_STOP = re.compile(r'"(?:\\.|[^"\\])*"|' + r"'(?:\\.|[^'\\])*'|[;{}]", re.DOTALL)
 
@@ -30,7 +30,7 @@ class Cut:
 
 def word_ends(text: str) -> list[int]:
     """Ends of the tokens of a file in CodeXGLUE's form, where a space stands between two."""
-    return [match.end() for match in _WORD.finditer(text)]
+    return [match.end() for match in WORD.finditer(text)]
 
 
 def cut_fraction(text: str, ends: list[int], fraction: float, max_context: int, new_tokens: int) -> Cut | None:

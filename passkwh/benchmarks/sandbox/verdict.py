@@ -71,6 +71,10 @@ def _reported(job: Job, done: dict[str, Any]) -> Outcome:
             suspect += (f"{skipped} tests skipped or expected to fail",)
         suspect += suspicion.reasons(job.code)
         suspect = tuple(reason for reason in dict.fromkeys(suspect) if reason not in job.usual)
+    return _outcome(job, done, status, detail, tests_run=tests_run, tests_skipped=skipped, suspect=suspect)
+
+
+def _outcome(job: Job, done: dict[str, Any], status: Status, detail: str, **tests: Any) -> Outcome:
     return Outcome(
         key=job.key,
         status=status,
@@ -78,10 +82,8 @@ def _reported(job: Job, done: dict[str, Any]) -> Outcome:
         start_ns=done["start_ns"],
         end_ns=done["end_ns"],
         cpu_s=done["cpu_s"],
-        tests_run=tests_run,
-        tests_skipped=skipped,
         peak_memory_bytes=done["peak_bytes"] or None,
-        suspect=suspect,
+        **tests,
     )
 
 
@@ -131,16 +133,8 @@ def _compared(job: Job, done: dict[str, Any]) -> Outcome:
     else:
         detail = difference(case.expected, done["output"]["stdout"])
         status = "fail" if detail else "pass"
-    return Outcome(
-        key=job.key,
-        status=status,
-        detail=detail and f"case {job.case + 1} of {len(job.cases)}: {detail}",
-        start_ns=done["start_ns"],
-        end_ns=done["end_ns"],
-        cpu_s=done["cpu_s"],
-        tests_run=job.case + 1,
-        peak_memory_bytes=done["peak_bytes"] or None,
-    )
+    where = f"case {job.case + 1} of {len(job.cases)}: {detail}" if detail else ""
+    return _outcome(job, done, status, where, tests_run=job.case + 1)
 
 
 def difference(expected: str, output: str) -> str:
