@@ -80,11 +80,11 @@ def _from_run(path: Path, options: dict[str, Option]) -> _Judging:
     manifest = folder.manifest()
     name = manifest.spec.benchmark
     benchmark = benchmarks.open(name, {**manifest.spec.benchmark_options, **options}, manifest.spec.limit)
-    if benchmark.info.sha256 != manifest.benchmark.sha256:
-        raise UsageError(f"{path} was run on other tasks ({manifest.benchmark.source}): give them with --data FILE")
     samples = folder.samples()
     if isinstance(benchmark, HasMetrics) and not any(sample.verdict for sample in samples):
         raise UsageError(f"{path} has no verdicts to judge again: benchmark {name} scores by metrics alone")
+    if benchmark.info.sha256 != manifest.benchmark.sha256:
+        raise UsageError(f"{path} was run on other tasks ({manifest.benchmark.source}): give them with --data FILE")
     continues = not manifest.model.chat
     candidates = [Candidate(sample.key, sample.task_id, sample.text, continues) for sample in samples]
     if isinstance(benchmark, ScoresPrograms):
