@@ -333,8 +333,8 @@ def _next_session(folder: RunFolder, fresh: Manifest) -> Manifest:
     stored = folder.manifest()
     for name in ("spec", "model", "benchmark", "host", "meter"):
         old, new = getattr(stored, name), getattr(fresh, name)
-        if old != new:
-            changed = next(f for f in type(old).model_fields if getattr(old, f) != getattr(new, f))
+        differing = (f for f in type(old).model_fields if getattr(old, f) != getattr(new, f) and f != "schema_version")
+        if (changed := next(differing, None)) is not None:
             raise UsageError(
                 f"{folder.path} was begun with another {name}.{changed} ({getattr(old, changed)!r}, now "
                 f"{getattr(new, changed)!r}): resume it as it was, or start a new run with another --out"

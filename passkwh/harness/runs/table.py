@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -78,6 +78,16 @@ class StatedEnergy(NamedTuple):
     net_j: Floats
 
 
+def _integers(name: str) -> cached_property[Ints]:
+    """A column of integers as it stands."""
+    return cached_property(lambda samples: _ints(samples._column(name)))
+
+
+def _numbers(name: str) -> cached_property[Floats]:
+    """A column of numbers as it stands, NaN where missing."""
+    return cached_property(lambda samples: _floats(samples._column(name)))
+
+
 @dataclass(frozen=True)
 class SampleTable:
     """Samples in the order of their ``order``: the Arrow table, and arrays of shape (n,) of what is computed with."""
@@ -98,7 +108,7 @@ class SampleTable:
             name: list(dict.fromkeys(key for sample in ordered for key in getattr(sample, name)))
             for name in (*ENERGIES, "scores")
         }
-        columns = _columns(Sample, keys)
+        columns = _sample_columns(keys)
         arrays = [_array([getattr(sample, column.name) for sample in ordered], column.kind) for column in columns]
         return cls(pa.table(arrays, schema(keys)))
 
@@ -149,47 +159,24 @@ class SampleTable:
         """Position of the first sample of each batch."""
         return np.asarray(np.unique(self.batch, return_index=True)[1], np.int64)
 
-    @cached_property
-    def order(self) -> Ints:
-        """Place in time within the run."""
-        return _ints(self._column("order"))
-
-    @cached_property
-    def sample_index(self) -> Ints:
-        """Place among the samples of the task."""
-        return _ints(self._column("sample_index"))
-
-    @cached_property
-    def batch_id(self) -> Ints:
-        """The batch as the sample names it."""
-        return _ints(self._column("batch_id"))
-
-    @cached_property
-    def batch_size(self) -> Ints:
-        """Samples that were generated together with this one, itself too."""
-        return _ints(self._column("batch_size"))
-
+    order = _integers("order")
+    """Place in time within the run."""
+    sample_index = _integers("sample_index")
+    """Place among the samples of the task."""
+    batch_id = _integers("batch_id")
+    """The batch as the sample names it."""
+    batch_size = _integers("batch_size")
+    """Samples that were generated together with this one, itself too."""
     # ------------------------------------------------------------ generation
 
-    @cached_property
-    def prompt_tokens(self) -> Ints:
-        """Tokens of the prompt."""
-        return _ints(self._column("prompt_tokens"))
-
-    @cached_property
-    def completion_tokens(self) -> Ints:
-        """Tokens of the completion."""
-        return _ints(self._column("completion_tokens"))
-
-    @cached_property
-    def latency_s(self) -> Floats:
-        """Duration of the batch."""
-        return _floats(self._column("latency_s"))
-
-    @cached_property
-    def ttft_s(self) -> Floats:
-        """Time to the first token; NaN where not known."""
-        return _floats(self._column("ttft_s"))
+    prompt_tokens = _integers("prompt_tokens")
+    """Tokens of the prompt."""
+    completion_tokens = _integers("completion_tokens")
+    """Tokens of the completion."""
+    latency_s = _numbers("latency_s")
+    """Duration of the batch."""
+    ttft_s = _numbers("ttft_s")
+    """Time to the first token; NaN where not known."""
 
     @cached_property
     def exit_layers(self) -> Ints:
@@ -364,7 +351,16 @@ class SampleTable:
 
 def schema(keys: Mapping[str, Sequence[str]]) -> pa.Schema:
     """The schema of a run's samples; ``keys`` are the channels of each column of ``ENERGIES``, and those of scores."""
-    return pa.schema([pa.field(column.name, column.kind) for column in _columns(Sample, keys)])
+    return pa.schema([pa.field(column.name, column.kind) for column in _sample_columns(keys)])
+
+
+def _sample_columns(keys: Mapping[str, Sequence[str]]) -> tuple[_Column, ...]:
+    return _columns_of_keys(tuple((name, tuple(names)) for name, names in keys.items()))
+
+
+@lru_cache(maxsize=64)
+def _columns_of_keys(keys: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[_Column, ...]:
+    return _columns(Sample, dict(keys))
 
 
 class _Column(NamedTuple):
@@ -461,7 +457,7 @@ def _read_strictly(content: bytes, bounds: Bounds) -> pa.Table | None:
         table.validate(full=True)
     except (ValueError, RecursionError, OverflowError, pa.ArrowException):
         return None
-    columns = _columns(Sample, keys)
+    columns = _sample_columns(keys)
     if len(table) != len(ends) or table.column_names != [column.name for column in columns]:
         return None
     arrays = []

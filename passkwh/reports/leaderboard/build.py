@@ -22,7 +22,7 @@ from passkwh.analysis.footprint import grids
 from passkwh.errors import UsageError
 from passkwh.reports.leaderboard import page
 from passkwh.reports.leaderboard.cache import Cache
-from passkwh.reports.leaderboard.cells import columns, figure, flat, groups
+from passkwh.reports.leaderboard.cells import columns, figure, flat, groups, schema
 from passkwh.reports.leaderboard.configurations import Configuration, configurations
 from passkwh.reports.leaderboard.escape import script_json
 from passkwh.reports.leaderboard.findings import Finding
@@ -102,7 +102,7 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         "pages": [int(row.page) for row in rows],
         "ranks": [row.ranks for row in rows],
         "figures": figures,
-        "measures": {name: list(MEASURES[name]) for name in figures},
+        "measures": {name: [one.label, one.unit, one.better] for name, one in MEASURES.items() if name in figures},
         "accuracy": [name for name in ACCURACY if name in figures],
         "grids": [[g.region, g.name, g.gco2e_per_kwh, g.year] for g in sorted(grids().values(), key=lambda g: g.name)],
         "grid_source": next(iter(grids().values())).source,
@@ -185,25 +185,7 @@ def _write_downloads(out: Path, rows: Sequence[Row]) -> None:
     writer.writerows([csv_safe(value) for value in line.values()] for line in lines)
     _write(out / "board.csv", buffer.getvalue())
     _write(out / "board.json", json.dumps({"rows": lines}, ensure_ascii=True, allow_nan=False))
-    pq.write_table(pa.Table.from_pylist([dict(line) for line in lines], SCHEMA), out / "board.parquet")
-
-
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("id", "configuration", "model", "family")),
-        ("parameters", pa.int64()),
-        *((name, pa.string()) for name in ("tuning", "quant", "exit")),
-        ("batch_size", pa.int64()),
-        *((name, pa.string()) for name in ("hardware", "benchmark")),
-        *((name, pa.int64()) for name in ("tasks", "repeats")),
-        ("provenance", pa.string()),
-        ("energy_saved", pa.float64()),
-        *((f"{name}{part}", pa.float64()) for name in MEASURES for part in ("", "_low", "_high")),
-        ("source", pa.string()),
-        ("place", pa.string()),
-    ]
-)
-"""``board.parquet``: a row a configuration."""
+    pq.write_table(pa.Table.from_pylist(lines, schema()), out / "board.parquet")
 
 
 # ---------------------------------------------------------------- files

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from passkwh import measures
-from passkwh.reports.leaderboard.rows import MEASURES, Cell, Row
+import pyarrow as pa
 
-WH_PER_KWH = 1000.0
-SHOWN_UNIT = {"energy_kwh": ("energy", "Wh", WH_PER_KWH)}
-"""Energy is kept in kilowatt-hours and shown in watt-hours, which most runs take."""
+from passkwh import measures
+from passkwh.measures import DASH, KWH, WH
+from passkwh.reports.leaderboard.rows import MEASURES, Cell, Row
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,17 @@ def number(value: float | None) -> str:
     return f"{int(text):,}" if text.lstrip("-").isdigit() else text
 
 
-def figure(measure: str, cell: Cell | None) -> Figure:
-    """A cell in words; a dash where the row has no such figure."""
-    name, unit, direction = MEASURES[measure]
-    scale = 1.0
-    if measure in SHOWN_UNIT:
-        name, unit, scale = SHOWN_UNIT[measure]
+def figure(name: str, cell: Cell | None) -> Figure:
+    """A cell in words; a dash where the row has no such figure. Energy is kept in kWh and shown in Wh, as most runs
+    take less than one kWh."""
+    measure = MEASURES[name]
+    unit, scale = WH if measure.unit == KWH.name else (measure.unit, 1.0)
     if cell is None:
-        return Figure(name, unit, "—", "", "", direction)
+        return Figure(measure.label, unit, DASH, "", "", measure.better or "")
     span = ""
     if cell.low is not None and cell.high is not None:
         span = f"{number(cell.low * scale)} – {number(cell.high * scale)}"
-    return Figure(name, unit, number(cell.value * scale), span, cell.note or "", direction)
+    return Figure(measure.label, unit, number(cell.value * scale), span, cell.note or "", measure.better or "")
 
 
 def groups(rows: Sequence[Row]) -> list[list[Row]]:
@@ -67,18 +65,27 @@ def columns(rows: Sequence[Row]) -> list[str]:
     return [name for name in MEASURES if any(name in row.measures for row in rows)]
 
 
-def flat(row: Row) -> Mapping[str, object]:
+COLUMNS = {
+    "id": "id", "configuration": "label", "model": "model", "family": "family", "parameters": "parameters",
+    "tuning": "tuning", "quant": "quant", "exit": "exit", "batch_size": "batch_size", "hardware": "hardware",
+    "benchmark": "benchmark", "tasks": "tasks", "repeats": "runs", "provenance": "provenance", "energy_saved": "saved",
+}  # fmt: skip
+"""Columns of a row as data, with where they stand in :class:`Row`; its measures follow, then where it comes from."""
+ENDS = {"": "value", "_low": "low", "_high": "high"}
+
+
+def flat(row: Row) -> dict[str, object]:
     """A row as one line of a table, for CSV and Parquet: every figure with its low and high end."""
-    line: dict[str, object] = {
-        "id": row.id, "configuration": row.label, "model": row.model, "family": row.family,
-        "parameters": row.parameters, "tuning": row.tuning, "quant": row.quant, "exit": row.exit,
-        "batch_size": row.batch_size, "hardware": row.hardware, "benchmark": row.benchmark, "tasks": row.tasks,
-        "repeats": row.runs, "provenance": row.provenance, "energy_saved": row.saved,
-    }  # fmt: skip
-    for measure in MEASURES:
-        cell = row.measures.get(measure)
-        line[measure] = None if cell is None else cell.value
-        line[f"{measure}_low"] = None if cell is None else cell.low
-        line[f"{measure}_high"] = None if cell is None else cell.high
-    line["source"], line["place"] = row.source, row.place
-    return line
+    line: dict[str, object] = {name: getattr(row, attribute) for name, attribute in COLUMNS.items()}
+    for name in MEASURES:
+        line |= {f"{name}{end}": getattr(row.measures.get(name), part, None) for end, part in ENDS.items()}
+    return {**line, "source": row.source, "place": row.place}
+
+
+def schema() -> pa.Schema:
+    """Of a table of rows as ``flat`` gives them."""
+    numbers = {"parameters": pa.int64(), "batch_size": pa.int64(), "tasks": pa.int64(), "repeats": pa.int64()}
+    floats = ["energy_saved", *(f"{name}{end}" for name in MEASURES for end in ENDS)]
+    kinds = {**numbers, **dict.fromkeys(floats, pa.float64())}
+    names = [*COLUMNS, *floats[1:], "source", "place"]
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in names])

@@ -20,7 +20,6 @@ from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.detail import DomainLine, details, task_rows, task_script, verdicts
 from passkwh.reports.leaderboard.ingest import Pack, statistics
 from passkwh.reports.leaderboard.rows import Row, configuration_key, row
-from passkwh.reports.leaderboard.timeline import Timeline
 from passkwh.reports.leaderboard.workers import Workers
 
 RESAMPLES = 10_000
@@ -38,7 +37,8 @@ class Configuration:
     task_rows: str
     """HTML, escaped."""
     task_script: str
-    timelines: tuple[Timeline, ...]
+    picture: str
+    """Power over time of the first run: SVG, escaped."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def _work_out(cache: Cache, publish: Callable[[Configuration], None], groups: Se
         value = facts[group.key]
         rows.append(Row.model_validate(value["row"]))
         domains = tuple(DomainLine.model_validate(line) for line in value["domains"])
-        timelines = tuple(pack.timeline for pack in group.packs if pack.timeline is not None)
-        publish(Configuration(rows[-1], group.runs, domains, value["task_rows"], value["task_script"], timelines))
+        shown = (value["task_rows"], value["task_script"], group.packs[0].picture)
+        publish(Configuration(rows[-1], group.runs, domains, *shown))
     return rows
 
 

@@ -18,7 +18,7 @@ from passkwh.harness.runs.table import SampleTable
 from passkwh.records import Manifest, Summary
 from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.findings import Finding
-from passkwh.reports.leaderboard.timeline import Timeline, timeline
+from passkwh.reports.leaderboard.picture import power_picture
 from passkwh.reports.leaderboard.validate import duplicates, validate
 from passkwh.reports.leaderboard.workers import Workers
 
@@ -35,7 +35,8 @@ class Pack:
     findings: tuple[Finding, ...]
     fingerprint: str
     run: Run | None = None
-    timeline: Timeline | None = None
+    picture: str = ""
+    """Of its power over time: SVG, escaped."""
 
 
 def inspect(given: Sequence[Path], cache: Cache, workers: Workers) -> list[Pack]:
@@ -86,7 +87,7 @@ def _inspect(cache: Cache, job: tuple[Path, str]) -> dict[str, Any]:
         manifest, samples = checked.submission.manifest, checked.submission.samples
         facts["manifest"] = manifest.model_dump(mode="json")
         facts["summary"] = checked.submission.summary.model_dump(mode="json")
-        facts["timeline"] = timeline(manifest, samples, checked.submission.trace).model_dump(mode="json")
+        facts["picture"] = power_picture(manifest, samples, checked.submission.trace_table)
         cache.put_table("columns", sha256, _statistics(manifest, samples))
     cache.put("packs", sha256, facts)
     return facts
@@ -108,4 +109,4 @@ def _pack(path: Path, sha256: str, facts: dict[str, Any]) -> Pack:
     if "manifest" not in facts:
         return Pack(path, sha256, findings, facts["fingerprint"])
     run = Run(path, Manifest.model_validate(facts["manifest"]), Summary.model_validate(facts["summary"]))
-    return Pack(path, sha256, findings, facts["fingerprint"], run, Timeline.model_validate(facts["timeline"]))
+    return Pack(path, sha256, findings, facts["fingerprint"], run, facts["picture"])

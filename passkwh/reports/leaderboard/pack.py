@@ -50,7 +50,8 @@ def members_of(run: Path) -> dict[str, bytes]:
         UsageError: for a folder that is no run, or is not complete.
     """
     folder = RunFolder.open(run)
-    folder.summary()  # says so where the run is not complete
+    folder.manifest()
+    folder.summary()  # these say so where the run is not complete, or of a newer program
     found = {}
     for name in (MANIFEST, SUMMARY, SAMPLES, TRACE):
         try:

@@ -10,13 +10,11 @@ import jinja2
 from markupsafe import Markup
 
 from passkwh.analysis.frames import Run
-from passkwh.measures import kinds
 from passkwh.records import Manifest
 from passkwh.reports.leaderboard.cells import figure, number
 from passkwh.reports.leaderboard.configurations import Configuration
 from passkwh.reports.leaderboard.detail import DomainLine
 from passkwh.reports.leaderboard.rows import MEASURES
-from passkwh.reports.leaderboard.timeline import Timeline
 
 STAGES = (
     ("idle", "idle"), ("warmup", "warm-up"), ("generate", "generating"), ("score", "scoring"),
@@ -34,11 +32,8 @@ def render(configuration: Configuration, template: jinja2.Template, common: dict
         row=row,
         runs=len(runs),
         tiles=tiles,
-        charts=[
-            {"svg": Markup(power_svg(line, _kinds(manifest, line))), "channels": [one.channel for one in line.lines]}
-            for line in configuration.timelines[:1]
-            if line.lines
-        ],
+        picture=Markup(configuration.picture),
+        channels=[channel.name for channel in manifest.meter.channels if channel.counted],
         stages=STAGES,
         domains=_domains(configuration.domains),
         facts=_facts(runs),
@@ -116,80 +111,3 @@ def _domains(lines: Sequence[DomainLine]) -> list[dict[str, Any]]:
         }
         for line in lines
     ]
-
-
-# ---------------------------------------------------------------- the picture of power
-
-
-def _kinds(manifest: Manifest, line: Timeline) -> str:
-    shown = {one.channel for one in line.lines}
-    return kinds(channel.provenance for channel in manifest.meter.channels if channel.name in shown)
-
-
-def power_svg(line: Timeline, provenance: str) -> str:
-    """Power of each channel over time with the stages behind; colours come from the page's style.
-
-    ``provenance`` says what its power is: measured, estimated, ...
-    """
-    width, height = 960, 250
-    left, right, top, bottom = 62, 16, 14, 46
-    powers = [p for one in line.lines for p in one.power_w if p is not None]
-    highest = max(powers, default=0.0) * 1.08 or 1.0
-    length = line.length_s or 1.0
-
-    def x(seconds: float) -> float:
-        return round(left + (width - left - right) * seconds / length, 1)
-
-    def y(watts: float) -> float:
-        return round(height - bottom - (height - top - bottom) * watts / highest, 1)
-
-    said = f"{provenance.capitalize()} power over time, at most {highest / 1.08:.0f} W"
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{said}">']
-    for stage in line.stages:
-        kind = stage.kind.partition("_")[0]
-        span = max(x(stage.end_s) - x(stage.start_s), 0.6)
-        parts.append(
-            f'<rect x="{x(stage.start_s)}" y="{top}" width="{span:.1f}" height="{height - top - bottom}" '
-            f'fill="var(--{kind})" fill-opacity=".3"/>'
-        )
-    parts.append('<g class="axis">')
-    for watts in ticks(highest):
-        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y(watts)}" y2="{y(watts)}"/>')
-        parts.append(f'<text x="{left - 8}" y="{y(watts) + 4}" text-anchor="end">{watts:g}</text>')
-    for seconds in ticks(length, 8):
-        parts.append(f'<text x="{x(seconds)}" y="{height - bottom + 18}" text-anchor="middle">{seconds:g}</text>')
-    across, down = (left + width - right) / 2, (height - bottom) / 2
-    parts.append(
-        f'<text class="title" x="{across:.0f}" y="{height - 8}" text-anchor="middle">'
-        "time since the first window (s)</text>"
-    )
-    parts.append(
-        f'<text class="title" transform="translate(15 {down:.0f}) rotate(-90)" text-anchor="middle">'
-        f"{provenance} power (W)</text></g>"
-    )
-    for number_, one in enumerate(line.lines):
-        dashes = f' stroke-dasharray="{3 * number_} 3"' if number_ else ""
-        for points in _runs_of_points(one.power_w, length):
-            path = " ".join(f"{x(s)},{y(p)}" for s, p in points)
-            parts.append(f'<polyline points="{path}" fill="none" stroke="currentColor" stroke-width="1.3"{dashes}/>')
-    return "".join([*parts, "</svg>"])
-
-
-def ticks(highest: float, about: int = 5) -> list[float]:
-    """Round values from 0 to ``highest``, about so many."""
-    rough = highest / about
-    power = 10.0 ** len(str(int(rough))) / 10 if rough >= 1 else 0.1
-    step = next((power * t for t in (1, 2, 5, 10) if power * t >= rough), power * 10)
-    return [step * i for i in range(int(highest / step) + 1)]
-
-
-def _runs_of_points(power_w: Sequence[float | None], length_s: float) -> list[list[tuple[float, float]]]:
-    """Points of the line, broken where readings are missing."""
-    step = length_s / max(len(power_w), 1)
-    pieces: list[list[tuple[float, float]]] = [[]]
-    for index, power in enumerate(power_w):
-        if power is None:
-            pieces.append([])
-        else:
-            pieces[-1].append(((index + 0.5) * step, power))
-    return [piece for piece in pieces if len(piece) > 1]

@@ -39,6 +39,7 @@ class Submission:
     manifest: Manifest
     samples: SampleTable
     summary: Summary
+    trace_table: pa.Table
     trace: Trace
 
 
@@ -50,8 +51,9 @@ def parse(members: Mapping[str, bytes]) -> Submission:
     """
     manifest = _record(members[MANIFEST], MANIFEST, Manifest)
     summary = _record(members[SUMMARY], SUMMARY, Summary)
-    trace = Trace.from_table(_trace(members[TRACE]), manifest.meter.channels)
-    return Submission(manifest, _samples(members[SAMPLES]), summary, trace)
+    table = _trace(members[TRACE])
+    trace = Trace.from_table(table, manifest.meter.channels)
+    return Submission(manifest, _samples(members[SAMPLES]), summary, table, trace)
 
 
 def _record(content: bytes, file: str, kind: type[RecordT]) -> RecordT:
@@ -135,7 +137,7 @@ def _first(error: ValidationError) -> tuple[str, str]:
     """Field and complaint of the first validation error, both short."""
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = ".".join(str(part)[:60] for part in problem["loc"]) or "content"
-    return field[:200], problem["msg"][:200]
+    return field[:200], problem["msg"][:200].removeprefix("Value error, ")
 
 
 def short(error: object) -> str:

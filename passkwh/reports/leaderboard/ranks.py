@@ -55,14 +55,6 @@ def _joint(tables: Sequence[TaskTable], ids: Sequence[str]) -> TaskTable | None:
     if not common:
         return None
     cut = [table.over(np.array([places[task] for task in common])) for table, places in zip(tables, where, strict=True)]
-    return TaskTable(
-        labels=tuple(ids),
-        task_ids=tuple(common),
-        evaluated=np.concatenate([table.evaluated for table in cut]),
-        passed=np.concatenate([table.passed for table in cut]),
-        energy_j=np.concatenate([table.energy_j for table in cut]),
-        generation_j=np.concatenate([table.generation_j for table in cut]),
-        tokens=np.concatenate([table.tokens for table in cut]),
-        generation_s=np.concatenate([table.generation_s for table in cut]),
-        relative_se=np.concatenate([table.relative_se for table in cut]),
-    )
+    columns = ("evaluated", "passed", "energy_j", "generation_j", "tokens", "generation_s", "relative_se")
+    joined = {name: np.concatenate([getattr(table, name) for table in cut]) for name in columns}
+    return TaskTable(labels=tuple(ids), task_ids=tuple(common), **joined)

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from passkwh.analysis.frames import Run
-from passkwh.analysis.pareto import Direction
 from passkwh.analysis.pooling import checked
 from passkwh.analysis.results import Interval
 from passkwh.harness.runs.labels import describe, identity
 from passkwh.harness.runs.labels import short_model as last_part
+from passkwh.measures import Measure, measure, metric
 from passkwh.records import Manifest, Record, content_hash
 
-MEASURES: dict[str, tuple[str, str, Direction]] = {
-    "pass_at_1": ("pass@1", "", "max"),
-    "codebleu": ("CodeBLEU", "", "max"),
-    "exact_match": ("exact match", "", "max"),
-    "energy_kwh": ("energy", "kWh", "min"),
-    "pass_at_kwh": ("pass@kWh", "1/kWh", "max"),
-    "solved_per_kwh": ("solved per kWh", "1/kWh", "max"),
-    "joules_per_token": ("energy per token", "J", "min"),
-    "tokens_per_s": ("speed", "tokens/s", "max"),
-}
-"""Measures of a row: name, unit, and which way is better. Accuracy is the first of the first three that a row has."""
+MEASURES: dict[str, Measure] = {
+    one.name: one
+    for one in (
+        measure("pass_at_1"), replace(metric("codebleu"), label="CodeBLEU"),
+        replace(metric("exact_match"), label="exact match"),
+        *map(measure, ("energy_kwh", "pass_at_kwh", "solved_per_kwh", "joules_per_token", "tokens_per_s")),
+    )
+}  # fmt: skip
+"""Measures of a row, in order. Accuracy is the first of the first three that a row has."""
 ACCURACY = ("pass_at_1", "codebleu", "exact_match")
 
 RowProvenance = Literal["measured", "estimated", "simulated", "mixed", "published"]
@@ -110,10 +109,10 @@ def row(runs: Sequence[Run], found: Iterable[Interval], row_id: str, warnings: I
         for one in found
         if one.estimate is not None and one.measure in MEASURES
     }
-    for metric in ("codebleu", "exact_match"):
-        values = [run.summary.metrics[metric] for run in runs if metric in run.summary.metrics]
+    for name in ACCURACY[1:]:
+        values = [value for run in runs if (value := MEASURES[name].value(run.summary)) is not None]
         if len(values) == len(runs):
-            cells[metric] = Cell(value=sum(values) / len(values), note="no interval: a figure of the whole corpus")
+            cells[name] = Cell(value=sum(values) / len(values), note="no interval: a figure of the whole corpus")
     return Row(
         id=row_id,
         model=short_model(manifest.model.name),
@@ -191,13 +190,3 @@ def size(name: str) -> int | None:
     """Number of weights that a name states, as 7B."""
     found = re.search(r"(\d+(?:\.\d+)?)([bBmM])(?![a-zA-Z])", name)
     return round(float(found[1]) * (1e9 if found[2] in "bB" else 1e6)) if found else None
-
-
-def accuracy_of(rows: Iterable[Mapping[str, object]]) -> str | None:
-    """The measure of accuracy that most rows have."""
-    count = dict.fromkeys(ACCURACY, 0)
-    for cells in rows:
-        for name in ACCURACY:
-            count[name] += name in cells
-    best = max(count, key=lambda name: count[name])
-    return best if count[best] else None

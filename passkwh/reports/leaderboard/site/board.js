@@ -161,7 +161,7 @@
     facetsOf = members;
     mixed.hidden = current.mixed.length === 0;
     mixed.textContent = `These rows differ in ${current.mixed.join(", ")}: a difference between them may come from that and not from the model.`
-      + (current.mixed.includes("tasks or decoding") ? " Energy of the run and pass@kWh depend on how many tasks there were; solved per kWh and energy per token do not." : "");
+      + (current.mixed.includes("tasks or decoding") ? " Energy of the run and pass@kWh depend on how many tasks there were; solved/kWh and J/token do not." : "");
     grid.value = state.grid;
     pue.value = state.pue;
     price.value = state.price;

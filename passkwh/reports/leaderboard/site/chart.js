@@ -103,15 +103,12 @@
 
     const plot = make("g", { "clip-path": "url(#plot)" }, svg);
     const frontier = [...view.frontier].sort((a, b) => a.figures.energy_kwh.value - b.figures.energy_kwh.value);
-    if (frontier.length > 1) make("path", { class: "front", d: frontier.map((r, i) => `${i ? "L" : "M"}${x(r.figures.energy_kwh.value * 1000)},${y(r.figures[view.accuracy].value)}`).join("") }, plot);
+    // Steps: up to the next point's energy no point of the frontier is more accurate than the last one.
+    const corners = frontier.map((r) => [x(r.figures.energy_kwh.value * 1000), y(r.figures[view.accuracy].value)]);
+    if (frontier.length > 1) make("path", { class: "front", d: corners.map(([px, py], i) => i ? `H${px}V${py}` : `M${px},${py}`).join("") }, plot);
     if (state.budget !== null) make("line", { class: "limit", x1: x(state.budget), x2: x(state.budget), y1: TOP, y2: HEIGHT - BOTTOM }, plot);
     if (state.floor !== null) make("line", { class: "limit", x1: LEFT, x2: WIDTH - RIGHT, y1: y(state.floor), y2: y(state.floor) }, plot);
     const chosen = new Set(state.chosen), lines = [];
-    // A sloping line as small boxes along it.
-    const along = (a, b) => {
-      const [ax, ay, bx, by] = [a, b].flatMap((r) => [x(r.figures.energy_kwh.value * 1000), y(r.figures[view.accuracy].value)]), n = Math.max(1, Math.ceil(Math.hypot(bx - ax, by - ay) / 6));
-      return Array.from({ length: n }, (_, i) => [ax + (bx - ax) * (i + 0.5) / n - 2, ay + (by - ay) * (i + 0.5) / n - 2, ax + (bx - ax) * (i + 0.5) / n + 2, ay + (by - ay) * (i + 0.5) / n + 2]);
-    };
     for (const row of view.shown) {
       const energy = row.figures.energy_kwh, accuracy = row.figures[view.accuracy];
       if (!energy || !accuracy) continue;
@@ -129,7 +126,10 @@
       if (visible) points.push({ row, x: px, y: py, front: view.frontier.has(row), chosen: chosen.has(row.id) });
     }
     points.sort((a, b) => a.x - b.x || a.y - b.y);
-    for (let i = 1; i < frontier.length; i += 1) lines.push(...along(frontier[i - 1], frontier[i]));
+    for (let i = 1; i < corners.length; i += 1) {
+      const [[ax, ay], [bx, by]] = [corners[i - 1], corners[i]];
+      lines.push([ax, ay - 2, bx, ay + 2], [bx - 2, Math.min(ay, by), bx + 2, Math.max(ay, by)]);
+    }
     const left = nameThem(make("g", { class: "names" }, svg), lines);
     cursor = Math.min(cursor, points.length - 1);
     legend(view, left);
@@ -200,7 +200,7 @@
     const distinct = (get) => [...new Set(view.shown.map(get))];
     for (const quant of distinct((r) => r.quant)) entry(quant === "none" ? "unquantized" : quant, (icon) => make("circle", { cx: 8, cy: 8, r: 6, class: `mark ${COLOURS[quant] || "q-other"}` }, icon));
     for (const kind of distinct((r) => r.provenance)) entry(`energy ${kind}`, (icon) => mark({ provenance: kind }, 8, 8, icon, 5.5));
-    entry("Pareto frontier", (icon) => make("path", { class: "front", d: "M0,12L16,4" }, icon));
+    entry("Pareto frontier", (icon) => make("path", { class: "front", d: "M0,12H8V4H16" }, icon));
     if (view.shown.some((r) => r.figures.energy_kwh && r.figures.energy_kwh.low !== null)) entry("interval", (icon) => make("path", { class: "whisker", d: "M8,1V15M1,8H15", "stroke-width": 1.5 }, icon));
     if (left.length) entry(`names without “${left.join("”, “")}”`);
   }
