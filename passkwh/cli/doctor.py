@@ -49,7 +49,7 @@ def doctor(
                 "host": host.model_dump(mode="json"),
                 "versions": package_versions(),
                 "channels": [asdict(channel) for channel in channels],
-                "meter": [asdict(found) for found in probes],
+                "meter": [asdict(probe) for probe in probes],
                 **needs,
                 "extras": extras,
                 "caches": caches,
@@ -106,15 +106,15 @@ def _probe_table(probes: Sequence[ChannelProbe], seconds: float) -> Table:
     unit = {"energy_j": "J"}
     rows = [
         [
-            found.name,
-            number(None if found.update_period_s is None else found.update_period_s * 1e3, unit="ms"),
-            number(found.resolution, unit=unit.get(found.quantity, "W")),
-            number(found.power_w, unit="W"),
-            number(found.noise_w, 2, "W"),
-            number(found.read_cost_us, unit="µs"),
-            "; ".join(found.missing) or "—",
+            probe.name,
+            number(None if probe.update_period_s is None else probe.update_period_s * 1e3, unit="ms"),
+            number(probe.resolution, unit=unit.get(probe.quantity, "W")),
+            number(probe.power_w, unit="W"),
+            number(probe.noise_w, 2, "W"),
+            number(probe.read_cost_us, unit="µs"),
+            "; ".join(probe.missing) or "—",
         ]
-        for found in probes
+        for probe in probes
     ]
     columns = ["channel", "update period", "resolution", "idle power", "noise (0.5 s)", "cost of a reading", "missing"]
     return table(f"each channel measured for {seconds:g} s", columns, rows, right=[1, 2, 3, 4, 5])

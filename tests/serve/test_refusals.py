@@ -57,7 +57,7 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-def said(answer: httpx.Response) -> str:
+def message_of(answer: httpx.Response) -> str:
     error = answer.json()["error"]
     return str(error["message"] if isinstance(error, dict) else error)
 
@@ -67,8 +67,8 @@ def test_wrong_requests(server: Server, name: str) -> None:
     path, body, expected = WRONG[name]
     answer = HTTP.post(server.url + path, content=json.dumps(body))
     assert answer.status_code == 400, answer.text
-    assert expected in said(answer)
-    assert len(said(answer).splitlines()) == 1
+    assert expected in message_of(answer)
+    assert len(message_of(answer).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_wrong_requests(server: Server, name: str) -> None:
 def test_bad_json(server: Server, raw: bytes) -> None:
     answer = HTTP.post(server.url + COMPLETIONS, content=raw)
     assert answer.status_code == 400
-    assert "JSON" in said(answer)
+    assert "JSON" in message_of(answer)
 
 
 def test_other_models_paths_and_methods(server: Server) -> None:
@@ -96,7 +96,7 @@ def test_large_bodies(server: Server, size: int, declared: bool) -> None:
     content = body if declared else (body[start : start + 65536] for start in range(0, len(body), 65536))
     answer = HTTP.post(server.url + COMPLETIONS, content=content)
     assert answer.status_code == 413
-    assert "1048576" in said(answer)
+    assert "1048576" in message_of(answer)
 
 
 def test_a_huge_body_is_refused_before_it_is_sent(server: Server) -> None:

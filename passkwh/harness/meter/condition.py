@@ -74,18 +74,18 @@ class Thermal:
 
     def notes(self) -> list[str]:
         """What a reader of the run must know, with what to do about it."""
-        said = []
+        notes = []
         if self.end_c - self.start_c > WARMING_C:
-            said.append(
+            notes.append(
                 f"{self.channel}: warmed from {self.start_c:.0f} to {self.end_c:.0f} °C while measured (threshold "
                 f"{WARMING_C:.0f} °C): a hotter chip draws more; warm up longer or repeat with --repeats"
             )
         for reason, share in sorted(self.throttled.items()):
-            said.append(
+            notes.append(
                 f"{self.channel}: clocks were held back by {reason} in {share:.0%} of the readings: runs at other "
                 "limits are not comparable; see power limit and cooling with 'bench doctor'"
             )
-        return said
+        return notes
 
 
 def thermal(trace: Trace, channel: str, session: int, start_ns: int, end_ns: int) -> Thermal | None:

@@ -201,26 +201,26 @@ class CounterCurve:
 
     def over(self, start_ns: Ints, end_ns: Ints) -> Windows:
         """Energies of windows; every edge is worked out once, for all windows that share it."""
-        found = Windows.missing(len(start_ns))
+        energies = Windows.missing(len(start_ns))
         if len(self._time_ns) == 0:
             for i, (first_ns, last_ns) in enumerate(zip(start_ns.tolist(), end_ns.tolist(), strict=True)):
-                found.reasons[i] = self._series.why_missing(first_ns, last_ns)
-            return found
+                energies.reasons[i] = self._series.why_missing(first_ns, last_ns)
+            return energies
         edge_ns, place = np.unique(np.concatenate([start_ns, end_ns]), return_inverse=True)
         start, end = place[: len(start_ns)], place[len(start_ns) :]
         edge_s = seconds(edge_ns, self._zero_ns)
         unplaced = self._unplaceable(edge_s)
         for i in np.flatnonzero(unplaced[start] | unplaced[end]).tolist():
-            found.reasons[i] = self._why_unplaceable(int(start_ns[i] if unplaced[start[i]] else end_ns[i]))
+            energies.reasons[i] = self._why_unplaceable(int(start_ns[i] if unplaced[start[i]] else end_ns[i]))
         piece = np.searchsorted(self._reset_s, edge_s, side="right")
         placed = ~(unplaced[start] | unplaced[end])
         for i in np.flatnonzero(placed & (piece[start] != piece[end])).tolist():
-            found.reasons[i] = "the counter was reset during the window (it went backwards)"
+            energies.reasons[i] = "the counter was reset during the window (it went backwards)"
         placed &= piece[start] == piece[end]
         for number in np.unique(piece[start[placed]]).tolist():
             windows = np.flatnonzero(placed & (piece[start] == number))
             if len(self._pieces[number].knot_s) < 2:
-                found.reasons.update(dict.fromkeys(windows.tolist(), "the counter did not move while it was read"))
+                energies.reasons.update(dict.fromkeys(windows.tolist(), "the counter did not move while it was read"))
                 continue
             edges = np.flatnonzero(piece == number)
             at = self._pieces[number].at(edge_s[edges])
@@ -231,9 +231,9 @@ class CounterCurve:
             for lean_j in (at.time_lean_j, at.value_lean_j):
                 variance += _apart(lean_j[first], lean_j[last], at.first_knot[last] - at.first_knot[first])
             variance += self._beat_variance(at, first, last, apart_s)
-            found.energy_j[windows] = at.energy_j[last] - at.energy_j[first]
-            found.se_j[windows] = variance**0.5
-        return found
+            energies.energy_j[windows] = at.energy_j[last] - at.energy_j[first]
+            energies.se_j[windows] = variance**0.5
+        return energies
 
     def _beat_variance(self, at: EnergiesAt, first: Ints, last: Ints, apart_s: Floats) -> Floats:
         """Variance from the beat: a shift of all knots moves start and end alike, and matters where powers differ."""

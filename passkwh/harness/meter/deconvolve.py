@@ -61,8 +61,8 @@ class Deconvolved:
 
     def over(self, start_s: Floats, end_s: Floats) -> tuple[Floats, Floats]:
         """Energies and standard errors between pairs of moments; power beyond the ends stays as it was there."""
-        found = [self._between(*window) for window in zip(start_s.tolist(), end_s.tolist(), strict=True)]
-        energy_j, variance = np.array(found).reshape(-1, 2).T
+        energies = [self._between(*window) for window in zip(start_s.tolist(), end_s.tolist(), strict=True)]
+        energy_j, variance = np.array(energies).reshape(-1, 2).T
         return energy_j, variance**0.5
 
     def _between(self, start_s: float, end_s: float) -> tuple[float, float]:

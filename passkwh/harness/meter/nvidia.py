@@ -112,11 +112,11 @@ def find_nvidia(visible: str | None = None) -> tuple[list[Channel], list[Channel
     channels: list[Channel] = []
     states: list[ChannelState] = []
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible
-    for what, found in _visible_devices(nvml, wanted):
-        if isinstance(found, str):
-            states.append(ChannelState(f"gpu:{what}", "measured", found))
+    for what, device in _visible_devices(nvml, wanted):
+        if isinstance(device, str):
+            states.append(ChannelState(f"gpu:{what}", "measured", device))
             continue
-        index, uuid, notes = found
+        index, uuid, notes = device
         try:
             channel = NvidiaGpu(NVIDIAGPU(index), nvml, uuid, notes)
         except Exception as error:
@@ -139,20 +139,20 @@ def _visible_devices(nvml: Any, wanted: str | None) -> list[tuple[str, tuple[int
         names = [name.strip() for name in wanted.split(",") if name.strip()]
         if not names:
             return [("nvidia", "CUDA_VISIBLE_DEVICES is empty: CUDA may use no GPU")]
-    found: list[tuple[str, tuple[int, str, list[str]] | str]] = []
+    devices_seen: list[tuple[str, tuple[int, str, list[str]] | str]] = []
     seen: set[str] = set()
     for name in names:
         try:
             index, notes = _resolve(nvml, name, count)
             uuid = str(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
         except Exception as error:
-            found.append((name, f"no such GPU ({reason_of(error)})"))
+            devices_seen.append((name, f"no such GPU ({reason_of(error)})"))
             continue
         if uuid in seen:
             continue
         seen.add(uuid)
-        found.append((name, (index, uuid, notes + _notes(nvml, index))))
-    return found
+        devices_seen.append((name, (index, uuid, notes + _notes(nvml, index))))
+    return devices_seen
 
 
 def _resolve(nvml: Any, name: str, count: int) -> tuple[int, list[str]]:

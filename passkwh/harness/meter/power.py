@@ -47,11 +47,11 @@ class PowerCurve:
 
     def over(self, start_ns: Ints, end_ns: Ints) -> Windows:
         """Energies of windows."""
-        found = Windows.missing(len(start_ns))
+        energies = Windows.missing(len(start_ns))
         if len(self._time_s) < 2:
             for i, (first_ns, last_ns) in enumerate(zip(start_ns.tolist(), end_ns.tolist(), strict=True)):
-                found.reasons[i] = self._series.why_missing(first_ns, last_ns)
-            return found
+                energies.reasons[i] = self._series.why_missing(first_ns, last_ns)
+            return energies
         start_s, end_s = seconds(start_ns, self._zero_ns), seconds(end_ns, self._zero_ns)
         first_s, limit_s = self._time_s[self._starts], self._limit_s
         last_s = self._time_s[np.r_[self._starts[1:], len(self._time_s)] - 1]
@@ -64,20 +64,20 @@ class PowerCurve:
         for i in np.flatnonzero(early | late).tolist():
             if early[i]:
                 why = self._series.why_missing(int(start_ns[i]), int(end_ns[i]))
-                found.reasons[i] = f"no power reading yet: {why}"
+                energies.reasons[i] = f"no power reading yet: {why}"
             else:
                 gap_ns = self._zero_ns + int(last_s[part[i]] * 1e9)
                 why = self._series.why_missing(gap_ns, int(end_ns[i]))
-                found.reasons[i] = f"power readings stop within the window: {why}"
+                energies.reasons[i] = f"power readings stop within the window: {why}"
         for number in np.unique(part[~(early | late)]).tolist():
             windows = np.flatnonzero(~(early | late) & (part == number))
             first, stop = self._part(number)
             if stop - first < 2:
-                found.reasons.update(dict.fromkeys(windows.tolist(), "a single power reading"))
+                energies.reasons.update(dict.fromkeys(windows.tolist(), "a single power reading"))
                 continue
             integral = self._integral(number)
-            found.energy_j[windows], found.se_j[windows] = integral.over(start_s[windows], end_s[windows])
-        return found
+            energies.energy_j[windows], energies.se_j[windows] = integral.over(start_s[windows], end_s[windows])
+        return energies
 
     def _part(self, part: int) -> tuple[int, int]:
         """First and one past the last reading of a stretch without gaps."""

@@ -67,11 +67,11 @@ class DaemonDomain:
 
     def read(self) -> list[Reading]:
         """The daemon's newest answer for this domain."""
-        found = self._background.latest()
-        reading = found[self._index] if len(found) > self._index else found[0]
-        if reading.value is None:
-            return [reading]
-        return [Reading("energy_j", self._unwrap(reading.value, time.monotonic()))]
+        readings = self._background.latest()
+        newest = readings[self._index] if len(readings) > self._index else readings[0]
+        if newest.value is None:
+            return [newest]
+        return [Reading("energy_j", self._unwrap(newest.value, time.monotonic()))]
 
     def close(self) -> None:
         if self._owner:
@@ -82,8 +82,8 @@ def open_rapl(argument: str) -> list[Channel]:
     """The registry's ``rapl[:FOLDER]``: the powercap folder, where it is not the usual one."""
     channels, states = find_rapl(Path(argument) if argument else None)
     if not channels:
-        said = "; ".join(f"{state.state}" + (f" ({state.advice})" if state.advice else "") for state in states)
-        raise UsageError(f"no RAPL counter can be read: {said}")
+        why = "; ".join(f"{state.state}" + (f" ({state.advice})" if state.advice else "") for state in states)
+        raise UsageError(f"no RAPL counter can be read: {why}")
     return channels
 
 

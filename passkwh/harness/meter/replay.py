@@ -27,7 +27,7 @@ class ReplayChannel(Channel):
     def __init__(
         self, name: str, file: str, rows: dict[str, list[tuple[float, Reading]]], clock: Callable[[], int]
     ) -> None:
-        self._rows = {quantity: (_times(found), found) for quantity, found in rows.items()}
+        self._rows = {quantity: (_times(readings), readings) for quantity, readings in rows.items()}
         self._clock, self._opened_ns = clock, clock()
         quantity = next(quantity for quantity in QUANTITIES if quantity in rows)
         self._quantity = quantity

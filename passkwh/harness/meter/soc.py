@@ -64,8 +64,8 @@ def jetson_channels(rails: dict[str, Any]) -> list[Channel]:
     """The whole board where its input is metered, else its CPU and GPU rails."""
     if "total_power_mw" in rails:
         return [JetsonRail("soc", rails["total_power_mw"].measure_power, "the board's input")]
-    found = [("cpu", "cpu_power_mw"), ("gpu", "gpu_power_mw")]
-    return [JetsonRail(f"{name}:jetson", rails[rail].measure_power, name) for name, rail in found if rail in rails]
+    parts = [("cpu", "cpu_power_mw"), ("gpu", "gpu_power_mw")]
+    return [JetsonRail(f"{name}:jetson", rails[rail].measure_power, name) for name, rail in parts if rail in rails]
 
 
 def find_soc() -> tuple[list[Channel], list[ChannelState]]:

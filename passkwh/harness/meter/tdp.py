@@ -57,8 +57,8 @@ def table_tdp_w(model: str) -> float | None:
         if entry <= words and any(any(char.isdigit() for char in word) for word in entry):
             best.append((len(entry), tdp_w))
     longest = max((length for length, _ in best), default=0)
-    found = {tdp_w for length, tdp_w in best if length == longest}
-    return found.pop() if len(found) == 1 else None
+    powers_w = {tdp_w for length, tdp_w in best if length == longest}
+    return powers_w.pop() if len(powers_w) == 1 else None
 
 
 def _words(name: str) -> frozenset[str]:
@@ -87,5 +87,5 @@ def _cpuinfo() -> str:
 
 
 def _field(cpuinfo: str, name: str) -> str | None:
-    found = re.search(rf"^{name}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return found.group(1).strip() if found else None
+    match = re.search(rf"^{name}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return match.group(1).strip() if match else None

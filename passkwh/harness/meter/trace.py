@@ -101,15 +101,15 @@ class Trace:
                 reasons |= dict.fromkeys(places.tolist(), f"no readings of {channel} in session {session}")
                 continue
             start_ns, end_ns = spans.start_ns[places], spans.end_ns[places]
-            found = curve.over(start_ns, end_ns)
-            gross_j[places], se_j[places] = found.energy_j, found.se_j
+            energies = curve.over(start_ns, end_ns)
+            gross_j[places], se_j[places] = energies.energy_j, energies.se_j
             baseline = None if idle is None else idle[session]
             if baseline is None or baseline.mean_w is None:
                 why = "no idle baseline" if baseline is None else f"no idle baseline: {baseline.reason}"
                 reasons |= dict.fromkeys(places.tolist(), why)
             else:
-                net_j[places] = found.energy_j - baseline.mean_w * seconds(end_ns - start_ns, 0)
-            reasons |= {int(places[i]): why for i, why in found.reasons.items()}
+                net_j[places] = energies.energy_j - baseline.mean_w * seconds(end_ns - start_ns, 0)
+            reasons |= {int(places[i]): why for i, why in energies.reasons.items()}
         return Energies(gross_j, net_j, se_j, reasons)
 
     def idle(self, channel: str, window: Window) -> IdleBaseline:
@@ -123,8 +123,8 @@ class Trace:
             return IdleBaseline(channel=channel, mean_w=None, reason="the idle window has no length (--idle-s 0)")
         edges = np.linspace(window.start_ns, window.end_ns, IDLE_BLOCKS + 1).astype(np.int64)
         start_ns, end_ns = np.r_[window.start_ns, edges[:-1]], np.r_[window.end_ns, edges[1:]]
-        found = self.energies(channel, Spans(np.full(len(start_ns), window.session), start_ns, end_ns))
-        whole, *blocks = found.records()
+        energies = self.energies(channel, Spans(np.full(len(start_ns), window.session), start_ns, end_ns))
+        whole, *blocks = energies.records()
         if whole.gross_j is None:
             return IdleBaseline(channel=channel, mean_w=None, duration_s=duration_s, reason=whole.reason)
         powers_w = [block.gross_j * IDLE_BLOCKS / duration_s for block in blocks if block.gross_j is not None]
