@@ -79,11 +79,13 @@ def doctor(
 
 def _needs(registry: Registry) -> list[dict[str, Any]]:
     """What each member lacks on this machine, with the command that gets it; None for one that is ready."""
+    from passkwh.adapters.engines.base import ChecksInstallation
+
     needs = []
     for name in registry.names():
         try:
-            ask = getattr(registry.get(name), "missing", None)
-            missing = ask() if ask else None
+            member = registry.get(name)
+            missing = member.missing() if isinstance(member, ChecksInstallation) else None
         except Exception as error:  # a package that is broken is a finding, not the end of the examination
             missing = f"{error}" or type(error).__name__
         needs.append({"name": name, "providers": registry.providers(name), "missing": missing})

@@ -26,6 +26,10 @@ Strict = Annotated[bool, typer.Option("--strict", help="Refuse runs whose task s
 
 Meter = Annotated[str, typer.Option("--meter", help="NAME or NAME:ARGUMENT, see `bench list`.")]
 
+Engine = Annotated[
+    str, typer.Option("--engine", help="Program that computes, see `bench list`; auto: the first that can.")
+]
+
 TaskData = Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")]
 TaskLimit = Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Prompts generated together.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from passkwh.cli.options import Meter
+from passkwh.cli.options import Engine, Meter
 from passkwh.cli.output import note, print_json
 from passkwh.errors import MissingExtra, UsageError
 
@@ -17,6 +17,7 @@ EXIT_HELP = "Rule by which tokens leave early: fixed:LAYER, agent:T, confidence:
 def serve(
     model: Annotated[str, typer.Option("--model", "-m", help="Registry name, hub id or local folder.")],
     quant: Annotated[str, typer.Option("--quant", "-q", help="none, or one of `bench list`.")] = "none",
+    engine: Engine = "auto",
     exit: Annotated[str | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
     exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for --exit.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; loopback is reachable from this machine only.")] = (
@@ -59,12 +60,12 @@ def serve(
     limits = Limits(max_body_bytes, max_prompt_tokens, max_new_tokens, max_queue, timeout_s, batch_size)
     meter_channels(meter)  # a mistake shows before the model is loaded
     rule = early_exit.parse(_rule(exit, exit_bundle))
-    resolved = adapters.resolve(model, quant)
-    adapters.check(resolved, exit=rule)
+    resolved = adapters.resolve(model, quant, engine)
+    adapters.check(resolved, engine, rule)
     checkpoint = adapters.prepare(resolved, note, exit=rule)
-    adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens)
+    adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens, engine=engine)
     note("loading the model")
-    loaded = adapters.load(checkpoint, exit=rule)
+    loaded = adapters.load(checkpoint, exit=rule, engine=engine)
     name = checkpoint.location if checkpoint.source == "local" else model.rpartition("#")[2]
     address = server.url(bound)
 

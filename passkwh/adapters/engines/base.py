@@ -83,6 +83,15 @@ class SupportsEarlyExit(Protocol):
 
 
 @runtime_checkable
+class ChecksInstallation(Protocol):
+    """An engine that needs more than this package brings. (A quantization always says so.)"""
+
+    def missing(self) -> str | None:
+        """What it lacks on this machine, with the command that gets it; None where it is ready (``bench doctor``)."""
+        ...
+
+
+@runtime_checkable
 class PlansMemory(Protocol):
     """An engine that knows what a run takes of this machine's memory."""
 
