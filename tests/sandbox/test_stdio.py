@@ -161,6 +161,12 @@ def test_long_inputs_and_outputs_pass_whole():
     assert outcome_of("import sys\nfor line in sys.stdin: print(line, end='')", (Case(lines, lines),)).status == "pass"
 
 
+def test_a_program_that_cannot_be_started_has_no_verdict():
+    outcome = outcome_of("print(5)", limits=Limits(memory_bytes=1 << 30, open_files=4))
+    assert outcome.status == "error"
+    assert "could not be started" in outcome.detail
+
+
 def test_cases_belong_to_stdio_jobs():
     for job in ({"kind": "stdio"}, {"kind": "script", "cases": CASES}, {"kind": "stdio", "cases": CASES, "test": "x"}):
         with pytest.raises(ValueError, match="stdio jobs have cases and no test"):

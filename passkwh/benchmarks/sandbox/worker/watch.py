@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import _thread
 import builtins
+import json
+import os
 import signal
 import sys
 import unittest
@@ -22,12 +24,14 @@ from typing import Any
 # The judged code may patch builtins; this module's functions keep their own.
 globals()["__builtins__"] = dict(vars(builtins))
 
-_BUILTINS = (
-    "__build_class__", "__import__", "AssertionError", "abs", "all", "any", "compile", "dict", "exec", "float",
-    "getattr", "hasattr", "int", "isinstance", "issubclass", "len", "list", "object", "round", "set", "sorted", "str",
-    "sum", "tuple", "type",
-)  # fmt: skip
-_SIGNALS = ("setitimer", "signal", "alarm")
+with open(os.path.join(os.path.dirname(__file__), "watched.json")) as _file:
+    _WATCHED = json.load(_file)
+_BUILTINS, _SIGNALS = _WATCHED["builtins"], _WATCHED["signals"]
+"""Names that a verdict depends on."""
+_FRAMES, _EVENTS = _WATCHED["frames"], _WATCHED["events"]
+"""Attributes that lead to frames, and audit events with what they mean."""
+_TRANSPARENT = tuple(_WATCHED["transparent"])
+"""Modules that act on behalf of their caller."""
 _CLASSES = (
     unittest.case.TestCase,
     unittest.case._Outcome,  # type: ignore[attr-defined]
@@ -37,21 +41,7 @@ _CLASSES = (
     unittest.suite.TestSuite,
     unittest.loader.TestLoader,
 )
-_TRANSPARENT = ("inspect.py", "dis.py", "types.py", "ctypes/__init__.py")
 _TRACEBACK = "traceback.py"
-_FRAMES = ("tb_frame", "gi_frame", "cr_frame", "ag_frame", "f_back", "f_locals", "f_globals")
-_EVENTS = {
-    "sys._getframe": "looks at the stack",
-    "sys._current_frames": "looks at the stack",
-    "sys._current_exceptions": "looks at the stack",
-    "gc.get_objects": "searches the memory of its judge",
-    "gc.get_referrers": "searches the memory of its judge",
-    "gc.get_referents": "searches the memory of its judge",
-    "sys.settrace": "traces its judge",
-    "sys.setprofile": "traces its judge",
-    "sys.addaudithook": "listens to its judge",
-    "code.__new__": "makes code objects",
-}
 
 Snapshot = dict[str, tuple[Any, Any]]
 Send = Callable[[str, str], bool]

@@ -17,12 +17,15 @@ CAPTURED = ("stdout", "stderr")
 
 
 def run(job: dict[str, Any], send: Callable[[str, str], bool]) -> None:
-    """Become the program; returns only by raising, when that is refused."""
-    os.dup2(_in_memory("input", job["input"]), 0)
-    program = _in_memory("program", job["code"])
-    os.set_inheritable(program, True)
-    # Isolated, without the site's own files written back, text in UTF-8 whatever the locale.
-    os.execv(sys.executable, [sys.executable, "-I", "-B", "-X", "utf8", f"/proc/self/fd/{program}"])
+    """Become the program; returns only where that is refused: an error of the evaluator, not of the program."""
+    try:
+        os.dup2(_in_memory("input", job["input"]), 0)
+        program = _in_memory("program", job["code"])
+        os.set_inheritable(program, True)
+        # Isolated from the user's settings, without writing bytecode, text in UTF-8 whatever the locale.
+        os.execv(sys.executable, [sys.executable, "-I", "-B", "-X", "utf8", f"/proc/self/fd/{program}"])
+    except BaseException as error:
+        send("error", f"the program could not be started: {error!r}")
 
 
 def _in_memory(name: str, text: str) -> int:
