@@ -20,16 +20,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from paper_environment import ExitEnv, Online, RecordedEpisodes
 
 from passkwh import adapters
-from passkwh.adapters.early_exit.training import model as students
 from passkwh.adapters.early_exit.training.agent import SETTINGS, train
 from passkwh.adapters.early_exit.training.data import Corpus
-from passkwh.adapters.early_exit.training.environment import ExitEnv, Recorded
-from passkwh.adapters.early_exit.training.online import Online
-from passkwh.adapters.early_exit.training.recording import Settings, open_recording, record
+from passkwh.adapters.early_exit.training.model import load_trainable
+from passkwh.adapters.early_exit.training.recording import Recorded, RecordingSettings, open_recording, record
 from passkwh.adapters.early_exit.training.rewards import Rewards
-from passkwh.adapters.early_exit.training.vector import RecordedVecEnv, Standard
+from passkwh.adapters.early_exit.training.vector import RecordedVecEnv, Standardization
 from passkwh.benchmarks.completion.data import Files, open_data
 
 MAX_TOKENS = 512
@@ -48,7 +47,7 @@ def single_steps_per_s(env: ExitEnv, steps: int) -> float:
 
 def vector_steps_per_s(recorded: Recorded, count: int, steps: int) -> float:
     """The same for many environments at once."""
-    env = RecordedVecEnv(recorded, Rewards(), count, Standard.of(recorded), 0)
+    env = RecordedVecEnv(recorded, Rewards(), count, Standardization.of(recorded), 0)
     actions = np.random.default_rng(0).integers(2, size=(steps // count, count))
     env.reset()
     start = time.perf_counter()
@@ -71,26 +70,26 @@ def main() -> None:
     source = open_data("embedded", "python", "train")
     assert isinstance(source, Files)
     corpus = Corpus(source.description, "python", lambda: (file.text for file in source.read()))
-    student = students.load(adapters.prepare(adapters.resolve(arguments.model)), arguments.bundle)
+    trainable = load_trainable(adapters.prepare(adapters.resolve(arguments.model)), arguments.bundle)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         recording = (
             open_recording(arguments.recording)
             if arguments.recording
             else record(
-                student,
+                trainable,
                 corpus,
                 Path(folder) / "recording",
-                Settings(corpus=corpus.description, language="python", max_tokens=MAX_TOKENS),
+                RecordingSettings(corpus=corpus.description, language="python", max_tokens=MAX_TOKENS),
                 10**9,
                 arguments.files,
             )
         )
         recording_s = None if arguments.recording else time.perf_counter() - start
         recorded = Recorded([recording])
-        online = Online(student, corpus, MAX_TOKENS, limit_files=arguments.files)
+        online = Online(trainable, corpus, MAX_TOKENS, limit_files=arguments.files)
         together = vector_steps_per_s(recorded, 64, arguments.steps)
-        alone = single_steps_per_s(ExitEnv(recorded, Rewards()), min(arguments.steps, 20_000))
+        alone = single_steps_per_s(ExitEnv(RecordedEpisodes(recorded), Rewards()), min(arguments.steps, 20_000))
         slow = single_steps_per_s(ExitEnv(online, Rewards()), arguments.online_steps)
         ppo = {}
         for name in arguments.settings:
@@ -102,8 +101,8 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "model": student.card.base.model,
-                "exits": list(student.card.exits),
+                "model": trainable.card.base.model,
+                "exits": list(trainable.card.exits),
                 "recorded_tokens": recording.tokens,
                 "recording_s": recording_s and round(recording_s, 1),
                 "recorded_steps_per_s": round(together),

@@ -38,13 +38,12 @@ from passkwh import adapters
 from passkwh.adapters.early_exit.bundle import Bundle
 from passkwh.adapters.early_exit.cache import Skipped
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
-from passkwh.adapters.early_exit.families import Anatomy, anatomy
+from passkwh.adapters.early_exit.families import ModelParts, model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
 from passkwh.adapters.early_exit.policy import ExitPolicy
-from passkwh.adapters.early_exit.rules import Decision, Rule
 from passkwh.adapters.early_exit.rules.agent import Agent
-from passkwh.adapters.early_exit.rules.base import before_last
+from passkwh.adapters.early_exit.rules.base import Decision, Rule, before_last
 from passkwh.adapters.early_exit.rules.fixed import Fixed
 from passkwh.adapters.early_exit.rules.oracle import Oracle
 from passkwh.adapters.engines.decoding import FirstToken, synchronize
@@ -65,7 +64,7 @@ class Random(Rule):
         self._random = random.Random(0)
 
     @classmethod
-    def make(cls, asked: Any, subject: Any) -> Random:
+    def make(cls, asked: Any, context: Any) -> Random:
         raise NotImplementedError
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
@@ -81,7 +80,7 @@ class EverySecond(Rule):
         self.there_ns: list[int] = []
 
     @classmethod
-    def make(cls, asked: Any, subject: Any) -> EverySecond:
+    def make(cls, asked: Any, context: Any) -> EverySecond:
         raise NotImplementedError
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
@@ -158,7 +157,7 @@ def main() -> None:
     adapter: Any = adapters.load(adapters.prepare(adapters.resolve(options.model, options.quant)))
     model, tokenizer = adapter._model, adapter._tokenizer
     bundle = Bundle.read(options.bundle) if options.bundle else None
-    parts = anatomy(model)
+    parts = model_parts(model)
     heads = ExitHeads.load(parts, bundle)
     layout = bundle.card.layout if bundle else default_layout(parts.depth)
     agent, agent_name = agent_of(bundle, parts, layout)
@@ -192,7 +191,7 @@ def prompts(tokenizer: Any, size: int, longest: int, device: torch.device) -> di
     return {"input_ids": padded["input_ids"].to(device), "attention_mask": padded["attention_mask"].to(device)}
 
 
-def agent_of(bundle: Bundle | None, parts: Anatomy, layout: ExitLayout) -> tuple[Agent, str]:
+def agent_of(bundle: Bundle | None, parts: ModelParts, layout: ExitLayout) -> tuple[Agent, str]:
     """A trained agent where the bundle has one, made never to leave."""
     if bundle is not None and (names := bundle.agents()):
         policy, _ = ExitPolicy.load(bundle.agent(names[0]))
@@ -204,7 +203,7 @@ def agent_of(bundle: Bundle | None, parts: Anatomy, layout: ExitLayout) -> tuple
 
 def measure(
     model: Any,
-    parts: Anatomy,
+    parts: ModelParts,
     heads: ExitHeads,
     layout: ExitLayout,
     agent: Agent,
@@ -289,7 +288,7 @@ def measure(
 
 
 @contextmanager
-def layer_times(parts: Anatomy, clock: Callable[[], int]) -> Iterator[list[int]]:
+def layer_times(parts: ModelParts, clock: Callable[[], int]) -> Iterator[list[int]]:
     """Within the block: for every pass through the model, ns from the start of its first layer to the end of its last.
 
     Timed where they stand, with what the rest of a pass leaves in the caches: a loop without layers, or a head that is

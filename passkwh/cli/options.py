@@ -5,8 +5,12 @@ def compare(a: Path, level: Level = 0.95, as_json: AsJson = False) -> None: ...
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -65,3 +69,41 @@ def analysis_settings(
         energy="net" if energy == "net" else "gross", resamples=resamples, seed=seed, level=level, margin=margin,
         budget_kwh=budget_kwh, accuracy_floor=floor,
     )  # fmt: skip
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose options stand in groups: of a parameter that is a dataclass, each field becomes an option.
+
+    @dataclass(frozen=True)
+    class Decoding:
+        temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0
+
+    @app.command()
+    @grouped
+    def run(model: Model, decoding: Decoding) -> None: ...
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, list[str]] = {}
+    options: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if not dataclasses.is_dataclass(hints[name]):
+            options.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        of_fields = get_type_hints(hints[name], include_extras=True)
+        groups[name] = [entry.name for entry in dataclasses.fields(hints[name])]
+        for entry in dataclasses.fields(hints[name]):
+            default = inspect.Parameter.empty if entry.default is dataclasses.MISSING else entry.default
+            options.append(
+                inspect.Parameter(
+                    entry.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=of_fields[entry.name]
+                )
+            )
+
+    @functools.wraps(command)
+    def call(**values: Any) -> None:
+        made = {name: hints[name](**{field: values.pop(field) for field in fields}) for name, fields in groups.items()}
+        command(**made, **values)
+
+    call.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    call.__annotations__ = {option.name: option.annotation for option in options}
+    return call

@@ -9,10 +9,10 @@ import torch
 
 from passkwh.adapters.early_exit.cache import Skipped
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
-from passkwh.adapters.early_exit.families import Anatomy, anatomy
+from passkwh.adapters.early_exit.families import ModelParts, model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout
-from passkwh.adapters.early_exit.rules import Decision, Rule
+from passkwh.adapters.early_exit.rules.base import Decision, Rule
 from passkwh.adapters.early_exit.rules.fixed import Fixed
 from passkwh.adapters.early_exit.rules.oracle import Oracle
 from passkwh.adapters.engines.decoding import SeededSampling
@@ -33,7 +33,7 @@ class Sometimes(Rule):
         self.seen: list[tuple[int, torch.Tensor]] = []
 
     @classmethod
-    def make(cls, asked: Any, subject: Any) -> Sometimes:
+    def make(cls, asked: Any, context: Any) -> Sometimes:
         raise NotImplementedError
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
@@ -45,7 +45,7 @@ NEVER = float("inf")
 
 
 def decoder(model: Any, rule: Rule, skipped: Skipped = "deferred") -> ExitDecoder:
-    parts = anatomy(model)
+    parts = model_parts(model)
     return ExitDecoder(parts, ExitHeads(parts), rule, skipped)
 
 
@@ -64,7 +64,7 @@ def generate(
 
 @torch.inference_mode()
 def states_without_cache(
-    parts: Anatomy, ids: torch.Tensor, depths: list[int], skipped: Skipped
+    parts: ModelParts, ids: torch.Tensor, depths: list[int], skipped: Skipped
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
     """One row, all positions at once: raw states after every layer, and the token that each position predicts.
 
@@ -118,7 +118,7 @@ def test_a_row_alone_sees_the_states_that_a_pass_without_cache_gives(tiny: Any, 
         assert len(set(depths[1:])) > 1, "all tokens left at one exit, so nothing ever caught up"
     text = torch.cat((ids, tokens), dim=1)
     ran = [DEPTH] * ids.shape[1] + depths[1:]
-    each, predicted = states_without_cache(anatomy(tiny), text[:, :-1], ran, skipped)
+    each, predicted = states_without_cache(model_parts(tiny), text[:, :-1], ran, skipped)
     seen = iter(rule.seen)
     for position, depth in enumerate(ran[ids.shape[1] :], start=ids.shape[1]):
         for layer in [exit_ for exit_ in EXITS if exit_ <= depth]:
@@ -160,14 +160,14 @@ def test_a_fixed_exit_speaks_with_that_layers_state(tiny: Any) -> None:
     row = 0  # the one without padding
     with torch.inference_mode():
         hidden = tiny(torch.cat((ids, tokens), dim=1)[row : row + 1, :-1], output_hidden_states=True).hidden_states
-        parts = anatomy(tiny)
+        parts = model_parts(tiny)
         said = parts.head(parts.finish(hidden[3][0, ids.shape[1] :])).argmax(dim=-1)
     assert said.tolist() == tokens[row, 1:].tolist()
 
 
 def test_the_oracle_changes_no_token_and_names_the_first_exit_that_agrees(tiny: Any) -> None:
     ids, mask = left_padded(4, 12, 10)
-    parts = anatomy(tiny)
+    parts = model_parts(tiny)
     oracle = Oracle(ExitLayout(DEPTH, (*EXITS, DEPTH)))
     tokens, exits = decoder(tiny, oracle).draw(ids, mask, Ending(16, ENDS, 0))
     assert torch.equal(tokens, generate(tiny, ids, mask, 16))
@@ -202,7 +202,7 @@ def test_a_family_that_is_not_supported_is_told_those_that_are() -> None:
 
     model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2))
     with pytest.raises(UsageError, match="family 'gpt2': there are llama, qwen2, opt"):
-        anatomy(model)
+        model_parts(model)
 
 
 def test_attention_through_a_window_is_refused() -> None:
@@ -213,4 +213,4 @@ def test_attention_through_a_window_is_refused() -> None:
         num_key_value_heads=2, use_sliding_window=True, sliding_window=4, max_window_layers=2,
     )  # fmt: skip
     with pytest.raises(UsageError, match="window"):
-        anatomy(Qwen2ForCausalLM(config))
+        model_parts(Qwen2ForCausalLM(config))

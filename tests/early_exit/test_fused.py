@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from passkwh.adapters.early_exit.families import anatomy
+from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.fused import Fused
 
 
 def maps(model: Any) -> list[torch.nn.Linear]:
-    parts = anatomy(model)
+    parts = model_parts(model)
     return [module for layer in parts.layers for group in parts.siblings(layer) for module in group]
 
 
@@ -25,7 +25,7 @@ def test_outputs_are_the_same_to_the_bit_and_weights_stay_what_they_were(tiny: A
     modules = maps(tiny)
     given = [torch.randn(3, 4, module.in_features) for module in modules]
     alone = [module(states) for module, states in zip(modules, given, strict=True)]
-    with Fused(anatomy(tiny)).running():
+    with Fused(model_parts(tiny)).running():
         assert [m for m in modules if "forward" in vars(m)] == modules
         for module, states, expected in zip(modules, given, alone, strict=True):
             assert torch.equal(module(states), expected)
@@ -36,7 +36,7 @@ def test_outputs_are_the_same_to_the_bit_and_weights_stay_what_they_were(tiny: A
 
 @torch.inference_mode()
 def test_one_call_computes_for_the_group_and_new_contents_are_computed_anew(tiny: Any) -> None:
-    parts = anatomy(tiny)
+    parts = model_parts(tiny)
     first, *others = parts.siblings(parts.layers[0])[0]
     states = torch.randn(1, 1, first.in_features)
     with Fused(parts).running():
@@ -50,11 +50,11 @@ def test_one_call_computes_for_the_group_and_new_contents_are_computed_anew(tiny
 
 
 def test_a_second_decoder_finds_the_weights_side_by_side(tiny: Any) -> None:
-    Fused(anatomy(tiny))
-    groups = sum(len(anatomy(tiny).siblings(layer)) for layer in anatomy(tiny).layers)
+    Fused(model_parts(tiny))
+    groups = sum(len(model_parts(tiny).siblings(layer)) for layer in model_parts(tiny).layers)
     before = storages(tiny)
     assert len(before) == groups
-    Fused(anatomy(tiny))
+    Fused(model_parts(tiny))
     assert storages(tiny) == before
 
 
@@ -62,11 +62,11 @@ def test_quantized_maps_are_left_alone(tiny: Any) -> None:
     class Other(torch.nn.Linear):
         """As the modules of quantized checkpoints: another class."""
 
-    layer = anatomy(tiny).layers[0].self_attn
+    layer = model_parts(tiny).layers[0].self_attn
     plain = layer.k_proj
     layer.k_proj = Other(plain.in_features, plain.out_features)
     try:
-        with Fused(anatomy(tiny)).running():
+        with Fused(model_parts(tiny)).running():
             assert "forward" not in vars(layer.q_proj)
             assert "forward" not in vars(layer.k_proj)
     finally:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from passkwh.adapters.early_exit.bundle import HEADS, BaseModelCard, Bundle, ExitCard
-from passkwh.adapters.early_exit.families import anatomy
+from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads, Shortcut, write_shortcuts
 from passkwh.errors import UsageError
 from tests.early_exit.conftest import DEPTH, left_padded
@@ -35,7 +35,7 @@ def low_rank() -> Shortcut:
 @torch.no_grad()
 def test_without_maps_an_exit_speaks_as_if_it_were_the_last_layer(tiny: Any) -> None:
     ids, _ = left_padded(1, 9, 1)
-    parts = anatomy(tiny)
+    parts = model_parts(tiny)
     heads = ExitHeads.load(parts)
     raw: dict[int, torch.Tensor] = {}
     hooks = [
@@ -56,7 +56,7 @@ def test_without_maps_an_exit_speaks_as_if_it_were_the_last_layer(tiny: Any) -> 
 def test_maps_are_applied_before_the_final_norm(tiny: Any, tmp_path: Path) -> None:
     torch.manual_seed(1)
     maps = {3: full(), 5: low_rank()}
-    parts = anatomy(tiny)
+    parts = model_parts(tiny)
     heads = ExitHeads.load(parts, bundle(tmp_path, maps))
     states = torch.randn(7, WIDTH)
     whole, narrow = maps[3], maps[5]
@@ -72,7 +72,7 @@ def test_maps_are_applied_before_the_final_norm(tiny: Any, tmp_path: Path) -> No
 
 
 def test_maps_that_do_not_fit_are_named(tiny: Any, tmp_path: Path) -> None:
-    parts = anatomy(tiny)
+    parts = model_parts(tiny)
     with pytest.raises(UsageError, match="no map from exit 5 for states of width 48: it has nothing"):
         ExitHeads.load(parts, bundle(tmp_path / "a", {3: full()}))
     wide = Shortcut(bias=torch.randn(50), weight=torch.randn(50, 50))

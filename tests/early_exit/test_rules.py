@@ -12,24 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passkwh.adapters.early_exit.bundle import BaseModelCard, Bundle, ExitCard
-from passkwh.adapters.early_exit.families import anatomy
+from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
 from passkwh.adapters.early_exit.policy import ExitPolicy, PolicyMeta
 from passkwh.adapters.early_exit.request import parse
-from passkwh.adapters.early_exit.rules import RULES, Asked, Subject
 from passkwh.adapters.early_exit.rules.agent import Agent
+from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec
 from passkwh.adapters.early_exit.rules.confidence import Confidence
 from passkwh.adapters.early_exit.rules.entropy import Entropy
 from passkwh.errors import UsageError
+from passkwh.registry import EXIT_RULES
 from tests.early_exit.conftest import MODELS
 
 LAYOUT = ExitLayout(8, (4, 6, 8))
 WIDTH = 48
 
 
-def subject(bundle: Bundle | None = None, revision: str | None = "sha256:base", exits: ExitLayout = LAYOUT) -> Subject:
-    return Subject("tiny", revision, WIDTH, exits, bundle, "python")
+def context(
+    bundle: Bundle | None = None, revision: str | None = "sha256:base", exits: ExitLayout = LAYOUT
+) -> ModelContext:
+    return ModelContext("tiny", revision, WIDTH, exits, bundle, "python")
 
 
 def meta(**changes: object) -> PolicyMeta:
@@ -52,7 +55,7 @@ def bundle_with(folder: Path, **agents: PolicyMeta) -> Bundle:
 @pytest.fixture(scope="module")
 def heads() -> ExitHeads:
     torch.manual_seed(0)
-    return ExitHeads(anatomy(MODELS["llama"]().eval()))
+    return ExitHeads(model_parts(MODELS["llama"]().eval()))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.55, 1.0])
@@ -91,11 +94,11 @@ def test_confidence_and_entropy_are_those_of_the_exits_distribution(heads: ExitH
         assert 0 < sum(decided.leave) < 60
 
 
-@given(st.sampled_from(sorted(RULES)), st.floats(0, 1), st.sampled_from(["deferred", "propagated"]))
+@given(st.sampled_from(EXIT_RULES.names()), st.floats(0, 1), st.sampled_from(["deferred", "propagated"]))
 def test_whatever_is_written_is_read_back(name: str, threshold: float, kv: str) -> None:
     argument = {"fixed": ":6", "oracle": ""}.get(name, f":{threshold}")
     request = parse(f"{name}{argument},kv={kv},exits=4+6+8,bundle=a folder, with a comma")
-    assert (request.asked.name, request.skipped, request.exits) == (name, kv, (4, 6, 8))
+    assert (request.spec.name, request.skipped, request.exits) == (name, kv, (4, 6, 8))
     assert request.bundle == "a folder, with a comma"
 
 
@@ -105,14 +108,14 @@ def test_any_text_is_a_rule_or_a_usage_error(text: str) -> None:
         request = parse(text)
     except UsageError:
         return
-    assert request.asked.name in RULES
+    assert request.spec.name in EXIT_RULES
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("agnt:0.9", "did you mean agent:0.9?"),
-        ("sometimes", "there are fixed:12, agent:0.9, confidence:0.9, entropy:0.1, oracle"),
+        ("agnt:0.9", "did you mean agent?"),
+        ("sometimes", "write for example agent:0.9, confidence:0.9, entropy:0.1, fixed:12, oracle"),
         ("agent", "needs a threshold from 0 to 1, not nothing"),
         ("agent:1.5", "needs a threshold from 0 to 1, not '1.5'"),
         ("confidence:-0.1", "not '-0.1'"),
@@ -134,24 +137,24 @@ def test_what_is_wrong_is_named(text: str, said: str) -> None:
 
 def test_a_layer_that_is_no_exit_is_told_the_exits() -> None:
     with pytest.raises(UsageError, match="fixed:5: tiny can be left after layers 4, 6, 8"):
-        parse("fixed:5").rule(subject())
-    assert parse("fixed:8").rule(subject()).exits == frozenset()
+        parse("fixed:5").rule(context())
+    assert parse("fixed:8").rule(context()).exits == frozenset()
 
 
 def test_an_agent_needs_a_bundle_that_has_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none comes with tiny: train one with `bench train agent`"):
-        parse("agent:0.9").rule(subject())
+        parse("agent:0.9").rule(context())
     with pytest.raises(UsageError, match=r"has no agent 'python': it has none"):
-        parse("agent:0.9").rule(subject(bundle_with(tmp_path)))
+        parse("agent:0.9").rule(context(bundle_with(tmp_path)))
 
 
 def test_the_agent_is_chosen_by_language_or_name(tmp_path: Path) -> None:
     bundle = bundle_with(tmp_path, first=meta(language="java"), second=meta())
-    assert parse("agent:0.9").rule(subject(bundle)).about() == {"agent": "second", "agent_language": "python"}
-    assert parse("agent:0.9,agent=first").rule(subject(bundle)).about()["agent_language"] == "java"
+    assert parse("agent:0.9").rule(context(bundle)).about() == {"agent": "second", "agent_language": "python"}
+    assert parse("agent:0.9,agent=first").rule(context(bundle)).about()["agent_language"] == "java"
     with pytest.raises(UsageError, match="no agent 'third': there are first, second"):
-        parse("agent:0.9,agent=third").rule(subject(bundle))
-    other = Subject("tiny", "sha256:base", WIDTH, LAYOUT, bundle, "rust")
+        parse("agent:0.9,agent=third").rule(context(bundle))
+    other = ModelContext("tiny", "sha256:base", WIDTH, LAYOUT, bundle, "rust")
     with pytest.raises(UsageError, match="no agent for rust, only first, second"):
         parse("agent:0.9").rule(other)
 
@@ -171,12 +174,41 @@ def test_the_agent_is_chosen_by_language_or_name(tmp_path: Path) -> None:
 )
 def test_an_agent_for_another_model_or_layout_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        parse("agent:0.9").rule(subject(bundle_with(tmp_path, only=meta(**changes))))
+        parse("agent:0.9").rule(context(bundle_with(tmp_path, only=meta(**changes))))
 
 
-def test_every_rule_is_asked_at_the_exits_before_the_last() -> None:
+def test_every_rule_decides_at_the_exits_before_the_last() -> None:
     exits = default_layout(30)
-    asked = Subject("m", None, WIDTH, exits, None, "python")
+    model = ModelContext("m", None, WIDTH, exits, None, "python")
     for text in ("confidence:0.5", "entropy:0.5", "oracle"):
-        assert parse(text).rule(asked).exits == frozenset(exits.exits[:-1])
-    assert RULES["fixed"].make(Asked("fixed", "8"), asked).exits == frozenset({8})  # type: ignore[union-attr]
+        assert parse(text).rule(model).exits == frozenset(exits.exits[:-1])
+    assert EXIT_RULES.get("fixed").make(RuleSpec("fixed", "8"), model).exits == frozenset({8})
+
+
+class Second(Rule):
+    """A third party's rule: every token leaves after the layout's second exit."""
+
+    example = "second"
+    options = ("after",)
+
+    @classmethod
+    def make(cls, spec: RuleSpec, context: ModelContext | None) -> Second | None:
+        if spec.argument is not None:
+            raise UsageError("--exit second takes no argument")
+        if context is None:
+            return None
+        rule = cls()
+        rule.exits = frozenset({context.layout.exits[1]})
+        return rule
+
+    def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
+        return Decision([True] * len(states))
+
+
+def test_a_rule_of_a_third_party_is_read_like_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EXIT_RULES, "_added", {"second": Second})
+    assert parse("second,after=3,kv=propagated").rule(context()).exits == frozenset({6})
+    with pytest.raises(UsageError, match="second has no option 'before': there are after, kv, exits, bundle"):
+        parse("second,before=3")
+    with pytest.raises(UsageError, match="unknown exit rule 'secnd': did you mean second"):
+        parse("secnd")

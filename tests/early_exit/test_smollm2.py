@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
-from passkwh.adapters.early_exit.families import anatomy
+from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import default_layout
 from passkwh.adapters.early_exit.rules.confidence import Confidence
@@ -20,7 +20,7 @@ def test_50_prompts_give_the_tokens_of_generate(smollm2_float32: tuple[Any, Any]
     """In float32: 16-bit scores tie often, and which of two equals is taken is not said anywhere."""
     model, tokenizer = smollm2_float32
     lines = [f"def {name}(values, key={place}):\n    " for place, name in enumerate(dir(torch.Tensor)[-50:])]
-    parts = anatomy(model)
+    parts = model_parts(model)
     never = Confidence(1.1, default_layout(parts.depth))  # a rule that is asked at every exit and always continues
     decoder = ExitDecoder(parts, ExitHeads(parts), never, "deferred")
     model.generation_config.eos_token_id = None

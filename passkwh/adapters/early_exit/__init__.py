@@ -28,14 +28,14 @@ def parse(text: str | None) -> ExitRequest | None:
 
 def check(request: ExitRequest, checkpoint: Checkpoint, language: str) -> None:
     """UsageError for a rule that does not fit a model whose weights are on this machine."""
-    from passkwh.adapters.early_exit.request import check_base, subject_of
+    from passkwh.adapters.early_exit.request import check_base, model_context
 
     if checkpoint.path is None:
         return
-    subject = subject_of(request, checkpoint, language)
-    if subject.bundle is not None:
-        check_base(subject.bundle, checkpoint)
-    request.rule(subject)
+    context = model_context(request, checkpoint, language)
+    if context.bundle is not None:
+        check_base(context.bundle, checkpoint)
+    request.rule(context)
 
 
 def prepare(
@@ -49,12 +49,12 @@ def prepare(
     UsageError where the bundle was made for another checkpoint, or packed weights would have to be fine-tuned.
     """
     from passkwh import adapters
+    from passkwh.adapters.early_exit.merged_lora import has_weights, merged_lora
     from passkwh.adapters.early_exit.request import check_base
-    from passkwh.adapters.early_exit.tuned import is_tuned, tuned
     from passkwh.adapters.quantization import make as quantize
 
     bundle = request.find_bundle(checkpoint)
-    if bundle is None or not is_tuned(bundle):
+    if bundle is None or not has_weights(bundle):
         ready = adapters.prepare(checkpoint, progress, meter)
         if bundle is not None:
             check_base(bundle, ready)
@@ -66,7 +66,7 @@ def prepare(
             f"dense model and add --quant {dense.quant}"
         )
     report = progress or (lambda _: None)
-    merged = tuned(adapters.prepare(dense, progress), bundle, report)
+    merged = merged_lora(adapters.prepare(dense, progress), bundle, report)
     if checkpoint.quant == "none":
         return merged
     return quantize.ensure(replace(merged, quant=checkpoint.quant), report, meter)

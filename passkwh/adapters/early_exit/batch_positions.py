@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from passkwh.adapters.early_exit.families import Anatomy, Rotation
+from passkwh.adapters.early_exit.families import ModelParts, Rotation
 
 
-class Frame:
+class BatchPositions:
     """Positions, rotations and masks of a batch, over the whole room that prompt and completion may take."""
 
-    def __init__(self, anatomy: Anatomy, attention_mask: torch.Tensor, room: int) -> None:
+    def __init__(self, parts: ModelParts, attention_mask: torch.Tensor, room: int) -> None:
         """``attention_mask`` [rows, prompt length]: 0 for padding, which stands on the left."""
         rows, self.length = attention_mask.shape
         self.room = room
-        self._dtype = anatomy.dtype
-        self._hidden = torch.finfo(anatomy.dtype).min
+        self._dtype = parts.dtype
+        self._hidden = torch.finfo(parts.dtype).min
         padding = self.length - attention_mask.sum(dim=1, keepdim=True)
         places = torch.arange(room, device=attention_mask.device)
         # Rows without padding share positions and rotations, and nothing is hidden from them.
@@ -27,7 +27,7 @@ class Frame:
             self._mask = torch.zeros(padded.shape, dtype=self._dtype, device=padded.device)
             self._mask.masked_fill_(padded, self._hidden)
         example = torch.empty(0, dtype=self._dtype, device=places.device)
-        self._rotation = anatomy.rotate(example, self._positions if self._padded else self._positions[:1])
+        self._rotation = parts.rotate(example, self._positions if self._padded else self._positions[:1])
 
     def positions(self, start: int, end: int) -> torch.Tensor:
         """Positions of all rows' tokens ``start`` ... ``end`` - 1, [rows, tokens]."""

@@ -1,4 +1,4 @@
-"""An early-exit bundle: a folder with what a model was taught so that it can be left early.
+"""An early-exit bundle: a folder with what lets a model be left before its last layer.
 
     exit.json             the base model, its exits and which parts are here (``ExitCard``)
     heads.safetensors     linear maps from exits to the final state, where head is "shortcut"
@@ -102,7 +102,7 @@ class Bundle:
         """The LITE adapter in PEFT's format, where the bundle has one."""
         return self.folder / LORA if self.card.lora else None
 
-    def taught(self) -> str:
+    def weights_hash(self) -> str:
         """Hash over heads and fine-tuning, empty where there are none: agents and recordings made with others are of
         another model."""
         files = [
@@ -110,11 +110,11 @@ class Bundle:
             *sorted((self.folder / LORA).glob("*.safetensors")),
             *sorted((self.folder / MODEL).glob("*.safetensors")),
         ]
-        there = [file for file in files if file.is_file()]
+        present = [file for file in files if file.is_file()]
         digest = hashlib.sha256()
-        for file in there:
+        for file in present:
             digest.update(f"{file.relative_to(self.folder)} {file_hash(file)}\n".encode())
-        return digest.hexdigest() if there else ""
+        return digest.hexdigest() if present else ""
 
     def agents(self) -> list[str]:
         """Names of the agents in the bundle, sorted."""
@@ -124,6 +124,6 @@ class Bundle:
         """Stem of an agent's two files, as ``ExitPolicy.load`` takes it; UsageError for one that is not there."""
         names = self.agents()
         if name not in names:
-            there = f"there are {', '.join(names)}" if names else "it has none; train one with `bench train agent`"
-            raise UsageError(f"{self.folder} has no agent {name!r}: {there}")
+            known = f"there are {', '.join(names)}" if names else "it has none; train one with `bench train agent`"
+            raise UsageError(f"{self.folder} has no agent {name!r}: {known}")
         return self.folder / AGENTS / name

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from passkwh.adapters.early_exit.batch_positions import Frame
-from passkwh.adapters.early_exit.families import Anatomy
+from passkwh.adapters.early_exit.batch_positions import BatchPositions
+from passkwh.adapters.early_exit.families import ModelParts
 
 Skipped = Literal["propagated", "deferred"]
 """Where the keys and values of skipped layers come from."""
@@ -48,9 +48,9 @@ class KeyValues:
     The attention modules of transformers call ``update`` as they call a cache's; ``at`` says beforehand where.
     """
 
-    def __init__(self, anatomy: Anatomy, rows: int, room: int) -> None:
-        shape = (2, rows, anatomy.key_value_heads, room, anatomy.head_width)
-        self._layers = [torch.empty(shape, dtype=anatomy.dtype, device=anatomy.device) for _ in range(anatomy.depth)]
+    def __init__(self, parts: ModelParts, rows: int, room: int) -> None:
+        shape = (2, rows, parts.key_value_heads, room, parts.head_width)
+        self._layers = [torch.empty(shape, dtype=parts.dtype, device=parts.device) for _ in range(parts.depth)]
         self._pairs = [layer.unbind() for layer in self._layers]
         self.at(0, 0)
 
@@ -89,7 +89,7 @@ class KeyValues:
 
 
 @dataclass(frozen=True)
-class Travellers:
+class ActiveRows:
     """The rows whose tokens go through a layer together."""
 
     place: int
@@ -101,22 +101,24 @@ class Travellers:
     """What a layer is given beside their states."""
 
 
-class Backlog:
+class SkippedKV:
     """The skipped positions of a batch: how far each got, and how they catch up."""
 
-    def __init__(self, anatomy: Anatomy, frame: Frame, held: KeyValues, rows: int, skipped: Skipped) -> None:
-        self._anatomy = anatomy
-        self._frame = frame
+    def __init__(
+        self, parts: ModelParts, positions: BatchPositions, held: KeyValues, rows: int, skipped: Skipped
+    ) -> None:
+        self._parts = parts
+        self._positions = positions
         self._held = held
         self._skipped = skipped
-        self._first = frame.length
-        shape = (rows, frame.room - frame.length, anatomy.hidden_size)
-        self._states = torch.empty(shape, dtype=anatomy.dtype, device=anatomy.device)
-        self._there: npt.NDArray[np.int64] = np.full((anatomy.depth, rows), frame.length)
+        self._first = positions.length
+        shape = (rows, positions.room - positions.length, parts.hidden_size)
+        self._states = torch.empty(shape, dtype=parts.dtype, device=parts.device)
+        self._reached: npt.NDArray[np.int64] = np.full((parts.depth, rows), positions.length)
 
     def behind(self, place: int) -> list[int]:
         """Per layer, how many positions before ``place`` the row that is furthest behind lacks."""
-        most: list[int] = (place - self._there).max(axis=1).tolist()
+        most: list[int] = (place - self._reached).max(axis=1).tolist()
         return most
 
     def left(self, place: int, rows: Sequence[int], states: torch.Tensor) -> None:
@@ -129,25 +131,27 @@ class Backlog:
     def ran(self, place: int, depths: Sequence[int]) -> None:
         """The token at ``place`` of every row ran through that many layers."""
         for row, depth in enumerate(depths):
-            self._there[:depth, row] = place + 1
+            self._reached[:depth, row] = place + 1
 
-    def through(self, layer: int, states: torch.Tensor, travellers: Travellers) -> torch.Tensor:
+    def through(self, layer: int, states: torch.Tensor, active: ActiveRows) -> torch.Tensor:
         """States [rows, 1, d] after a layer (from 0), in which the skipped positions of these rows catch up first."""
-        module, place, index = self._anatomy.layers[layer], travellers.place, travellers.index
-        there = self._there[layer, travellers.rows]
-        start = int(there.min())
+        module, place, index = self._parts.layers[layer], active.place, active.index
+        reached = self._reached[layer, active.rows]
+        start = int(reached.min())
         if start == place:
-            return self._layer(module, states, travellers.given)
+            return self._layer(module, states, active.given)
         before = slice(start - self._first, place - self._first)
         skipped = self._states[:, before] if index is None else self._states[index, before]
-        entries = None if (there == start).all() else self._entries(there, start, place + 1, travellers.rows)
+        entries = None if (reached == start).all() else self._entries(reached, start, place + 1, active.rows)
         if self._skipped == "deferred":
-            return self._run(module, torch.cat((skipped, states), dim=1), start, travellers, entries)
-        without_new = None if entries is None else self._entries(there, start, place, travellers.rows)
+            return self._run(module, torch.cat((skipped, states), dim=1), start, active, entries)
+        without_new = None if entries is None else self._entries(reached, start, place, active.rows)
         self._held.at(start, place, index, without_new)
-        self._held.write(*self._anatomy.keys_values(module, skipped, self._frame.rotation(start, place, index)), layer)
+        self._held.write(
+            *self._parts.keys_values(module, skipped, self._positions.rotation(start, place, index)), layer
+        )
         self._held.at(place, place + 1, index)
-        return self._layer(module, states, travellers.given)
+        return self._layer(module, states, active.given)
 
     @staticmethod
     def _layer(module: Any, states: torch.Tensor, given: dict[str, Any]) -> torch.Tensor:
@@ -155,18 +159,18 @@ class Backlog:
         return out
 
     def _run(
-        self, module: Any, block: torch.Tensor, start: int, travellers: Travellers, entries: Entries | None
+        self, module: Any, block: torch.Tensor, start: int, active: ActiveRows, entries: Entries | None
     ) -> torch.Tensor:
         """Run skipped positions and the new one through a layer, and keep what became of the skipped ones.
 
         Rows with fewer skipped positions have others in the block that are done already: these are computed for
         nothing and neither written nor attended to by what counts.
         """
-        place, index = travellers.place, travellers.index
-        given = dict(travellers.given)
-        given["attention_mask"] = self._frame.mask(start, place + 1, index)
+        place, index = active.place, active.index
+        given = dict(active.given)
+        given["attention_mask"] = self._positions.mask(start, place + 1, index)
         if "position_embeddings" in given:
-            given["position_embeddings"] = self._frame.rotation(start, place + 1, index)
+            given["position_embeddings"] = self._positions.rotation(start, place + 1, index)
         self._held.at(start, place + 1, index, entries)
         out = self._layer(module, block, given)
         self._held.at(place, place + 1, index)
@@ -181,9 +185,9 @@ class Backlog:
             self._states[index, start - self._first : place - self._first] = out[:, :-1]
         return out[:, -1:]
 
-    def _entries(self, there: npt.NDArray[np.int64], start: int, end: int, rows: Sequence[int]) -> Entries:
+    def _entries(self, reached: npt.NDArray[np.int64], start: int, end: int, rows: Sequence[int]) -> Entries:
         """The tokens from ``start`` to ``end`` - 1 that are not there yet."""
-        inside = np.arange(start, end)[None] >= there[:, None]
+        inside = np.arange(start, end)[None] >= reached[:, None]
         row, token = np.nonzero(inside)
         device = self._states.device
         return Entries(
@@ -195,4 +199,4 @@ class Backlog:
     def keep(self, rows: Sequence[int], index: torch.Tensor) -> None:
         """Go on with these rows only."""
         self._states = self._states.index_select(0, index)
-        self._there = self._there[:, rows]
+        self._reached = self._reached[:, rows]

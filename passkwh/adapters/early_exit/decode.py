@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from passkwh.adapters.early_exit.attention import decoding
-from passkwh.adapters.early_exit.batch_positions import Frame
-from passkwh.adapters.early_exit.cache import Backlog, KeyValues, Skipped, Travellers
-from passkwh.adapters.early_exit.families import Anatomy
+from passkwh.adapters.early_exit.batch_positions import BatchPositions
+from passkwh.adapters.early_exit.cache import ActiveRows, KeyValues, Skipped, SkippedKV
+from passkwh.adapters.early_exit.families import ModelParts
 from passkwh.adapters.early_exit.fused import Fused
 from passkwh.adapters.early_exit.heads import ExitHeads
-from passkwh.adapters.early_exit.rules import Rule
+from passkwh.adapters.early_exit.rules.base import Rule
 
 Criterion = Callable[[torch.Tensor, Any], torch.Tensor]
 """As transformers' stopping criteria: tokens so far [rows, length] and None -> which rows stop, [rows]."""
@@ -42,12 +42,12 @@ class Ending:
 class ExitDecoder:
     """Draws completions from one model, whose tokens may leave early by one rule."""
 
-    def __init__(self, anatomy: Anatomy, heads: ExitHeads, rule: Rule, skipped: Skipped) -> None:
-        self.anatomy = anatomy
+    def __init__(self, parts: ModelParts, heads: ExitHeads, rule: Rule, skipped: Skipped) -> None:
+        self.parts = parts
         self.heads = heads
         self.rule = rule
         self.skipped = skipped
-        self._fused = Fused(anatomy)
+        self._fused = Fused(parts)
 
     @torch.inference_mode()
     def draw(
@@ -59,7 +59,7 @@ class ExitDecoder:
         (for the oracle: that it would have needed). A row's first token comes from the prompt's pass through all
         layers. After a row's end its tokens are ``pad_token`` and it has no exits.
         """
-        with decoding(self.anatomy.config), self._fused.running():
+        with decoding(self.parts.config), self._fused.running():
             return self._draw(ids, attention_mask, ending, processors)
 
     def _draw(
@@ -116,18 +116,18 @@ class _Batch:
     def __init__(self, decoder: ExitDecoder, attention_mask: torch.Tensor, room: int) -> None:
         self.rows = list(range(len(attention_mask)))
         """Which of the batch's rows are still computed."""
-        self._anatomy, self._heads, self._rule = decoder.anatomy, decoder.heads, decoder.rule
-        self._frame = Frame(decoder.anatomy, attention_mask, room)
-        self._held = KeyValues(decoder.anatomy, len(self.rows), room)
-        self._backlog = Backlog(decoder.anatomy, self._frame, self._held, len(self.rows), decoder.skipped)
+        self._parts, self._heads, self._rule = decoder.parts, decoder.heads, decoder.rule
+        self._positions = BatchPositions(decoder.parts, attention_mask, room)
+        self._held = KeyValues(decoder.parts, len(self.rows), room)
+        self._skipped_kv = SkippedKV(decoder.parts, self._positions, self._held, len(self.rows), decoder.skipped)
 
     def prefill(self, ids: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
         """The prompt through all layers: logits of the last position [rows, vocabulary], and how deep each row ran."""
-        length, depth = ids.shape[1], self._anatomy.depth
-        states = self._anatomy.embed(ids, self._frame.positions(0, length))
+        length, depth = ids.shape[1], self._parts.depth
+        states = self._parts.embed(ids, self._positions.positions(0, length))
         self._held.at(0, length)
         given = self._given(0, length)
-        for layer in self._anatomy.layers:
+        for layer in self._parts.layers:
             states = layer(states, **given)
         return self._heads.logits(depth, states[:, -1]), [depth] * len(self.rows)
 
@@ -136,46 +136,46 @@ class _Batch:
 
         ``going`` tells, by the batch's row, which have not ended: the others leave at the first chance.
         """
-        anatomy, rule, backlog = self._anatomy, self._rule, self._backlog
+        parts, rule, skipped_kv = self._parts, self._rule, self._skipped_kv
         count = len(self.rows)
         ended = {at for at, row in enumerate(self.rows) if not (going[row] or rule.hindsight)}
-        states = anatomy.embed(new, self._frame.positions(place, place + 1))
-        behind = backlog.behind(place)
+        states = parts.embed(new, self._positions.positions(place, place + 1))
+        behind = skipped_kv.behind(place)
         self._held.at(place, place + 1)
-        travellers = Travellers(place, list(range(count)), None, self._given(place, place + 1))
-        said = _Said(self._heads, count)
-        ran = [anatomy.depth] * count
-        for number, layer in enumerate(anatomy.layers, start=1):
+        active = ActiveRows(place, list(range(count)), None, self._given(place, place + 1))
+        exit_logits = _ExitLogits(self._heads, count)
+        ran = [parts.depth] * count
+        for number, layer in enumerate(parts.layers, start=1):
             if behind[number - 1]:
-                states = backlog.through(number - 1, states, travellers)
+                states = skipped_kv.through(number - 1, states, active)
             else:
-                states = layer(states, **travellers.given)
+                states = layer(states, **active.given)
             if number not in rule.exits:
                 continue
             decision = rule.leave(number, states[:, 0], self._heads)
             leave = decision.leave
             if ended:
-                leave = [gone or row in ended for gone, row in zip(leave, travellers.rows, strict=True)]
+                leave = [gone or row in ended for gone, row in zip(leave, active.rows, strict=True)]
             if True not in leave:
                 continue
-            rows = [row for row, gone in zip(travellers.rows, leave, strict=True) if gone]
+            rows = [row for row, gone in zip(active.rows, leave, strict=True) if gone]
             for row in rows:
                 ran[row] = number
             if all(leave):
-                backlog.left(place, rows, states[:, 0])
-                said.take(rows, number, states[:, 0], decision.logits)
-                travellers = Travellers(place, [], None, {})
+                skipped_kv.left(place, rows, states[:, 0])
+                exit_logits.take(rows, number, states[:, 0], decision.logits)
+                active = ActiveRows(place, [], None, {})
                 break
             gone = torch.tensor(leave, device=states.device)
-            backlog.left(place, rows, states[gone, 0])
-            said.take(rows, number, states[gone, 0], None if decision.logits is None else decision.logits[gone])
+            skipped_kv.left(place, rows, states[gone, 0])
+            exit_logits.take(rows, number, states[gone, 0], None if decision.logits is None else decision.logits[gone])
             states = states[~gone]
-            travellers = self._only(place, [r for r, g in zip(travellers.rows, leave, strict=True) if not g])
-        if travellers.rows:
-            said.take(travellers.rows, anatomy.depth, states[:, 0], None)
-        backlog.ran(place, ran)
-        logits = said.logits()
-        return logits, rule.settled(logits) or ran
+            active = self._only(place, [r for r, g in zip(active.rows, leave, strict=True) if not g])
+        if active.rows:
+            exit_logits.take(active.rows, parts.depth, states[:, 0], None)
+        skipped_kv.ran(place, ran)
+        logits = exit_logits.logits()
+        return logits, rule.required_layers(logits) or ran
 
     def drop_ended(self, going: Sequence[bool], new: torch.Tensor) -> torch.Tensor:
         """Stop computing rows that have ended once they are half of all, and return the others' new tokens.
@@ -187,24 +187,24 @@ class _Batch:
             return new
         index = torch.tensor(kept, device=new.device)
         self.rows = [self.rows[at] for at in kept]
-        self._frame.keep(index)
+        self._positions.keep(index)
         self._held.keep(index)
-        self._backlog.keep(kept, index)
+        self._skipped_kv.keep(kept, index)
         return new[index]
 
     def _given(self, start: int, end: int, index: torch.Tensor | None = None) -> dict[str, Any]:
         """What layers are given beside states."""
-        given = {"attention_mask": self._frame.mask(start, end, index), "past_key_values": self._held}
-        rotation = self._frame.rotation(start, end, index)
+        given = {"attention_mask": self._positions.mask(start, end, index), "past_key_values": self._held}
+        rotation = self._positions.rotation(start, end, index)
         return given if rotation is None else given | {"position_embeddings": rotation}
 
-    def _only(self, place: int, rows: list[int]) -> Travellers:
-        index = torch.tensor(rows, device=self._anatomy.device)
+    def _only(self, place: int, rows: list[int]) -> ActiveRows:
+        index = torch.tensor(rows, device=self._parts.device)
         self._held.at(place, place + 1, index)
-        return Travellers(place, rows, index, self._given(place, place + 1, index))
+        return ActiveRows(place, rows, index, self._given(place, place + 1, index))
 
 
-class _Said:
+class _ExitLogits:
     """What the tokens of a step say, each from where it left; the LM head runs once for all of them."""
 
     def __init__(self, heads: ExitHeads, count: int) -> None:
@@ -229,7 +229,7 @@ class _Said:
         if self._finals:
             finals = self._finals[0] if len(self._finals) == 1 else torch.cat(self._finals)
             self._rows += self._silent_rows
-            self._parts.append(self._heads.speak(finals))
+            self._parts.append(self._heads.lm_head(finals))
         whole = self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
         if self._rows == list(range(self._count)):
             return whole

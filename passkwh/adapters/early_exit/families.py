@@ -21,7 +21,7 @@ Rotation = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class ModelParts:
     """The parts of one loaded model."""
 
     family: str
@@ -50,7 +50,7 @@ class Anatomy:
     device: torch.device
 
 
-def anatomy(model: Any) -> Anatomy:
+def model_parts(model: Any) -> ModelParts:
     """The parts of a causal language model of transformers, of a PEFT model around one, or of a quantized one.
 
     Raises:
@@ -63,7 +63,7 @@ def anatomy(model: Any) -> Anatomy:
     return FAMILIES[family](model)
 
 
-def _llama(model: Any) -> Anatomy:
+def _llama(model: Any) -> ModelParts:
     """Llama, and Qwen2, whose modules have the same names."""
     config, decoder = model.config, model.model
     if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
@@ -82,7 +82,7 @@ def _llama(model: Any) -> Anatomy:
         _, keys = apply_rotary_pos_emb(keys, keys, *rotation)
         return keys, values
 
-    return Anatomy(
+    return ModelParts(
         family=config.model_type,
         config=config,
         depth=config.num_hidden_layers,
@@ -101,7 +101,7 @@ def _llama(model: Any) -> Anatomy:
     )
 
 
-def _opt(model: Any) -> Anatomy:
+def _opt(model: Any) -> ModelParts:
     config, decoder = model.config, model.model.decoder
 
     def embed(ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -125,7 +125,7 @@ def _opt(model: Any) -> Anatomy:
         values = layer.self_attn.v_proj(states).view(shape).transpose(1, 2)
         return keys, values
 
-    return Anatomy(
+    return ModelParts(
         family=config.model_type,
         config=config,
         depth=config.num_hidden_layers,
@@ -149,5 +149,5 @@ def _attention_maps(layer: Any) -> list[Any]:
     return [attention.q_proj, attention.k_proj, attention.v_proj]
 
 
-FAMILIES: dict[str, Callable[[Any], Anatomy]] = {"llama": _llama, "qwen2": _llama, "opt": _opt}
+FAMILIES: dict[str, Callable[[Any], ModelParts]] = {"llama": _llama, "qwen2": _llama, "opt": _opt}
 """``model_type`` of a configuration -> where its parts are. A family is one function and one line here."""

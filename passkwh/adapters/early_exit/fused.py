@@ -17,14 +17,14 @@ import torch
 from torch.nn import Linear, Parameter
 from torch.nn.functional import linear
 
-from passkwh.adapters.early_exit.families import Anatomy
+from passkwh.adapters.early_exit.families import ModelParts
 
 
 class Fused:
     """All groups of a model's decoder layers that can run as one: dense ones (quantized maps stay as they are)."""
 
-    def __init__(self, anatomy: Anatomy) -> None:
-        groups = [group for layer in anatomy.layers for group in anatomy.siblings(layer)]
+    def __init__(self, parts: ModelParts) -> None:
+        groups = [group for layer in parts.layers for group in parts.siblings(layer)]
         self._groups = [_Group(group) for group in groups if _alike(group)]
 
     @contextmanager

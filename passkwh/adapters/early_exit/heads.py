@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from passkwh.adapters.early_exit.bundle import HEADS, Bundle
-from passkwh.adapters.early_exit.families import Anatomy
+from passkwh.adapters.early_exit.families import ModelParts
 from passkwh.errors import UsageError
 
 Tensors = Mapping[str, torch.Tensor]
@@ -59,22 +59,22 @@ class Shortcut:
 
 
 class ExitHeads:
-    """How every exit of one model speaks."""
+    """From the state at each exit of one model to logits."""
 
-    def __init__(self, anatomy: Anatomy, shortcuts: Mapping[int, Shortcut] | None = None) -> None:
-        self._anatomy = anatomy
+    def __init__(self, parts: ModelParts, shortcuts: Mapping[int, Shortcut] | None = None) -> None:
+        self._parts = parts
         self._shortcuts = dict(shortcuts or {})
 
     @classmethod
-    def load(cls, anatomy: Anatomy, bundle: Bundle | None = None) -> ExitHeads:
+    def load(cls, parts: ModelParts, bundle: Bundle | None = None) -> ExitHeads:
         """The heads of a bundle, in the model's data type and on its device; plain ones without a bundle or maps.
 
         UsageError where the file is damaged, or its maps do not fit the exits or the model.
         """
         if bundle is None or bundle.card.head == "none":
-            return cls(anatomy)
-        maps = read_shortcuts(bundle.folder / HEADS, bundle.card.exits[:-1], anatomy.hidden_size)
-        return cls(anatomy, {layer: shortcut.to(anatomy.device, anatomy.dtype) for layer, shortcut in maps.items()})
+            return cls(parts)
+        maps = read_shortcuts(bundle.folder / HEADS, bundle.card.exits[:-1], parts.hidden_size)
+        return cls(parts, {layer: shortcut.to(parts.device, parts.dtype) for layer, shortcut in maps.items()})
 
     def state_to_final(self, layer: int, states: torch.Tensor) -> torch.Tensor:
         """Raw states [..., d] after ``layer`` layers -> what the LM head reads.
@@ -82,15 +82,15 @@ class ExitHeads:
         At the depth of the model these are transformers' ``hidden_states[-1]``, which must not be given here again.
         """
         shortcut = self._shortcuts.get(layer)
-        return self._anatomy.finish(states if shortcut is None else shortcut(states))
+        return self._parts.finish(states if shortcut is None else shortcut(states))
 
     def logits(self, layer: int, states: torch.Tensor) -> torch.Tensor:
         """Raw states [..., d] after ``layer`` layers -> logits [..., vocabulary]."""
-        return self.speak(self.state_to_final(layer, states))
+        return self.lm_head(self.state_to_final(layer, states))
 
-    def speak(self, finals: torch.Tensor) -> torch.Tensor:
+    def lm_head(self, finals: torch.Tensor) -> torch.Tensor:
         """What ``state_to_final`` gives -> logits [..., vocabulary]."""
-        return self._anatomy.head(finals)
+        return self._parts.head(finals)
 
 
 def read_shortcuts(file: Path, exits: tuple[int, ...], hidden_size: int) -> dict[int, Shortcut]:
@@ -99,7 +99,7 @@ def read_shortcuts(file: Path, exits: tuple[int, ...], hidden_size: int) -> dict
         flat = load_file(file)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
-    found: dict[int, Shortcut] = {}
+    maps: dict[int, Shortcut] = {}
     for layer in exits:
         prefix = f"exit.{layer}."
         tensors = {name.removeprefix(prefix): tensor for name, tensor in flat.items() if name.startswith(prefix)}
@@ -107,8 +107,8 @@ def read_shortcuts(file: Path, exits: tuple[int, ...], hidden_size: int) -> dict
         if shortcut is None:
             shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items()) or "nothing"
             raise UsageError(f"{file} has no map from exit {layer} for states of width {hidden_size}: it has {shapes}")
-        found[layer] = shortcut
-    return found
+        maps[layer] = shortcut
+    return maps
 
 
 def write_shortcuts(file: Path, maps: Mapping[int, Shortcut]) -> None:

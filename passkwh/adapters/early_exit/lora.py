@@ -17,7 +17,7 @@ _QUESTION = "is_gptqmodel_available"
 @contextmanager
 def dense_only() -> Iterator[None]:
     """Within the block, PEFT takes no layer for a packed one. For adding and merging adapters; process-wide."""
-    import peft  # noqa: F401  (its modules must be there to be told)
+    import peft  # noqa: F401  (its modules must be loaded to be changed)
 
     asking = [module for name, module in list(sys.modules.items()) if name.split(".")[0] == "peft"]
     answers = [(module, getattr(module, _QUESTION)) for module in asking if hasattr(module, _QUESTION)]

@@ -9,10 +9,10 @@ from transformers import BatchEncoding
 
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
-from passkwh.adapters.early_exit.families import anatomy
+from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
-from passkwh.adapters.early_exit.request import ExitRequest, subject_of
-from passkwh.adapters.early_exit.tuned import folder_hash
+from passkwh.adapters.early_exit.merged_lora import folder_hash
+from passkwh.adapters.early_exit.request import ExitRequest, model_context
 from passkwh.adapters.engines.transformers_model import GeneratedTokens, TransformersModel
 from passkwh.errors import UsageError
 from passkwh.records import Option
@@ -25,30 +25,30 @@ class EarlyExitModel(TransformersModel):
         super().__init__(checkpoint, device)
         self._language = language
         self._request = request
-        self._subject = subject_of(request, checkpoint, language, str(self._device))
-        parts = anatomy(self._model)
-        self._heads = ExitHeads.load(parts, self._subject.bundle)
-        self._decoder = ExitDecoder(parts, self._heads, request.rule(self._subject), request.skipped)
+        self._model_context = model_context(request, checkpoint, language, str(self._device))
+        parts = model_parts(self._model)
+        self._heads = ExitHeads.load(parts, self._model_context.bundle)
+        self._decoder = ExitDecoder(parts, self._heads, request.rule(self._model_context), request.skipped)
         self._describe()
 
     def use(self, request: ExitRequest) -> None:
         """Leave by another rule, threshold or agent from now on; UsageError where it would need other weights."""
-        subject = subject_of(request, self._checkpoint, self._language, str(self._device))
-        if subject.bundle != self._subject.bundle:
+        context = model_context(request, self._checkpoint, self._language, str(self._device))
+        if context.bundle != self._model_context.bundle:
             raise UsageError(
                 f"--exit {request.text} needs another bundle than --exit {self._request.text}: load it anew"
             )
-        self._decoder = ExitDecoder(self._decoder.anatomy, self._heads, request.rule(subject), request.skipped)
-        self._request, self._subject = request, subject
+        self._decoder = ExitDecoder(self._decoder.parts, self._heads, request.rule(context), request.skipped)
+        self._request, self._model_context = request, context
         self._describe()
 
     def _describe(self) -> None:
-        subject, bundle = self._subject, self._subject.bundle
+        context, bundle = self._model_context, self._model_context.bundle
         about: dict[str, Option] = {
             "rule": self._request.text.partition(",bundle=")[0],
             "kv": self._request.skipped,
-            "exits": "+".join(map(str, subject.layout.exits)),
-            "layers": subject.layout.depth,
+            "exits": "+".join(map(str, context.layout.exits)),
+            "layers": context.layout.depth,
             "hindsight": self._decoder.rule.hindsight,
             "head": bundle.card.head if bundle else "none",
             **self._decoder.rule.about(),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -31,13 +31,17 @@ _ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu":
 class PolicyMeta(Record):
     """What an agent was trained for, and how: it only means something for that model and those exits."""
 
+    model_config = ConfigDict(populate_by_name=True)  # bundles keep the hash under the name "taught"
+
     model: Annotated[str, Field(description="name or hub id of the base checkpoint")]
     revision: Annotated[str, Field(description="ModelInfo.revision of the base checkpoint")]
     hidden_size: Annotated[int, Field(ge=1)]
     layers: Annotated[int, Field(ge=1, description="depth of the model")]
     exits: Annotated[tuple[int, ...], Field(description="layers after which a token may leave; the last is the depth")]
     head: Annotated[Literal["none", "shortcut"], Field(description="what stood between the exits and the LM head")]
-    taught: Annotated[str, Field(description="hash over the heads and the fine-tuning it was trained with, or empty")]
+    weights_hash: Annotated[
+        str, Field(alias="taught", description="hash over the heads and the fine-tuning it was trained with, or empty")
+    ]
     language: Annotated[str, Field(description="programming language of the files it was trained on")]
     trained_steps: Annotated[int, Field(ge=0)]
     hyperparameters: dict[str, Option] = Field(default_factory=dict, description="of the training, by name")
@@ -88,7 +92,7 @@ class ExitPolicy(torch.nn.Module):
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         save_file(weights, _file(path_stem, "safetensors"))
         network = _Network(hidden=self.hidden, activation=self.activation)
-        card: dict[str, Any] = {"format": FORMAT, "network": network.model_dump(), **meta.model_dump()}
+        card: dict[str, Any] = {"format": FORMAT, "network": network.model_dump(), **meta.model_dump(by_alias=True)}
         _file(path_stem, "json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What ``--exit`` asks for, read and checked: ``RULE[:ARGUMENT][,KEY=VALUE...]``.
+"""What ``--exit`` names, read and checked: ``RULE[:ARGUMENT][,KEY=VALUE...]``.
 
     fixed:12            agent:0.9,agent=java          confidence:0.8,kv=propagated          oracle,exits=4+8+30
 
@@ -9,7 +9,6 @@ folder that ``bench train`` made, or none for the untrained model even where a b
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +18,10 @@ from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import CARD, Bundle
 from passkwh.adapters.early_exit.cache import Skipped
 from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
-from passkwh.adapters.early_exit.rules import RULES, Asked, Rule, Subject
-from passkwh.adapters.early_exit.rules.base import listed
+from passkwh.adapters.early_exit.rules.base import ModelContext, Rule, RuleSpec, listed
 from passkwh.adapters.quantization import make as quantize
 from passkwh.errors import UsageError
+from passkwh.registry import EXIT_RULES
 
 SHIPPED = Path(__file__).with_name("bundles")
 """Bundles that come with the package: a folder each, named as the model is in the registry."""
@@ -33,10 +32,10 @@ _SKIPPED: dict[str, Skipped] = {"deferred": "deferred", "propagated": "propagate
 
 @dataclass(frozen=True)
 class ExitRequest:
-    """An ``--exit``, taken apart."""
+    """An ``--exit``, taken apart: read once, and carried to all that need it."""
 
     text: str
-    asked: Asked
+    spec: RuleSpec
     skipped: Skipped = "deferred"
     exits: tuple[int, ...] | None = None
     bundle: str | None = None
@@ -54,10 +53,9 @@ class ExitRequest:
                 return Bundle.read(file.parent)
         return None
 
-    def rule(self, subject: Subject) -> Rule:
+    def rule(self, context: ModelContext) -> Rule:
         """The rule for a model; UsageError where it does not fit."""
-        rule = RULES[self.asked.name].make(self.asked, subject)
-        assert rule is not None
+        rule: Rule = EXIT_RULES.get(self.spec.name).make(self.spec, context)
         return rule
 
 
@@ -65,13 +63,11 @@ def parse(text: str) -> ExitRequest:
     """Read an ``--exit`` and check all that can be checked without a model; UsageError for what is wrong with it."""
     head, comma, rest = text.partition(",")
     name, colon, argument = head.partition(":")
-    if name not in RULES:
-        close = difflib.get_close_matches(name, RULES, n=1, cutoff=0.4)
-        hint = f"did you mean {RULES[close[0]].example}? " if close else ""
-        examples = ", ".join(rule.example for rule in RULES.values())
-        raise UsageError(f"--exit {text}: unknown rule {name!r}: {hint}there are {examples}")
+    if name not in EXIT_RULES:
+        raise UsageError(f"--exit {text}: {EXIT_RULES.unknown(name)}: write for example {', '.join(examples())}")
+    rule: type[Rule] = EXIT_RULES.get(name)
     options = _options(text, rest) if comma else {}
-    allowed = (*RULES[name].options, *_COMMON)
+    allowed = (*rule.options, *_COMMON)
     for key in options:
         if key not in allowed:
             raise UsageError(f"--exit {text}: {name} has no option {key!r}: there are {', '.join(allowed)}")
@@ -80,9 +76,14 @@ def parse(text: str) -> ExitRequest:
         raise UsageError(f"--exit {text}: kv={kind}: write {' or '.join(_SKIPPED)}")
     exits = _exits(text, options.pop("exits", None))
     bundle = options.pop("bundle", None)
-    asked = Asked(name, argument if colon else None, options)
-    RULES[name].make(asked, None)
-    return ExitRequest(text, asked, skipped, exits, bundle)
+    spec = RuleSpec(name, argument if colon else None, options)
+    rule.make(spec, None)
+    return ExitRequest(text, spec, skipped, exits, bundle)
+
+
+def examples() -> list[str]:
+    """How each rule is written, for messages and help."""
+    return [EXIT_RULES.get(name).example for name in EXIT_RULES.names()]
 
 
 def _options(text: str, rest: str) -> dict[str, str]:
@@ -113,7 +114,7 @@ def _exits(text: str, joined: str | None) -> tuple[int, ...] | None:
 # ---------------------------------------------------------------- against a model
 
 
-def subject_of(request: ExitRequest, checkpoint: Checkpoint, language: str, device: str = "cpu") -> Subject:
+def model_context(request: ExitRequest, checkpoint: Checkpoint, language: str, device: str = "cpu") -> ModelContext:
     """What a rule must know of a model whose weights are on this machine; UsageError where the bundle does not fit it.
 
     Reads the model's configuration, its bundle and nothing heavy.
@@ -130,7 +131,7 @@ def subject_of(request: ExitRequest, checkpoint: Checkpoint, language: str, devi
         raise UsageError(
             f"--exit {request.text}: heads in {bundle.folder} are for exits {listed(bundle.card.exits)}: leave there"
         )
-    return Subject(
+    return ModelContext(
         model=checkpoint.name,
         revision=bundle.card.base.revision if bundle else dense_revision(checkpoint),
         hidden_size=width,

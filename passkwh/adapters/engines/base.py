@@ -38,7 +38,7 @@ class Engine(Protocol):
 
     Example:
         >>> class Parrot:
-        ...     summary = "says what it was asked"
+        ...     summary = "answers with the prompt"
         ...     def refusal(self, checkpoint): return None if checkpoint.engine == "parrot" else "it has no weights"
         ...     def load(self, checkpoint, options): return ParrotModel(checkpoint)
     """

@@ -67,7 +67,7 @@ class Client:
 
     def models(self) -> list[str]:
         """Names of the server's models; empty where it keeps no list. UsageError where nobody answers."""
-        with self._asking():
+        with self._reaching():
             answer = self._http.get(f"{self._url}/models", timeout=CONNECT_S * 2)
         if answer.status_code in (404, 405) or (answer.status_code >= 500 and answer.status_code not in BUSY):
             return []
@@ -92,22 +92,22 @@ class Client:
 
     def _whole(self, path: str, body: dict[str, Any]) -> Answer:
         for wait_s in _waits():
-            with self._asking():
+            with self._reaching():
                 answer = self._http.post(self._url + path, json=body)
             if not self._busy(answer, wait_s):
                 break
         self._check(answer)
         try:
-            found = answer.json()
-            choice = found["choices"][0]
+            content = answer.json()
+            choice = content["choices"][0]
         except (ValueError, LookupError, TypeError):
             raise self._strange(answer.text) from None
-        return self._answer(_text(choice), choice.get("finish_reason"), found.get("usage"), None)
+        return self._answer(_text(choice), choice.get("finish_reason"), content.get("usage"), None)
 
     def _streamed(self, path: str, body: dict[str, Any]) -> Answer | None:
         """As ``_whole``, piece by piece; None where it turns out, at the first request, that this server cannot."""
         for wait_s in _waits():
-            with self._asking(), self._http.stream("POST", self._url + path, json=body) as answer:
+            with self._reaching(), self._http.stream("POST", self._url + path, json=body) as answer:
                 if answer.status_code < 300 and _is_stream(answer):
                     return self._read(answer)
                 answer.read()
@@ -146,12 +146,12 @@ class Client:
             except ValueError:
                 raise self._strange(data) from None
             if not isinstance(piece, dict) or piece.get("error"):
-                raise UsageError(f"{self._url} broke off its answer: {_said(data)}")
+                raise UsageError(f"{self._url} broke off its answer: {_message(data)}")
             yield piece
 
     # ------------------------------------------------------------ what can go wrong
 
-    def _asking(self) -> _Reachable:
+    def _reaching(self) -> _Reachable:
         return _Reachable(self._url)
 
     def _busy(self, answer: httpx.Response, wait_s: float | None) -> bool:
@@ -166,31 +166,31 @@ class Client:
         code = answer.status_code
         if code < 300:
             return
-        said = _said(answer.text)
+        message = _message(answer.text)
         if code in (401, 403):
-            raise UsageError(f"{self._url} wants another key ({code}: {said}): put it into OPENAI_API_KEY")
+            raise UsageError(f"{self._url} wants another key ({code}: {message}): put it into OPENAI_API_KEY")
         if code in BUSY:
             raise UsageError(
-                f"{self._url} is busy and stays so ({code}: {said}): lower --batch-size or give it more room"
+                f"{self._url} is busy and stays so ({code}: {message}): lower --batch-size or give it more room"
             )
         if code == 404:
-            raise Refused(f"{answer.url} is not there ({said}): give the base URL, as a rule http://HOST:PORT/v1")
-        raise Refused(f"{self._url} refused a request ({code}: {said}): start it so that it takes this, or ask less")
+            raise Refused(f"{answer.url} is not there ({message}): give the base URL, as a rule http://HOST:PORT/v1")
+        raise Refused(f"{self._url} refused a request ({code}: {message}): start it so that it takes this, or ask less")
 
     def _answer(self, text: str, reason: str | None, usage: Any, first_ns: int | None) -> Answer:
         try:
             prompt_tokens, completion_tokens = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
         except (LookupError, TypeError, ValueError):
             raise UsageError(
-                f"{self._url} does not count tokens ('usage' is {json.dumps(usage)[:80]}), so nothing could be said "
+                f"{self._url} does not count tokens ('usage' is {json.dumps(usage)[:80]}), so nothing could be message "
                 "per token: use a server that does"
             ) from None
         return Answer(text, prompt_tokens, completion_tokens, reason, first_ns)
 
-    def _strange(self, said: str) -> UsageError:
+    def _strange(self, message: str) -> UsageError:
         return UsageError(
-            f"{self._url} does not answer as an OpenAI-compatible server ({_said(said)}): give its base URL, as a rule "
-            "http://HOST:PORT/v1"
+            f"{self._url} does not answer as an OpenAI-compatible server ({_message(message)}): give its base URL, as "
+            "a rule http://HOST:PORT/v1"
         )
 
 
@@ -230,18 +230,16 @@ def _is_stream(answer: httpx.Response) -> bool:
 def _text(choice: dict[str, Any]) -> str:
     """A choice's text, of any of the four forms."""
     for part in (choice.get("delta"), choice.get("message"), choice):
-        if isinstance(part, dict):
-            found = part.get("content") or part.get("text")
-            if found:
-                return str(found)
+        if isinstance(part, dict) and (text := part.get("content") or part.get("text")):
+            return str(text)
     return ""
 
 
-def _said(text: str) -> str:
+def _message(text: str) -> str:
     """The server's message in one short line."""
     try:
-        found = json.loads(text)
-        error = found.get("error", found.get("detail", found))
+        content = json.loads(text)
+        error = content.get("error", content.get("detail", content))
         text = str(error.get("message", error) if isinstance(error, dict) else error)
     except (ValueError, AttributeError):
         pass  # not JSON: as it is

@@ -68,7 +68,7 @@ class TransformersModel:
         self._end_tokens = self._find_end_tokens()
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token_id = self._end_tokens[0] if self._end_tokens else 0
-        self._context = int(getattr(self._model.config, "max_position_embeddings", 0)) or None
+        self._context_tokens = int(getattr(self._model.config, "max_position_embeddings", 0)) or None
         self._info = ModelInfo(
             name=checkpoint.name,
             adapter=checkpoint.adapter,
@@ -192,10 +192,10 @@ class TransformersModel:
         # Padding stands on the right here, where no token of the text can look at it.
         batch = self._tokenizer.pad(rows, return_tensors="pt", padding_side="right").to(self._device)
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        if self._context is not None and ids.shape[1] > self._context:
+        if self._context_tokens is not None and ids.shape[1] > self._context_tokens:
             raise UsageError(
-                f"a text of {ids.shape[1]} tokens does not fit {self._checkpoint.name}'s context of {self._context} "
-                "tokens: give a smaller max_context"
+                f"a text of {ids.shape[1]} tokens does not fit {self._checkpoint.name}'s context of "
+                f"{self._context_tokens} tokens: give a smaller max_context"
             )
         with torch.inference_mode():
             states = self._model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
@@ -245,14 +245,14 @@ class TransformersModel:
         )
 
     def _max_new_tokens_that_fit(self, prompt_length: int, max_new_tokens: int) -> int:
-        if self._context is None:
+        if self._context_tokens is None:
             return max_new_tokens
-        if prompt_length >= self._context:
+        if prompt_length >= self._context_tokens:
             raise UsageError(
                 f"a prompt of {prompt_length} tokens leaves no room in {self._checkpoint.name}'s context of "
-                f"{self._context} tokens: choose a model with a longer context or leave the task out"
+                f"{self._context_tokens} tokens: choose a model with a longer context or leave the task out"
             )
-        return min(max_new_tokens, self._context - prompt_length)
+        return min(max_new_tokens, self._context_tokens - prompt_length)
 
     def _completion(
         self,

@@ -1,4 +1,4 @@
-"""A tiny real model with enough layers to be left early, a bundle's student around it, and files to read."""
+"""A tiny real model with enough layers to be left early, a bundle's trainable around it, and files to read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from passkwh.adapters import resolve
-from passkwh.adapters.early_exit.training import model as students
 from passkwh.adapters.early_exit.training.data import Corpus
-from passkwh.adapters.early_exit.training.model import Student
-from passkwh.adapters.early_exit.training.recording import Recording, Settings, record
+from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
+from passkwh.adapters.early_exit.training.recording import Recording, RecordingSettings, record
 
 EXITS = [2, 4, 6]
-SETTINGS = Settings(corpus="words", language="python", max_tokens=120, episode_tokens=5)
+SETTINGS = RecordingSettings(corpus="words", language="python", max_tokens=120, episode_tokens=5)
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +37,9 @@ def six_layers(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
-def student(six_layers: Path) -> Student:
-    """The tiny model with nothing taught."""
-    return students.load(resolve(str(six_layers)), None, EXITS)
+def trainable(six_layers: Path) -> TrainableModel:
+    """The tiny model with nothing trained."""
+    return load_trainable(resolve(str(six_layers)), None, EXITS)
 
 
 def words(count: int = 12, language: str = "python") -> Corpus:
@@ -54,6 +53,6 @@ def words(count: int = 12, language: str = "python") -> Corpus:
 
 
 @pytest.fixture(scope="session")
-def recording(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+def recording(trainable: TrainableModel, tmp_path_factory: pytest.TempPathFactory) -> Recording:
     """Eleven files of ``words``, recorded."""
-    return record(student, words(), tmp_path_factory.mktemp("recording"), SETTINGS, max_bytes=10**8)
+    return record(trainable, words(), tmp_path_factory.mktemp("recording"), SETTINGS, max_bytes=10**8)

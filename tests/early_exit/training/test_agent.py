@@ -16,17 +16,16 @@ from passkwh.adapters.early_exit.training.agent import (
     CHECKPOINT,
     SETTINGS,
     Episode,
-    Hyperparameters,
+    PpoSettings,
     train,
     with_overrides,
 )
-from passkwh.adapters.early_exit.training.environment import Recorded
-from passkwh.adapters.early_exit.training.recording import Recording
+from passkwh.adapters.early_exit.training.recording import Recorded, Recording
 from passkwh.adapters.early_exit.training.rewards import Rewards
-from passkwh.adapters.early_exit.training.vector import Standard
+from passkwh.adapters.early_exit.training.vector import Standardization
 from passkwh.errors import UsageError
 
-PLAN = Hyperparameters(
+PLAN = PpoSettings(
     steps=512, batch_size=32, buffer_size=128, epochs=2, learning_rate=1e-3, hidden=(16,), environments=8
 )
 
@@ -40,7 +39,7 @@ def test_the_exported_policy_says_what_ppo_says(recording: Recording, tmp_path: 
     trained = train(recorded, PLAN, tmp_path)
     assert trained.steps == 512
     model = PPO.load(tmp_path / CHECKPOINT, device="cpu")
-    standard = Standard.of(recorded)
+    standard = Standardization.of(recorded)
     states = torch.randn(200, recorded.width, generator=torch.Generator().manual_seed(0)) * 3
     seen = torch.from_numpy((states.numpy() - standard.mean) / standard.std)
     with torch.no_grad():

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from passkwh.adapters.early_exit.training.environment import ExitEnv, Recorded, RecordedWalk
-from passkwh.adapters.early_exit.training.model import Student
-from passkwh.adapters.early_exit.training.online import Online
-from passkwh.adapters.early_exit.training.recording import Recording
+from passkwh.adapters.early_exit.training.model import TrainableModel
+from passkwh.adapters.early_exit.training.recording import Recorded, Recording
 from passkwh.adapters.early_exit.training.rewards import Rewards, reward_tables
-from passkwh.adapters.early_exit.training.vector import RecordedVecEnv, Standard
+from passkwh.adapters.early_exit.training.vector import RecordedVecEnv, Standardization
+from perf.paper_environment import ExitEnv, Online, RecordedEpisodes, RecordedWalk
 from tests.early_exit.training.conftest import EXITS, SETTINGS, words
 
 REWARDS = Rewards()
@@ -22,13 +21,13 @@ REWARDS = Rewards()
 def test_gymnasium_finds_nothing_to_complain_of(recording: Recording) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(ExitEnv(Recorded([recording]), REWARDS), skip_render_check=True)
+        check_env(ExitEnv(RecordedEpisodes(Recorded([recording])), REWARDS), skip_render_check=True)
 
 
-def test_nor_with_the_online_environment(student: Student) -> None:
+def test_nor_with_the_online_environment(trainable: TrainableModel) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        episodes = Online(student, words(), 120, episode_tokens=5)
+        episodes = Online(trainable, words(), 120, episode_tokens=5)
         check_env(ExitEnv(episodes, REWARDS), skip_render_check=True)
 
 
@@ -66,7 +65,7 @@ def test_a_walk_through_two_tokens(recording: Recording) -> None:
 
 
 def test_contexts_are_drawn_from_a_fifth_to_three_fifths(recording: Recording) -> None:
-    recorded, rng = Recorded([recording]), np.random.default_rng(0)
+    recorded, rng = RecordedEpisodes(Recorded([recording])), np.random.default_rng(0)
     file_of = np.repeat(np.arange(len(recorded.files)), [file.count for _, file in recorded.files])
     shares = []
     for _ in range(2000):
@@ -82,7 +81,7 @@ def test_contexts_are_drawn_from_a_fifth_to_three_fifths(recording: Recording) -
 
 def test_every_environment_of_the_vector_follows_the_single_one(recording: Recording) -> None:
     recorded = Recorded([recording, recording])
-    standard = Standard(np.full(recorded.width, 0.5, np.float32), np.full(recorded.width, 2.0, np.float32))
+    standard = Standardization(np.full(recorded.width, 0.5, np.float32), np.full(recorded.width, 2.0, np.float32))
     vector = RecordedVecEnv(recorded, REWARDS, 4, standard, seed=3)
     observed = vector.reset()
     count = recording.tokens
@@ -115,13 +114,13 @@ def test_stable_baselines_accepts_the_vector(recording: Recording) -> None:
     from stable_baselines3 import PPO
 
     recorded = Recorded([recording])
-    vector = RecordedVecEnv(recorded, REWARDS, 4, Standard.of(recorded), seed=0)
+    vector = RecordedVecEnv(recorded, REWARDS, 4, Standardization.of(recorded), seed=0)
     model = PPO("MlpPolicy", vector, n_steps=8, batch_size=8, device="cpu", seed=0)
     model.learn(64)
     assert len(model.ep_info_buffer) > 0
 
 
-def test_the_online_environment_reads_what_the_model_writes(student: Student) -> None:
+def test_the_online_environment_reads_what_the_model_writes(trainable: TrainableModel) -> None:
     """The states of its second token are those of the prefix with the last layer's first choice behind it."""
     import torch
 
@@ -130,15 +129,15 @@ def test_the_online_environment_reads_what_the_model_writes(student: Student) ->
 
     one = list(words().read())[8:9]
     corpus = type(words())("one", "python", lambda: iter(one))
-    episodes = Online(student, corpus, 120, (0.3, 0.3), 3)
+    episodes = Online(trainable, corpus, 120, (0.3, 0.3), 3)
     walk = episodes.draw(np.random.default_rng(0))
     first, second = walk.token(0), walk.token(1)
-    (row,) = token_files(corpus, student.tokenizer, 120)
+    (row,) = token_files(corpus, trainable.tokenizer, 120)
     prefix = row[: int(len(row) * 0.3)]
-    reader = StateReader(student.model, EXITS)
+    reader = StateReader(trainable.model, EXITS)
     for token, ids in ((first, prefix), (second, [*prefix, int(first.predictions[-1])])):
         with torch.inference_mode():
             states = [state[0, -1].numpy() for state in reader(torch.tensor([ids]))]
-            said = student.model(torch.tensor([ids])).logits[0, -1].argmax()
+            predicted = trainable.model(torch.tensor([ids])).logits[0, -1].argmax()
         np.testing.assert_allclose(token.states, np.stack(states), rtol=1e-4, atol=1e-5)
-        assert token.predictions[-1] == said
+        assert token.predictions[-1] == predicted

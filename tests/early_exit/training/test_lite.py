@@ -14,17 +14,21 @@ from hypothesis import strategies as st
 from passkwh.adapters import resolve
 from passkwh.adapters.early_exit.bundle import Bundle
 from passkwh.adapters.early_exit.training import lite
-from passkwh.adapters.early_exit.training import model as students
 from passkwh.adapters.early_exit.training.data import packed
-from passkwh.adapters.early_exit.training.finetuning import Plan, Progress, finetune
-from passkwh.adapters.early_exit.training.model import Student
+from passkwh.adapters.early_exit.training.finetuning import LiteSettings, Progress, finetune
+from passkwh.adapters.early_exit.training.job import TrainingJob
+from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
 from passkwh.adapters.early_exit.training.states import StateReader
 from passkwh.errors import UsageError
 from tests.early_exit.training.conftest import EXITS, words
 
-PLAN = Plan(
+PLAN = LiteSettings(
     rank=4, batch_size=2, accumulation=2, epochs=2, length=64, tokens=1536, precision="float32", learning_rate=1e-2
 )
+
+
+def job(trainable: TrainableModel, bundle: Path, files: int = 12) -> TrainingJob:
+    return TrainingJob(trainable, [words(files)], [words(20 if files > 12 else 12)], bundle)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
@@ -33,17 +37,17 @@ def test_the_chunked_loss_and_its_gradients_are_the_plain_ones(six_layers: Path,
     weights = (0.7, 0.2, 0.1)
 
     def run(chunked: bool) -> tuple[list[float], dict[str, torch.Tensor]]:
-        taught = students.load(resolve(str(six_layers)), None, EXITS, dtype)
-        model = taught.model.requires_grad_(True)
+        trainable = load_trainable(resolve(str(six_layers)), None, EXITS, dtype)
+        model = trainable.model.requires_grad_(True)
         states = StateReader(model, EXITS)(tokens)
 
-        def speak(part: torch.Tensor) -> torch.Tensor:
-            return taught.anatomy.head(taught.anatomy.finish(part))
+        def lm_head(part: torch.Tensor) -> torch.Tensor:
+            return trainable.parts.head(trainable.parts.finish(part))
 
         if chunked:
-            found = lite.backward(states, tokens, weights, speak, scale=0.5, chunk=13)
+            found = lite.backward(states, tokens, weights, lm_head, scale=0.5, chunk=13)
         else:
-            logits = [speak(state[:, :-1]).flatten(0, 1) for state in states]
+            logits = [lm_head(state[:, :-1]).flatten(0, 1) for state in states]
             each = [torch.nn.functional.cross_entropy(part, tokens[:, 1:].flatten()) for part in logits]
             total: Any = 0.5 * sum(weight * loss for weight, loss in zip(weights, each, strict=True))
             total.backward()
@@ -70,31 +74,31 @@ def test_no_chunk_size_changes_the_loss(chunk: int, length: int, batch: int) -> 
         assert loss == pytest.approx(float(plain))
 
 
-def fresh(six_layers: Path) -> Student:
-    return students.load(resolve(str(six_layers)), None, EXITS, "float32")
+def fresh(six_layers: Path) -> TrainableModel:
+    return load_trainable(resolve(str(six_layers)), None, EXITS, "float32")
 
 
 def test_loss_falls_at_every_exit_and_the_bundle_holds_what_was_trained(six_layers: Path, tmp_path: Path) -> None:
-    taught = fresh(six_layers)
+    trainable = fresh(six_layers)
     curve: list[Progress] = []
     bundle = tmp_path / "bundle"
-    notes = finetune(taught, [words(60)], [words(20)], bundle, tmp_path / "work", PLAN, tick=curve.append)
+    notes = finetune(job(trainable, bundle, 60), tmp_path / "work", PLAN, on_step=curve.append)
     assert len(curve) == notes["steps"] == 12
     for layer in map(str, EXITS):
         assert notes["after"]["loss"][layer] < 0.95 * notes["before"]["loss"][layer]
-    weighted = sum(w * loss for w, loss in zip(taught.card.layout.weights(), curve[0].exits.values(), strict=True))
+    weighted = sum(w * loss for w, loss in zip(trainable.card.layout.weights(), curve[0].exits.values(), strict=True))
     assert curve[0].loss == pytest.approx(weighted)
     assert list((tmp_path / "work" / "tensorboard").iterdir())
     # What is read back from the bundle says, at every exit, what the trained model says (weights were cut to 16 bits).
     card = Bundle.read(bundle).card
     assert card.lora
     assert card.exits == tuple(EXITS)
-    again = students.load(resolve(str(six_layers)), bundle)
-    rows = packed(words(20), taught.tokenizer, 64, 512)
+    again = load_trainable(resolve(str(six_layers)), bundle)
+    rows = packed(words(20), trainable.tokenizer, 64, 512)
     reader = StateReader(again.model, EXITS)
     found = np.mean(
         [
-            lite.losses(reader(ids), ids, lambda part: again.anatomy.head(again.anatomy.finish(part)))
+            lite.losses(reader(ids), ids, lambda part: again.parts.head(again.parts.finish(part)))
             for ids in (torch.from_numpy(row)[None] for row in rows)
         ],
         axis=0,
@@ -105,7 +109,7 @@ def test_loss_falls_at_every_exit_and_the_bundle_holds_what_was_trained(six_laye
 
 def test_killed_and_resumed_it_has_the_losses_it_would_have_had(six_layers: Path, tmp_path: Path) -> None:
     whole: list[Progress] = []
-    finetune(fresh(six_layers), [words(60)], [words(20)], tmp_path / "a", tmp_path / "wa", PLAN, tick=whole.append)
+    finetune(job(fresh(six_layers), tmp_path / "a", 60), tmp_path / "wa", PLAN, on_step=whole.append)
 
     class Killed(Exception):
         pass
@@ -116,10 +120,7 @@ def test_killed_and_resumed_it_has_the_losses_it_would_have_had(six_layers: Path
 
     def go(**more: Any) -> None:
         finetune(
-            fresh(six_layers),
-            [words(60)],
-            [words(20)],
-            tmp_path / "b",
+            job(fresh(six_layers), tmp_path / "b", 60),
             tmp_path / "wb",
             PLAN,
             checkpoint_every=2,
@@ -127,9 +128,9 @@ def test_killed_and_resumed_it_has_the_losses_it_would_have_had(six_layers: Path
         )
 
     with pytest.raises(Killed):
-        go(tick=kill)
+        go(on_step=kill)
     rest: list[Progress] = []
-    go(resume=True, tick=rest.append)
+    go(resume=True, on_step=rest.append)
     assert rest[0].step == 5  # the last checkpoint was after step 4
     assert rest == whole[4:]
 
@@ -141,45 +142,44 @@ def test_other_hyperparameters_are_not_resumed(six_layers: Path, tmp_path: Path)
     def kill(progress: Progress) -> None:
         raise Killed
 
-    def go(plan: Plan, **more: Any) -> None:
+    def go(lite_settings: LiteSettings, **more: Any) -> None:
         finetune(
-            fresh(six_layers),
-            [words(60)],
-            [words(20)],
-            tmp_path / "b",
+            job(fresh(six_layers), tmp_path / "b", 60),
             tmp_path / "w",
-            plan,
+            lite_settings,
             checkpoint_every=1,
             **more,
         )
 
     with pytest.raises(Killed):
-        go(PLAN, tick=kill)
+        go(PLAN, on_step=kill)
     with pytest.raises(UsageError, match="already holds a training: add --resume"):
         go(PLAN)
-    other = Plan(**{**vars(PLAN), "epochs": 3})
+    other = LiteSettings(**{**vars(PLAN), "epochs": 3})
     with pytest.raises(UsageError, match="was begun with epochs 2, not 3: resume it as it was"):
         go(other, resume=True)
 
 
 def test_all_weights_can_be_trained(six_layers: Path, tmp_path: Path) -> None:
-    plan = Plan(**{**vars(PLAN), "method": "full", "epochs": 1, "precision": "bf16", "learning_rate": 1e-3})
-    notes = finetune(fresh(six_layers), [words(40)], [words(20)], tmp_path / "b", tmp_path / "w", plan)
+    lite_settings = LiteSettings(
+        **{**vars(PLAN), "method": "full", "epochs": 1, "precision": "bf16", "learning_rate": 1e-3}
+    )
+    notes = finetune(job(fresh(six_layers), tmp_path / "b", 40), tmp_path / "w", lite_settings)
     assert notes["after"]["loss"]["2"] < notes["before"]["loss"]["2"]
-    again = students.load(resolve(str(six_layers)), tmp_path / "b")
+    again = load_trainable(resolve(str(six_layers)), tmp_path / "b")
     base = fresh(six_layers)
     key = "model.layers.0.mlp.up_proj.weight"
     assert not torch.equal(again.model.state_dict()[key], base.model.state_dict()[key])
 
 
 def test_a_bundle_is_not_written_over(six_layers: Path, tmp_path: Path) -> None:
-    taught = fresh(six_layers)
-    taught.card.write(tmp_path / "b")
+    trainable = fresh(six_layers)
+    trainable.card.write(tmp_path / "b")
     with pytest.raises(UsageError, match="is a bundle already, and fine-tuning comes first"):
-        finetune(taught, [words()], [words()], tmp_path / "b", tmp_path / "w", PLAN)
+        finetune(job(trainable, tmp_path / "b"), tmp_path / "w", PLAN)
 
 
 def test_too_little_data_is_told(six_layers: Path, tmp_path: Path) -> None:
-    plan = Plan(**{**vars(PLAN), "length": 100_000})
+    lite_settings = LiteSettings(**{**vars(PLAN), "length": 100_000})
     with pytest.raises(UsageError, match="less than one row of 100000"):
-        finetune(fresh(six_layers), [words()], [words()], tmp_path / "b", tmp_path / "w", plan)
+        finetune(job(fresh(six_layers), tmp_path / "b"), tmp_path / "w", lite_settings)

@@ -10,21 +10,19 @@ import pytest
 import torch
 
 from passkwh.adapters import resolve
-from passkwh.adapters.early_exit.training import model as students
 from passkwh.adapters.early_exit.training import recording as recordings
 from passkwh.adapters.early_exit.training.data import Corpus, token_files
-from passkwh.adapters.early_exit.training.environment import Recorded
-from passkwh.adapters.early_exit.training.model import Student
-from passkwh.adapters.early_exit.training.recording import Recording, bytes_per_token, open_recording, record
+from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
+from passkwh.adapters.early_exit.training.recording import Recorded, Recording, bytes_per_token, open_recording, record
 from passkwh.errors import UsageError
 from tests.early_exit.training.conftest import EXITS, SETTINGS, words
 
 
-def test_states_and_predictions_are_those_of_transformers(student: Student, recording: Recording) -> None:
-    rows = list(token_files(words(), student.tokenizer, 120))
+def test_states_and_predictions_are_those_of_transformers(trainable: TrainableModel, recording: Recording) -> None:
+    rows = list(token_files(words(), trainable.tokenizer, 120))
     for file in recording.index.files:
         with torch.inference_mode():
-            output = student.model(torch.tensor([rows[file.index]]), output_hidden_states=True)
+            output = trainable.model(torch.tensor([rows[file.index]]), output_hidden_states=True)
         mine = slice(file.offset, file.offset + file.count)
         window = slice(file.first, file.first + file.count)
         for place, layer in enumerate(EXITS[:-1]):
@@ -49,15 +47,17 @@ def test_files_too_short_for_an_episode_are_passed_over(recording: Recording) ->
     assert recording.index.complete
 
 
-def test_it_never_grows_beyond_the_space_allowed(student: Student, tmp_path: Path) -> None:
-    allowed = 40 * bytes_per_token(len(EXITS), student.card.base.hidden_size)
-    small = record(student, words(), tmp_path, SETTINGS, max_bytes=allowed)
+def test_it_never_grows_beyond_the_space_allowed(trainable: TrainableModel, tmp_path: Path) -> None:
+    allowed = 40 * bytes_per_token(len(EXITS), trainable.card.base.hidden_size)
+    small = record(trainable, words(), tmp_path, SETTINGS, max_bytes=allowed)
     on_disk = sum(file.stat().st_size for file in tmp_path.iterdir() if file.suffix != ".json")
     assert 0 < on_disk <= allowed
     assert 0 < small.tokens <= 40
 
 
-def test_an_interrupted_recording_goes_on_where_it_was(student: Student, recording: Recording, tmp_path: Path) -> None:
+def test_an_interrupted_recording_goes_on_where_it_was(
+    trainable: TrainableModel, recording: Recording, tmp_path: Path
+) -> None:
     class Killed(Exception):
         pass
 
@@ -66,11 +66,11 @@ def test_an_interrupted_recording_goes_on_where_it_was(student: Student, recordi
             raise Killed
 
     with pytest.raises(Killed):
-        record(student, words(), tmp_path, SETTINGS, 10**8, progress=kill)
+        record(trainable, words(), tmp_path, SETTINGS, 10**8, progress=kill)
     with (tmp_path / "states.f16").open("ab") as file:  # half a file, as a kill in the middle of writing leaves it
         file.write(b"half")
     seen: list[int] = []
-    again = record(student, words(), tmp_path, SETTINGS, 10**8, progress=lambda looked_at, _: seen.append(looked_at))
+    again = record(trainable, words(), tmp_path, SETTINGS, 10**8, progress=lambda looked_at, _: seen.append(looked_at))
     assert seen[0] == 6
     np.testing.assert_array_equal(again.states, recording.states)
     np.testing.assert_array_equal(again.predictions, recording.predictions)
@@ -78,27 +78,27 @@ def test_an_interrupted_recording_goes_on_where_it_was(student: Student, recordi
 
 
 def test_a_complete_recording_is_opened_without_the_model(
-    student: Student, recording: Recording, monkeypatch: pytest.MonkeyPatch
+    trainable: TrainableModel, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recordings, "_read", None)
-    again = record(student, words(), recording.folder, SETTINGS, 10**8)
+    again = record(trainable, words(), recording.folder, SETTINGS, 10**8)
     assert again.index == recording.index
 
 
-def test_other_settings_are_refused(student: Student, recording: Recording) -> None:
+def test_other_settings_are_refused(trainable: TrainableModel, recording: Recording) -> None:
     other = SETTINGS.model_copy(update={"max_tokens": 60})
-    with pytest.raises(UsageError, match="was recorded with max_tokens 120, not 60: give another folder"):
-        record(student, words(), recording.folder, other, 10**8)
+    with pytest.raises(UsageError, match="was begun with max_tokens 120, not 60: give another folder"):
+        record(trainable, words(), recording.folder, other, 10**8)
 
 
 def test_another_model_is_named(tiny_llama: Path, recording: Recording) -> None:
-    other = students.load(resolve(str(tiny_llama)), None, [1, 2])
+    other = load_trainable(resolve(str(tiny_llama)), None, [1, 2])
     with pytest.raises(UsageError, match=r"is a recording of six-layers .* not of tiny-llama"):
         record(other, words(), recording.folder, SETTINGS, 10**8)
 
 
 def test_another_layout_is_named(six_layers: Path, recording: Recording) -> None:
-    other = students.load(resolve(str(six_layers)), None, [3, 6])
+    other = load_trainable(resolve(str(six_layers)), None, [3, 6])
     with pytest.raises(UsageError, match=r"at exits \[2, 4, 6\], not \[3, 6\]"):
         record(other, words(), recording.folder, SETTINGS, 10**8)
 
@@ -118,14 +118,16 @@ def test_a_damaged_index_is_noticed(tmp_path: Path) -> None:
         open_recording(tmp_path)
 
 
-def test_nothing_long_enough_is_told(student: Student, tmp_path: Path) -> None:
+def test_nothing_long_enough_is_told(trainable: TrainableModel, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="2 files are shorter than an episode"):
-        record(student, Corpus("tiny", "python", lambda: iter(["x", "y"])), tmp_path, SETTINGS, 10**8)
+        record(trainable, Corpus("tiny", "python", lambda: iter(["x", "y"])), tmp_path, SETTINGS, 10**8)
 
 
-def test_recordings_of_two_languages_are_not_mixed(student: Student, recording: Recording, tmp_path: Path) -> None:
+def test_recordings_of_two_languages_are_not_mixed(
+    trainable: TrainableModel, recording: Recording, tmp_path: Path
+) -> None:
     java = SETTINGS.model_copy(update={"language": "java"})
-    other = record(student, words(language="java"), tmp_path, java, 10**8)
+    other = record(trainable, words(language="java"), tmp_path, java, 10**8)
     with pytest.raises(UsageError, match=r"is python and .* is java: an agent is trained on one language"):
         Recorded([recording, other])
 

@@ -31,8 +31,8 @@ def test_its_parts_fit_each_other(folder: Path) -> None:
     assert set(maps) == set(card.exits[:-1])
     for name in bundle.agents():
         policy, meta = ExitPolicy.load(bundle.agent(name))
-        made_for = (meta.model, meta.revision, meta.exits, meta.head, meta.taught)
-        assert made_for == (card.base.model, card.base.revision, card.exits, card.head, bundle.taught())
+        made_for = (meta.model, meta.revision, meta.exits, meta.head, meta.weights_hash)
+        assert made_for == (card.base.model, card.base.revision, card.exits, card.head, bundle.weights_hash())
         assert policy.mean.numel() == card.base.hidden_size
         assert name in card.notes["agents"]
     assert (folder / "README.md").is_file()

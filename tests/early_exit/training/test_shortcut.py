@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from passkwh.adapters import resolve
 from passkwh.adapters.early_exit.bundle import Bundle
 from passkwh.adapters.early_exit.heads import Shortcut
-from passkwh.adapters.early_exit.training import model as students
 from passkwh.adapters.early_exit.training.data import packed
 from passkwh.adapters.early_exit.training.fitting import fit_shortcut
-from passkwh.adapters.early_exit.training.model import Student
+from passkwh.adapters.early_exit.training.job import TrainingJob
+from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
 from passkwh.adapters.early_exit.training.shortcut import RIDGES, Fit, Moments
 from passkwh.adapters.early_exit.training.states import StateReader
 from passkwh.errors import UsageError
@@ -88,16 +88,16 @@ def test_low_rank_maps_come_closer_the_greater_their_rank() -> None:
 
 
 def test_heads_of_a_bundle_agree_more_with_the_last_layer(six_layers: Path, tmp_path: Path) -> None:
-    taught = students.load(resolve(str(six_layers)), None, EXITS)
-    notes = fit_shortcut(taught, [words(60)], [words(30)], tmp_path, tokens=6000, length=100)
+    trainable = load_trainable(resolve(str(six_layers)), None, EXITS)
+    notes = fit_shortcut(TrainingJob(trainable, [words(60)], [words(30)], tmp_path), tokens=6000, length=100)
     quality = notes["agreement_with_last_layer"]["words"]
     assert quality["after"][EXITS[0]] > quality["before"][EXITS[0]] + 0.1
     assert quality["after"][EXITS[-1]] == 1
-    again = students.load(resolve(str(six_layers)), tmp_path)
+    again = load_trainable(resolve(str(six_layers)), tmp_path)
     assert again.card.head == "shortcut"
-    assert again.taught
+    assert again.weights_hash
     # What is read back maps states as what was judged did.
-    rows = [torch.from_numpy(row)[None] for row in packed(words(30), taught.tokenizer, 100, 2048)]
+    rows = [torch.from_numpy(row)[None] for row in packed(words(30), trainable.tokenizer, 100, 2048)]
     reader = StateReader(again.model, EXITS)
     same = count = 0
     for row in rows:
@@ -108,20 +108,20 @@ def test_heads_of_a_bundle_agree_more_with_the_last_layer(six_layers: Path, tmp_
     assert same / count == pytest.approx(quality["after"][EXITS[0]], abs=0.01)
 
 
-def test_a_recorded_pass_gives_the_hidden_states_of_transformers(student: Student) -> None:
+def test_a_recorded_pass_gives_the_hidden_states_of_transformers(trainable: TrainableModel) -> None:
     ids = torch.arange(2, 40)[None]
     with torch.inference_mode():
-        states = StateReader(student.model, EXITS)(ids)
-        hidden = student.model(ids, output_hidden_states=True).hidden_states
+        states = StateReader(trainable.model, EXITS)(ids)
+        hidden = trainable.model(ids, output_hidden_states=True).hidden_states
     for layer, state in zip(EXITS[:-1], states, strict=False):
         torch.testing.assert_close(state, hidden[layer])
-    torch.testing.assert_close(student.anatomy.finish(states[-1]), hidden[-1])
+    torch.testing.assert_close(trainable.parts.finish(states[-1]), hidden[-1])
 
 
 def test_a_bundle_of_another_model_is_named(six_layers: Path, tiny_llama: Path, tmp_path: Path) -> None:
-    students.load(resolve(str(six_layers)), None, EXITS).card.write(tmp_path)
+    load_trainable(resolve(str(six_layers)), None, EXITS).card.write(tmp_path)
     with pytest.raises(UsageError, match=r"was made for six-layers \(sha256:.*\), not for tiny-llama"):
-        students.load(resolve(str(tiny_llama)), tmp_path)
+        load_trainable(resolve(str(tiny_llama)), tmp_path)
     with pytest.raises(UsageError, match=r"has exits \[2, 4, 6\], not \[3, 6\]"):
-        students.load(resolve(str(six_layers)), tmp_path, [3, 6])
+        load_trainable(resolve(str(six_layers)), tmp_path, [3, 6])
     assert Bundle.read(tmp_path).card.head == "none"

@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from passkwh.adapters.early_exit.training.environment import Recorded
-from passkwh.adapters.early_exit.training.recording import Recording
-from passkwh.adapters.early_exit.training.supervised import Supervision, fit
+from passkwh.adapters.early_exit.training.recording import Recorded, Recording
+from passkwh.adapters.early_exit.training.supervised import SupervisedSettings, fit
 
-PLAN = Supervision(epochs=60, batch_size=32, learning_rate=1e-2, hidden=(16,))
+PLAN = SupervisedSettings(epochs=60, batch_size=32, learning_rate=1e-2, hidden=(16,))
 
 
-def taught(recording: Recording, right: np.ndarray) -> Recording:
+def with_right(recording: Recording, right: np.ndarray) -> Recording:
     """The recording with states that tell, in their first feature, which exits are right, [tokens, exits - 1]."""
     states, predictions = np.array(recording.states), np.array(recording.predictions)
     states[:, :-1, 0] = np.where(right, 1.0, -1.0)
@@ -25,7 +24,7 @@ def taught(recording: Recording, right: np.ndarray) -> Recording:
 def test_it_learns_where_an_exit_is_right(recording: Recording) -> None:
     random = np.random.default_rng(0)
     right = random.random((recording.tokens, 2)) < 0.4
-    one, other = taught(recording, right), taught(recording, ~right)
+    one, other = with_right(recording, right), with_right(recording, ~right)
     seen: list[tuple[int, int]] = []
     trained = fit(Recorded([one, other]), PLAN, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (trained.steps, trained.steps)
@@ -41,7 +40,7 @@ def test_it_learns_where_an_exit_is_right(recording: Recording) -> None:
 def test_its_probability_is_that_of_being_right(recording: Recording) -> None:
     """Where the states tell nothing, it says how often an exit is right."""
     right = np.random.default_rng(1).random((recording.tokens, 2)) < 0.7
-    blank = replace(taught(recording, right), states=np.zeros_like(np.array(recording.states)))
+    blank = replace(with_right(recording, right), states=np.zeros_like(np.array(recording.states)))
     policy = fit(Recorded([blank]), PLAN).policy
     sure = policy.exit_probability(torch.zeros(1, blank.states.shape[-1]))
     assert abs(float(sure) - right.mean()) < 0.05

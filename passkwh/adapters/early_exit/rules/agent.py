@@ -13,7 +13,15 @@ import torch
 
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.policy import CONTINUE, EXIT, ExitPolicy, PolicyMeta
-from passkwh.adapters.early_exit.rules.base import Asked, Decision, Rule, Subject, before_last, listed, threshold
+from passkwh.adapters.early_exit.rules.base import (
+    Decision,
+    ModelContext,
+    Rule,
+    RuleSpec,
+    before_last,
+    listed,
+    threshold,
+)
 from passkwh.errors import UsageError
 
 Through = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -50,21 +58,21 @@ class Agent(Rule):
         self._about: dict[str, str] = {}
 
     @classmethod
-    def make(cls, asked: Asked, subject: Subject | None) -> Agent | None:
+    def make(cls, spec: RuleSpec, context: ModelContext | None) -> Agent | None:
         """The rule with an agent of the model's bundle, which must have been trained for this model and these exits."""
-        least = threshold(asked, cls.example)
-        temperature = _temperature(asked)
-        if subject is None:
+        least = threshold(spec, cls.example)
+        temperature = _temperature(spec)
+        if context is None:
             return None
-        if subject.bundle is None:
+        if context.bundle is None:
             raise UsageError(
-                f"--exit agent needs an agent, and none comes with {subject.model}: train one with `bench train agent` "
+                f"--exit agent needs an agent, and none comes with {context.model}: train one with `bench train agent` "
                 "and name its folder with --exit-bundle"
             )
-        name = asked.options.get("agent") or _choose(subject)
-        policy, meta = ExitPolicy.load(subject.bundle.agent(name))
-        _check(name, meta, subject)
-        rule = cls(policy, least, before_last(subject.layout), subject.device, temperature)
+        name = spec.options.get("agent") or _choose(context)
+        policy, meta = ExitPolicy.load(context.bundle.agent(name))
+        _check(name, meta, context)
+        rule = cls(policy, least, before_last(context.layout), context.device, temperature)
         rule._about = {"agent": name, "agent_language": meta.language}
         return rule
 
@@ -92,8 +100,8 @@ def _of_one(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> t
     return torch.addmv(bias, weight, values)
 
 
-def _temperature(asked: Asked) -> float:
-    text = asked.options.get("temperature", "1")
+def _temperature(spec: RuleSpec) -> float:
+    text = spec.options.get("temperature", "1")
     try:
         value = float(text)
     except ValueError:
@@ -103,42 +111,42 @@ def _temperature(asked: Asked) -> float:
     return value
 
 
-def _choose(subject: Subject) -> str:
-    assert subject.bundle is not None
-    names = subject.bundle.agents()
+def _choose(context: ModelContext) -> str:
+    assert context.bundle is not None
+    names = context.bundle.agents()
     if len(names) == 1:
         return names[0]
     if not names:
-        return subject.language  # and asking the bundle for it says that it has none
+        return context.language  # and asking the bundle for it says that it has none
     for name in names:
-        _, meta = ExitPolicy.load(subject.bundle.agent(name))
-        if meta.language == subject.language:
+        _, meta = ExitPolicy.load(context.bundle.agent(name))
+        if meta.language == context.language:
             return name
     raise UsageError(
-        f"{subject.bundle.folder} has no agent for {subject.language}, only {', '.join(names)}: choose one with "
+        f"{context.bundle.folder} has no agent for {context.language}, only {', '.join(names)}: choose one with "
         f"--exit agent:T,agent={names[0]}"
     )
 
 
-def _check(name: str, meta: PolicyMeta, subject: Subject) -> None:
+def _check(name: str, meta: PolicyMeta, context: ModelContext) -> None:
     """UsageError unless the agent was trained for this model and layout."""
-    revision = subject.revision or meta.revision
-    if (meta.revision, meta.hidden_size, meta.layers) != (revision, subject.hidden_size, subject.layout.depth):
+    revision = context.revision or meta.revision
+    if (meta.revision, meta.hidden_size, meta.layers) != (revision, context.hidden_size, context.layout.depth):
         raise UsageError(
             f"agent {name!r} was trained for {meta.model} ({_version(meta.revision)}, {meta.layers} layers of width "
-            f"{meta.hidden_size}), not for {subject.model} ({_version(revision)}, {subject.layout.depth} layers of "
-            f"width {subject.hidden_size}): train one with `bench train agent`"
+            f"{meta.hidden_size}), not for {context.model} ({_version(revision)}, {context.layout.depth} layers of "
+            f"width {context.hidden_size}): train one with `bench train agent`"
         )
-    if meta.exits != subject.layout.exits:
+    if meta.exits != context.layout.exits:
         raise UsageError(
-            f"agent {name!r} was trained for exits {listed(meta.exits)}, and {subject.model} is left at "
-            f"{listed(subject.layout.exits)}: leave the same exits, or train one with `bench train agent`"
+            f"agent {name!r} was trained for exits {listed(meta.exits)}, and {context.model} is left at "
+            f"{listed(context.layout.exits)}: leave the same exits, or train one with `bench train agent`"
         )
-    assert subject.bundle is not None
-    if meta.taught != (taught := subject.bundle.taught()):
+    assert context.bundle is not None
+    if meta.weights_hash != (weights_hash := context.bundle.weights_hash()):
         raise UsageError(
-            f"agent {name!r} was trained with other heads or fine-tuning ({meta.taught[:12] or 'none'}) than "
-            f"{subject.bundle.folder} holds ({taught[:12] or 'none'}): train one with `bench train agent`"
+            f"agent {name!r} was trained with other heads or fine-tuning ({meta.weights_hash[:12] or 'none'}) than "
+            f"{context.bundle.folder} holds ({weights_hash[:12] or 'none'}): train one with `bench train agent`"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a rule is: asked at an exit, from the states there, which tokens leave."""
+"""The contract of exit rules: at an exit, from the states there, a rule decides which tokens leave."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from passkwh.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelContext:
     """The model that a rule is made for."""
 
     model: str
@@ -32,8 +32,8 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A rule as it was asked for: ``NAME:ARGUMENT,KEY=VALUE,...``."""
+class RuleSpec:
+    """A rule as ``--exit`` names it: ``NAME:ARGUMENT,KEY=VALUE,...``."""
 
     name: str
     argument: str | None
@@ -41,7 +41,7 @@ class Asked:
 
 
 class Decision(NamedTuple):
-    """What a rule says at an exit, token by token; made at every exit of every token, and so a plain tuple."""
+    """What a rule decides at an exit, token by token; made at every exit of every token, and so a plain tuple."""
 
     leave: list[bool]
     logits: torch.Tensor | None = None
@@ -49,19 +49,22 @@ class Decision(NamedTuple):
 
 
 class Rule(ABC):
-    """When tokens leave. Made once for a model; asked at every exit before the last that is among ``exits``."""
+    """When tokens leave. Made once for a model; called at every exit before the last that is among ``exits``.
+
+    Rules are named in the registry (``EXIT_RULES``): the class is the member.
+    """
 
     example: ClassVar[str]
     """How it is written, for messages."""
     options: ClassVar[tuple[str, ...]] = ()
     """Options of its own, beside those that every rule has."""
     hindsight: ClassVar[bool] = False
-    """The rule only says after the last layer where tokens should have left (``settled``), so none leaves before."""
+    """Only after the last layer does the rule know where tokens should have left (``required_layers``): none leaves."""
     exits: frozenset[int]
 
     @classmethod
     @abstractmethod
-    def make(cls, asked: Asked, subject: Subject | None) -> Rule | None:
+    def make(cls, spec: RuleSpec, context: ModelContext | None) -> Rule | None:
         """The rule for a model; with no model yet, None after checking what can be checked without one.
 
         UsageError where the argument is wrong or does not fit the model.
@@ -71,8 +74,8 @@ class Rule(ABC):
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
         """Which tokens leave after ``layer`` layers, from their raw states [tokens, d]."""
 
-    def settled(self, last: torch.Tensor) -> list[int] | None:
-        """Layers that the tokens needed, told after the last layer from its logits; None: those that they ran through.
+    def required_layers(self, last: torch.Tensor) -> list[int] | None:
+        """Layers that the tokens needed, from the last layer's logits; None: those that they ran through.
 
         Only of a rule with ``hindsight``.
         """
@@ -83,16 +86,16 @@ class Rule(ABC):
         return {}
 
 
-def threshold(asked: Asked, example: str) -> float:
+def threshold(spec: RuleSpec, example: str) -> float:
     """The rule's argument as a number from 0 to 1; UsageError for anything else."""
-    text = asked.argument
+    text = spec.argument
     try:
         value = float(text) if text is not None else math.nan
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1:
         seen = "nothing" if text is None else repr(text)
-        raise UsageError(f"--exit {asked.name} needs a threshold from 0 to 1, not {seen}: write for example {example}")
+        raise UsageError(f"--exit {spec.name} needs a threshold from 0 to 1, not {seen}: write for example {example}")
     return value
 
 

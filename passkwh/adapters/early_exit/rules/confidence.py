@@ -6,7 +6,7 @@ import torch
 
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout
-from passkwh.adapters.early_exit.rules.base import Asked, Decision, Rule, Subject, before_last, threshold
+from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec, before_last, threshold
 
 
 class Confidence(Rule):
@@ -19,10 +19,10 @@ class Confidence(Rule):
         self.exits = before_last(layout)
 
     @classmethod
-    def make(cls, asked: Asked, subject: Subject | None) -> Confidence | None:
+    def make(cls, spec: RuleSpec, context: ModelContext | None) -> Confidence | None:
         """The rule, for a threshold from 0 to 1."""
-        least = threshold(asked, cls.example)
-        return None if subject is None else cls(least, subject.layout)
+        least = threshold(spec, cls.example)
+        return None if context is None else cls(least, context.layout)
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
         """Those whose top probability reaches the threshold."""

@@ -8,7 +8,7 @@ import torch
 
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout
-from passkwh.adapters.early_exit.rules.base import Asked, Decision, Rule, Subject, before_last, threshold
+from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec, before_last, threshold
 
 
 class Entropy(Rule):
@@ -21,10 +21,10 @@ class Entropy(Rule):
         self.exits = before_last(layout)
 
     @classmethod
-    def make(cls, asked: Asked, subject: Subject | None) -> Entropy | None:
+    def make(cls, spec: RuleSpec, context: ModelContext | None) -> Entropy | None:
         """The rule, for a threshold from 0 to 1."""
-        most = threshold(asked, cls.example)
-        return None if subject is None else cls(most, subject.layout)
+        most = threshold(spec, cls.example)
+        return None if context is None else cls(most, context.layout)
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
         """Those whose normalised entropy is at most the threshold."""

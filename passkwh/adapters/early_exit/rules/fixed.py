@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from passkwh.adapters.early_exit.heads import ExitHeads
-from passkwh.adapters.early_exit.rules.base import Asked, Decision, Rule, Subject, listed
+from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec, listed
 from passkwh.errors import UsageError
 
 
@@ -18,16 +18,16 @@ class Fixed(Rule):
         self.exits = frozenset({layer} - {depth})
 
     @classmethod
-    def make(cls, asked: Asked, subject: Subject | None) -> Fixed | None:
+    def make(cls, spec: RuleSpec, context: ModelContext | None) -> Fixed | None:
         """The rule; the layer must be an exit of the model's layout."""
-        text = asked.argument or ""
+        text = spec.argument or ""
         if not text.isdecimal():
             raise UsageError(f"--exit fixed needs a layer, not {text!r}: write for example {cls.example}")
-        if subject is None:
+        if context is None:
             return None
-        layout = subject.layout
+        layout = context.layout
         if int(text) not in layout.exits:
-            raise UsageError(f"--exit fixed:{text}: {subject.model} can be left after layers {listed(layout.exits)}")
+            raise UsageError(f"--exit fixed:{text}: {context.model} can be left after layers {listed(layout.exits)}")
         return cls(int(text), layout.depth)
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:

@@ -10,7 +10,7 @@ import torch
 
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout
-from passkwh.adapters.early_exit.rules.base import Asked, Decision, Rule, Subject, before_last
+from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec, before_last
 from passkwh.errors import UsageError
 
 
@@ -26,18 +26,18 @@ class Oracle(Rule):
         self.exits = before_last(layout)
 
     @classmethod
-    def make(cls, asked: Asked, subject: Subject | None) -> Oracle | None:
+    def make(cls, spec: RuleSpec, context: ModelContext | None) -> Oracle | None:
         """The rule, which takes no argument."""
-        if asked.argument is not None:
-            raise UsageError(f"--exit oracle takes no argument, and {asked.argument!r} was given")
-        return None if subject is None else cls(subject.layout)
+        if spec.argument is not None:
+            raise UsageError(f"--exit oracle takes no argument, and {spec.argument!r} was given")
+        return None if context is None else cls(context.layout)
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
         """None of them."""
         self._predicted[layer] = heads.logits(layer, states).argmax(dim=-1)
         return Decision([False] * len(states))
 
-    def settled(self, last: torch.Tensor) -> list[int]:
+    def required_layers(self, last: torch.Tensor) -> list[int]:
         """First exit with the last layer's prediction, per token."""
         needed = torch.full((len(last),), self._depth, device=last.device)
         wanted = last.argmax(dim=-1)

@@ -17,9 +17,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 from passkwh.adapters.early_exit.policy import ExitPolicy
-from passkwh.adapters.early_exit.training.environment import Recorded
+from passkwh.adapters.early_exit.training.job import check_same
+from passkwh.adapters.early_exit.training.recording import Recorded
 from passkwh.adapters.early_exit.training.rewards import Rewards
-from passkwh.adapters.early_exit.training.vector import RecordedVecEnv, Standard
+from passkwh.adapters.early_exit.training.vector import RecordedVecEnv, Standardization
 from passkwh.errors import UsageError
 
 PLAN = "training.json"
@@ -28,7 +29,7 @@ CHECKPOINT_STATE = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
-class Hyperparameters:
+class PpoSettings:
     """Of PPO; the defaults are the first of table III's two settings, with its other values."""
 
     steps: int = 500_000
@@ -63,8 +64,8 @@ def check_hidden(hidden: tuple[int, ...]) -> None:
 
 
 SETTINGS = {
-    "large-buffer": Hyperparameters(),
-    "small-buffer": Hyperparameters(
+    "large-buffer": PpoSettings(),
+    "small-buffer": PpoSettings(
         batch_size=32, buffer_size=256, epochs=2, learning_rate=1e-4, hidden=(32, 32), environments=32
     ),
 }
@@ -93,7 +94,7 @@ class Trained:
 
 def train(
     recorded: Recorded,
-    plan: Hyperparameters,
+    settings: PpoSettings,
     folder: Path,
     resume: bool = False,
     checkpoint_every: int = 50_000,
@@ -107,19 +108,19 @@ def train(
 
     Args:
         checkpoint_every: steps between checkpoints, rounded up to whole buffers.
-        tick: told steps done and steps in all, after each buffer.
-        stop_at: end after this many steps as if interrupted there; the learning rate still falls towards plan.steps.
+        tick: gets steps done and steps in all, after each buffer.
+        stop_at: end after this many steps as if interrupted there; the learning rate still falls towards the last.
 
     Raises:
         UsageError: the folder holds another training and ``resume`` is not given, or one with other hyperparameters.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _agree(folder, _described(recorded, plan), resume)
+    _begin(folder, _described(recorded, settings), resume)
     torch.set_num_threads(1)  # the networks are far too small to be shared out
-    standard = Standard.of(recorded)
-    environments = RecordedVecEnv(recorded, plan.rewards, plan.environments, standard, plan.seed)
+    standard = Standardization.of(recorded)
+    environments = RecordedVecEnv(recorded, settings.rewards, settings.environments, standard, settings.seed)
     saved = folder / CHECKPOINT_STATE
-    watch = _Watch(folder, environments, checkpoint_every, stop_at, tick, plan.steps)
+    watch = _Watch(folder, environments, checkpoint_every, stop_at, tick, settings.steps)
     if resume and saved.exists():
         model = PPO.load(folder / CHECKPOINT, env=environments, device="cpu", force_reset=False)
         watch.restore(torch.load(saved, weights_only=False))
@@ -127,26 +128,26 @@ def train(
         model = PPO(
             "MlpPolicy",
             environments,
-            learning_rate=_Falling(plan.learning_rate),
-            n_steps=plan.buffer_size // plan.environments,
-            batch_size=min(plan.batch_size, plan.buffer_size),
-            n_epochs=plan.epochs,
-            gamma=plan.discount,
-            policy_kwargs={"net_arch": {"pi": list(plan.hidden), "vf": list(plan.hidden)}},
-            seed=plan.seed,
+            learning_rate=_Falling(settings.learning_rate),
+            n_steps=settings.buffer_size // settings.environments,
+            batch_size=min(settings.batch_size, settings.buffer_size),
+            n_epochs=settings.epochs,
+            gamma=settings.discount,
+            policy_kwargs={"net_arch": {"pi": list(settings.hidden), "vf": list(settings.hidden)}},
+            seed=settings.seed,
             device="cpu",
         )
     model.set_logger(configure(str(folder / "tensorboard"), ["tensorboard"]))
-    left = plan.steps - model.num_timesteps
+    left = settings.steps - model.num_timesteps
     if left > 0:
         with suppress(_Stopped):
             model.learn(left, callback=watch, reset_num_timesteps=False, log_interval=1)
             watch.save()
     counts = dict(zip(recorded.exits, map(int, environments.optimal_exits), strict=True))
-    return Trained(export(model, standard, plan.hidden), watch.episodes, counts, model.num_timesteps)
+    return Trained(export(model, standard, settings.hidden), watch.episodes, counts, model.num_timesteps)
 
 
-def export(model: PPO, standard: Standard, hidden: tuple[int, ...]) -> ExitPolicy:
+def export(model: PPO, standard: Standardization, hidden: tuple[int, ...]) -> ExitPolicy:
     """The policy network of a PPO model, and the standardisation it was trained behind, as plain torch."""
     policy = ExitPolicy(len(standard.mean), hidden, "tanh")
     policy.mean.copy_(torch.from_numpy(standard.mean))
@@ -243,36 +244,32 @@ class _Stopped(Exception):
     """Ends a training early."""
 
 
-def _described(recorded: Recorded, plan: Hyperparameters) -> dict[str, Any]:
+def _described(recorded: Recorded, settings: PpoSettings) -> dict[str, Any]:
     first = recorded.recordings[0].index
     return {
-        **asdict(plan),
-        "hidden": list(plan.hidden),
+        **asdict(settings),
+        "hidden": list(settings.hidden),
         "model": first.card.base.model,
         "exits": list(first.card.exits),
         "language": first.settings.language,
         "tokens": sum(recording.tokens for recording in recorded.recordings),
-        "taught": first.taught,
+        "taught": first.weights_hash,
     }
 
 
-def _agree(folder: Path, wanted: dict[str, Any], resume: bool) -> None:
+def _begin(folder: Path, wanted: dict[str, Any], resume: bool) -> None:
+    """Note what the training is; UsageError where the folder holds another one, or one that is not to be resumed."""
     file = folder / PLAN
     if not file.exists():
         file.write_text(json.dumps(wanted, indent=2) + "\n", "utf-8")
         return
     if not resume:
         raise UsageError(f"{folder} already holds a training: add --resume to go on with it, or give another folder")
-    begun = json.loads(file.read_text("utf-8"))
-    for name, value in wanted.items():
-        if begun.get(name) != value:
-            raise UsageError(
-                f"the training in {folder} was begun with {name} {begun.get(name)}, not {value}: resume it as it was, "
-                "or give another folder"
-            )
+    fix = "resume it as it was, or give another folder"
+    check_same(f"the training in {folder}", json.loads(file.read_text("utf-8")), wanted, fix)
 
 
-def with_overrides(setting: str, **changes: Any) -> Hyperparameters:
+def with_overrides(setting: str, **changes: Any) -> PpoSettings:
     """One of table III's settings with what is not None in ``changes`` changed; UsageError for an unknown one."""
     if setting not in SETTINGS:
         raise UsageError(f"no setting {setting!r}: there are {', '.join(SETTINGS)}")

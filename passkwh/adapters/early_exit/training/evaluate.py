@@ -1,12 +1,12 @@
-"""What rules of leaving earn on recordings that nothing was trained on, with confidence intervals over files.
+"""What exit rules earn on recordings that nothing was trained on, with confidence intervals over files.
 
 A rule decides, for every recorded token and exit, whether it would leave there; the token leaves at the first exit
-where it would, the last at the latest. All rules are judged on the same tokens, each token once.
+where it would, the last at the latest. All rules are evaluated on the same tokens, each token once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from passkwh.adapters.early_exit.policy import ExitPolicy
-from passkwh.adapters.early_exit.training.environment import Recorded
+from passkwh.adapters.early_exit.training.recording import Recorded
 from passkwh.adapters.early_exit.training.rewards import Rewards, reward_tables
 from passkwh.records import Record
 
@@ -23,6 +23,8 @@ THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9, 0.91, 0.92)
 _CONFIDENCES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 RESAMPLES = 2000
 
+Sums = Mapping[str, NDArray[np.float64]]
+"""Sums by file [files], by what is summed."""
 Leaves = NDArray[np.bool_]
 """[tokens, exits]: would a token leave here?"""
 
@@ -35,7 +37,7 @@ class Interval(Record):
     high: float
 
 
-class Judgement(Record):
+class RuleEvaluation(Record):
     """What one rule comes to."""
 
     reward_per_step: Interval
@@ -43,12 +45,12 @@ class Judgement(Record):
     reward_per_token: Interval
     """Times the tokens of an episode, the objective (equation 4, undiscounted)."""
     agreement: Interval
-    """Share of tokens that the last layer would have said."""
+    """Share of tokens that are the last layer's."""
     mean_exit_layer: Interval
 
 
 @dataclass(frozen=True)
-class Held:
+class EvaluationTokens:
     """Recorded tokens with their rewards."""
 
     exits: tuple[int, ...]
@@ -63,7 +65,7 @@ class Held:
     """[tokens, exits, d] of each recording, memory-mapped: never held together."""
 
     @classmethod
-    def of(cls, recorded: Recorded, rewards: Rewards) -> Held:
+    def of(cls, recorded: Recorded, rewards: Rewards) -> EvaluationTokens:
         """All tokens of some recordings."""
         recordings = recorded.recordings
         predictions = np.concatenate([recording.predictions for recording in recordings])
@@ -85,11 +87,11 @@ class Held:
         return len(self.file)
 
 
-def probabilities(policy: ExitPolicy, held: Held, tokens_at_once: int = 2048) -> NDArray[np.float32]:
+def probabilities(policy: ExitPolicy, tokens: EvaluationTokens, tokens_at_once: int = 2048) -> NDArray[np.float32]:
     """[tokens, exits]: how sure the agent is, everywhere, that a token may leave."""
     parts = []
     with torch.inference_mode():
-        for recorded in held.states:
+        for recorded in tokens.states:
             for begin in range(0, len(recorded), tokens_at_once):
                 states = np.asarray(recorded[begin : begin + tokens_at_once], dtype=np.float32)
                 flat = torch.from_numpy(states.reshape(-1, states.shape[-1]))
@@ -107,138 +109,137 @@ class Outcome:
     layer: NDArray[np.float64]
 
 
-def walk(held: Held, chance: NDArray[np.floating] | Leaves) -> Outcome:
+def walk(tokens: EvaluationTokens, chance: NDArray[np.floating] | Leaves) -> Outcome:
     """Expected outcome of each token; ``chance`` [tokens, exits] is that of leaving at an exit, once there.
 
     Probabilities of 0 and 1 are a deterministic rule; at the last exit every token leaves.
     """
     chance = np.asarray(chance, dtype=np.float64).copy()
     chance[:, -1] = 1.0
-    there = np.cumprod(np.concatenate([np.ones((len(chance), 1)), 1.0 - chance[:, :-1]], axis=1), axis=1)
-    leaves, goes_on = there * chance, there * (1.0 - chance)
+    arrives = np.cumprod(np.concatenate([np.ones((len(chance), 1)), 1.0 - chance[:, :-1]], axis=1), axis=1)
+    leaves, goes_on = arrives * chance, arrives * (1.0 - chance)
     return Outcome(
-        reward=(leaves * held.leave + goes_on * held.go_on).sum(axis=1),
-        steps=there.sum(axis=1),
-        right=(leaves * held.right).sum(axis=1),
-        layer=leaves @ np.asarray(held.exits, dtype=np.float64),
+        reward=(leaves * tokens.leave + goes_on * tokens.go_on).sum(axis=1),
+        steps=arrives.sum(axis=1),
+        right=(leaves * tokens.right).sum(axis=1),
+        layer=leaves @ np.asarray(tokens.exits, dtype=np.float64),
     )
 
 
-def fixed(held: Held, place: int) -> Leaves:
+def fixed(tokens: EvaluationTokens, place: int) -> Leaves:
     """Leave at one exit, always."""
-    leaves = np.zeros((held.tokens, len(held.exits)), dtype=bool)
+    leaves = np.zeros((tokens.tokens, len(tokens.exits)), dtype=bool)
     leaves[:, place] = True
     return leaves
 
 
-def oracle(held: Held) -> Leaves:
+def oracle(tokens: EvaluationTokens) -> Leaves:
     """Leave at the optimal exit."""
-    leaves = np.zeros((held.tokens, len(held.exits)), dtype=bool)
-    leaves[np.arange(held.tokens), held.optimal] = True
+    leaves = np.zeros((tokens.tokens, len(tokens.exits)), dtype=bool)
+    leaves[np.arange(tokens.tokens), tokens.optimal] = True
     return leaves
 
 
-def per_step(outcome: Outcome) -> float:
-    """Reward per step."""
-    return float(outcome.reward.sum() / outcome.steps.sum())
+_RATIOS = {
+    "reward_per_token": ("reward", "tokens"),
+    "reward_per_step": ("reward", "steps"),
+    "agreement": ("right", "tokens"),
+    "mean_exit_layer": ("layer", "tokens"),
+}
+"""What is reported of a rule: one sum over tokens divided by another."""
+METRICS = ("reward_per_token", "reward_per_step")
+"""By which the best rules are chosen."""
 
 
-def per_token(outcome: Outcome) -> float:
-    """Reward per token."""
-    return float(outcome.reward.mean())
-
-
-METRICS: Mapping[str, Callable[[Outcome], float]] = {"reward_per_token": per_token, "reward_per_step": per_step}
-
-
-class Report(Record):
+class AgentReport(Record):
     """The agent beside its rivals on held-out files."""
 
     tokens: int
     files: int
-    rules: dict[str, Judgement]
+    rules: dict[str, RuleEvaluation]
     rivals: dict[str, dict[str, str]]
     """For each metric, the best fixed exit, confidence rule and agent threshold, chosen on the training files."""
     ahead: dict[str, dict[str, Interval]]
     """For each metric and rival, what the agent gets more (paired by file)."""
 
 
-def judge(policy: ExitPolicy, training: Held, held_out: Held, seed: int = 0) -> Report:
-    """Judge the agent, random decisions, every fixed exit, confidence rules and the oracle on held-out files.
+def evaluate(policy: ExitPolicy, training: EvaluationTokens, held_out: EvaluationTokens, seed: int = 0) -> AgentReport:
+    """Compare the agent, random decisions, fixed exits, confidence rules and the oracle on held-out files.
 
     Which fixed exit, confidence and threshold of the agent is best is decided on the training files.
     """
-    chances: dict[str, tuple[NDArray[np.floating] | Leaves, NDArray[np.floating] | Leaves]] = {}
-    sure = probabilities(policy, training), probabilities(policy, held_out)
-    chances |= {f"agent:{at:g}": (sure[0] >= at, sure[1] >= at) for at in THRESHOLDS}
-    for place, layer in enumerate(held_out.exits):
-        chances[f"fixed:{layer}"] = fixed(training, place), fixed(held_out, place)
-    chances |= {f"confidence:{at:g}": (training.confidences >= at, held_out.confidences >= at) for at in _CONFIDENCES}
-    chances["random"] = np.full(sure[0].shape, 0.5), np.full(sure[1].shape, 0.5)
-    chances["oracle"] = oracle(training), oracle(held_out)
-    trained = {name: walk(training, pair[0]) for name, pair in chances.items()}
-    outcomes = {name: walk(held_out, pair[1]) for name, pair in chances.items()}
+    in_training, outcomes = (_outcomes(policy, tokens) for tokens in (training, held_out))
     resamples = _resamples(held_out, seed)
+    sums = {name: _sums(held_out, outcome) for name, outcome in outcomes.items()}
+    training_sums = {name: _sums(training, outcome) for name, outcome in in_training.items()}
     rivals: dict[str, dict[str, str]] = {}
     ahead: dict[str, dict[str, Interval]] = {}
-    for metric, value in METRICS.items():
+    for metric in METRICS:
         best = {
-            kind: max((name for name in trained if name.startswith(f"{kind}:")), key=lambda name: value(trained[name]))
+            kind: max(
+                (name for name in training_sums if name.startswith(f"{kind}:")),
+                key=lambda name: _ratio(metric, training_sums[name]),
+            )
             for kind in ("agent", "fixed", "confidence")
         }
         rivals[metric] = best
-        sums = {name: _sums(held_out, outcomes[name]) for name in (*best.values(), "random", "oracle")}
-        mine = _ratio(metric, sums[best["agent"]], resamples)
-        names = {"random": "random", "fixed": best["fixed"], "confidence": best["confidence"], "oracle": "oracle"}
+        agent = sums[best["agent"]]
         ahead[metric] = {}
-        for kind, name in names.items():
-            theirs = _ratio(metric, sums[name], resamples)
-            ahead[metric][kind] = _interval(value(outcomes[best["agent"]]) - value(outcomes[name]), mine - theirs)
-    return Report(
+        for kind in ("random", "fixed", "confidence", "oracle"):
+            rival = sums[best.get(kind, kind)]
+            gains = _ratio_in(metric, agent, resamples) - _ratio_in(metric, rival, resamples)
+            ahead[metric][kind] = _interval(_ratio(metric, agent) - _ratio(metric, rival), gains)
+    return AgentReport(
         tokens=held_out.tokens,
         files=int(held_out.file.max()) + 1,
-        rules={name: _judged(held_out, outcome, resamples) for name, outcome in outcomes.items()},
+        rules={name: _evaluation(by_file, resamples) for name, by_file in sums.items()},
         rivals=rivals,
         ahead=ahead,
     )
 
 
-def _resamples(held: Held, seed: int) -> NDArray[np.int64]:
+def _outcomes(policy: ExitPolicy, tokens: EvaluationTokens) -> dict[str, Outcome]:
+    """What every rule gets on these tokens, by the rule's name."""
+    sure = probabilities(policy, tokens)
+    chances: dict[str, NDArray[np.floating] | Leaves] = {f"agent:{at:g}": sure >= at for at in THRESHOLDS}
+    chances |= {f"fixed:{layer}": fixed(tokens, place) for place, layer in enumerate(tokens.exits)}
+    chances |= {f"confidence:{at:g}": tokens.confidences >= at for at in _CONFIDENCES}
+    chances |= {"random": np.full(sure.shape, 0.5), "oracle": oracle(tokens)}
+    return {name: walk(tokens, chance) for name, chance in chances.items()}
+
+
+def _resamples(tokens: EvaluationTokens, seed: int) -> NDArray[np.int64]:
     """[RESAMPLES, files]: files drawn with replacement. Tokens of one file are not independent; files are."""
-    files = int(held.file.max()) + 1
+    files = int(tokens.file.max()) + 1
     return np.random.default_rng(seed).integers(files, size=(RESAMPLES, files))
 
 
-def _sums(held: Held, outcome: Outcome) -> dict[str, NDArray[np.float64]]:
+def _sums(tokens: EvaluationTokens, outcome: Outcome) -> dict[str, NDArray[np.float64]]:
     """Sums by file."""
-    files = int(held.file.max()) + 1
-    values = {"tokens": np.ones(held.tokens), **vars(outcome)}
+    files = int(tokens.file.max()) + 1
+    values = {"tokens": np.ones(tokens.tokens), **vars(outcome)}
     return {
-        name: np.asarray(np.bincount(held.file, weights=value, minlength=files), np.float64)
+        name: np.asarray(np.bincount(tokens.file, weights=value, minlength=files), np.float64)
         for name, value in values.items()
     }
 
 
-_PARTS = {
-    "reward_per_token": ("reward", "tokens"),
-    "reward_per_step": ("reward", "steps"),
-    "agreement": ("right", "tokens"),
-    "mean_exit_layer": ("layer", "tokens"),
-}
+def _ratio(metric: str, sums: Sums) -> float:
+    """A metric over all files."""
+    above, below = (float(sums[name].sum()) for name in _RATIOS[metric])
+    return above / below
 
 
-def _ratio(metric: str, sums: Mapping[str, NDArray[np.float64]], resamples: NDArray[np.int64]) -> NDArray[np.float64]:
-    above, below = (sums[name][resamples].sum(axis=1) for name in _PARTS[metric])
+def _ratio_in(metric: str, sums: Sums, resamples: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A metric in every resample."""
+    above, below = (sums[name][resamples].sum(axis=1) for name in _RATIOS[metric])
     ratio: NDArray[np.float64] = above / below
     return ratio
 
 
-def _judged(held: Held, outcome: Outcome, resamples: NDArray[np.int64]) -> Judgement:
-    sums = _sums(held, outcome)
-    intervals = {}
-    for metric, (above, below) in _PARTS.items():
-        intervals[metric] = _interval(float(sums[above].sum() / sums[below].sum()), _ratio(metric, sums, resamples))
-    return Judgement(**intervals)
+def _evaluation(sums: Sums, resamples: NDArray[np.int64]) -> RuleEvaluation:
+    intervals = {metric: _interval(_ratio(metric, sums), _ratio_in(metric, sums, resamples)) for metric in _RATIOS}
+    return RuleEvaluation(**intervals)
 
 
 def _interval(mean: float, drawn: NDArray[np.float64]) -> Interval:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-Speak = Callable[[torch.Tensor], torch.Tensor]
+LmHead = Callable[[torch.Tensor], torch.Tensor]
 """Raw states [n, d] -> logits [n, vocabulary]: final norm and LM head."""
 
 CHUNK = 128
@@ -23,7 +23,7 @@ def backward(
     states: Sequence[torch.Tensor],
     tokens: torch.Tensor,
     weights: Sequence[float],
-    speak: Speak,
+    lm_head: LmHead,
     scale: float = 1.0,
     chunk: int = CHUNK,
 ) -> list[float]:
@@ -44,7 +44,7 @@ def backward(
         loss = torch.zeros((), dtype=torch.float64)
         for begin in range(0, len(targets), chunk):
             part = state[begin : begin + chunk].detach().requires_grad_()
-            some = _loss(speak(part), targets[begin : begin + chunk]) / len(targets)
+            some = _loss(lm_head(part), targets[begin : begin + chunk]) / len(targets)
             (some * (weight / total * scale)).backward()  # type: ignore[no-untyped-call]
             assert part.grad is not None
             gradient[begin : begin + chunk] = part.grad
@@ -55,7 +55,7 @@ def backward(
     return losses
 
 
-def losses(states: Sequence[torch.Tensor], tokens: torch.Tensor, speak: Speak, chunk: int = CHUNK) -> list[float]:
+def losses(states: Sequence[torch.Tensor], tokens: torch.Tensor, lm_head: LmHead, chunk: int = CHUNK) -> list[float]:
     """The mean next-token loss of each exit, without gradients; arguments as of ``backward``."""
     targets = tokens[:, 1:].reshape(-1)
     result = []
@@ -63,7 +63,7 @@ def losses(states: Sequence[torch.Tensor], tokens: torch.Tensor, speak: Speak, c
         for state in states:
             parts = state[:, :-1].reshape(-1, state.shape[-1])
             sums = [
-                float(_loss(speak(parts[begin : begin + chunk]), targets[begin : begin + chunk]))
+                float(_loss(lm_head(parts[begin : begin + chunk]), targets[begin : begin + chunk]))
                 for begin in range(0, len(targets), chunk)
             ]
             result.append(sum(sums) / len(targets))

@@ -1,4 +1,4 @@
-"""A model that is being taught to be left early, with what its bundle already holds: loaded and checked."""
+"""A model whose exits are trained, with what its bundle already holds: loaded and checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from passkwh.adapters import device as devices
 from passkwh.adapters import models
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import CARD, BaseModelCard, Bundle, ExitCard
-from passkwh.adapters.early_exit.families import Anatomy, anatomy
+from passkwh.adapters.early_exit.families import ModelParts, model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
 from passkwh.adapters.early_exit.lora import dense_only
@@ -24,16 +24,16 @@ from passkwh.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Student:
-    """A loaded model, its exits and how they speak."""
+class TrainableModel:
+    """A loaded model, its exits and their heads."""
 
     model: Any
     tokenizer: Any
-    anatomy: Anatomy
+    parts: ModelParts
     heads: ExitHeads
     card: ExitCard
-    taught: str
-    """``Bundle.taught``; empty without a bundle."""
+    weights_hash: str
+    """``Bundle.weights_hash``; empty without a bundle."""
 
     @property
     def device(self) -> torch.device:
@@ -42,7 +42,9 @@ class Student:
         return device
 
 
-def load(checkpoint: Checkpoint, bundle: Path | None, exits: Sequence[int] | None = None, dtype: str = "") -> Student:
+def load_trainable(
+    checkpoint: Checkpoint, bundle: Path | None, exits: Sequence[int] | None = None, dtype: str = ""
+) -> TrainableModel:
     """The dense model of ``checkpoint``, fine-tuned as the bundle in the folder ``bundle`` says, if there is one.
 
     Args:
@@ -66,7 +68,7 @@ def load(checkpoint: Checkpoint, bundle: Path | None, exits: Sequence[int] | Non
     with silence_libraries():
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=kind, local_files_only=True).to(device)
-        parts = anatomy(model)
+        parts = model_parts(model)
         card = fresh_card(checkpoint, parts, exits)
         if made is not None:
             _agree(made, card, exits)
@@ -76,13 +78,15 @@ def load(checkpoint: Checkpoint, bundle: Path | None, exits: Sequence[int] | Non
 
             with dense_only():
                 model = PeftModel.from_pretrained(model, str(made.lora)).merge_and_unload()
-            parts = anatomy(model)
+            parts = model_parts(model)
     model.eval().requires_grad_(False)
-    return Student(model, tokenizer, parts, ExitHeads.load(parts, made), card, made.taught() if made else "")
+    return TrainableModel(
+        model, tokenizer, parts, ExitHeads.load(parts, made), card, made.weights_hash() if made else ""
+    )
 
 
-def fresh_card(checkpoint: Checkpoint, parts: Anatomy, exits: Sequence[int] | None) -> ExitCard:
-    """The card of a bundle in which nothing has been taught yet."""
+def fresh_card(checkpoint: Checkpoint, parts: ModelParts, exits: Sequence[int] | None) -> ExitCard:
+    """The card of a bundle in which nothing has been trained yet."""
     layout = ExitLayout(parts.depth, tuple(exits)) if exits else default_layout(parts.depth)
     registered = checkpoint.name.lower() in models.registry()
     return ExitCard(

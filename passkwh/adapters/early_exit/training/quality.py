@@ -1,4 +1,4 @@
-"""How well each exit speaks: agreement with the last layer on files that nothing was fitted to."""
+"""How well each exit predicts: agreement with the last layer on files that nothing was fitted to."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ _CHUNK = 128
 def agreement(
     reader: StateReader, rows: Iterable[torch.Tensor], exits: tuple[int, ...], heads: Mapping[str, ExitHeads]
 ) -> dict[str, dict[int, float]]:
-    """For each way of speaking, by exit: the share of tokens whose likeliest next token is the last layer's.
+    """For each set of heads, by exit: the share of tokens whose likeliest next token is the last layer's.
 
     Args:
         rows: token ids, [1, tokens] each.
-        heads: ways of speaking, by name; each must leave the last layer as it is.
+        heads: by name; each must leave the last layer as it is.
     """
     same = {name: np.zeros(len(exits)) for name in heads}
     tokens = 0
     for row in rows:
         with torch.inference_mode():
             states = reader(row)
-            speaker = next(iter(heads.values()))
-            truth = _likeliest(speaker, exits[-1], states[-1])
+            truth = _likeliest(next(iter(heads.values())), exits[-1], states[-1])
             tokens += len(truth)
-            for name, speaker in heads.items():
+            for name, exit_heads in heads.items():
                 for place, layer in enumerate(exits):
-                    said = truth if layer == exits[-1] else _likeliest(speaker, layer, states[place])
-                    same[name][place] += int((said == truth).sum())
+                    predicted = truth if layer == exits[-1] else _likeliest(exit_heads, layer, states[place])
+                    same[name][place] += int((predicted == truth).sum())
     return {
         name: {layer: round(float(count / max(tokens, 1)), 4) for layer, count in zip(exits, counts, strict=True)}
         for name, counts in same.items()

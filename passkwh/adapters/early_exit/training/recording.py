@@ -4,12 +4,12 @@ A recording is a folder:
 
     recording.json     what was recorded of which model, and where each file's tokens are (rewritten after each file)
     states.f16         [tokens, exits, d] raw states
-    predictions.i32    [tokens, exits] the token each exit says
+    predictions.i32    [tokens, exits] the token that each exit predicts
     confidences.f32    [tokens, exits] the probability it gives that token
 
 Files are read as they stand: the state at a position has the file's own text before it. GREEN-CODE instead lets the
-model write the tokens it is trained on (``online.py`` does that too); a recording of the file's text needs one pass
-where that needs one for every token.
+model write the tokens it is trained on (``perf/paper_environment.py`` does that too, for comparison); a recording of
+the file's text needs one pass where that needs one for every token.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,11 +25,12 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from passkwh.adapters.early_exit.bundle import ExitCard
 from passkwh.adapters.early_exit.training.data import Corpus, token_files
-from passkwh.adapters.early_exit.training.model import Student
+from passkwh.adapters.early_exit.training.job import check_same
+from passkwh.adapters.early_exit.training.model import TrainableModel
 from passkwh.adapters.early_exit.training.states import StateReader
 from passkwh.errors import UsageError
 from passkwh.records import Record
@@ -59,7 +60,7 @@ class RecordedFile(Record):
     count: int
 
 
-class Settings(Record):
+class RecordingSettings(Record):
     """What decides a recording's content beside the model; a recording is only gone on with under the same."""
 
     corpus: str
@@ -72,10 +73,12 @@ class Settings(Record):
 class Index(Record):
     """``recording.json``."""
 
+    model_config = ConfigDict(populate_by_name=True)  # recordings keep the hash under the name "taught"
+
     format: int = 1
     card: ExitCard
-    taught: str
-    settings: Settings
+    weights_hash: Annotated[str, Field(alias="taught")]
+    settings: RecordingSettings
     files: tuple[RecordedFile, ...] = ()
     seen: int = 0
     """Files of the corpus that were looked at, too short ones included."""
@@ -83,6 +86,11 @@ class Index(Record):
     """Numbers beyond what 16 bits hold, cut to the largest they do."""
     complete: bool = False
     """The corpus, or the space allowed, was used up."""
+
+    @property
+    def of_model(self) -> tuple[object, ...]:
+        """Model, layout and weights: equal where recordings can be used together."""
+        return self.card.base, self.card.exits, self.weights_hash
 
 
 @dataclass(frozen=True)
@@ -117,10 +125,10 @@ def window(tokens: int, context: tuple[float, float], episode_tokens: int) -> tu
 
 
 def record(
-    student: Student,
+    trainable: TrainableModel,
     corpus: Corpus,
     folder: Path,
-    settings: Settings,
+    settings: RecordingSettings,
     max_bytes: int,
     limit_files: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -128,30 +136,30 @@ def record(
     """Record files of a corpus until it ends, ``limit_files`` are recorded or the next would exceed ``max_bytes``.
 
     A recording that was interrupted in the same folder goes on after its last whole file; one that is complete is
-    opened. ``progress`` is told files looked at and tokens recorded.
+    opened. ``progress`` gets files looked at and tokens recorded.
 
     Raises:
         UsageError: the folder has a recording of another model, layout, head or data, or nothing fits.
     """
-    index = _begin(student, folder, settings)
+    index = _begin(trainable, folder, settings)
     if index.complete:
         return open_recording(folder)
     exits, width = index.card.exits, index.card.base.hidden_size
     room = max_bytes // bytes_per_token(len(exits), width)
-    reader = StateReader(student.model, exits)
+    reader = StateReader(trainable.model, exits)
     used = sum(file.count for file in index.files)
     writer = _Writer(folder, len(exits), width, used)
     with writer:
-        for place, row in enumerate(token_files(corpus, student.tokenizer, settings.max_tokens)):
+        for place, row in enumerate(token_files(corpus, trainable.tokenizer, settings.max_tokens)):
             if place < index.seen:
                 continue
-            found = window(len(row), settings.context, settings.episode_tokens)
+            span = window(len(row), settings.context, settings.episode_tokens)
             files = index.files
-            if found is not None:
-                first, count = found
+            if span is not None:
+                first, count = span
                 if used + count > room or (limit_files is not None and len(files) >= limit_files):
                     break
-                clipped = writer.add(_read(student, reader, row, first, count))
+                clipped = writer.add(_read(trainable, reader, row, first, count))
                 files = (*files, RecordedFile(index=place, tokens=len(row), first=first, offset=used, count=count))
                 used += count
                 index = index.model_copy(update={"clipped": index.clipped + clipped})
@@ -190,26 +198,50 @@ def open_recording(folder: Path) -> Recording:
     return Recording(folder, index, *arrays)
 
 
-def check_recording(recording: Recording, student: Student) -> None:
-    """UsageError where a recording is of another model, layout or bundle than the student; names both."""
-    _check(recording.folder, recording.index, student)
+class Recorded:
+    """Recordings of one model and one language, to train on together; UsageError where they are not."""
+
+    def __init__(self, recordings: Sequence[Recording]) -> None:
+        first, *others = [recording.index for recording in recordings]
+        for recording, index in zip(recordings[1:], others, strict=True):
+            if index.of_model != first.of_model:
+                raise UsageError(
+                    f"{recordings[0].folder} and {recording.folder} are recordings of different models or layouts: "
+                    f"{first.card.base.model} at {list(first.card.exits)} and {index.card.base.model} at "
+                    f"{list(index.card.exits)}"
+                )
+            if index.settings.language != first.settings.language:
+                raise UsageError(
+                    f"{recordings[0].folder} is {first.settings.language} and {recording.folder} is "
+                    f"{index.settings.language}: an agent is trained on one language"
+                )
+        self.recordings = tuple(recordings)
+        self.files = [(recording, file) for recording in recordings for file in recording.index.files]
+
+    @property
+    def exits(self) -> tuple[int, ...]:
+        """Layers that a token may leave after."""
+        return self.recordings[0].index.card.exits
+
+    @property
+    def width(self) -> int:
+        """Of a state."""
+        return self.recordings[0].index.card.base.hidden_size
 
 
-def _begin(student: Student, folder: Path, settings: Settings) -> Index:
+def _begin(trainable: TrainableModel, folder: Path, settings: RecordingSettings) -> Index:
     index = _read_index(folder)
     if index is None:
         folder.mkdir(parents=True, exist_ok=True)
-        return Index(card=student.card.model_copy(update={"notes": {}}), taught=student.taught, settings=settings)
-    _check(folder, index, student)
-    for name in Settings.model_fields:
-        have, want = getattr(index.settings, name), getattr(settings, name)
-        if have != want:
-            raise UsageError(f"{folder} was recorded with {name} {have!r}, not {want!r}: give another folder")
+        card = trainable.card.model_copy(update={"notes": {}})
+        return Index(card=card, weights_hash=trainable.weights_hash, settings=settings)
+    _check(folder, index, trainable)
+    check_same(f"the recording in {folder}", vars(index.settings), vars(settings), "give another folder")
     return index
 
 
-def _check(folder: Path, index: Index, student: Student) -> None:
-    have, want = index.card, student.card
+def _check(folder: Path, index: Index, trainable: TrainableModel) -> None:
+    have, want = index.card, trainable.card
     if have.base.revision != want.base.revision:
         raise UsageError(
             f"{folder} is a recording of {have.base.model} ({have.base.revision[:19]}), not of {want.base.model} "
@@ -217,29 +249,29 @@ def _check(folder: Path, index: Index, student: Student) -> None:
         )
     if have.exits != want.exits:
         raise UsageError(f"{folder} was recorded at exits {list(have.exits)}, not {list(want.exits)}: record again")
-    if (have.head, index.taught) != (want.head, student.taught):
+    if (have.head, index.weights_hash) != (want.head, trainable.weights_hash):
         raise UsageError(
-            f"{folder} was recorded with head {have.head} ({index.taught[:8] or 'untaught'}), not with the bundle's "
-            f"{want.head} ({student.taught[:8] or 'untaught'}): record again, in another folder"
+            f"{folder} was recorded with head {have.head} ({index.weights_hash[:8] or 'untrained'}), not with "
+            f"the bundle's {want.head} ({trainable.weights_hash[:8] or 'untrained'}): record again, in another folder"
         )
 
 
 def _read(
-    student: Student, reader: StateReader, row: list[int], first: int, count: int
+    trainable: TrainableModel, reader: StateReader, row: list[int], first: int, count: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """States [count, exits, d], predictions and confidences [count, exits] of a file's window."""
     with torch.inference_mode():
-        ids = torch.tensor([row[: first + count]], device=student.device)  # what follows cannot be seen from before it
+        ids = torch.tensor([row[: first + count]], device=trainable.device)  # earlier states do not see what follows
         states = [state[0, first : first + count] for state in reader(ids)]
-        said, sure = [], []
-        for layer, state in zip(student.card.exits, states, strict=True):
-            parts = [_spoken(student.heads.logits(layer, chunk)) for chunk in torch.split(state, _CHUNK)]
-            said.append(torch.cat([token for token, _ in parts]))
+        predicted, sure = [], []
+        for layer, state in zip(trainable.card.exits, states, strict=True):
+            parts = [_most_likely(trainable.heads.logits(layer, chunk)) for chunk in torch.split(state, _CHUNK)]
+            predicted.append(torch.cat([token for token, _ in parts]))
             sure.append(torch.cat([probability for _, probability in parts]))
-        return torch.stack(states, 1).float().cpu(), torch.stack(said, 1).cpu(), torch.stack(sure, 1).cpu()
+        return torch.stack(states, 1).float().cpu(), torch.stack(predicted, 1).cpu(), torch.stack(sure, 1).cpu()
 
 
-def _spoken(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _most_likely(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The likeliest token and its probability, [n] each."""
     wide = logits.float()
     best, token = wide.max(dim=-1)
@@ -259,11 +291,11 @@ class _Writer:
             self._files.append(file)
 
     def add(self, parts: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> int:
-        states, said, sure = parts
+        states, predicted, sure = parts
         kept = states.clamp(-_F16_MAX, _F16_MAX)
         clipped = int((kept != states).sum())
         for file, array in zip(
-            self._files, (kept.half().numpy(), said.int().numpy(), sure.float().numpy()), strict=True
+            self._files, (kept.half().numpy(), predicted.int().numpy(), sure.float().numpy()), strict=True
         ):
             file.write(array.tobytes())
         return clipped
@@ -293,5 +325,5 @@ def _read_index(folder: Path) -> Index | None:
 
 def _write_index(folder: Path, index: Index) -> None:
     draft = folder / f".{INDEX}"
-    draft.write_text(json.dumps(index.model_dump(mode="json")) + "\n", "utf-8")
+    draft.write_text(json.dumps(index.model_dump(mode="json", by_alias=True)) + "\n", "utf-8")
     draft.replace(folder / INDEX)

@@ -115,7 +115,7 @@ class Fit:
 def collect(
     reader: StateReader, rows: Iterable[torch.Tensor], exits: tuple[int, ...], width: int, seen: Callable[[int], None]
 ) -> Fit:
-    """Read token rows [1, length] and collect their states; ``seen`` is told how many tokens each was."""
+    """Read token rows [1, length] and collect their states; ``seen`` gets how many tokens each was."""
     fit = Fit(exits, width)
     for row in rows:
         with torch.inference_mode():
@@ -128,13 +128,13 @@ def collect(
 def _best(fitted: Moments, held: Moments) -> Map:
     xx, xy = fitted.centred()
     scale = float(np.trace(xx)) / len(xx)
-    judge = held if held.weight else fitted
+    chooser = held if held.weight else fitted
     candidates = []
     for ridge in RIDGES:
         penalised = xx + ridge * scale * np.eye(len(xx))
         matrix = np.asarray(np.linalg.solve(penalised, xy).T, np.float64)
         bias = np.asarray((fitted.y - matrix @ fitted.x) / fitted.weight, np.float64)
-        candidates.append((judge.error(matrix, bias), Map(matrix, bias, ridge, penalised)))
+        candidates.append((chooser.error(matrix, bias), Map(matrix, bias, ridge, penalised)))
     return min(candidates, key=lambda candidate: candidate[0])[1]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from passkwh.adapters.early_exit.families import anatomy
+from passkwh.adapters.early_exit.families import model_parts
 
 
 class StateReader:
@@ -19,7 +19,7 @@ class StateReader:
 
     def __init__(self, model: Any, exits: Sequence[int]) -> None:
         self._model = model
-        self._layers = anatomy(model).layers
+        self._layers = model_parts(model).layers
         self._exits = tuple(exits)
 
     def __call__(self, input_ids: torch.Tensor) -> list[torch.Tensor]:

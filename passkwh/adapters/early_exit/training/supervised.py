@@ -1,4 +1,4 @@
-"""Trains an exit agent without episodes: it is told, for every recorded token and exit, whether leaving there is right.
+"""Trains an exit agent without episodes, on labels: for every recorded token and exit, whether leaving there is right.
 
 Not GREEN-CODE's way: the paper lets the agent find out by the rewards it gets (``agent.py``). Here the same network on
 the same states learns by cross-entropy whether an exit says what the last layer says, so that the probability with
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from passkwh.adapters.early_exit.policy import ExitPolicy
 from passkwh.adapters.early_exit.training.agent import Trained, check_hidden
-from passkwh.adapters.early_exit.training.environment import Recorded
+from passkwh.adapters.early_exit.training.recording import Recorded
 from passkwh.adapters.early_exit.training.rewards import Rewards
-from passkwh.adapters.early_exit.training.vector import Standard
+from passkwh.adapters.early_exit.training.vector import Standardization
 
 
 @dataclass(frozen=True)
-class Supervision:
-    """Hyperparameters: few passes and much dropout, because one file's tokens are much alike."""
+class SupervisedSettings:
+    """PpoSettings: few passes and much dropout, because one file's tokens are much alike."""
 
     epochs: int = 4
     batch_size: int = 512
@@ -33,36 +33,36 @@ class Supervision:
     hidden: tuple[int, ...] = (32, 32)
     seed: int = 0
     rewards: Rewards = field(default_factory=Rewards)
-    """What the agent is judged by; nothing is learned from them."""
+    """What the agent is evaluated by; nothing is learned from them."""
 
     def __post_init__(self) -> None:
         check_hidden(self.hidden)
 
 
-def fit(recorded: Recorded, plan: Supervision, tick: Callable[[int, int], None] | None = None) -> Trained:
+def fit(recorded: Recorded, settings: SupervisedSettings, tick: Callable[[int, int], None] | None = None) -> Trained:
     """Train on every recorded token at every exit but the last, where there is nothing to decide.
 
-    ``tick`` is told steps (batches) done and steps in all. The same seed gives the same agent.
+    ``tick`` gets steps (batches) done and steps in all. The same seed gives the same agent.
     """
-    torch.manual_seed(plan.seed)
+    torch.manual_seed(settings.seed)
     torch.set_num_threads(1)  # the network is far too small to be shared out
     right = np.concatenate([r.predictions == r.predictions[:, -1:] for r in recorded.recordings])
     examples = _Examples([r.states for r in recorded.recordings], right[:, :-1])
-    standard = Standard.of(recorded)
-    policy = ExitPolicy(recorded.width, plan.hidden)
+    standard = Standardization.of(recorded)
+    policy = ExitPolicy(recorded.width, settings.hidden)
     policy.mean.copy_(torch.from_numpy(standard.mean))
     policy.std.copy_(torch.from_numpy(standard.std))
     network = torch.nn.Sequential()
     for part in policy.net:
         network.append(part)
         if not isinstance(part, torch.nn.Linear):
-            network.append(torch.nn.Dropout(plan.dropout))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    steps, total = 0, plan.epochs * -(-len(examples) // plan.batch_size)
-    for _ in range(plan.epochs):
+            network.append(torch.nn.Dropout(settings.dropout))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    steps, total = 0, settings.epochs * -(-len(examples) // settings.batch_size)
+    for _ in range(settings.epochs):
         order = torch.randperm(len(examples)).numpy()
-        for begin in range(0, len(order), plan.batch_size):
-            states, answers = examples.take(order[begin : begin + plan.batch_size])
+        for begin in range(0, len(order), settings.batch_size):
+            states, answers = examples.take(order[begin : begin + settings.batch_size])
             loss = torch.nn.functional.cross_entropy(network((states - policy.mean) / policy.std), answers)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,168 +1,150 @@
-"""``bench train agent``: record, train, export, judge, and note in the bundle what came out."""
+"""``bench train agent``: record, train, export, evaluate, and note in the bundle what came out."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from passkwh.adapters.early_exit.bundle import AGENTS
 from passkwh.adapters.early_exit.policy import PolicyMeta
-from passkwh.adapters.early_exit.training import evaluate as judging
+from passkwh.adapters.early_exit.training import evaluate as evaluation
 from passkwh.adapters.early_exit.training import plots
-from passkwh.adapters.early_exit.training.agent import Hyperparameters, Trained, train
+from passkwh.adapters.early_exit.training.agent import PpoSettings, Trained, train
 from passkwh.adapters.early_exit.training.data import Corpus
-from passkwh.adapters.early_exit.training.environment import Recorded
-from passkwh.adapters.early_exit.training.model import Student
-from passkwh.adapters.early_exit.training.recording import Recording, Settings, record
-from passkwh.adapters.early_exit.training.supervised import Supervision, fit
-from passkwh.adapters.quantization.make import OpenSpan
+from passkwh.adapters.early_exit.training.job import TrainingJob
+from passkwh.adapters.early_exit.training.recording import Recorded, Recording, RecordingSettings, record
+from passkwh.adapters.early_exit.training.supervised import SupervisedSettings, fit
 
 REPORT = "report.json"
 CURVE, EXITS = "reward-per-step.svg", "optimal-exits.svg"
 
 
 @dataclass(frozen=True)
-class Space:
+class RecordingLimits:
     """How much is recorded."""
 
     max_bytes: int
     max_tokens: int
+    """Of each file."""
     files: int | None = None
     held_out_files: int | None = None
 
 
-def teach_agent(
-    student: Student,
-    corpora: list[Corpus],
-    held_out: list[Corpus],
-    bundle: Path,
-    work: Path,
-    recordings: Path,
-    name: str,
-    plan: Hyperparameters | Supervision,
-    space: Space,
-    resume: bool = False,
-    meter: OpenSpan | None = None,
-    tick: Callable[[str, int, int], None] = lambda stage, done, total: None,
-) -> dict[str, Any]:
-    """Train the agent ``name`` of a bundle, by PPO or told the answers; checkpoints, logs and figures stay in ``work``.
+@dataclass(frozen=True)
+class AgentTraining:
+    """One agent to be trained."""
 
-    What is in ``recordings`` already is used again, and a recording that was interrupted is finished: agents of one
-    language can share them.
+    name: str
+    """Of the agent in the bundle."""
+    settings: PpoSettings | SupervisedSettings
+    limits: RecordingLimits
+    work: Path
+    """Folder for checkpoints, logs and figures."""
+    recordings: Path
+    """Folder for recordings. What it holds already is used again: agents of one language can share them."""
+    resume: bool = False
+    """Go on with the training in ``work``."""
 
-    Returns:
-        what the bundle's card then says of the agent.
+
+def train_agent(job: TrainingJob, training: AgentTraining) -> dict[str, Any]:
+    """Train an agent of a bundle, by PPO or on labels, and evaluate it; gives what the bundle's card says of it then.
+
+    A recording that was interrupted is finished first.
     """
     start_ns = time.monotonic_ns()
+    settings, limits, work = training.settings, training.limits, training.work
     work.mkdir(parents=True, exist_ok=True)
-    with meter() if meter else nullcontext(None) as spent:
-        seen = Recorded(_recordings(student, corpora, recordings / "train", space, space.files, "recording", tick))
-        recorded_s = (time.monotonic_ns() - start_ns) / 1e9
-        unseen = Recorded(
-            _recordings(
-                student, held_out, recordings / "held-out", space, space.held_out_files, "recording held-out", tick
-            )
-        )
+    with job.costed() as cost:
+        data = _record(job, training, job.corpora, "train", limits.files, "recording")
+        recording_s = (time.monotonic_ns() - start_ns) / 1e9
+        held_out = _record(job, training, job.held_out, "held-out", limits.held_out_files, "recording held-out")
         train_ns = time.monotonic_ns()
-
-        def told(done: int, total: int) -> None:
-            tick("training", done, total)
-
-        if isinstance(plan, Supervision):
-            trained = fit(seen, plan, told)
+        tick = _stage(job, "training")
+        if isinstance(settings, SupervisedSettings):
+            trained = fit(data, settings, tick)
         else:
-            trained = train(seen, plan, work / "training", resume, tick=told)
-        trained_s = (time.monotonic_ns() - train_ns) / 1e9
-    tick("judging", 0, 1)
-    report = judging.judge(
-        trained.policy, judging.Held.of(seen, plan.rewards), judging.Held.of(unseen, plan.rewards), plan.seed
-    )
+            trained = train(data, settings, work / "training", training.resume, tick=tick)
+        training_s = (time.monotonic_ns() - train_ns) / 1e9
+    job.tick("evaluating", 0, 1)
+    seen, unseen = (evaluation.EvaluationTokens.of(recorded, settings.rewards) for recorded in (data, held_out))
+    report = evaluation.evaluate(trained.policy, seen, unseen, settings.seed)
     (work / REPORT).write_text(report.model_dump_json(indent=2) + "\n", "utf-8")
-    title = f"{student.card.base.model}, {corpora[0].language}"
+    card = job.trainable.card
+    title = f"{card.base.model}, {job.corpora[0].language}"
     if trained.episodes:
         plots.reward_curve(trained.episodes, title, work / CURVE)
     plots.optimal_exits(trained.optimal_exits, title, work / EXITS)
-    _export(trained, student, corpora[0].language, plan, bundle, name)
+    trained.policy.save(job.bundle / AGENTS / training.name, _meta(job, training, trained))
+    named = [*(f"agent:{at:g}" for at in evaluation.THRESHOLDS), "random", "oracle"]
+    named += [rule for best in report.rivals.values() for rule in best.values()]
     notes = {
-        "data": [f"{corpus.description}: {_size(part)}" for corpus, part in zip(corpora, seen.recordings, strict=True)],
-        "held_out": [
-            f"{corpus.description}: {_size(part)}" for corpus, part in zip(held_out, unseen.recordings, strict=True)
-        ],
-        "method": "supervised" if isinstance(plan, Supervision) else "ppo",
+        "data": _described(job.corpora, data),
+        "held_out": _described(job.held_out, held_out),
+        "method": "supervised" if isinstance(settings, SupervisedSettings) else "ppo",
         "steps": trained.steps,
         "episodes": len(trained.episodes),
-        "recording_s": round(recorded_s, 1),
-        "training_s": round(trained_s, 1),
+        "recording_s": round(recording_s, 1),
+        "training_s": round(training_s, 1),
         "duration_s": round((time.monotonic_ns() - start_ns) / 1e9, 1),
-        "energy": spent().model_dump(mode="json") if spent else None,
+        "energy": cost.energy,
         "optimal_exits": trained.optimal_exits,
-        "ahead_of": {
-            metric: {kind: gain.model_dump() for kind, gain in gains.items()} for metric, gains in report.ahead.items()
-        },
+        "ahead_of": report.model_dump()["ahead"],
         "rivals": report.rivals,
-        "rules": {
-            rule: report.rules[rule].model_dump()
-            for rule in dict.fromkeys(
-                [*(f"agent:{at:g}" for at in judging.THRESHOLDS), "random", "oracle"]
-                + [rule for best in report.rivals.values() for rule in best.values()]
-            )
-        },
+        "rules": {rule: report.rules[rule].model_dump() for rule in dict.fromkeys(named)},
     }
-    agents = dict(student.card.notes.get("agents", {})) | {name: notes}
-    student.card.model_copy(update={"notes": student.card.notes | {"agents": agents}}).write(bundle)
+    job.write_card({"agents": dict(card.notes.get("agents", {})) | {training.name: notes}})
     return notes
 
 
-def _recordings(
-    student: Student,
-    corpora: list[Corpus],
-    folder: Path,
-    space: Space,
-    files: int | None,
-    stage: str,
-    tick: Callable[[str, int, int], None],
-) -> list[Recording]:
-    """One recording of each corpus, with an equal share of the space."""
-    made = []
+def _record(
+    job: TrainingJob, training: AgentTraining, corpora: Sequence[Corpus], folder: str, files: int | None, stage: str
+) -> Recorded:
+    """One recording of each corpus, with an equal share of the space and of the files."""
+    share = None if files is None else max(1, files // len(corpora))
+    tick = _stage(job, stage)
+
+    def progress(looked_at: int, tokens: int) -> None:
+        tick(looked_at, share or 0)
+
+    recordings = []
     for place, corpus in enumerate(corpora):
-        settings = Settings(corpus=corpus.description, language=corpus.language, max_tokens=space.max_tokens)
-        share = None if files is None else max(1, files // len(corpora))
-
-        def told(looked_at: int, tokens: int, share: int | None = share) -> None:
-            tick(stage, looked_at, share or 0)
-
-        made.append(
-            record(student, corpus, folder / str(place), settings, space.max_bytes // len(corpora), share, told)
+        settings = RecordingSettings(
+            corpus=corpus.description, language=corpus.language, max_tokens=training.limits.max_tokens
         )
-    return made
+        where, max_bytes = training.recordings / folder / str(place), training.limits.max_bytes // len(corpora)
+        recordings.append(record(job.trainable, corpus, where, settings, max_bytes, share, progress))
+    return Recorded(recordings)
 
 
-def _size(recording: Recording) -> str:
-    return f"{len(recording.index.files)} files, {recording.tokens} tokens recorded"
+def _stage(job: TrainingJob, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: job.tick(stage, done, total)
 
 
-def _export(
-    trained: Trained, student: Student, language: str, plan: Hyperparameters | Supervision, bundle: Path, name: str
-) -> None:
-    card = student.card
-    options = {key: value for key, value in asdict(plan).items() if isinstance(value, int | float | str)}
-    options |= {f"reward_{key}": value for key, value in asdict(plan.rewards).items()}
-    meta = PolicyMeta(
+def _described(corpora: Sequence[Corpus], recorded: Recorded) -> list[str]:
+    def size(recording: Recording) -> str:
+        return f"{len(recording.index.files)} files, {recording.tokens} tokens recorded"
+
+    return [f"{corpus.description}: {size(part)}" for corpus, part in zip(corpora, recorded.recordings, strict=True)]
+
+
+def _meta(job: TrainingJob, training: AgentTraining, trained: Trained) -> PolicyMeta:
+    card, settings = job.trainable.card, training.settings
+    options = {key: value for key, value in asdict(settings).items() if isinstance(value, int | float | str)}
+    options |= {f"reward_{key}": value for key, value in asdict(settings.rewards).items()}
+    return PolicyMeta(
         model=card.base.model,
         revision=card.base.revision,
         hidden_size=card.base.hidden_size,
         layers=card.base.layers,
         exits=card.exits,
         head=card.head,
-        taught=student.taught,
-        language=language,
+        weights_hash=job.trainable.weights_hash,
+        language=job.corpora[0].language,
         trained_steps=trained.steps,
-        hyperparameters=options | {"hidden": json.dumps(list(plan.hidden))},
-        seed=plan.seed,
+        hyperparameters=options | {"hidden": json.dumps(list(settings.hidden))},
+        seed=settings.seed,
     )
-    trained.policy.save(bundle / AGENTS / name, meta)

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from passkwh.adapters.early_exit.policy import EXIT
-from passkwh.adapters.early_exit.training.environment import Recorded
+from passkwh.adapters.early_exit.training.recording import Recorded
 from passkwh.adapters.early_exit.training.rewards import Rewards, reward_tables
 
 
-class Standard:
+class Standardization:
     """Mean and standard deviation of each feature of the recorded states."""
 
     def __init__(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
         self.mean, self.std = mean, std
 
     @classmethod
-    def of(cls, recorded: Recorded, sample: int = 20_000) -> Standard:
+    def of(cls, recorded: Recorded, sample: int = 20_000) -> Standardization:
         """Over all exits of tokens spread evenly over the recordings."""
         count = sum(recording.tokens for recording in recorded.recordings)
         step = max(1, count // sample)
@@ -32,14 +32,14 @@ class Standard:
 
 
 class RecordedVecEnv(VecEnv):
-    """``count`` environments like ``ExitEnv`` on recordings, whose observations are standardised.
+    """``count`` of GREEN-CODE's environments (IV) on recordings, whose observations are standardised.
 
     Finished episodes start again by themselves, as Stable-Baselines3 expects; ``infos`` then have ``episode`` (return r
     and length l) and ``terminal_observation``. ``optimal_exits`` counts, by place in the layout, the optimal exits of
     the tokens visited.
     """
 
-    def __init__(self, recorded: Recorded, rewards: Rewards, count: int, standard: Standard, seed: int) -> None:
+    def __init__(self, recorded: Recorded, rewards: Rewards, count: int, standard: Standardization, seed: int) -> None:
         space = gymnasium.spaces.Box(-np.inf, np.inf, (recorded.width,), np.float32)
         self.render_mode = None  # read by the base class
         super().__init__(count, space, gymnasium.spaces.Discrete(2))

@@ -1,22 +1,34 @@
-"""The agent's world (GREEN-CODE, IV): a token at an exit, and two things to do about it.
+"""GREEN-CODE's environment (IV) for Gymnasium, one token at an exit at a time: for comparison, and to check ours.
 
-``ExitEnv`` walks over episodes from anywhere: from recordings (here), or from a model that reads the prefix anew for
-every token (``online.py``). ``vector.py`` steps many walks over recordings at once.
+``ExitEnv`` walks over episodes from recordings (``RecordedEpisodes``), or from a model that reads the whole prefix anew
+for every token and goes on with the last layer's own choice (``Online``), as the paper's does. Agents are trained on
+``passkwh.adapters.early_exit.training.vector``, which steps many walks over recordings at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from passkwh.adapters.early_exit.policy import EXIT
-from passkwh.adapters.early_exit.training.recording import Recording
+from passkwh.adapters.early_exit.training.data import Corpus, token_files
+from passkwh.adapters.early_exit.training.model import TrainableModel
+from passkwh.adapters.early_exit.training.recording import (
+    CONTEXT,
+    EPISODE_TOKENS,
+    MAX_TOKENS,
+    Recorded,
+    Recording,
+    window,
+)
 from passkwh.adapters.early_exit.training.rewards import Rewards, reward_tables
+from passkwh.adapters.early_exit.training.states import StateReader
 from passkwh.errors import UsageError
 
 STATE_LIMIT = 65504.0
@@ -39,7 +51,7 @@ class Walk(Protocol):
     def __len__(self) -> int: ...
 
     def token(self, place: int) -> TokenStates:
-        """The token at a place, from 0; asked for in rising order."""
+        """The token at a place, from 0; read in rising order."""
         ...
 
 
@@ -112,35 +124,11 @@ class ExitEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         self._exit = 0
 
 
-class Recorded:
+class RecordedEpisodes:
     """Episodes from recordings of the same model."""
 
-    def __init__(self, recordings: Sequence[Recording]) -> None:
-        first, *others = [recording.index for recording in recordings]
-        for recording, index in zip(recordings[1:], others, strict=True):
-            if (index.card.base, index.card.exits, index.taught) != (first.card.base, first.card.exits, first.taught):
-                raise UsageError(
-                    f"{recordings[0].folder} and {recording.folder} are recordings of different models or layouts: "
-                    f"{first.card.base.model} at {list(first.card.exits)} and {index.card.base.model} at "
-                    f"{list(index.card.exits)}"
-                )
-            if index.settings.language != first.settings.language:
-                raise UsageError(
-                    f"{recordings[0].folder} is {first.settings.language} and {recording.folder} is "
-                    f"{index.settings.language}: an agent is trained on one language"
-                )
-        self.recordings = tuple(recordings)
-        self.files = [(recording, file) for recording in recordings for file in recording.index.files]
-
-    @property
-    def exits(self) -> tuple[int, ...]:
-        """Layers that a token may leave after."""
-        return self.recordings[0].index.card.exits
-
-    @property
-    def width(self) -> int:
-        """Of a state."""
-        return self.recordings[0].index.card.base.hidden_size
+    def __init__(self, recorded: Recorded) -> None:
+        self.files, self.exits, self.width = recorded.files, recorded.exits, recorded.width
 
     def draw(self, rng: np.random.Generator) -> RecordedWalk:
         """A file at random, and a random share of it as context."""
@@ -172,3 +160,75 @@ class RecordedWalk:
         return TokenStates(
             np.asarray(self.recording.states[at], dtype=np.float32), np.asarray(self.recording.predictions[at])
         )
+
+
+class Online:
+    """Episodes that a model lives through."""
+
+    def __init__(
+        self,
+        trainable: TrainableModel,
+        corpus: Corpus,
+        max_tokens: int = MAX_TOKENS,
+        context: tuple[float, float] = CONTEXT,
+        episode_tokens: int = EPISODE_TOKENS,
+        limit_files: int | None = None,
+    ) -> None:
+        self._trainable, self._context, self._count = trainable, context, episode_tokens
+        self._reader = StateReader(trainable.model, trainable.card.exits)
+        self._files: list[list[int]] = []
+        for row in token_files(corpus, trainable.tokenizer, max_tokens):
+            if limit_files is not None and len(self._files) == limit_files:
+                break
+            if window(len(row), context, episode_tokens):
+                self._files.append(row)
+        if not self._files:
+            raise UsageError(f"{corpus.description} has no file as long as an episode: give other --data")
+
+    @property
+    def exits(self) -> tuple[int, ...]:
+        """Layers that a token may leave after."""
+        return self._trainable.card.exits
+
+    @property
+    def width(self) -> int:
+        """Of a state."""
+        return self._trainable.card.base.hidden_size
+
+    def draw(self, rng: np.random.Generator) -> OnlineWalk:
+        """A file at random, and a random share of it as context."""
+        file = self._files[int(rng.integers(len(self._files)))]
+        return OnlineWalk(
+            self._tokens(file[: start_of(len(file), self._context, float(rng.random())) + 1]), self._count
+        )
+
+    def _tokens(self, prefix: list[int]) -> Iterator[TokenStates]:
+        trainable, prefix = self._trainable, list(prefix)
+        while True:
+            with torch.inference_mode():
+                states = [state[0, -1] for state in self._reader(torch.tensor([prefix], device=trainable.device))]
+                predicted = [
+                    int(trainable.heads.logits(layer, state).argmax())
+                    for layer, state in zip(self.exits, states, strict=True)
+                ]
+            kept = torch.stack(states).float().clamp(-STATE_LIMIT, STATE_LIMIT).cpu().numpy()
+            yield TokenStates(kept, np.asarray(predicted, np.int32))
+            prefix.append(predicted[-1])
+
+
+class OnlineWalk:
+    """Tokens as the model writes them, one forward pass each."""
+
+    def __init__(self, tokens: Iterator[TokenStates], count: int) -> None:
+        self._tokens, self._count = tokens, count
+        self._place = -1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def token(self, place: int) -> TokenStates:
+        """The token at a place; those before it have been written when it is asked for."""
+        while self._place < place:
+            self._place += 1
+            self._now = next(self._tokens)
+        return self._now

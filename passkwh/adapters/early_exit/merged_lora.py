@@ -24,12 +24,12 @@ from passkwh.records import content_hash
 MANIFEST = "early-exit.json"
 
 
-def is_tuned(bundle: Bundle) -> bool:
+def has_weights(bundle: Bundle) -> bool:
     """The bundle has weights to put in place of the base model's."""
     return bundle.lora is not None or bundle.weights is not None
 
 
-def tuned(dense: Checkpoint, bundle: Bundle, tell: Callable[[str], None]) -> Checkpoint:
+def merged_lora(dense: Checkpoint, bundle: Bundle, report: Callable[[str], None]) -> Checkpoint:
     """The fine-tuned form of a prepared dense checkpoint, merged now unless it is in the cache.
 
     UsageError where the bundle was made for another checkpoint, or its adapter does not fit.
@@ -45,7 +45,7 @@ def tuned(dense: Checkpoint, bundle: Bundle, tell: Callable[[str], None]) -> Che
     base = str(dense.revision).removeprefix("sha256:")[:12]
     folder = cache_dir() / "fine-tuned" / f"{label}-{base}-{adapter[:12]}"
     if not folder.is_dir():
-        tell(f"merge the fine-tuning in {bundle.folder.name} into {dense.location}, once")
+        report(f"merge the fine-tuning in {bundle.folder.name} into {dense.location}, once")
         with building(folder) as draft, silence_libraries():
             _merge(dense.path, bundle.lora, draft)
             made = {"base": dense.location, "base_revision": dense.revision, "adapter_sha256": adapter}
