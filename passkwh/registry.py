@@ -164,8 +164,8 @@ EXIT_RULES = Registry(
     "exit rule",
     {
         "agent": "passkwh.adapters.early_exit.rules.agent:Agent",
-        "confidence": "passkwh.adapters.early_exit.rules.confidence:Confidence",
-        "entropy": "passkwh.adapters.early_exit.rules.entropy:Entropy",
+        "confidence": "passkwh.adapters.early_exit.rules.distribution:Confidence",
+        "entropy": "passkwh.adapters.early_exit.rules.distribution:Entropy",
         "fixed": "passkwh.adapters.early_exit.rules.fixed:Fixed",
         "oracle": "passkwh.adapters.early_exit.rules.oracle:Oracle",
     },

@@ -44,9 +44,6 @@ class Checkpoint:
     """What ``prepare`` still has to do, in words; empty when the weights are ready."""
     parameters: int | None = None
     """Number of weights before quantization packs them; None where that is not known yet."""
-    family: str | None = None
-    size: str | None = None
-    tuning: str | None = None
     engine: str | None = None
     """The engine that resolved the name as one of its own, which alone runs it; None where any engine may."""
 

@@ -76,9 +76,6 @@ def _embedded(known: RegisteredModel, name: str, quant: str) -> Checkpoint:
         chat=known.tuning == "instruct",
         pending=() if ready else ("convert the embedded GGUF file to safetensors (once, about 30 s)",),
         parameters=known.parameters,
-        family=known.family,
-        size=known.size,
-        tuning=known.tuning,
     )
     return _quantized_here(checkpoint, quant)
 
@@ -99,9 +96,6 @@ def _local(folder: Path, name: str, quant: str) -> Checkpoint:
         quant=has,
         prequantized=has != "none",
         parameters=folders.count_parameters(folder),
-        family=known.family if known else None,
-        size=known.size if known else None,
-        tuning=known.tuning if known else None,
     )
     return _quantized_here(checkpoint, quant)
 
@@ -126,9 +120,6 @@ def _hub(hub_id: str, name: str, quant: str) -> Checkpoint:
         prequantized=has != "none",
         pending=() if folder else (f"download {location} from the hub",),
         parameters=known.parameters if known else (folders.count_parameters(folder) if folder else None),
-        family=known.family if known else None,
-        size=known.size if known else None,
-        tuning=known.tuning if known else None,
     )
     return _quantized_here(checkpoint, quant)
 

@@ -19,8 +19,7 @@ from passkwh.adapters.early_exit.policy import ExitPolicy, PolicyMeta
 from passkwh.adapters.early_exit.request import parse
 from passkwh.adapters.early_exit.rules.agent import Agent
 from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec
-from passkwh.adapters.early_exit.rules.confidence import Confidence
-from passkwh.adapters.early_exit.rules.entropy import Entropy
+from passkwh.adapters.early_exit.rules.distribution import Confidence, Entropy
 from passkwh.errors import UsageError
 from passkwh.registry import EXIT_RULES
 from tests.early_exit.conftest import MODELS

@@ -11,7 +11,7 @@ from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import default_layout
-from passkwh.adapters.early_exit.rules.confidence import Confidence
+from passkwh.adapters.early_exit.rules.distribution import Confidence
 from tests.early_exit.test_decode import generate
 
 

@@ -87,7 +87,7 @@ def test_a_complete_recording_is_opened_without_the_model(
 
 def test_other_settings_are_refused(trainable: TrainableModel, recording: Recording) -> None:
     other = SETTINGS.model_copy(update={"max_tokens": 60})
-    with pytest.raises(UsageError, match="was begun with max_tokens 120, not 60: give another folder"):
+    with pytest.raises(UsageError, match="was begun with max_tokens 120, not 60: record again, in another folder"):
         record(trainable, words(), recording.folder, other, 10**8)
 
 
@@ -99,7 +99,7 @@ def test_another_model_is_named(tiny_llama: Path, recording: Recording) -> None:
 
 def test_another_layout_is_named(six_layers: Path, recording: Recording) -> None:
     other = load_trainable(resolve(str(six_layers)), None, [3, 6])
-    with pytest.raises(UsageError, match=r"at exits \[2, 4, 6\], not \[3, 6\]"):
+    with pytest.raises(UsageError, match=r"begun with exits \(2, 4, 6\), not \(3, 6\)"):
         record(other, words(), recording.folder, SETTINGS, 10**8)
 
 

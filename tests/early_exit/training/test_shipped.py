@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from passkwh.adapters import embedded, hub
+from passkwh.adapters import embedded, models
 from passkwh.adapters.early_exit.bundle import CARD, HEADS, Bundle
 from passkwh.adapters.early_exit.heads import read_shortcuts
 from passkwh.adapters.early_exit.policy import ExitPolicy
@@ -25,7 +25,7 @@ def test_its_parts_fit_each_other(folder: Path) -> None:
     bundle = Bundle.read(folder)
     card = bundle.card
     assert card.base.model == folder.name
-    assert folder.name in hub.registry()
+    assert folder.name in models.registry()
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= 10_000_000
     maps = read_shortcuts(folder / HEADS, card.exits[:-1], card.base.hidden_size)
     assert set(maps) == set(card.exits[:-1])

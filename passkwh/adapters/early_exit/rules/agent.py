@@ -29,10 +29,11 @@ Through = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Agent(Rule):
-    """The policy, folded so that asking it costs little.
+    """A token leaves where a trained policy says so with at least probability T.
 
-    Its standardisation becomes part of the first layer. Of its last layer only the difference of the two logits
-    matters: softmax reaches T where that difference over the temperature reaches the log odds of T.
+    The policy is folded so that it costs little: its standardisation becomes part of the first layer. Of its last layer
+    only the difference of the two logits matters: softmax reaches T where that difference over the temperature reaches
+    the log odds of T.
     """
 
     example = "agent:0.9"

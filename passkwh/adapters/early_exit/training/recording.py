@@ -235,25 +235,17 @@ def _begin(trainable: TrainableModel, folder: Path, settings: RecordingSettings)
         folder.mkdir(parents=True, exist_ok=True)
         card = trainable.card.model_copy(update={"notes": {}})
         return Index(card=card, weights_hash=trainable.weights_hash, settings=settings)
-    _check(folder, index, trainable)
-    check_same(f"the recording in {folder}", vars(index.settings), vars(settings), "give another folder")
-    return index
-
-
-def _check(folder: Path, index: Index, trainable: TrainableModel) -> None:
     have, want = index.card, trainable.card
     if have.base.revision != want.base.revision:
         raise UsageError(
             f"{folder} is a recording of {have.base.model} ({have.base.revision[:19]}), not of {want.base.model} "
             f"({want.base.revision[:19]}): give another folder"
         )
-    if have.exits != want.exits:
-        raise UsageError(f"{folder} was recorded at exits {list(have.exits)}, not {list(want.exits)}: record again")
-    if (have.head, index.weights_hash) != (want.head, trainable.weights_hash):
-        raise UsageError(
-            f"{folder} was recorded with head {have.head} ({index.weights_hash[:8] or 'untrained'}), not with "
-            f"the bundle's {want.head} ({trainable.weights_hash[:8] or 'untrained'}): record again, in another folder"
-        )
+    begun = {"exits": have.exits, "head": have.head, "weights": index.weights_hash[:8] or "untrained"}
+    wanted = {"exits": want.exits, "head": want.head, "weights": trainable.weights_hash[:8] or "untrained"}
+    where = f"the recording in {folder}"
+    check_same(where, begun | vars(index.settings), wanted | vars(settings), "record again, in another folder")
+    return index
 
 
 def _read(
