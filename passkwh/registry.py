@@ -170,8 +170,31 @@ EXIT_RULES = Registry(
         "oracle": "passkwh.adapters.early_exit.rules.oracle:Oracle",
     },
 )
-REPORT_SECTIONS = Registry("passkwh.report_sections", "report section", {})
-EXPORTS = Registry("passkwh.exports", "export format", {})
+REPORT_SECTIONS = Registry(
+    "passkwh.report_sections",
+    "report section",
+    {
+        "coverage": "passkwh.reports.sections.coverage:COVERAGE",
+        "early-exit": "passkwh.reports.sections.exits:EXITS",
+        "experiment-awq": "passkwh.reports.sections.experiments:AWQ",
+        "experiment-batch-size": "passkwh.reports.sections.experiments:BATCH_SIZE",
+        "experiment-fine-tuning": "passkwh.reports.sections.experiments:FINE_TUNING",
+        "experiment-gptq": "passkwh.reports.sections.experiments:GPTQ",
+        "experiment-model-size": "passkwh.reports.sections.experiments:MODEL_SIZE",
+        "granularity": "passkwh.reports.sections.granularity:GRANULARITY",
+        "measured": "passkwh.reports.sections.measured:MEASURED",
+        "paired": "passkwh.reports.sections.paired:PAIRED",
+        "power": "passkwh.reports.sections.measured:POWER",
+        "results": "passkwh.reports.sections.results:RESULTS",
+        "summary": "passkwh.reports.sections.summary:SUMMARY",
+        "threats": "passkwh.reports.sections.threats:THREATS",
+    },
+)
+EXPORTS = Registry(
+    "passkwh.exports",
+    "export format",
+    {"csv": "passkwh.reports.exports:CSV", "parquet": "passkwh.reports.exports:PARQUET"},
+)
 
 GROUPS = (ENGINES, QUANTIZATIONS, BENCHMARKS, METERS, EXIT_RULES, REPORT_SECTIONS, EXPORTS)
 _BY_NAME = {registry.group.removeprefix("passkwh."): registry for registry in GROUPS}

@@ -1,4 +1,4 @@
-"""What leaving early costs and saves, over runs: fixed-exit curves, exit histograms, threshold sweeps, the oracle.
+"""What early exit costs and saves, over runs: fixed-exit curves, exit histograms, threshold sweeps, the oracle.
 
 Every run is compared with its baseline: a run of the same model, quantization and settings whose tokens go through all
 layers, with the same weights where there is one (a fixed exit at the last layer), else without early exit. All runs
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -19,13 +19,14 @@ from passkwh.analysis.frames import Frames, Run
 from passkwh.analysis.pooling import check_agreement, group
 from passkwh.errors import UsageError
 from passkwh.harness.runs.folder import RunFolder
+from passkwh.measures import quality
 from passkwh.records import Record, Sample
 
 DEFAULT_METRICS = ("rougeL", "codebleu", "exact_match")
 """Reported where the benchmark has them (GREEN-CODE, VI-A); a benchmark with verdicts has pass@1 instead."""
 
 
-class Leaving(Record):
+class ExitSummary(Record):
     """One configuration, averaged over its repeats."""
 
     label: str
@@ -68,7 +69,7 @@ class Leaving(Record):
     """1 - metric / the baseline's."""
 
     @property
-    def asked(self) -> str:
+    def rule_and_agent(self) -> str:
         """The rule, with the agent that it asks."""
         return self.rule if self.agent is None else f"{self.rule} {self.agent}"
 
@@ -95,24 +96,39 @@ class OracleDistance(Record):
 class ExitStudy:
     """The exits analysis of some runs."""
 
-    configurations: tuple[Leaving, ...]
+    configurations: tuple[ExitSummary, ...]
     oracle: tuple[OracleDistance, ...]
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
     provenance: str
     """Of all energies: measured, estimated or simulated, or mixed."""
 
-    def fixed(self) -> list[Leaving]:
+    def fixed(self) -> list[ExitSummary]:
         """Fixed exits by layer (fig. 1)."""
         return sorted((c for c in self.configurations if c.rule == "fixed"), key=lambda c: c.argument or 0)
 
-    def sweeps(self) -> dict[str, list[Leaving]]:
+    def sweeps(self) -> dict[str, list[ExitSummary]]:
         """Thresholds of every rule (and agent) that has them, rising (figs. 8-11)."""
-        found: dict[str, list[Leaving]] = {}
+        by_rule: dict[str, list[ExitSummary]] = {}
         for c in self.configurations:
             if c.rule not in ("none", "fixed", "oracle"):
-                found.setdefault(c.asked, []).append(c)
-        return {rule: sorted(some, key=lambda c: c.argument or 0) for rule, some in found.items()}
+                by_rule.setdefault(c.rule_and_agent, []).append(c)
+        return {rule: sorted(some, key=lambda c: c.argument or 0) for rule, some in by_rule.items()}
+
+    def ordered(self) -> list[ExitSummary]:
+        """All configurations: without early exit, fixed exits, sweeps, the oracle."""
+        order = [c for c in self.configurations if c.rule == "none"] + self.fixed()
+        order += [c for some in self.sweeps().values() for c in some]
+        return order + [c for c in self.configurations if c.rule == "oracle"]
+
+    def content(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "configurations": [c.model_dump(mode="json") for c in self.configurations],
+            "oracle": [d.model_dump(mode="json") for d in self.oracle],
+            "metrics": list(self.metrics),
+            "notes": list(self.notes),
+        }
 
 
 def study(frames: Frames, metrics: Sequence[str] = ()) -> ExitStudy:
@@ -131,13 +147,13 @@ def study(frames: Frames, metrics: Sequence[str] = ()) -> ExitStudy:
                 f"{run.path} and {first.path} are over other tasks: give runs with the same --limit and data"
             )
     chosen = _metrics(frames.runs, metrics)
-    configurations: list[Leaving] = []
+    configurations: list[ExitSummary] = []
     samples: dict[str, list[Sample]] = {}
     groups = group(frames.runs)
     for label, configuration in zip(_labels([g.label for g in groups]), groups, strict=True):
         runs = [frames.runs[position] for position in configuration.runs]
         samples[label] = [sample for run in runs for sample in RunFolder.open(run.path).samples()]
-        configurations.append(_leaving(label, runs, samples[label], chosen))
+        configurations.append(_summarise(label, runs, samples[label], chosen))
     compared = tuple(_compared(one, configurations) for one in configurations)
     distances = tuple(
         distance(one, other, samples[one.label], samples[other.label])
@@ -158,16 +174,16 @@ def _labels(labels: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(short) else list(labels)
 
 
-def _metrics(runs: Sequence[Run], asked: Sequence[str]) -> tuple[str, ...]:
-    there = [set(run.summary.metrics) | ({"pass@1"} if "1" in run.summary.pass_at_k else set()) for run in runs]
-    common = set.intersection(*there)
-    for name in asked:
+def _metrics(runs: Sequence[Run], wanted: Sequence[str]) -> tuple[str, ...]:
+    known = [set(run.summary.metrics) | ({"pass@1"} if "1" in run.summary.pass_at_k else set()) for run in runs]
+    common = set.intersection(*known)
+    for name in wanted:
         if name not in common:
             raise UsageError(f"--metric {name}: all of these runs have {', '.join(sorted(common)) or 'none'}")
-    return tuple(asked) or tuple(name for name in (*DEFAULT_METRICS, "pass@1") if name in common)
+    return tuple(wanted) or tuple(name for name in (*DEFAULT_METRICS, "pass@1") if name in common)
 
 
-def _leaving(label: str, runs: Sequence[Run], samples: Sequence[Sample], metrics: Sequence[str]) -> Leaving:
+def _summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metrics: Sequence[str]) -> ExitSummary:
     manifest = runs[0].manifest
     about = manifest.model.early_exit
     rule, argument = _rule(manifest.spec.exit)
@@ -175,10 +191,9 @@ def _leaving(label: str, runs: Sequence[Run], samples: Sequence[Sample], metrics
     every = [layer for sample in samples for layer in sample.exit_layers or ()]
     tokens = sum(run.summary.completion_tokens for run in runs)
     seconds = sum(run.summary.generation_s for run in runs)
-    gross_j = _sum([_generation_j(run, "gross") for run in runs])
-    net_j = _sum([_generation_j(run, "net") for run in runs])
+    net_j, gross_j = (_sum([_generation_j(run, kind) for run in runs]) for kind in ("net_j", "gross_j"))
     layers = int(about["layers"]) if about else None
-    return Leaving(
+    return ExitSummary(
         label=label,
         runs=tuple(str(run.path) for run in runs),
         model=manifest.model.name,
@@ -192,7 +207,7 @@ def _leaving(label: str, runs: Sequence[Run], samples: Sequence[Sample], metrics
         exits=tuple(int(part) for part in str(about["exits"]).split("+")) if about else (),
         hindsight=bool(about.get("hindsight", False)),
         samples=len(samples),
-        quality={name: statistics.fmean(_quality(run, name) for run in runs) for name in metrics},
+        quality={name: statistics.fmean(quality(name).value(run.summary) or 0.0 for run in runs) for name in metrics},
         mean_exit_layer=statistics.fmean(every) if every else None,
         mean_exit_layer_decoded=statistics.fmean(decoded) if decoded else None,
         layers_skipped=1 - statistics.fmean(every) / layers if every and layers else None,
@@ -212,12 +227,8 @@ def _rule(text: str | None) -> tuple[str, float | None]:
     return name, float(argument) if colon else None
 
 
-def _quality(run: Run, name: str) -> float:
-    return run.summary.pass_at_k["1"] if name == "pass@1" else run.summary.metrics[name]
-
-
-def _generation_j(run: Run, kind: Literal["gross", "net"]) -> float | None:
-    values = [getattr(c.generation, f"{kind}_j") for c in run.summary.channels if c.counted]
+def _generation_j(run: Run, kind: str) -> float | None:
+    values = [getattr(c.generation, kind) for c in run.summary.channels if c.counted]
     return _sum(values) if values else None
 
 
@@ -229,7 +240,7 @@ def _sum(values: Sequence[float | None]) -> float | None:
 # ---------------------------------------------------------------- against the baseline
 
 
-def _compared(one: Leaving, others: Sequence[Leaving]) -> Leaving:
+def _compared(one: ExitSummary, others: Sequence[ExitSummary]) -> ExitSummary:
     """The configuration with what it saves and loses against its baseline; unchanged where it has none."""
     if one.rule == "none" or one.hindsight:
         return one
@@ -238,32 +249,29 @@ def _compared(one: Leaving, others: Sequence[Leaving]) -> Leaving:
     base = base or next((c for c in others if _same(one, c, weights=False) and c.rule == "none"), None)
     if base is None:
         return one
+    lost = {name: _saved(value, base.quality[name]) for name, value in one.quality.items()}
     return one.model_copy(
         update={
             "baseline": base.label,
             "net_saved": _saved(_per_sample(one, one.generation_net_j), _per_sample(base, base.generation_net_j)),
             "gross_saved": _saved(_per_sample(one, one.generation_gross_j), _per_sample(base, base.generation_gross_j)),
             "time_saved": _saved(one.s_per_sample, base.s_per_sample),
-            "quality_lost": {
-                name: lost
-                for name, value in one.quality.items()
-                if (lost := _saved(value, base.quality[name])) is not None
-            },
+            "quality_lost": {name: share for name, share in lost.items() if share is not None},
         }
     )
 
 
-def _same(one: Leaving, other: Leaving, *, weights: bool) -> bool:
+def _same(one: ExitSummary, other: ExitSummary, *, weights: bool) -> bool:
     same = (one.model, one.quant) == (other.model, other.quant)
     return same and (one.weights == other.weights or not weights)
 
 
-def _goes_through(c: Leaving) -> bool:
+def _goes_through(c: ExitSummary) -> bool:
     """Every token goes through all layers, by no rule or by a fixed exit at the last."""
     return c.rule == "none" or (c.rule == "fixed" and c.argument == c.layers)
 
 
-def _per_sample(c: Leaving, energy_j: float | None) -> float | None:
+def _per_sample(c: ExitSummary, energy_j: float | None) -> float | None:
     return None if energy_j is None else energy_j * len(c.runs) / c.samples
 
 
@@ -271,31 +279,32 @@ def _saved(value: float | None, base: float | None) -> float | None:
     return None if value is None or not base else 1 - value / base
 
 
-def _notes(configurations: Sequence[Leaving]) -> list[str]:
-    found = [
-        f"{c.label} has no baseline among these runs: add one with --exit none, or with --exit fixed:{c.layers}"
-        for c in configurations
-        if c.rule != "none" and not c.hindsight and not _goes_through(c) and c.baseline is None
-    ]
+def _notes(configurations: Sequence[ExitSummary]) -> Iterator[str]:
+    for c in configurations:
+        if c.rule != "none" and not c.hindsight and not _goes_through(c) and c.baseline is None:
+            ways = f"--exit none, or with --exit fixed:{c.layers}"
+            yield f"{c.label} has no baseline among these runs: add one with {ways}"
     weights = {c.label: c.weights for c in configurations}
-    found += [
-        f"{c.label} runs other weights than {c.baseline}: add --exit fixed:{c.layers} to tell what leaving early does "
-        "from what fine-tuning does"
-        for c in configurations
-        if c.baseline is not None and weights[c.baseline] != c.weights
-    ]
-    found += [
-        f"{c.label} tells afterwards where tokens could have left: its energy and time are not those of early exit"
-        for c in configurations
-        if c.hindsight
-    ]
-    return found
+    for c in configurations:
+        if c.baseline is not None and weights[c.baseline] != c.weights:
+            yield (
+                f"{c.label} runs other weights than {c.baseline}: add --exit fixed:{c.layers} to tell what early exit "
+                "does from what fine-tuning does"
+            )
+    for c in configurations:
+        if c.hindsight:
+            yield (
+                f"{c.label} tells afterwards where tokens could have left: its energy and time are not those of early "
+                "exit"
+            )
 
 
 # ---------------------------------------------------------------- against the oracle
 
 
-def distance(one: Leaving, oracle: Leaving, samples: Sequence[Sample], judged: Sequence[Sample]) -> OracleDistance:
+def distance(
+    one: ExitSummary, oracle: ExitSummary, samples: Sequence[Sample], judged: Sequence[Sample]
+) -> OracleDistance:
     """Compare exits token by token where a completion is the oracle's, and mean layers over all."""
     ideal = {(sample.task_id, sample.sample_index): sample for sample in judged}
     pairs: list[tuple[int, int]] = []

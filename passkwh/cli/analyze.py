@@ -19,13 +19,12 @@ from passkwh.cli.options import (
     Strict,
     analysis_settings,
 )
-from passkwh.cli.output import note, print_json, print_table, table
+from passkwh.cli.output import note, print_json, print_result
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
     from passkwh.analysis.footprint import FootprintAssumptions
     from passkwh.analysis.pooling import Comparison
-    from passkwh.analysis.tables import Table
 
 
 def analyze(
@@ -156,7 +155,7 @@ def _deliver(outcome: Outcome, out: Path | None, as_json: bool, comparison: Comp
             comparison.samples().to_parquet(out / "samples.parquet", index=False)
     if not as_json:
         for one in outcome.tables if outcome.printed is None else outcome.printed:
-            _print(one)
+            print_result(one)
     for text in outcome.remarks:
         note(text)
     return content
@@ -174,10 +173,3 @@ def _write(outcome: Outcome, out: Path) -> list[Path]:
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be written ({error.strerror}); choose another folder") from error
     return written
-
-
-def _print(one: Table) -> None:
-    from passkwh.analysis.tables import text_rows
-
-    right = [i for i, column in enumerate(one.columns) if column.style != "text"]
-    print_table(table(one.title, [column.name for column in one.columns], text_rows(one), right))

@@ -12,6 +12,8 @@ from passkwh.measures import number as number
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from passkwh.analysis.tables import Table as ResultTable
+
 
 def print_json(result: Mapping[str, Any]) -> None:
     """The machine-readable result: one line, the last of stdout."""
@@ -45,6 +47,14 @@ def print_table(shown: Table) -> None:
     if not console.is_terminal:
         console = Console(width=200)
     console.print(shown)
+
+
+def print_result(shown: ResultTable) -> None:
+    """Print a table of the analysis or of a report."""
+    from passkwh.analysis.tables import text_rows
+
+    right = [i for i, column in enumerate(shown.columns) if column.style != "text"]
+    print_table(table(shown.title, [column.name for column in shown.columns], text_rows(shown), right))
 
 
 def size(size_bytes: int | None) -> str:

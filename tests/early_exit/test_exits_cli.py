@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from passkwh.analysis.exits import ExitStudy, Leaving, distance, study
+from passkwh.analysis.exits import ExitStudy, ExitSummary, distance, study
 from passkwh.analysis.frames import load
 from passkwh.errors import UsageError
 from passkwh.harness.plan import plan
@@ -80,8 +80,10 @@ def test_bench_exits_compares_and_draws(bench: Bench, runs: Path, tmp_path: Path
     assert deep["at"] + deep["later"] == pytest.approx(1)
     assert any("not those of early exit" in text for text in result["notes"])
     names = {Path(file).name for file in result["files"]}
-    assert names >= {f"{chart}.{kind}" for chart in ("fixed", "exits", "plane") for kind in ("svg", "png", "html")}
-    assert all(Path(file).stat().st_size > 1000 for file in result["files"])
+    charts = ("exits_fixed", "exits_where", "exits_plane")
+    assert names >= {"report.html", "report.json", "exits.csv"}
+    assert names >= {f"{chart}.{kind}" for chart in charts for kind in ("svg", "png", "csv")}
+    assert all(Path(file).stat().st_size > 50 for file in result["files"])
     shown = bench("exits", runs)
     assert shown.returncode == 0
     assert "against the oracle" in shown.stdout
@@ -107,8 +109,8 @@ def sample(task: str, text: str, exits: tuple[int, ...]) -> Sample:
     )  # fmt: skip
 
 
-def leaving(label: str, mean: float, agent: str | None = None) -> Leaving:
-    return Leaving(
+def leaving(label: str, mean: float, agent: str | None = None) -> ExitSummary:
+    return ExitSummary(
         label=label, runs=("r",), model="m", quant="none", weights="w", rule="agent", argument=0.9, agent=agent,
         kv="deferred", layers=8, exits=(4, 8), hindsight=False, samples=2, quality={}, mean_exit_layer=mean,
         mean_exit_layer_decoded=mean, layers_skipped=0.0, exit_shares={}, generation_net_j=None,

@@ -7,10 +7,11 @@ from typing import Any
 import altair as alt
 import pandas as pd
 import pytest
-import vl_convert
 
 from passkwh.analysis.pareto import frontier
-from passkwh.reports.figures.plane import plane
+from passkwh.reports.document.content import FigureBlock
+from passkwh.reports.figures.plane import plane, staircase
+from passkwh.reports.figures.render import draw
 
 from .conftest import synthetic
 
@@ -39,10 +40,11 @@ def thesis_plane(spread: bool) -> tuple[str, list[str]]:
             "on": frontier([(c.energy_kwh, c.pass_at_1) for c in made], ["min", "max"]),
         }
     )
-    found = plane(data, "accuracy", ("simulated energy, kWh", "pass@1"), alt.Color("on:N"))
-    version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
-    svg = vl_convert.vegalite_to_svg(found.chart.to_json(), vl_version=version)
-    return svg, [name.removeprefix("synthetic-") for name in data.loc[data["on"], "configuration"]]
+    block = FigureBlock(name="plane", title="Plane", caption="")
+    drawing = plane(
+        data, "accuracy", ("simulated energy, kWh", "pass@1"), alt.Color("configuration:N", legend=None), block
+    )
+    return draw(drawing).svg, [name.removeprefix("synthetic-") for name in data.loc[data["on"], "configuration"]]
 
 
 @pytest.mark.parametrize("spread", [False, True])
@@ -61,3 +63,11 @@ def test_names_of_25_points_cover_nothing(browser: Any, spread: bool) -> None:
         for other in [*boxes[:i], *points]:
             apart = box[2] <= other[0] or other[2] <= box[0] or box[3] <= other[1] or other[3] <= box[1]
             assert apart, (texts[i], box, other)
+
+
+def test_the_frontier_is_a_step_line() -> None:
+    """What so much energy buys stays the same until the energy of the next point, and beyond the last."""
+    assert staircase([(4.0, 0.5), (1.0, 0.1), (2.0, 0.3)], 9.0) == [
+        (1.0, 0.1), (2.0, 0.1), (2.0, 0.3), (4.0, 0.3), (4.0, 0.5), (9.0, 0.5),
+    ]  # fmt: skip
+    assert staircase([], 9.0) == []

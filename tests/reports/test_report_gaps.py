@@ -37,7 +37,7 @@ def written(folder: Path, *runs: Path) -> Written:
 
 
 def missing(found: Written) -> dict[str, str]:
-    return {b["what"]: b["reason"] for b in found.blocks("missing")}
+    return {b["what"]: b["reason"] for b in found.blocks("not_available")}
 
 
 def test_one_configuration_is_not_compared(one_run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from passkwh.errors import UsageError
 from passkwh.reports.document.page import _code
-from passkwh.reports.sections.coverage import ITEMS
+from passkwh.reports.sections.coverage import published_items
 
 from .conftest import Written, call, synthetic
 
@@ -85,7 +85,7 @@ def test_figures_state_units(everything: Written) -> None:
 
 def test_published_tables_and_figures_are_here_or_said_to_be_missing(everything: Written) -> None:
     table = next(t for t in everything.blocks("table") if t["name"] == "coverage")
-    assert [row[0] for row in table["rows"]] == [item for item, _, _ in ITEMS]
+    assert [row[0] for row in table["rows"]] == [item for item, _, _ in published_items()]
     where = {row[0]: (row[2], row[3]) for row in table["rows"]}
     for item, (here, why) in where.items():
         assert (here == "not computed") <= bool(why), item
@@ -106,7 +106,7 @@ def test_a_named_experiment_reports_its_own_configurations(invented: Path, tmp_p
         f"synthetic-0.5B-Instruct{q}" for q in ("", " gptq-int8", " gptq-int4")
     ]
     assert [s["id"] for s in found.content["sections"]] == [
-        "summary", "results", "experiment-gptq", "paired", "measured", "threats", "coverage",
+        "summary", "results", "experiment-gptq", "paired", "measured", "power", "threats", "coverage",
     ]  # fmt: skip
     assert "left out: synthetic-0.5B, synthetic-0.5B-Instruct awq" in found.texts("threats")
     summary = found.texts("summary")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from passkwh.analysis.results import Interval
 from passkwh.reports.document.content import Estimate, Number
-from passkwh.reports.document.text import estimate_texts, listed, number, scaled, sentence, shown, span
+from passkwh.reports.document.text import estimate_texts, listed, quantity, scaled, sentence, shown, span
 from passkwh.reports.figures.labels import Box, place
 from passkwh.reports.figures.plane import common_prefix
 
@@ -55,12 +55,12 @@ def test_digits_follow_the_interval(
 def test_what_is_missing_says_why() -> None:
     gone = Interval(measure="m", label="x", estimate=None, low=None, high=None, level=0.95, reason="no reading")
     assert span(scaled(gone)) == ["unknown (no reading)"]
-    lonely = gone.model_copy(update={"estimate": 2.0, "reason": "one task"})
-    assert sentence(span(scaled(lonely, 1000.0), "Wh")) == (Number(value=2000.0, text="2,000 Wh"), " (no interval)")
+    lonely = gone.model_copy(update={"estimate": 2000.0, "reason": "one task"})
+    assert sentence(span(scaled(lonely), "Wh")) == (Number(value=2000.0, text="2,000 Wh"), " (no interval)")
 
 
 def test_sentences_join_and_lists_are_cut() -> None:
-    five = number(5, style="integer")
+    five = quantity(5, style="integer")
     assert sentence("a", ["b", five], "", "c", "d") == ("ab", five, "cd")
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"

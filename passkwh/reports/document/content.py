@@ -5,6 +5,7 @@ Every number keeps its full value beside the text that people read, so a page ca
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -42,6 +43,14 @@ class Estimate(Record):
     high: float | None = None
     reason: Annotated[str | None, Field(description="why the value or its interval is missing")] = None
 
+    def ends(self, value: str, low: str, high: str) -> dict[str, float | None]:
+        """Value and bounds under these names, for a chart; without an interval the bounds are the value."""
+        return {
+            value: self.value,
+            low: self.value if self.low is None else self.low,
+            high: self.value if self.high is None else self.high,
+        }
+
 
 class Column(Record):
     """A column of a table; ``estimate`` columns hold cells with intervals."""
@@ -66,10 +75,10 @@ class Bullets(Record):
     tone: Literal["plain", "warning"] = "plain"
 
 
-class Missing(Record):
+class NotAvailable(Record):
     """Something that a reader may look for and that could not be computed, with the reason."""
 
-    kind: Literal["missing"] = "missing"
+    kind: Literal["not_available"] = "not_available"
     what: str
     reason: str
     after: Annotated[str | None, Field(description="the published figure or table that is missing")] = None
@@ -127,33 +136,53 @@ class FigureBlock(Record):
     number: int = 0
 
 
-Block = Text | Bullets | Missing | Heading | TableBlock | FigureBlock
+Block = Text | Bullets | NotAvailable | Heading | TableBlock | FigureBlock
 
 
 class Section(Record):
-    """A titled part of the report."""
+    """A titled section of the report."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
     title: str
+    group: Annotated[str, Field(description="which runs it is about, where a page is about several groups")] = ""
     blocks: tuple[Block, ...]
 
 
 class Report(Record):
-    """The whole report. ``results`` is what the analysis found, in full."""
+    """The whole report. ``results`` is what the analysis computed, in full."""
 
-    schema_version: int = 1
+    schema_version: int = 2
     title: str
     subtitle: Sentence
-    experiment: str
+    outline: str
     created: str
     version: str
     sections: tuple[Section, ...]
     results: dict[str, Any]
 
 
-def table_block(found: Table, *, folded: bool = False, note: str | None = None) -> TableBlock:
+def table_of(
+    name: str,
+    title: str,
+    columns: Mapping[str, str] | Sequence[tuple[str, str]],
+    rows: Iterable[Sequence[Cell | Estimate]],
+    *,
+    thesis: str | None = None,
+    note: str | None = None,
+    folded: bool = False,
+) -> TableBlock:
+    """A table from its columns (name to style: text, integer, number, fixed2, fixed4, p or estimate) and rows."""
+    pairs = columns.items() if isinstance(columns, Mapping) else columns
+    return TableBlock.model_validate(
+        {"name": name, "title": title, "thesis": thesis, "note": note, "folded": folded,
+         "columns": tuple(Column.model_validate({"name": n, "style": s}) for n, s in pairs),
+         "rows": tuple(tuple(row) for row in rows)}
+    )  # fmt: skip
+
+
+def table_block(table: Table, *, folded: bool = False, note: str | None = None) -> TableBlock:
     """A table of the analysis as it is."""
     return TableBlock(
-        name=found.name, title=found.title, thesis=found.thesis, folded=folded, note=note, rows=found.rows,
-        columns=tuple(Column(name=c.name, style=c.style) for c in found.columns),
+        name=table.name, title=table.title, thesis=table.thesis, folded=folded, note=note, rows=table.rows,
+        columns=tuple(Column(name=c.name, style=c.style) for c in table.columns),
     )  # fmt: skip

@@ -1,58 +1,177 @@
-"""All that a report rests on: runs read and analysed once. Every statistic here comes from ``passkwh.analysis``."""
+"""All that a report rests on: runs read once, and what the analysis says of them, computed when a section asks.
+
+Every statistic here comes from ``passkwh.analysis``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from typing import Any
 
+from passkwh.analysis.bootstrap import Draws, draw, intervals
 from passkwh.analysis.effects_vs_reference import ReferenceEffect, effects_vs_reference
 from passkwh.analysis.exits import ExitStudy, study
 from passkwh.analysis.experiments import DESIGNS, Experiment, ExperimentName, members, run_experiment
-from passkwh.analysis.frames import Frames, Run, load
+from passkwh.analysis.frames import Frames, Run
 from passkwh.analysis.granularity import DomainRow, by_domain
 from passkwh.analysis.overview import Analysis, AnalysisSettings, conclude, resample
+from passkwh.analysis.pareto import frontier
 from passkwh.analysis.pooling import Comparison, compare
 from passkwh.analysis.power import PowerTimeline, power_timeline
 from passkwh.analysis.results import Interval
-from passkwh.analysis.tasks import TaskTable
+from passkwh.analysis.tasks import TaskTable, task_table
 from passkwh.errors import UsageError
-from passkwh.measures import kinds
+from passkwh.harness.runs.labels import run_labels
+from passkwh.measures import MEASURES, Unit, energy_unit, kinds
+from passkwh.reports.document.content import Estimate
 
-EXPERIMENTS = ("batch-size", "model-size", "fine-tuning", "awq", "gptq", "granularity", "early-exit", "all")
 NO_DOMAINS = "it needs runs of BigCodeBench, and these tasks have no domains"
 
 
-@dataclass(frozen=True)
 class Evidence:
-    """Runs and what the analysis says of them."""
+    """Runs and what the analysis says of them, for one outline.
 
-    experiment: str
-    comparison: Comparison
-    analysis: Analysis
-    table: TaskTable
-    experiments: dict[ExperimentName, Experiment]
-    changes: dict[ExperimentName, tuple[ReferenceEffect, ...]]
-    impossible: dict[str, str]
-    """Experiments that these runs do not allow, each with the reason."""
-    domains: tuple[DomainRow, ...]
-    exits: ExitStudy | None
-    """Runs that leave early, against those that do not; None where there are none, or they were not asked for."""
-    power: dict[str, PowerTimeline]
-    """Power over time of each configuration's first run."""
-    left_out: tuple[str, ...]
-    """Configurations given that are no part of the experiment."""
+    The short report shows runs one by one (``by_run``): each over all of its own tasks, whatever machine it ran on. All
+    other outlines pool repeats and compare configurations over the tasks that all of them ran.
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The configurations."""
-        return self.table.labels
+    Raises:
+        UsageError: runs of different tasks; for outlines that compare, runs that cannot be compared; and for a named
+            experiment, runs that do not allow it.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        outline: str = "short",
+        settings: AnalysisSettings | None = None,
+        strict: bool = False,
+        metrics: Sequence[str] = (),
+    ) -> None:
+        self.outline = outline
+        self.settings = settings or AnalysisSettings()
+        self.by_run = outline == "short"
+        self._metrics = metrics
+        self._strict = strict
+        self.left_out: tuple[str, ...] = ()
+        """Configurations given that are no part of the experiment."""
+        self.frames = frames
+        if self.by_run:
+            _check_same_tasks(frames.runs)
+        elif outline != "exits":
+            self.frames, self.left_out = self._restricted()
+        if outline != "exits":
+            # Traces are thinned by DuckDB, beside Python: on the second core while the analysis is on the first.
+            beside = ThreadPoolExecutor(max_workers=1)
+            self._thinning = {label: beside.submit(power_timeline, self.first_run(label)) for label in self.labels}
+            beside.shutdown(wait=False)
+        if outline in ("exits", "early-exit"):
+            _ = self.exits  # refused here, and not in the middle of a report
+        elif not self.by_run and (reason := self.impossible.get(outline)):
+            raise UsageError(f"experiment {outline}: {reason}")
+
+    def _restricted(self) -> tuple[Frames, tuple[str, ...]]:
+        """Only the configurations that take part in a named experiment, as if no other had been given."""
+        design = next((known for known in DESIGNS if known == self.outline), None)
+        if design is None:
+            return self.frames, ()
+        comparison = compare(self.frames, self._strict)
+        labels = {label for family in members(design, comparison).values() for _, label in family}
+        inside = [c for c in comparison.configurations if c.label in labels]
+        left_out = tuple(c.label for c in comparison.configurations if c.label not in labels)
+        return only(self.frames, sorted(run for c in inside for run in c.runs)) if left_out else self.frames, left_out
+
+    # ------------------------------------------------------------ runs, one by one or pooled
 
     @property
     def runs(self) -> tuple[Run, ...]:
         """The runs."""
-        return self.comparison.frames.runs
+        return self.frames.runs
+
+    @cached_property
+    def run_labels(self) -> tuple[str, ...]:
+        """What each run (by position) is shown as: itself in the short report, else the configuration it is of."""
+        if self.by_run:
+            return tuple(run_labels([run.manifest for run in self.runs]))
+        label_of = {run: c.label for c in self.comparison.configurations for run in c.runs}
+        return tuple(label_of[position] for position in range(len(self.runs)))
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """What is shown beside each other: runs in the short report, else configurations."""
+        return tuple(dict.fromkeys(self.run_labels))
+
+    def first_run(self, label: str) -> Run:
+        """The first run of a label."""
+        return self.runs[self.run_labels.index(label)]
+
+    def provenance(self, label: str) -> str:
+        """measured, estimated, simulated or mixed."""
+        own = {run.summary.provenance for run, of in zip(self.runs, self.run_labels, strict=True) if of == label}
+        return own.pop() if len(own) == 1 else "mixed"
+
+    # ------------------------------------------------------------ headline measures
+
+    def headline(self, measure: str, label: str, factor: float = 1.0) -> Estimate:
+        """A headline measure with its interval, in another unit by ``factor``."""
+        interval = self._intervals.get((measure, label))
+        value = interval.estimate if interval else None
+        reason = interval.reason or interval.note if interval else None
+        if self.by_run:  # the run's own figure; the interval is over the tasks that have both verdict and energy
+            summary = self.first_run(label).summary
+            value = MEASURES[measure].value(summary)
+            reason = MEASURES[measure].reason(summary) or reason
+        bounds = (None, None) if interval is None or value is None else (interval.low, interval.high)
+        value, low, high = (None if v is None else v * factor for v in (value, *bounds))
+        return Estimate(value=value, low=low, high=high, reason=reason)
+
+    def interval(self, measure: str, label: str) -> Interval:
+        """A headline as the analysis gives it."""
+        return self._intervals[measure, label]
+
+    @cached_property
+    def _intervals(self) -> dict[tuple[str, str], Interval]:
+        every = [i for p in range(len(self.runs)) for i in self._of_run(p)] if self.by_run else self.analysis.intervals
+        return {(i.measure, i.label): i for i in every}
+
+    def _of_run(self, position: int) -> list[Interval]:
+        settings = self.settings
+        try:
+            table = task_table(compare(only(self.frames, [position])), settings.energy)
+        except UsageError:  # no task with both a verdict and an energy: there is nothing to resample
+            return []
+        own = intervals(draw(table, settings.resamples, settings.seed), settings.level)
+        return [i.model_copy(update={"label": self.run_labels[position]}) for i in own]
+
+    @cached_property
+    def on_frontier(self) -> dict[str, bool]:
+        """Whether each label with an energy and a pass@1 is on the efficient frontier of the two."""
+        if not self.by_run:
+            points = self.analysis.tradeoff.points if self.analysis.tradeoff else ()
+            return {p.label: p.on_frontier for p in points if None not in p.values}
+        plane = {
+            label: (energy, accuracy) for label, run in zip(self.run_labels, self.runs, strict=True)
+            if (energy := run.summary.gross_energy_j) is not None
+            and (accuracy := run.summary.pass_at_k.get("1")) is not None
+        }  # fmt: skip
+        return dict(zip(plane, frontier(list(plane.values()), ["min", "max"]), strict=True)) if plane else {}
+
+    @property
+    def frontier_probability(self) -> dict[str, float]:
+        """Share of resamples in which each configuration is on the frontier; runs are not resampled together."""
+        tradeoff = None if self.by_run else self.analysis.tradeoff
+        return {p.label: p.probability for p in tradeoff.points} if tradeoff else {}
+
+    @cached_property
+    def energy_unit(self) -> Unit:
+        """The unit in which this report gives energies of runs."""
+        return energy_unit(self.headline("energy_kwh", label).value for label in self.labels)
+
+    @property
+    def energy_named(self) -> str:
+        """What axes call the energy: measured energy, estimated net energy, ..."""
+        return f"{self._kinds}{' net' if self.settings.energy == 'net' else ''} energy"
 
     @property
     def energy_is(self) -> str:
@@ -60,102 +179,125 @@ class Evidence:
         return "" if self._kinds == "measured" else f" Energy is {self._kinds}."
 
     @property
-    def energy_named(self) -> str:
-        """What axes call the energy: measured energy, estimated net energy, ..."""
-        return f"{self._kinds}{' net' if self.analysis.settings.energy == 'net' else ''} energy"
-
-    @property
     def _kinds(self) -> str:
         return kinds(self.provenance(label) for label in self.labels)
 
-    def label_of(self, run: int) -> str:
-        """The configuration that a run (by position) belongs to."""
-        return next(c.label for c in self.comparison.configurations if run in c.runs)
+    # ------------------------------------------------------------ analyses of configurations
 
-    def interval(self, measure: str, label: str) -> Interval:
-        """A headline with its interval."""
-        return next(i for i in self.analysis.intervals if i.measure == measure and i.label == label)
+    @cached_property
+    def comparison(self) -> Comparison:
+        """Repeats pooled, over the common tasks."""
+        return compare(self.frames, self._strict)
 
-    def provenance(self, label: str) -> str:
-        """measured, estimated, simulated or mixed."""
-        return next(c.provenance for c in self.analysis.configurations if c.label == label)
+    @cached_property
+    def _drawn(self) -> tuple[TaskTable, Draws]:
+        return resample(self.comparison, self.settings)
 
+    @property
+    def table(self) -> TaskTable:
+        """Energies, verdicts and tokens by configuration and task."""
+        return self._drawn[0]
 
-def gather(paths: Sequence[Path], experiment: str, settings: AnalysisSettings, strict: bool = False) -> Evidence:
-    """Read runs and analyse them for one experiment, or for all.
+    @cached_property
+    def analysis(self) -> Analysis:
+        """Everything about the configurations: `bench analyze`."""
+        return conclude(self.comparison, self.settings, *self._drawn)
 
-    Raises:
-        UsageError: for runs that cannot be read or compared, an unknown experiment, or one that these runs lack.
-    """
-    if experiment not in EXPERIMENTS:
-        raise UsageError(
-            f"--experiment {experiment}: there is none of that name; write one of {', '.join(EXPERIMENTS)}"
-        )
-    frames = load(paths)
-    everything = compare(frames, strict)
-    comparison, left_out = _restrict(everything, experiment, strict)
-    # Traces are thinned by DuckDB, beside Python: on the second core while the analysis is on the first.
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        timelines = {c.label: beside.submit(power_timeline, comparison.frames.runs[c.runs[0]])
-                     for c in comparison.configurations}  # fmt: skip
-        table, draws = resample(comparison, settings)
-        analysis = conclude(comparison, settings, table, draws)
-        power = {label: timeline.result() for label, timeline in timelines.items()}
-    found: dict[ExperimentName, Experiment] = {}
-    impossible: dict[str, str] = {}
-    for name in DESIGNS:
-        if experiment in ("all", name):
+    @property
+    def experiments(self) -> dict[ExperimentName, Experiment]:
+        """Those of the thesis's experiments that are wanted and that these runs allow."""
+        return self._experiments[0]
+
+    @property
+    def impossible(self) -> dict[str, str]:
+        """Experiments that are wanted and that these runs do not allow, each with the reason."""
+        return self._experiments[1]
+
+    @cached_property
+    def _experiments(self) -> tuple[dict[ExperimentName, Experiment], dict[str, str]]:
+        possible: dict[ExperimentName, Experiment] = {}
+        impossible: dict[str, str] = {}
+        for name in DESIGNS:
+            if self.outline in ("all", name):
+                try:
+                    possible[name] = run_experiment(name, self.comparison, self.settings.energy)
+                except UsageError:
+                    impossible[name] = f"it needs runs of {DESIGNS[name].needs}, and these hold none"
+        if self.outline in ("all", "early-exit"):
             try:
-                found[name] = run_experiment(name, comparison, settings.energy)
-            except UsageError:
-                impossible[name] = f"it needs runs of {DESIGNS[name].needs}, and these hold none"
-    domains = by_domain(comparison, settings.energy, seed=settings.seed, level=settings.level)
-    leaving: ExitStudy | None = None
-    if experiment in ("all", "early-exit"):
-        try:
-            leaving = study(comparison.frames)
-        except UsageError as error:
-            if experiment == "early-exit":
-                raise
-            impossible["early-exit"] = str(error)
-    if not domains:
-        impossible["granularity"] = NO_DOMAINS
-        if experiment == "granularity":
-            raise UsageError(f"experiment granularity: {NO_DOMAINS}")
-    return Evidence(
-        experiment=experiment,
-        comparison=comparison,
-        analysis=analysis,
-        table=table,
-        experiments=found,
-        changes={
-            name: effects_vs_reference(e, table, draws, settings.margin, settings.level) for name, e in found.items()
-        },
-        impossible=impossible,
-        domains=domains,
-        exits=leaving,
-        power=power,
-        left_out=left_out,
-    )
+                _ = self.exits
+            except UsageError as error:
+                impossible["early-exit"] = str(error)
+        if not self.domains:
+            impossible["granularity"] = NO_DOMAINS
+        return possible, impossible
+
+    @cached_property
+    def changes(self) -> dict[ExperimentName, tuple[ReferenceEffect, ...]]:
+        """Each configuration of an experiment against its family's reference."""
+        table, draws = self._drawn
+        margin, level = self.settings.margin, self.settings.level
+        return {name: effects_vs_reference(one, table, draws, margin, level) for name, one in self.experiments.items()}
+
+    @cached_property
+    def domains(self) -> tuple[DomainRow, ...]:
+        """Energy and accuracy by domain; empty where tasks have none."""
+        settings = self.settings
+        return by_domain(self.comparison, settings.energy, seed=settings.seed, level=settings.level)
+
+    @cached_property
+    def exits(self) -> ExitStudy:
+        """Runs with early exit against those without. Raises UsageError where there are none."""
+        return study(self.frames, self._metrics)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of these results must know beside them."""
+        if self.by_run:
+            return ()
+        return self.exits.notes if self.outline == "exits" else self.analysis.notes
+
+    def results(self) -> dict[str, Any]:
+        """All that was computed, in full, for ``report.json``."""
+        if self.by_run:
+            return {}
+        if self.outline == "exits":
+            return {"exits": self.exits.content()}
+        with_exits = self.outline in ("all", "early-exit") and "early-exit" not in self.impossible
+        return {
+            "analysis": self.analysis.model_dump(mode="json"),
+            "experiments": {name: one.model_dump(mode="json") for name, one in self.experiments.items()},
+            "changes": {name: [c.model_dump(mode="json") for c in own] for name, own in self.changes.items()},
+            "domains": [row.model_dump(mode="json") for row in self.domains],
+            "exits": self.exits.content() if with_exits else None,
+            "impossible": self.impossible,
+        }
+
+    # ------------------------------------------------------------ power over time
+
+    @cached_property
+    def timelines(self) -> dict[str, PowerTimeline]:
+        """Power over time of each label's first run."""
+        return {label: timeline.result() for label, timeline in self._thinning.items()}
 
 
-def _restrict(comparison: Comparison, experiment: str, strict: bool) -> tuple[Comparison, tuple[str, ...]]:
-    """Only the configurations that take part in a named experiment, as if no other had been given."""
-    design = next((known for known in DESIGNS if known == experiment), None)
-    if design is None:
-        return comparison, ()
-    labels = {label for family in members(design, comparison).values() for _, label in family}
-    inside = [c for c in comparison.configurations if c.label in labels]
-    left_out = tuple(c.label for c in comparison.configurations if c.label not in labels)
-    if not left_out:
-        return comparison, ()
-    return compare(_only(comparison.frames, sorted(run for c in inside for run in c.runs)), strict), left_out
-
-
-def _only(frames: Frames, runs: Sequence[int]) -> Frames:
+def only(frames: Frames, runs: Sequence[int]) -> Frames:
+    """The frames of some of the runs (positions), as if no other had been read."""
     samples = frames.samples[frames.samples["run"].isin(runs)]
     places = {run: place for place, run in enumerate(runs)}
     return Frames(
         tuple(frames.runs[run] for run in runs),
         samples.assign(run=samples["run"].map(places)).reset_index(drop=True),
     )
+
+
+def _check_same_tasks(runs: Sequence[Run]) -> None:
+    """Refuse runs of different benchmarks or data, which one table would wrongly compare."""
+    for run in runs[1:]:
+        for field in ("name", "version", "sha256"):
+            first, other = (getattr(r.manifest.benchmark, field) for r in (runs[0], run))
+            if first != other:
+                raise UsageError(
+                    f"{runs[0].manifest.run_id} and {run.manifest.run_id} differ in benchmark.{field} "
+                    f"({first} and {other}): report runs of the same tasks together"
+                )

@@ -16,8 +16,8 @@ from passkwh.reports.document.content import Estimate, Link, Number, Report, Sen
 from passkwh.reports.document.text import estimate_texts, listed, shown
 
 
-def render(report: Report, pictures: Mapping[str, str]) -> str:
-    """HTML of a report; ``pictures`` holds the SVG of each figure, by name."""
+def render(report: Report, pictures: Mapping[str, str], files: bool = True) -> str:
+    """HTML of a report; ``pictures`` holds the SVG of each figure by name; ``files`` are beside it, and linked."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -25,9 +25,9 @@ def render(report: Report, pictures: Mapping[str, str]) -> str:
     environment.filters["code"] = _code
     environment.filters["cell"] = _cell
     environment.filters["reasons"] = _reasons
-    template = resources.files("passkwh.reports").joinpath("templates/thesis.html.j2").read_text("utf-8")
+    template = resources.files("passkwh.reports").joinpath("templates/document.html.j2").read_text("utf-8")
     return environment.from_string(template).render(
-        report=report, pictures={name: Markup(svg) for name, svg in pictures.items()}
+        report=report, pictures={name: Markup(svg) for name, svg in pictures.items()}, files=files
     )
 
 
@@ -82,9 +82,11 @@ def _estimate(cell: Estimate, at: str) -> Markup:
 
 def _reasons(block: TableBlock) -> list[str]:
     """Why values or intervals of a table are missing or unusual, each reason once, with whom it is about."""
-    said: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for row in block.rows:
         for cell, column in zip(row, block.columns, strict=True):
             if isinstance(cell, Estimate) and cell.reason:
-                said.setdefault(cell.reason, []).append(f"{row[0]}, {column.name}" if isinstance(row[0], str) else "")
-    return [f"{listed(list(dict.fromkeys(who)), 3)}: {reason}" for reason, who in said.items()]
+                reasons.setdefault(cell.reason, []).append(
+                    f"{row[0]}, {column.name}" if isinstance(row[0], str) else ""
+                )
+    return [f"{listed(list(dict.fromkeys(who)), 3)}: {reason}" for reason, who in reasons.items()]

@@ -9,14 +9,6 @@ from passkwh.analysis.results import Interval
 from passkwh.analysis.tables import Style, cell_text
 from passkwh.reports.document.content import Estimate, Link, Number, Part, Sentence
 
-MEASURES = {
-    "pass_at_1": "pass@1",
-    "energy_kwh": "energy",
-    "pass_at_kwh": "pass@kWh",
-    "solved_per_kwh": "solved/kWh",
-    "joules_per_token": "J/token",
-    "tokens_per_s": "tokens/s",
-}
 MOST_DIGITS = 5
 """An interval narrower than the fifth digit of its value is not told by more digits."""
 LARGEST = 1e12
@@ -63,7 +55,7 @@ def estimate_texts(estimate: Estimate) -> tuple[str, str | None, str | None]:
     return fixed(estimate.value, places), low, high
 
 
-def number(value: float, unit: str = "", style: Style | str = "number", sign: bool = False) -> Number:
+def quantity(value: float, unit: str = "", style: Style | str = "number", sign: bool = False) -> Number:
     """A number in a sentence."""
     text = shown(value, style)
     return Number(value=value, text=f"{'+' if sign and value > 0 else ''}{text} {unit}".rstrip())
@@ -80,10 +72,11 @@ def p_value(value: float) -> Number:
     return Number(value=value, text=f"p {text}" if text.startswith("<") else f"p = {text}")
 
 
-def scaled(interval: Interval, factor: float = 1.0) -> Estimate:
-    """An interval as a cell, in another unit."""
-    estimate, low, high = (None if v is None else v * factor for v in (interval.estimate, interval.low, interval.high))
-    return Estimate(value=estimate, low=low, high=high, reason=interval.reason or interval.note)
+def scaled(interval: Interval) -> Estimate:
+    """An interval as a cell."""
+    return Estimate(
+        value=interval.estimate, low=interval.low, high=interval.high, reason=interval.reason or interval.note
+    )
 
 
 def span(estimate: Estimate, unit: str = "", sign: bool = False) -> list[Part]:

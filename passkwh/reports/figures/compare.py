@@ -8,39 +8,36 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from passkwh.reports.document.content import FigureBlock, Missing
-from passkwh.reports.document.draft import Drawing, EnergyUnit
+from passkwh.measures import MEASURES
+from passkwh.reports.document.content import FigureBlock, NotAvailable
 from passkwh.reports.document.evidence import Evidence
-from passkwh.reports.document.text import scaled
+from passkwh.reports.document.section import Drawing
 from passkwh.reports.figures.theme import ACCENT, BLUE, GREY, WIDTH, Sheet
 
 MOST_PAIRED = 40
 
 
-def measures(
-    evidence: Evidence, unit: EnergyUnit, name: str, labels: Sequence[str], references: Sequence[str]
-) -> Drawing | Missing:
+def measures(evidence: Evidence, name: str, labels: Sequence[str], references: Sequence[str]) -> Drawing | NotAvailable:
     """Energy, pass@1 and pass@kWh of configurations, one row each; references of families stand out."""
-    told = (
-        ("energy_kwh", unit.per_kwh, f"{evidence.energy_named}, {unit.name} — lower is better"),
-        ("pass_at_1", 1.0, "pass@1 — higher is better"),
-        ("pass_at_kwh", 1.0, "pass@kWh — higher is better"),
-    )
-    found = []
-    for measure, factor, title in told:
+    unit = evidence.energy_unit
+    axes = {
+        "energy_kwh": MEASURES["energy_kwh"].axis(unit, evidence.energy_named),
+        "pass_at_1": MEASURES["pass_at_1"].axis(),
+        "pass_at_kwh": MEASURES["pass_at_kwh"].axis(),
+    }
+    rows = []
+    for measure, title in axes.items():
         for label in labels:
-            cell = scaled(evidence.interval(measure, label), factor)
+            cell = evidence.headline(measure, label, unit.factor if measure == "energy_kwh" else 1.0)
             if cell.value is not None:
-                found.append(
-                    {"configuration": label, "measure": title, "value": cell.value,
-                     "low": cell.value if cell.low is None else cell.low,
-                     "high": cell.value if cell.high is None else cell.high,
+                rows.append(
+                    {"configuration": label, "measure": title, **cell.ends("value", "low", "high"),
                      "role": "its family's reference" if label in references else "compared with it"}
                 )  # fmt: skip
-    if not found:
-        return Missing(what="Measures side by side", reason="no configuration has an energy or a pass@1")
-    data = pd.DataFrame(found)
-    titles = [title for _, _, title in told if title in set(data["measure"])]
+    if not rows:
+        return NotAvailable(what="Measures side by side", reason="no configuration has an energy or a pass@1")
+    data = pd.DataFrame(rows)
+    titles = [title for title in axes.values() if title in set(data["measure"])]
     sheet = Sheet()
     panels = [
         _panel(sheet, data[data["measure"] == t], list(labels), t, i == 0, bool(references))
@@ -50,9 +47,9 @@ def measures(
     chart = alt.hconcat(*(p.properties(width=width, height=alt.Step(17)) for p in panels), spacing=16)
     block = FigureBlock(
         name=name, title="Energy, accuracy and accuracy per energy",
-        caption=f"Points with {evidence.analysis.settings.level:.0%} intervals over tasks.{evidence.energy_is}",
+        caption=f"Points with {evidence.settings.level:.0%} intervals over tasks.{evidence.energy_is}",
     )  # fmt: skip
-    return Drawing(block, sheet.specification(chart), data)
+    return sheet.drawing(chart, data, block)
 
 
 def _panel(sheet: Sheet, data: pd.DataFrame, labels: list[str], title: str, first: bool, roles: bool) -> alt.LayerChart:
@@ -70,22 +67,22 @@ def _panel(sheet: Sheet, data: pd.DataFrame, labels: list[str], title: str, firs
     return alt.layer(rule, base.mark_point(filled=True, size=46, opacity=1).encode(x="value:Q"))
 
 
-def pair_matrix(evidence: Evidence) -> Drawing | Missing:
+def pair_matrix(evidence: Evidence) -> Drawing | NotAvailable:
     """Ratio of geometric means of energy of every pair, with a dot where the two are not told apart."""
     what = "Energy of every configuration over that of every other"
     labels, pairs = list(evidence.labels), evidence.analysis.pairs
     known = [p for p in pairs if p.energy_ratio.estimate is not None]
     if not known or len(labels) > MOST_PAIRED:
         reason = "no pair has energies" if not known else f"more than {MOST_PAIRED} configurations: see the table"
-        return Missing(what=what, reason=reason)
-    alpha = 1 - evidence.analysis.settings.level
-    found = []
+        return NotAvailable(what=what, reason=reason)
+    alpha = 1 - evidence.settings.level
+    cells_of = []
     for p in known:
         ratio = p.energy_ratio.estimate or float("nan")
         alike = p.energy_p_holm is None or p.energy_p_holm >= alpha
         for a, b, value in ((p.a, p.b, ratio), (p.b, p.a, 1 / ratio)):
-            found.append({"a": a, "b": b, "ratio": value, "log2": float(np.log2(value)), "alike": alike})
-    data = pd.DataFrame(found)
+            cells_of.append({"a": a, "b": b, "ratio": value, "log2": float(np.log2(value)), "alike": alike})
+    data = pd.DataFrame(cells_of)
     size = max(16, min(34, (WIDTH - 220) // len(labels)))
     most = float(data["log2"].abs().max()) or 1.0
     sheet = Sheet()
@@ -108,8 +105,4 @@ def pair_matrix(evidence: Evidence) -> Drawing | Missing:
         caption="Row over column, ratio of geometric means over tasks: blue, the row uses less; red, more. A dot: not "
         "told apart (Wilcoxon, Holm over all pairs)." + evidence.energy_is,
     )  # fmt: skip
-    return Drawing(
-        block,
-        sheet.specification(chart),
-        data[["a", "b", "ratio", "alike"]].rename(columns={"alike": "not_told_apart"}),
-    )
+    return sheet.drawing(chart, data[["a", "b", "ratio", "alike"]].rename(columns={"alike": "not_told_apart"}), block)

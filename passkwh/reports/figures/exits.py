@@ -1,50 +1,57 @@
-"""Early exit's figures (GREEN-CODE, figures 1 and 7-11)."""
+"""Early exit's figures: GREEN-CODE's figures 1 and 7-11, and quality against energy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 import altair as alt
 import pandas as pd
 
-from passkwh.analysis.exits import ExitStudy, Leaving
-from passkwh.reports.document.content import FigureBlock, Missing
-from passkwh.reports.document.draft import Drawing
+from passkwh.analysis.exits import ExitStudy, ExitSummary
+from passkwh.analysis.pareto import frontier
+from passkwh.reports.document.content import FigureBlock, NotAvailable
+from passkwh.reports.document.section import Drawing
+from passkwh.reports.figures.plane import plane
 from passkwh.reports.figures.theme import ACCENT, BLUE, CATEGORIES, SOFT, WIDTH, Sheet
 
-_RESOURCES = (
-    ("generation_net_j", "{provenance} net energy of generating (J) — lower is better"),
-    ("generation_gross_j", "{provenance} gross energy of generating (J) — lower is better"),
-    ("s_per_sample", "time a sample (s) — lower is better"),
-    ("tokens_per_s", "tokens/s — higher is better"),
-    ("mean_exit_layer", "mean exit layer"),
-)
+_RESOURCES = {
+    "generation_net_j": "{provenance} net energy of generating (J) — lower is better",
+    "generation_gross_j": "{provenance} gross energy of generating (J) — lower is better",
+    "s_per_sample": "time a sample (s) — lower is better",
+    "tokens_per_s": "tokens/s — higher is better",
+    "mean_exit_layer": "mean exit layer",
+}
 
 
-def by_fixed_exit(found: ExitStudy) -> Drawing | Missing:
+def by_fixed_exit(study: ExitStudy) -> Drawing | NotAvailable:
     """Quality and resources over the layer that every token leaves at."""
     what, after = "Quality, energy and latency by fixed exit layer", "GREEN-CODE, figure 1"
-    fixed = found.fixed()
+    fixed = study.fixed()
     if len({c.argument for c in fixed}) < 2:
-        return Missing(what=what, after=after, reason="it takes runs with two or more fixed exits (--exit fixed:LAYER)")
-    return _curves("exits_fixed", what, after, fixed, found, "layer that tokens leave at")
+        return NotAvailable(
+            what=what, after=after, reason="it needs runs with two or more fixed exits (--exit fixed:LAYER)"
+        )
+    return _curves("exits_fixed", what, after, fixed, study, "layer that tokens leave at")
 
 
-def by_threshold(found: ExitStudy) -> Drawing | Missing:
+def by_threshold(study: ExitStudy) -> Drawing | NotAvailable:
     """Quality and resources over a rule's threshold."""
     what, after = "Quality and resources by threshold", "GREEN-CODE, figures 8-11"
-    swept = [c for some in found.sweeps().values() for c in some if c.argument is not None and not c.hindsight]
+    swept = [c for some in study.sweeps().values() for c in some if c.argument is not None and not c.hindsight]
     if not swept:
-        return Missing(what=what, after=after, reason="it takes runs of a rule with a threshold (--exit agent:0.9)")
-    return _curves("exits_thresholds", what, after, swept, found, "threshold: how sure the rule must be to leave")
+        return NotAvailable(
+            what=what, after=after, reason="it needs runs of a rule with a threshold (--exit agent:0.9)"
+        )
+    return _curves("exits_thresholds", what, after, swept, study, "threshold: how sure the rule must be to leave")
 
 
-def where_tokens_leave(found: ExitStudy) -> Drawing | Missing:
+def where_tokens_leave(study: ExitStudy) -> Drawing | NotAvailable:
     """Shares of tokens by the exit they left at; of the oracle, by the exit they could have left at."""
-    shown = [c for c in found.configurations if c.exit_shares and c.rule != "fixed"]
+    shown = [c for c in study.configurations if c.exit_shares and c.rule != "fixed"]
     if not shown:
-        reason = "no run tells where its tokens left by a rule of their own, or could have left (--exit oracle)"
-        return Missing(what="Where leaving would have been best", after="GREEN-CODE, figure 7", reason=reason)
+        reason = "it needs a run whose tokens leave by a rule, or one that tells where they could have (--exit oracle)"
+        return NotAvailable(what="Where leaving would have been best", after="GREEN-CODE, figure 7", reason=reason)
     data = pd.DataFrame(
         [
             {"configuration": c.label, "layer": layer, "share": share,
@@ -74,25 +81,68 @@ def where_tokens_leave(found: ExitStudy) -> Drawing | Missing:
         name="exits_where", title="Where tokens leave", after="GREEN-CODE, figure 7" if oracle else None,
         caption="Without the first token of each completion, which the prompt's pass through all layers gives.",
     )  # fmt: skip
-    return Drawing(block, sheet.specification(chart), data)
+    return sheet.drawing(chart, data, block)
+
+
+def exit_plane(study: ExitStudy) -> Drawing | NotAvailable:
+    """Quality against net energy of generating, a point a configuration, those that only know afterwards excepted."""
+    what = "Quality against energy"
+    shown = [c for c in study.configurations if c.generation_net_j is not None and not c.hindsight]
+    if not study.metrics or not shown:
+        return NotAvailable(what=what, reason="no configuration has both a quality and a net energy")
+    metric = study.metrics[0]
+    energies, qualities = [c.generation_net_j or 0.0 for c in shown], [c.quality[metric] for c in shown]
+    rules = [c.rule_and_agent if c.quant == "none" else f"{c.rule_and_agent}, {c.quant}" for c in shown]
+    names = _without_shared_words([c.label for c in study.configurations])
+    data = pd.DataFrame(
+        {
+            "configuration": [names[c.label] for c in shown],
+            **dict.fromkeys(("energy", "energy_low", "energy_high"), energies),
+            **dict.fromkeys(("quality", "quality_low", "quality_high"), qualities),
+            "rule": rules,
+            "on": frontier([*zip(energies, qualities, strict=True)], ["min", "max"]),
+        }
+    )
+    block = FigureBlock(
+        name="exits_plane", title=what,
+        caption="Top left is better. Means over repeats, without intervals; dashed: the frontier, the most quality "
+        "that so much energy buys.",
+    )  # fmt: skip
+    titles = (_RESOURCES["generation_net_j"].format(provenance=study.provenance), f"{metric} — higher is better")
+    return plane(data, "quality", titles, _colours("rule:N", rules), block)
+
+
+def _without_shared_words(labels: Sequence[str]) -> dict[str, str]:
+    """Labels without the words that all of them begin with, by the whole label."""
+    words = {label: label.split(" ") for label in labels}
+    shared = len(list(takewhile(lambda same: len(set(same)) == 1, zip(*words.values(), strict=False))))
+    return {label: " ".join(own[shared:]).replace("exit=", "") or label for label, own in words.items()}
+
+
+def _colours(field: str, values: Iterable[str]) -> alt.Color:
+    """A colour for each value, in order of appearance; more than there are colours begin again."""
+    names = list(dict.fromkeys(values))
+    colours = [CATEGORIES[i % len(CATEGORIES)] for i in range(len(names))]
+    scale = alt.Scale(domain=names, range=colours)
+    return alt.Color(field, title=None, legend=alt.Legend(orient="top", columns=3), scale=scale)
 
 
 def _curves(
-    name: str, what: str, after: str, configurations: Sequence[Leaving], found: ExitStudy, x_title: str
+    name: str, what: str, after: str, configurations: Sequence[ExitSummary], study: ExitStudy, x_title: str
 ) -> Drawing:
     """One panel a measure; a line for each model, quantization and rule; baselines as dashed lines."""
     measures = [
-        *((f"quality.{m}", f"{m} — higher is better") for m in found.metrics),
-        *((key, title.format(provenance=found.provenance)) for key, title in _RESOURCES),
+        *((f"quality.{m}", f"{m} — higher is better") for m in study.metrics),
+        *((key, title.format(provenance=study.provenance)) for key, title in _RESOURCES.items()),
     ]
-    base = {c.label: c for c in found.configurations}
+    base = {c.label: c for c in study.configurations}
     rows, baselines = [], []
     several = len({c.kv for c in configurations}) > 1
     for key, title in measures:
         for c in configurations:
             quant = "" if c.quant == "none" else c.quant
             kept = c.kv if several else ""
-            series = " ".join(word for word in (c.model.rsplit("/", 1)[-1], quant, c.asked, kept) if word)
+            series = " ".join(word for word in (c.model.rsplit("/", 1)[-1], quant, c.rule_and_agent, kept) if word)
             value = _value(c, key)
             if value is not None:
                 rows.append({"measure": title, "series": series, "argument": c.argument, "value": value})
@@ -101,12 +151,8 @@ def _curves(
                 baselines.append({"measure": title, "series": series, "value": whole})
     data = pd.DataFrame(rows)
     lines = pd.DataFrame(baselines, columns=["measure", "series", "value"]).drop_duplicates()
-    names = list(dict.fromkeys(data["series"]))
     sheet = Sheet()
-    colour = alt.Color(
-        "series:N", title=None, legend=alt.Legend(orient="top", columns=3),
-        scale=alt.Scale(domain=names, range=[CATEGORIES[i % len(CATEGORIES)] for i in range(len(names))]),
-    )  # fmt: skip
+    colour = _colours("series:N", data["series"])
     panels = []
     for title in dict.fromkeys(data["measure"]):
         points = alt.Chart(sheet.rows(data[data["measure"] == title])).encode(
@@ -129,10 +175,10 @@ def _curves(
         name=name, title=what, after=after,
         caption="Dashed: the same with every token through all layers. Means over repeats, without intervals.",
     )  # fmt: skip
-    return Drawing(block, sheet.specification(chart), pd.concat([data, lines.assign(argument=None)], ignore_index=True))
+    return sheet.drawing(chart, pd.concat([data, lines.assign(argument=None)], ignore_index=True), block)
 
 
-def _value(c: Leaving, key: str) -> float | None:
+def _value(c: ExitSummary, key: str) -> float | None:
     if key.startswith("quality."):
         return c.quality.get(key.removeprefix("quality."))
     value = getattr(c, key)

@@ -1,50 +1,72 @@
-"""Points in a plane of energy and quality, with intervals both ways, a frontier, and names that cover nothing."""
+"""The plane of energy and quality: points with intervals both ways, a frontier, and names that cover nothing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from passkwh.measures import MEASURES
+from passkwh.reports.document.content import FigureBlock, NotAvailable
+from passkwh.reports.document.evidence import Evidence
+from passkwh.reports.document.section import Drawing
 from passkwh.reports.figures.labels import Box, Point, place
-from passkwh.reports.figures.theme import ACCENT, GREY, INK, SOFT
+from passkwh.reports.figures.theme import ACCENT, BLUE, GREY, INK, SOFT, Sheet
 
 SIZE = (780, 460)
 LOGARITHMIC = 8.0
 """Energies that differ by more than this factor stand on a logarithmic axis."""
 
 
-@dataclass(frozen=True)
-class Plane:
-    """The chart, and what a caption must say of it: sentences, or nothing."""
+def energy_accuracy(evidence: Evidence) -> Drawing | NotAvailable:
+    """pass@1 against energy, one point a label with intervals both ways, its name, and the frontier (figure 4.12)."""
+    what, after = "Energy against accuracy with the efficient frontier", "thesis, figure 4.12"
+    unit = evidence.energy_unit
+    rows = [
+        {
+            "configuration": label,
+            **evidence.headline("energy_kwh", label, unit.factor).ends("energy", "energy_low", "energy_high"),
+            **evidence.headline("pass_at_1", label).ends("pass_at_1", "pass_at_1_low", "pass_at_1_high"),
+            "place": "on the efficient frontier" if on else "beaten by another",
+            "probability_on_frontier": evidence.frontier_probability.get(label),
+            "on": on,
+        }
+        for label, on in evidence.on_frontier.items()
+    ]
+    if not rows:
+        return NotAvailable(what=what, reason="no configuration has both an energy and a pass@1", after=after)
+    colour = alt.Color(
+        "place:N", title=None, legend=alt.Legend(orient="top"),
+        scale=alt.Scale(domain=["on the efficient frontier", "beaten by another"], range=[ACCENT, BLUE]),
+    )  # fmt: skip
+    titles = (
+        MEASURES["energy_kwh"].axis(unit, f"{evidence.energy_named} of one run"),
+        MEASURES["pass_at_1"].axis(),
+    )
+    block = FigureBlock(
+        name="tradeoff", title=what, after=after,
+        caption="Top left is better. Bars are intervals; dashed: the most accuracy that so much energy buys; no "
+        f"configuration above it is thriftier.{evidence.energy_is}",
+    )  # fmt: skip
+    return plane(pd.DataFrame(rows), "pass_at_1", titles, colour, block)
 
-    chart: alt.LayerChart
-    about: str
 
-
-def plane(
-    data: pd.DataFrame,
-    quality: str,
-    titles: tuple[str, str],
-    colour: alt.Color,
-    *,
-    tooltip: Sequence[str | alt.Tooltip] = (),
-    source: Callable[[pd.DataFrame], Any] = lambda frame: frame,
-) -> Plane:
+def plane(data: pd.DataFrame, quality: str, titles: tuple[str, str], colour: alt.Color, block: FigureBlock) -> Drawing:
     """A picture of the columns configuration, energy and ``quality``, each of these two with ``_low`` and ``_high``.
 
-    Rows that are ``on`` make the frontier. ``titles`` are those of the axes; ``source`` turns rows into a chart's data.
+    Rows that are ``on`` make the frontier, a step line. ``titles`` are those of the axes. What a reader must know of
+    names and axes is added to the caption of ``block``.
     """
     x, y = _Axis(data, "energy", SIZE[0], may_be_log=True), _Axis(data, quality, SIZE[1], may_be_log=False)
     prefix = common_prefix(list(data["configuration"]))
     names = [label.removeprefix(prefix) for label in data["configuration"]]
     at = [(x.pixel(e), SIZE[1] - y.pixel(q)) for e, q in zip(data["energy"], data[quality], strict=True)]
-    places = place(at, names, *SIZE, avoid=_lines(data, quality, at, x, y), first=list(data["on"]))
+    on = data[data["on"]]
+    steps = staircase(zip(on["energy"], on[quality], strict=True), x.value(SIZE[0]))
+    places = place(at, names, *SIZE, avoid=_lines(data, quality, steps, x, y), first=list(data["on"]))
     labels = pd.DataFrame(
         [
             {"name": name, "x": x.value(p.box.right if p.box.right < point[0] else p.left),
@@ -56,19 +78,19 @@ def plane(
     )  # fmt: skip
     ex = alt.X("energy:Q", title=titles[0], scale=x.scale(), axis=alt.Axis(grid=False, tickCount=7))
     ey = alt.Y(f"{quality}:Q", title=titles[1], scale=y.scale(), axis=alt.Axis(tickCount=8))
-    dots = alt.Chart(source(data))
+    sheet = Sheet()
+    dots = alt.Chart(sheet.rows(data))
     bars = dots.mark_rule(color=GREY, strokeWidth=1.2, opacity=0.7)
     layers = [
         bars.encode(x="energy_low:Q", x2="energy_high:Q", y=ey),
         bars.encode(x=ex, y=f"{quality}_low:Q", y2=f"{quality}_high:Q"),
-        alt.Chart(source(data[data["on"]].sort_values("energy")))
-        .mark_line(interpolate="step-after", color=ACCENT, strokeDash=[5, 4], strokeWidth=1.3)
-        .encode(x=ex, y=ey, order="energy:Q"),
-        alt.Chart(source(labels[labels["far"]])).mark_rule(color=SOFT, strokeWidth=0.6)
+        alt.Chart(sheet.rows(pd.DataFrame(steps, columns=["energy", quality]).reset_index(names="step")))
+        .mark_line(color=ACCENT, strokeDash=[5, 4], strokeWidth=1.3).encode(x=ex, y=ey, order="step:Q"),
+        alt.Chart(sheet.rows(labels[labels["far"]])).mark_rule(color=SOFT, strokeWidth=0.6)
         .encode(x="energy:Q", y=f"{quality}:Q", x2="near:Q", y2="y:Q"),
-        dots.mark_point(filled=True, size=70, opacity=1).encode(x=ex, y=ey, color=colour, tooltip=list(tooltip)),
+        dots.mark_point(filled=True, size=70, opacity=1).encode(x=ex, y=ey, color=colour),
         *(
-            alt.Chart(source(labels[labels["before"] == before]))
+            alt.Chart(sheet.rows(labels[labels["before"] == before]))
             .mark_text(align="right" if before else "left", baseline="middle", fontSize=11, color=INK)
             .encode(x="x:Q", y="y:Q", text="name:N")
             for before in (False, True)
@@ -78,21 +100,39 @@ def plane(
     about = " The energy axis is logarithmic." if x.log else ""
     about += f" Names are without their common beginning, {prefix.strip('-_ /')}." if prefix else ""
     about += f" Without room for a name: {', '.join(unnamed)}; see the table." if unnamed else ""
-    return Plane(alt.layer(*layers).properties(width=SIZE[0], height=SIZE[1]), about)
+    chart = alt.layer(*layers).properties(width=SIZE[0], height=SIZE[1])
+    return sheet.drawing(chart, data.drop(columns=["on"]), block.model_copy(update={"caption": block.caption + about}))
 
 
-def _lines(data: pd.DataFrame, quality: str, at: list[Point], x: _Axis, y: _Axis) -> list[Box]:
+def staircase(frontier: Iterable[Point], end: float) -> list[Point]:
+    """The corners of the step line of a frontier of (energy, quality) up to energy ``end``.
+
+    The most quality that so much energy buys is that of the last point that is no dearer: level from each point to the
+    energy of the next, then up to it.
+
+    Example:
+        >>> staircase([(3.0, 0.5), (1.0, 0.2)], 4.0)
+        [(1.0, 0.2), (3.0, 0.2), (3.0, 0.5), (4.0, 0.5)]
+    """
+    points = sorted(frontier)
+    corners = points[:1]
+    for (_, level), (energy, quality) in pairwise(points):
+        corners += [(energy, level), (energy, quality)]
+    return [*corners, (end, points[-1][1])] if points else []
+
+
+def _lines(data: pd.DataFrame, quality: str, steps: list[Point], x: _Axis, y: _Axis) -> list[Box]:
     """What names must not cover: error bars and the frontier."""
     top = SIZE[1]
-    found = []
-    for row, (px, py) in zip(data.to_dict("records"), at, strict=True):
-        found.append(Box(x.pixel(row["energy_low"]), py - 1, x.pixel(row["energy_high"]), py + 1))
+    boxes = []
+    for row in data.to_dict("records"):
+        px, py = x.pixel(row["energy"]), top - y.pixel(row[quality])
+        boxes.append(Box(x.pixel(row["energy_low"]), py - 1, x.pixel(row["energy_high"]), py + 1))
         high, low = (top - y.pixel(row[f"{quality}_{end}"]) for end in ("high", "low"))
-        found.append(Box(px - 1, high, px + 1, low))
-    frontier = sorted(point for point, on in zip(at, data["on"], strict=True) if on)
-    for (ax, ay), (bx, by) in pairwise(frontier):
-        found += [Box(ax, ay - 1, bx, ay + 1), Box(bx - 1, min(ay, by), bx + 1, max(ay, by))]
-    return found
+        boxes.append(Box(px - 1, high, px + 1, low))
+    for (ax, ay), (bx, by) in pairwise((x.pixel(e), top - y.pixel(q)) for e, q in steps):
+        boxes.append(Box(ax - (ax == bx), min(ay, by) - (ay == by), bx + (ax == bx), max(ay, by) + (ay == by)))
+    return boxes
 
 
 def common_prefix(labels: list[str]) -> str:

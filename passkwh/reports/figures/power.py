@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import altair as alt
 import pandas as pd
 
-from passkwh.measures import kinds
-from passkwh.reports.document.content import FigureBlock, Missing
-from passkwh.reports.document.draft import Drawing
-from passkwh.reports.document.evidence import Evidence
+from passkwh.analysis.power import PowerTimeline
+from passkwh.reports.document.content import FigureBlock, NotAvailable
+from passkwh.reports.document.section import Drawing
 from passkwh.reports.figures.theme import AMBER, BLUE, CATEGORIES, GREEN, GREY, WIDTH, Sheet
 
 STAGES = {"idle": GREY, "warm-up": AMBER, "generating": BLUE, "scoring": GREEN}
@@ -19,15 +20,18 @@ _NAMES = {
     "generate": "generating",
     "score": "scoring",
 }
-WHAT = "Power over time"
+WHAT, AFTER = "Power over time", "thesis, figure 3.1"
 
 
-def power_over_time(evidence: Evidence) -> Drawing | Missing:
-    """Power of every channel of each configuration's first run, with what the run was doing behind it."""
-    shown = {label: timeline for label, timeline in evidence.power.items() if timeline.points}
+def power_over_time(timelines: Mapping[str, PowerTimeline], provenance: str, each: str) -> Drawing | NotAvailable:
+    """Power of every channel, a panel a label, with what the run was doing behind it.
+
+    ``provenance`` is that of the power; ``each`` says whose timelines these are, for the caption.
+    """
+    shown = {label: timeline for label, timeline in timelines.items() if timeline.points}
     if not shown:
-        reason = next((t.reason for t in evidence.power.values() if t.reason), None)
-        return Missing(what=WHAT, reason=reason or "no run has a trace", after="thesis, figure 3.1")
+        reason = next((t.reason for t in timelines.values() if t.reason), None)
+        return NotAvailable(what=WHAT, reason=reason or "no run has a trace", after=AFTER)
     power = pd.DataFrame(
         [{"configuration": label, **point.model_dump()} for label, t in shown.items() for point in t.points]
     )
@@ -44,24 +48,23 @@ def power_over_time(evidence: Evidence) -> Drawing | Missing:
     top_w = max(float(power["power_w"].max()) * 1.08, 1.0)
     channels = sorted(power["channel"].unique())
     columns = 1 if few else 2
-    kind = kinds(evidence.provenance(label) for label in shown)
-    power_title: list[str] = ["power (W)", kind]
     charts = []
     sheet = Sheet()
     for place, label in enumerate(shown):
         own, doing = power[power["configuration"] == label], stages[stages["configuration"] == label]
         lowest = place >= len(shown) - columns
-        panel = _panel(sheet, own, doing, channels, (f"time ({unit})" if lowest else None, power_title), top_w)
-        title = alt.Title(label, anchor="start", fontSize=12, offset=4)
+        titles = (f"time ({unit})" if lowest else None, ["power (W)", provenance])
+        panel = _panel(sheet, own, doing, channels, titles, top_w)
+        title = alt.Title(label, anchor="start", fontSize=12, offset=4, limit=width)
         charts.append(panel.properties(width=width, height=height, title=title))
     chart = alt.concat(*charts, columns=columns, spacing={"row": 10, "column": 18})
     step_s = max(t.step_s or 0.0 for t in shown.values())
     block = FigureBlock(
-        name="power", title=WHAT, after="thesis, figure 3.1",
-        caption=f"First run of each configuration; power is {kind}. Thinned for the picture to "
-        f"means over up to {step_s:.3g} s; energies are computed from the whole trace. Power has one scale.",
+        name="power", title=WHAT, after=AFTER,
+        caption=f"{each}; power is {provenance}. Thinned for the picture to means over up to {step_s:.3g} s; energies "
+        "are computed from the whole trace. Power has one scale.",
     )  # fmt: skip
-    return Drawing(block, sheet.specification(chart), power[["configuration", "channel", "time_s", "power_w"]])
+    return sheet.drawing(chart, power[["configuration", "channel", "time_s", "power_w"]], block)
 
 
 def _panel(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import altair as alt
 import vl_convert
 
-from passkwh.reports.document.draft import Drawing
+from passkwh.reports.document.section import Drawing
 from passkwh.reports.figures.theme import THEMED
 
 PNG_SCALE = 2.0
@@ -23,18 +22,21 @@ class Picture:
 
     svg: str
     inline: str
-    png: bytes
+    """The SVG for the page."""
+
+    def png(self) -> bytes:
+        """The same as PNG."""
+        return vl_convert.svg_to_png(self.svg, scale=PNG_SCALE)
 
 
-def pictures(drawings: Mapping[str, Drawing]) -> dict[str, Picture]:
-    """Draw all figures. Vega draws each once; the PNG is made from the SVG."""
-    return {name: _picture(name, drawing) for name, drawing in drawings.items()}
-
-
-def _picture(name: str, drawing: Drawing) -> Picture:
+def draw(drawing: Drawing) -> Picture:
+    """Draw a figure. Raises ValueError, with the first line of what Vega says, where it cannot be drawn."""
     version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
-    svg = vl_convert.vegalite_to_svg(drawing.specification, vl_version=version)
-    return Picture(svg, _inline(svg, name, drawing.block.title), vl_convert.svg_to_png(svg, scale=PNG_SCALE))
+    try:
+        svg = vl_convert.vegalite_to_svg(drawing.specification, vl_version=version)
+    except ValueError as error:
+        raise ValueError(str(error).strip().splitlines()[0] if str(error).strip() else "no reason given") from error
+    return Picture(svg, _inline(svg, drawing.block.name, drawing.block.title))
 
 
 def _inline(svg: str, name: str, title: str) -> str:

@@ -6,9 +6,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from passkwh.reports.document.content import FigureBlock, Missing
-from passkwh.reports.document.draft import Drawing
+from passkwh.reports.document.content import FigureBlock, NotAvailable
 from passkwh.reports.document.evidence import NO_DOMAINS, Evidence
+from passkwh.reports.document.section import Drawing
 from passkwh.reports.figures.theme import BLUE, CATEGORIES, INK, SOFT, WIDTH, Sheet
 
 MOST_DOTS = 2500
@@ -17,11 +17,11 @@ MOST_COLOURS = 6
 DECADES = [10.0**power for power in range(-6, 10)]
 
 
-def energy_per_task(evidence: Evidence) -> Drawing | Missing:
+def energy_per_task(evidence: Evidence) -> Drawing | NotAvailable:
     """Energy of every task in the benchmark's order, a panel for each configuration."""
     table = evidence.table
     if not np.isfinite(table.energy_j).any():
-        return Missing(what="Energy per task", reason="no configuration has energies", after="thesis, figure 4.6")
+        return NotAvailable(what="Energy per task", reason="no configuration has energies", after="thesis, figure 4.6")
     data = pd.DataFrame(
         {
             "configuration": np.repeat(table.labels, len(table.task_ids)),
@@ -32,7 +32,7 @@ def energy_per_task(evidence: Evidence) -> Drawing | Missing:
     )
     positive = data[data["energy_j"] > 0]
     if positive.empty:
-        return Missing(what="Energy per task", reason="no task has a positive energy", after="thesis, figure 4.6")
+        return NotAvailable(what="Energy per task", reason="no task has a positive energy", after="thesis, figure 4.6")
     few = len(table.labels) <= 3
     width, height = (WIDTH - 100, 130) if few else (WIDTH // 2 - 60, 64)
     sheet = Sheet()
@@ -49,16 +49,16 @@ def energy_per_task(evidence: Evidence) -> Drawing | Missing:
     ).properties(width=width, height=height)  # fmt: skip
     block = FigureBlock(
         name="energy_per_task", title="Energy of every task", after="thesis, figure 4.6",
-        caption=f"{evidence.analysis.settings.energy.capitalize()} energy of generating and scoring, mean of repeats, "
+        caption=f"{evidence.settings.energy.capitalize()} energy of generating and scoring, mean of repeats, "
         f"on one logarithmic scale; lower is better.{evidence.energy_is}",
     )  # fmt: skip
-    return Drawing(block, sheet.specification(chart), data)
+    return sheet.drawing(chart, data, block)
 
 
-def tasks_by_domain(evidence: Evidence) -> Drawing | Missing:
+def tasks_by_domain(evidence: Evidence) -> Drawing | NotAvailable:
     """How many tasks touch each domain."""
     if not evidence.domains:
-        return Missing(what="Tasks by domain", reason=NO_DOMAINS, after="thesis, figure 4.7")
+        return NotAvailable(what="Tasks by domain", reason=NO_DOMAINS, after="thesis, figure 4.7")
     own = [row for row in evidence.domains if row.label == evidence.domains[0].label]
     data = pd.DataFrame([{"domain": row.domain, "tasks": row.tasks, "share": row.share} for row in own])
     order = list(data.sort_values("tasks", ascending=False)["domain"])
@@ -73,15 +73,15 @@ def tasks_by_domain(evidence: Evidence) -> Drawing | Missing:
         name="tasks_by_domain", title="Tasks by domain", after="thesis, figure 4.7",
         caption=f"Of {evidence.analysis.tasks} tasks; one that uses libraries of several domains counts in each.",
     )  # fmt: skip
-    return Drawing(block, sheet.specification(chart), data)
+    return sheet.drawing(chart, data, block)
 
 
-def energy_by_domain(evidence: Evidence, per: str) -> Drawing | Missing:
+def energy_by_domain(evidence: Evidence, per: str) -> Drawing | NotAvailable:
     """Mean energy of a task (``per`` is task) or of a generated token, by domain, with intervals."""
     number = {"task": "4.8", "token": "4.9"}[per]
     what = f"Energy per {per} by domain"
     if not evidence.domains:
-        return Missing(what=what, reason=NO_DOMAINS, after=f"thesis, figure {number}")
+        return NotAvailable(what=what, reason=NO_DOMAINS, after=f"thesis, figure {number}")
     data = pd.DataFrame(
         [
             {"configuration": row.label, "domain": row.domain, "value": getattr(row, f"joules_per_{per}"),
@@ -91,7 +91,7 @@ def energy_by_domain(evidence: Evidence, per: str) -> Drawing | Missing:
     )  # fmt: skip
     data = data[data["value"].notna()]
     if data.empty:
-        return Missing(what=what, reason="no configuration has energies", after=f"thesis, figure {number}")
+        return NotAvailable(what=what, reason="no configuration has energies", after=f"thesis, figure {number}")
     for i, name in enumerate(("low", "high")):
         data[name] = [v if b is None else b[i] for v, b in zip(data["value"], data["bounds"], strict=True)]
     data = data.drop(columns=["bounds"])
@@ -107,7 +107,7 @@ def energy_by_domain(evidence: Evidence, per: str) -> Drawing | Missing:
         caption="Means with intervals over the domain's tasks." + (" Logarithmic scale." if log else "")
         + evidence.energy_is,
     )  # fmt: skip
-    return Drawing(block, sheet.specification(chart), data)
+    return sheet.drawing(chart, data, block)
 
 
 def _coloured(

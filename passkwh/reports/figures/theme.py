@@ -7,6 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from passkwh.reports.document.content import FigureBlock
+from passkwh.reports.document.section import Drawing
+
 PAPER, INK, SOFT, LINE = "#fffffe", "#1f2933", "#5f6c7a", "#d9dee4"
 ACCENT, BLUE, GREEN, AMBER, PURPLE, GREY = "#b5482f", "#2f6db3", "#3f8a62", "#c08a1e", "#7a5aa6", "#8a95a1"
 CATEGORIES = (BLUE, ACCENT, GREEN, AMBER, PURPLE, GREY)
@@ -19,7 +22,6 @@ THEMED = {
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 WIDTH = 860
 """Width that a figure has on the page, in pixels."""
-
 
 LOOK: dict[str, Any] = {
     "background": PAPER,
@@ -59,6 +61,6 @@ class Sheet:
         self._values[name] = json.loads(frame.to_json(orient="records", double_precision=15))
         return {"name": name}
 
-    def specification(self, chart: Any) -> dict[str, Any]:
-        """The chart as Vega-Lite in the report's look, with its values."""
-        return {**chart.to_dict(validate=False), "config": LOOK, "datasets": self._values}
+    def drawing(self, chart: Any, data: pd.DataFrame, block: FigureBlock) -> Drawing:
+        """The chart as a figure of a report: Vega-Lite in the report's look, with its values; ``data`` is its file."""
+        return Drawing(block, {**chart.to_dict(validate=False), "config": LOOK, "datasets": self._values}, data)

@@ -4,155 +4,173 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from passkwh.analysis.exits import ExitStudy, Leaving
+from passkwh.analysis.exits import ExitStudy, ExitSummary
 from passkwh.analysis.tables import Cell
-from passkwh.reports.document.content import Block, Bullets, Column, Missing, Part, Sentence, TableBlock, Text
-from passkwh.reports.document.draft import Draft, Drawing
+from passkwh.errors import UsageError
+from passkwh.reports.document.content import Block, Bullets, NotAvailable, Part, Sentence, TableBlock, Text, table_of
 from passkwh.reports.document.evidence import Evidence
-from passkwh.reports.document.text import listed, number, sentence
-from passkwh.reports.figures.exits import by_fixed_exit, by_threshold, where_tokens_leave
+from passkwh.reports.document.section import Draft, Drawing, FunctionSection
+from passkwh.reports.document.text import quantity, sentence
+from passkwh.reports.figures.exits import by_fixed_exit, by_threshold, exit_plane, where_tokens_leave
 
-TITLE = "Early exit"
-_WHAT = {
-    "figure 1": "Quality, energy and latency by fixed exit layer",
-    "figure 7": "Where leaving would have been best",
-    "figures 8-11": "Quality and resources by threshold",
-    "table IV": "What the agent costs",
-}
+NEEDED_BY = (
+    "GREEN-CODE's figure 1, figure 7, figures 8-11 and table IV (quality, energy and latency by fixed exit layer, "
+    "where leaving would have been best, quality and resources by threshold and what the agent costs)"
+)
 
 
-def exits(evidence: Evidence) -> Draft:
-    """What these runs say about leaving early; of what they do not hold, the reason."""
-    if evidence.exits is None:
-        reason = evidence.impossible["early-exit"]
-        what = f"GREEN-CODE's {listed(list(_WHAT))} ({listed([w[0].lower() + w[1:] for w in _WHAT.values()])})"
-        return Draft("early-exit", TITLE, (Missing(what=what, reason=reason), _training()))
-    found = evidence.exits
+def build(evidence: Evidence) -> Draft:
+    """What these runs say about early exit; of what they do not hold, the reason."""
+    try:
+        study = evidence.exits
+    except UsageError as error:
+        return Draft((NotAvailable(what=NEEDED_BY, reason=str(error)), _training()))
+    text = (
+        "A token may leave the model before its last layer. Each configuration is compared with its baseline: the same "
+        "model and settings with every token through all layers, with the same weights where there is such a run. "
+        "Energies here are of generating only."
+    )
     blocks: list[Block | Drawing] = [
-        Text(
-            sentence=(
-                "A token may leave the model before its last layer. Each configuration is compared with its baseline: "
-                "the same model and settings with every token through all layers, with the same weights where there is "
-                "such a run. Energies here are of generating only.",
-            )
-        ),
-        Bullets(items=tuple(_told(found))),
-        by_fixed_exit(found),
-        where_tokens_leave(found),
-        by_threshold(found),
-        _configurations(found),
-        _overhead(found),
-        *([_oracle(found)] if found.oracle else []),
+        Text(sentence=(text,)),
+        Bullets(items=tuple(_sentences(study))),
+        exit_plane(study),
+        by_fixed_exit(study),
+        where_tokens_leave(study),
+        by_threshold(study),
+        _configurations(study),
+        *_shares(study),
+        _overhead(study),
+        *_oracle(study),
         _training(),
+        Bullets(items=tuple((note,) for note in study.notes)),
     ]
-    if found.notes:
-        blocks.append(Bullets(items=tuple((note,) for note in found.notes)))
-    return Draft("early-exit", TITLE, tuple(b for b in blocks if not isinstance(b, Bullets) or b.items))
+    return Draft(tuple(b for b in blocks if not isinstance(b, Bullets) or b.items))
 
 
-def _told(found: ExitStudy) -> Iterator[Sentence]:
+def _sentences(study: ExitStudy) -> Iterator[Sentence]:
     """Each configuration that has a baseline, in a sentence."""
-    for c in found.configurations:
+    for c in study.configurations:
         saved = c.net_saved if c.net_saved is not None else c.gross_saved
         if c.baseline is None or saved is None:
             continue
         kind = "net" if c.net_saved is not None else "gross"
-        lost: list[Part] = [
-            part
-            for name, share in c.quality_lost.items()
-            for part in (f", {name} ", number(-share * 100, "%", sign=True))
-        ]
-        layers: list[Part] = (
-            [] if c.layers_skipped is None else [", ", number(c.layers_skipped * 100, "%"), " of layers skipped"]
-        )
-        yield sentence(
-            c.label, " against ", c.baseline, f": {kind} energy of generating ", number(-saved * 100, "%", sign=True),
-            lost, layers, ".",
-        )  # fmt: skip
+        parts: list[Part] = []
+        for name, lost in c.quality_lost.items():
+            parts += [f", {name} ", quantity(-lost * 100, "%", sign=True)]
+        if c.layers_skipped is not None:
+            parts += [", ", quantity(c.layers_skipped * 100, "%"), " of layers skipped"]
+        change = quantity(-saved * 100, "%", sign=True)
+        yield sentence(c.label, " against ", c.baseline, f": {kind} energy of generating ", change, parts, ".")
 
 
-def _configurations(found: ExitStudy) -> TableBlock:
-    rows: list[tuple[Cell, ...]] = []
-    for c in found.configurations:
-        rows.append(
+def _configurations(study: ExitStudy) -> TableBlock:
+    return table_of(
+        "exits",
+        "Early exit against going through all layers",
+        {
+            "configuration": "text", "rule": "text", "layer or threshold": "number", "mean exit layer": "number",
+            "layers skipped": "fixed2", "net (J) ↓": "number", "gross (J) ↓": "number", "s a sample ↓": "number",
+            "tokens/s ↑": "number", **{f"{m} ↑": "number" for m in study.metrics}, "baseline": "text",
+            "net saved": "fixed2", "gross saved": "fixed2", "time saved": "fixed2",
+            **{f"{m} lost": "fixed2" for m in study.metrics},
+        },
+        [
             (
                 c.label, c.rule, c.argument, c.mean_exit_layer, c.layers_skipped, c.generation_net_j,
-                c.generation_gross_j, c.s_per_sample, c.tokens_per_s, *(c.quality.get(m) for m in found.metrics),
-                c.baseline, c.net_saved, c.gross_saved, c.time_saved,
-                *(c.quality_lost.get(m) for m in found.metrics),
+                c.generation_gross_j, c.s_per_sample, c.tokens_per_s, *(c.quality.get(m) for m in study.metrics),
+                c.baseline, c.net_saved, c.gross_saved, c.time_saved, *(c.quality_lost.get(m) for m in study.metrics),
             )
-        )  # fmt: skip
-    return TableBlock(
-        name="exits",
-        title="Leaving early against going through all layers",
-        note="Saved and lost are shares of the baseline's. Means over repeats; the analysis gives these no intervals.",
-        columns=(
-            Column(name="configuration", style="text"), Column(name="rule", style="text"),
-            Column(name="layer or threshold"), Column(name="mean exit layer"),
-            Column(name="layers skipped", style="fixed2"), Column(name="net (J) ↓"), Column(name="gross (J) ↓"),
-            Column(name="s a sample ↓"), Column(name="tokens/s ↑"), *(Column(name=f"{m} ↑") for m in found.metrics),
-            Column(name="baseline", style="text"), Column(name="net saved", style="fixed2"),
-            Column(name="gross saved", style="fixed2"), Column(name="time saved", style="fixed2"),
-            *(Column(name=f"{m} lost", style="fixed2") for m in found.metrics),
-        ),
-        rows=tuple(rows),
+            for c in study.ordered()
+        ],
+        note=f"Energies are {study.provenance}. Saved and lost are shares of the baseline's. Means over repeats; the "
+        "analysis gives these no intervals.",
     )  # fmt: skip
 
 
-def _never_left(found: ExitStudy) -> Sequence[Leaving]:
+def printed(table: TableBlock, study: ExitStudy) -> TableBlock:
+    """A table of this section as ``bench exits`` prints it: of the configurations, the columns that tell most."""
+    if table.name != "exits":
+        return table
+    wanted = (
+        "configuration", "mean exit layer", "layers skipped", *(f"{m} ↑" for m in study.metrics),
+        *(f"{m} lost" for m in study.metrics), "net (J) ↓", "net saved", "time saved", "tokens/s ↑",
+    )  # fmt: skip
+    places = [i for i, column in enumerate(table.columns) if column.name in wanted]
+    return table.model_copy(
+        update={
+            "columns": tuple(table.columns[i] for i in places),
+            "rows": tuple(tuple(row[i] for i in places) for row in table.rows),
+        }
+    )
+
+
+def _shares(study: ExitStudy) -> list[Block]:
+    """Shares of decoded tokens by exit; a fixed exit has only one."""
+    shown = [c for c in study.configurations if len(c.exit_shares) > 1]
+    layers = sorted({layer for c in shown for layer in (*c.exits, *c.exit_shares)})
+    rows: list[tuple[Cell, ...]] = [(c.label, *(c.exit_shares.get(layer, 0.0) for layer in layers)) for c in shown]
+    columns = {"configuration": "text", **{f"layer {layer}": "fixed4" for layer in layers}}
+    return (
+        [table_of("exit_shares", "Share of decoded tokens by the exit that they left at", columns, rows)]
+        if rows
+        else []
+    )
+
+
+def _never_left(study: ExitStudy) -> Sequence[ExitSummary]:
     """Configurations whose rule was asked at every exit and kept every token to the last layer."""
     return [
-        c for c in found.configurations
+        c for c in study.configurations
         if c.rule not in ("none", "fixed") and not c.hindsight and c.baseline is not None and c.layers is not None
         and c.mean_exit_layer_decoded == c.layers
     ]  # fmt: skip
 
 
-def _overhead(found: ExitStudy) -> Block:
-    kept = _never_left(found)
+def _overhead(study: ExitStudy) -> Block:
+    kept = _never_left(study)
     if not kept:
-        return Missing(
-            what=_WHAT["table IV"],
+        return NotAvailable(
+            what="What the agent costs",
             after="GREEN-CODE, table IV",
-            reason="it takes a run whose rule is asked but never lets a token leave, beside one without a rule: what "
+            reason="it needs a run whose rule is asked but never lets a token leave, beside one without a rule: what "
             "deciding costs cannot be told from what leaving saves otherwise",
         )
-    return TableBlock(
-        name="exit_overhead",
-        title="What deciding costs: rules that kept every token to the last layer",
-        thesis="GREEN-CODE, table IV",
-        columns=(
-            Column(name="configuration", style="text"), Column(name="baseline", style="text"),
-            Column(name="net energy, share more"), Column(name="gross energy, share more"),
-            Column(name="time, share more"),
-        ),
-        rows=tuple(
-            (c.label, c.baseline, *(None if v is None else -v for v in (c.net_saved, c.gross_saved, c.time_saved)))
-            for c in kept
-        ),
-    )  # fmt: skip
+    columns = {
+        "configuration": "text", "baseline": "text", "net energy, share more": "number",
+        "gross energy, share more": "number", "time, share more": "number",
+    }  # fmt: skip
+    rows = [
+        (c.label, c.baseline, *(None if v is None else -v for v in (c.net_saved, c.gross_saved, c.time_saved)))
+        for c in kept
+    ]
+    title = "What deciding costs: rules that kept every token to the last layer"
+    return table_of("exit_overhead", title, columns, rows, thesis="GREEN-CODE, table IV")
 
 
-def _oracle(found: ExitStudy) -> TableBlock:
-    return TableBlock(
-        name="exit_oracle",
-        title="How far rules are from the first exit that predicts what the last layer does",
-        columns=(
-            Column(name="configuration", style="text"), Column(name="oracle", style="text"),
-            Column(name="mean layers above"), Column(name="same texts", style="integer"),
-            Column(name="their tokens", style="integer"), Column(name="at its exit", style="fixed2"),
-            Column(name="later", style="fixed2"), Column(name="earlier", style="fixed2"),
-        ),
-        rows=tuple(
-            (o.label, o.oracle, o.mean_layers_above, o.same_texts, o.tokens, o.at, o.later, o.earlier)
-            for o in found.oracle
-        ),
-    )  # fmt: skip
+def _oracle(study: ExitStudy) -> list[Block]:
+    columns = {
+        "against the oracle": "text", "oracle": "text", "mean layers above": "number", "same texts": "integer",
+        "their tokens": "integer", "at its exit": "fixed4", "later": "fixed4", "earlier": "fixed4",
+    }  # fmt: skip
+    rows = [
+        (o.label, o.oracle, o.mean_layers_above, o.same_texts, o.tokens, o.at, o.later, o.earlier) for o in study.oracle
+    ]
+    title = "How far rules are from the first exit that predicts what the last layer does"
+    return [table_of("exit_oracle", title, columns, rows)] if rows else []
 
 
-def _training() -> Missing:
-    return Missing(
+def _training() -> NotAvailable:
+    return NotAvailable(
         what="Reward while the agent is trained",
         after="GREEN-CODE, figure 6",
         reason="a run measures a trained agent; rewards stand in the log of its training",
     )
+
+
+EXITS = FunctionSection(
+    "early-exit",
+    "Early exit",
+    "exit layers, energy and quality by rule, against all layers and against the oracle",
+    {"early-exit": 50, "all": 50, "exits": 50},
+    build,
+)

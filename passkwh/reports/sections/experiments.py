@@ -2,97 +2,152 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from passkwh.analysis.effects_vs_reference import ReferenceEffect
-from passkwh.analysis.experiments import Experiment, ExperimentName
+from passkwh.analysis.experiments import DESIGNS, ExperimentName
+from passkwh.analysis.requirements import requirements
 from passkwh.analysis.result_tables import experiment_tables
-from passkwh.reports.document.content import Block, Bullets, Column, Heading, TableBlock, Text, table_block
-from passkwh.reports.document.draft import Draft, Drawing, EnergyUnit
+from passkwh.reports.document.content import (
+    Block,
+    Bullets,
+    Heading,
+    NotAvailable,
+    TableBlock,
+    Text,
+    table_block,
+    table_of,
+)
 from passkwh.reports.document.evidence import Evidence
-from passkwh.reports.document.text import count, scaled, sentence
+from passkwh.reports.document.section import Draft, Drawing
+from passkwh.reports.document.text import count, listed, scaled, sentence
 from passkwh.reports.figures.compare import measures
-from passkwh.reports.sections.requirements import requirement_blocks
 from passkwh.reports.sections.summary import MOST_CHANGES, change_sentence
 
-TITLES: dict[ExperimentName, tuple[str, str]] = {
-    "batch-size": ("Batch size", "Prompts are generated together in batches; nothing else differs."),
-    "model-size": ("Model size", "Models of one family in several sizes; nothing else differs."),
-    "fine-tuning": ("Fine-tuning", "A base model against its instruct version."),
-    "awq": ("Quantization with AWQ", "A model without quantization against the same with AWQ (4 bits)."),
-    "gptq": ("Quantization with GPTQ", "A model without quantization against the same with GPTQ in 8 and 4 bits."),
-}
-ESTIMATED: dict[ExperimentName, str] = {
-    "batch-size": "5.14", "model-size": "5.19", "fine-tuning": "5.25", "awq": "5.30", "gptq": "5.35",
-}  # fmt: skip
-"""The thesis's tables of computed requirements."""
 
+@dataclass(frozen=True)
+class ExperimentSection:
+    """The section of one experiment, in its own outline and in that of all."""
 
-def experiment(name: ExperimentName, evidence: Evidence, unit: EnergyUnit) -> Draft:
-    """Families, results, matched comparisons, the thesis's tests."""
-    found, changes = evidence.experiments[name], evidence.changes[name]
-    title, what = TITLES[name]
-    folder = name.replace("-", "_")
-    tables = {t.name.removeprefix(f"{folder}_"): t for t in experiment_tables(found)}
-    labels = list(dict.fromkeys(label for f in found.families for label in f.labels))
-    blocks: list[Block | Drawing] = [
-        Text(sentence=sentence(what, " ", count(len(found.families), "family", "families"), f": {_families(found)}.")),
-        measures(evidence, unit, f"{folder}_measures", labels, [f.labels[0] for f in found.families]),
-        table_block(tables.pop("results"), note="Over one run's tasks; latency is the time spent generating."),
-        Heading(text="On the same tasks"),
-    ]
-    if len(changes) <= MOST_CHANGES:
-        margin = evidence.analysis.settings.margin
-        blocks.append(Bullets(items=tuple(change_sentence(change, margin) for change in changes)))
-    blocks.append(_changes(f"{folder}_matched", changes, evidence))
-    blocks.append(table_block(tables.pop("friedman")))
-    blocks += [table_block(tables.pop(n)) for n in sorted(tables) if n.endswith("conover")]
-    blocks.append(Heading(text="As the thesis tests it"))
-    blocks += [table_block(t) for t in tables.values()]
-    blocks.append(Heading(text="By computation alone"))
-    blocks += requirement_blocks(f"{folder}_requirements", ESTIMATED[name], evidence, labels)
-    return Draft(f"experiment-{name}", title, tuple(blocks))
+    name: ExperimentName
+    title: str
+    what: str
+    estimated: str
+    """The thesis's table of computed requirements."""
 
+    @property
+    def id(self) -> str:
+        """Its place on the page."""
+        return f"experiment-{self.name}"
 
-def _families(found: Experiment) -> str:
-    return "; ".join(family.title for family in found.families)
+    @property
+    def summary(self) -> str:
+        """What it shows."""
+        return f"the thesis's experiment: {self.what[0].lower()}{self.what[1:].rstrip('.')}"
 
+    @property
+    def outlines(self) -> dict[str, int]:
+        """The experiment's and that of all, in the thesis's order."""
+        return {self.name: 30, "all": 30 + list(DESIGNS).index(self.name)}
 
-def _changes(name: str, changes: tuple[ReferenceEffect, ...], evidence: Evidence) -> TableBlock:
-    settings = evidence.analysis.settings
-    rows = []
-    for change in changes:
-        tests = change.tests
-        shown = {None: None, True: "yes", False: "no"}[
-            tests.accuracy.non_inferior if tests.accuracy.p_non_inferior is not None else None
+    def build(self, evidence: Evidence) -> Draft | None:
+        """Families, results, matched comparisons, the thesis's tests; None where no family is among the runs."""
+        if self.name not in evidence.experiments:
+            return None
+        experiment, changes = evidence.experiments[self.name], evidence.changes[self.name]
+        folder = self.name.replace("-", "_")
+        tables = {t.name.removeprefix(f"{folder}_"): t for t in experiment_tables(experiment)}
+        families = experiment.families
+        labels = list(dict.fromkeys(label for f in families for label in f.labels))
+        titles = "; ".join(family.title for family in families)
+        blocks: list[Block | Drawing] = [
+            Text(sentence=sentence(self.what, " ", count(len(families), "family", "families"), f": {titles}.")),
+            measures(evidence, f"{folder}_measures", labels, [f.labels[0] for f in families]),
+            table_block(tables.pop("results"), note="Over one run's tasks; latency is the time spent generating."),
+            Heading(text="On the same tasks"),
         ]
-        rows.append(
+        if len(changes) <= MOST_CHANGES:
+            margin = evidence.settings.margin
+            blocks.append(Bullets(items=tuple(change_sentence(change, margin) for change in changes)))
+        blocks.append(_changes(f"{folder}_matched", changes, evidence))
+        blocks.append(table_block(tables.pop("friedman")))
+        blocks += [table_block(tables.pop(n)) for n in sorted(tables) if n.endswith("conover")]
+        blocks.append(Heading(text="As the thesis tests it"))
+        blocks += [table_block(t) for t in tables.values()]
+        blocks.append(Heading(text="By computation alone"))
+        blocks += _requirements(f"{folder}_requirements", self.estimated, evidence, labels)
+        return Draft(tuple(blocks))
+
+
+def _changes(name: str, changes: Sequence[ReferenceEffect], evidence: Evidence) -> TableBlock:
+    settings = evidence.settings
+
+    def not_worse(change: ReferenceEffect) -> str | None:
+        accuracy = change.tests.accuracy
+        return None if accuracy.p_non_inferior is None else "yes" if accuracy.non_inferior else "no"
+
+    return table_of(
+        name,
+        f"Each configuration against its family's reference, matched by task ({settings.level:.0%} intervals)",
+        {
+            "configuration": "text", "reference": "text", "energy, ratio ↓": "estimate", "p energy": "p",
+            "pass@1, difference ↑": "estimate", "p pass": "p", "not worse": "text", "pass@kWh, ratio ↑": "estimate",
+            "tokens/s, ratio ↑": "estimate",
+        },
+        [
             (
-                change.label,
-                change.reference,
-                scaled(change.contrast("energy_kwh").ratio),
-                tests.energy_p_holm,
-                scaled(change.contrast("pass_at_1").difference),
-                tests.passing_p_holm,
-                shown,
-                scaled(change.contrast("pass_at_kwh").ratio),
+                change.label, change.reference, scaled(change.contrast("energy_kwh").ratio),
+                change.tests.energy_p_holm, scaled(change.contrast("pass_at_1").difference),
+                change.tests.passing_p_holm, not_worse(change), scaled(change.contrast("pass_at_kwh").ratio),
                 scaled(change.contrast("tokens_per_s").ratio),
             )
-        )
-    return TableBlock(
-        name=name,
-        title=f"Each configuration against its family's reference, matched by task ({settings.level:.0%} intervals)",
+            for change in changes
+        ],
         note="Ratios are of totals, bootstrapped over tasks; p-values are of Wilcoxon's test on energies and McNemar's "
         f"on verdicts, adjusted by Holm over this table. Not worse: that pass@1 is lower by {settings.margin:g} or "
         "more is refuted.",
-        columns=(
-            Column(name="configuration", style="text"),
-            Column(name="reference", style="text"),
-            Column(name="energy, ratio ↓", style="estimate"),
-            Column(name="p energy", style="p"),
-            Column(name="pass@1, difference ↑", style="estimate"),
-            Column(name="p pass", style="p"),
-            Column(name="not worse", style="text"),
-            Column(name="pass@kWh, ratio ↑", style="estimate"),
-            Column(name="tokens/s, ratio ↑", style="estimate"),
-        ),
-        rows=tuple(rows),
-    )
+    )  # fmt: skip
+
+
+def _requirements(name: str, thesis: str, evidence: Evidence, labels: Sequence[str]) -> list[Block]:
+    """The thesis's table of computed requirements, of those that can be estimated, and the reason for the others."""
+    every = requirements(evidence.comparison, labels)
+    rows = [
+        (r.label, e.device, e.prefill_flop / 1e12, e.decode_flop_per_step / 1e9, e.decode_bytes_per_step / 1e9,
+         e.ttft_s * 1e3, e.tpot_s * 1e3, e.tgt_s, e.vram_bytes / 1e9, e.energy_j)
+        for r in every if (e := r.estimate) is not None
+    ]  # fmt: skip
+    blocks: list[Block] = []
+    if rows:
+        columns = {
+            "configuration": "text", "device": "text", "prefill (TFLOP)": "number", "decode step (GFLOP)": "number",
+            "decode step (GB)": "number", "TTFT (ms)": "number", "TPOT (ms)": "number", "TGT (s)": "number",
+            "VRAM (GB)": "number", "energy (J)": "number",
+        }  # fmt: skip
+        title = "Requirements of one batch, estimated from sizes and peak rates, not measured"
+        notes = "; ".join(dict.fromkeys(note for r in every if r.estimate for note in r.estimate.notes))
+        blocks.append(table_of(name, title, columns, rows, thesis=thesis, note=notes or None))
+    reasons: dict[str, list[str]] = {}
+    for r in every:
+        if r.reason is not None:
+            reasons.setdefault(r.reason, []).append(r.label)
+    for reason, names in reasons.items():
+        what = "Computed requirements" + ("" if len(names) == len(every) else f" of {listed(names)}")
+        blocks.append(NotAvailable(what=what, reason=reason, after=f"thesis, table {thesis}"))
+    return blocks
+
+
+BATCH_SIZE = ExperimentSection(
+    "batch-size", "Batch size", "Prompts are generated together in batches; nothing else differs.", "5.14"
+)
+MODEL_SIZE = ExperimentSection(
+    "model-size", "Model size", "Models of one family in several sizes; nothing else differs.", "5.19"
+)
+FINE_TUNING = ExperimentSection("fine-tuning", "Fine-tuning", "A base model against its instruct version.", "5.25")
+AWQ = ExperimentSection(
+    "awq", "Quantization with AWQ", "A model without quantization against the same with AWQ (4 bits).", "5.30"
+)
+GPTQ = ExperimentSection(
+    "gptq", "Quantization with GPTQ", "A model without quantization against the same with GPTQ in 8 and 4 bits.", "5.35"
+)

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from passkwh.analysis.effects_vs_reference import ReferenceEffect
 from passkwh.analysis.ranking import Ranking
+from passkwh.measures import Unit
 from passkwh.reports.document.content import Block, Bullets, Link, Part, Sentence, Text
-from passkwh.reports.document.draft import Draft, EnergyUnit
 from passkwh.reports.document.evidence import Evidence
-from passkwh.reports.document.text import count, listed, number, p_value, scaled, sentence, span
+from passkwh.reports.document.section import Draft, FunctionSection, everywhere
+from passkwh.reports.document.text import count, listed, p_value, quantity, scaled, sentence, span
 
 MOST_CHANGES = 8
 """So many comparisons of an experiment are told one by one; of more, only how many went which way."""
 
 
-def summary(evidence: Evidence, unit: EnergyUnit) -> Draft:
+def build(evidence: Evidence) -> Draft | None:
     """What was compared, who wins on what and how sure that is, and what the experiments' one difference did."""
-    blocks: list[Block] = [Text(sentence=_scope(evidence), tone="lead")]
+    blocks: list[Block] = [] if evidence.by_run else [Text(sentence=_scope(evidence), tone="lead")]
     if not_measured := _provenance(evidence):
         blocks.append(Bullets(items=(not_measured,), tone="warning"))
-    items = [*_without_verdicts(evidence), *_winners(evidence, unit), *_frontier(evidence), *_any_difference(evidence)]
-    for found in evidence.changes.values():
-        items += _experiment(found, evidence)
+    if evidence.by_run:
+        winner = _most_solved(evidence)
+        return Draft((*([winner] if winner else []), *blocks)) if winner or blocks else None
+    items = [*_without_verdicts(evidence), *_winners(evidence), *_frontier(evidence), *_any_difference(evidence)]
+    for changes in evidence.changes.values():
+        items += _experiment(changes, evidence)
     blocks.append(Bullets(items=tuple(items)))
     blocks.append(
         Text(
             sentence=sentence(
-                "In brackets stand ", number(evidence.analysis.settings.level * 100, "%", "integer"),
+                "In brackets stand ", quantity(evidence.settings.level * 100, "%", "integer"),
                 " intervals from a bootstrap over tasks with the meter's error: how far other tasks of the same kind "
                 "might move a figure, not what another machine would. What to doubt is listed under ",
                 [Link(text="threats to validity", target="#threats")], ".",
@@ -33,7 +37,21 @@ def summary(evidence: Evidence, unit: EnergyUnit) -> Draft:
             tone="soft",
         )
     )  # fmt: skip
-    return Draft("summary", "Summary", tuple(blocks))
+    return Draft(tuple(blocks))
+
+
+def _most_solved(evidence: Evidence) -> Text | None:
+    """Which run solves the most tasks per kilowatt-hour, where there are several that solve any."""
+    values = {label: evidence.headline("solved_per_kwh", label).value for label in evidence.labels}
+    rated = {label: value for label, value in values.items() if value}
+    if len(rated) < 2:
+        return None
+    best = max(rated, key=lambda label: rated[label])
+    text = sentence(
+        best, " solves the most tasks per kilowatt-hour: ", quantity(rated[best]),
+        f" ({evidence.provenance(best)} energy).",
+    )  # fmt: skip
+    return Text(sentence=text, tone="lead")
 
 
 def _scope(evidence: Evidence) -> Sentence:
@@ -51,9 +69,9 @@ def _provenance(evidence: Evidence) -> Sentence | None:
         kinds.setdefault(evidence.provenance(label), []).append(label)
     if set(kinds) == {"measured"}:
         return None
-    told = [f"{kind} for {'all' if len(names) == len(evidence.labels) else listed(names)}"
+    texts = [f"{kind} for {'all' if len(names) == len(evidence.labels) else listed(names)}"
             for kind, names in kinds.items()]  # fmt: skip
-    return sentence(f"Energy is {'; '.join(told)}. Only measured energy is a measurement.")
+    return sentence(f"Energy is {'; '.join(texts)}. Only measured energy is a measurement.")
 
 
 def _without_verdicts(evidence: Evidence) -> list[Sentence]:
@@ -66,7 +84,7 @@ def _without_verdicts(evidence: Evidence) -> list[Sentence]:
         "solved/kWh. "
     ]
     values = {
-        name: {evidence.label_of(i): run.summary.metrics[name] for i, run in enumerate(evidence.runs)
+        name: {evidence.run_labels[i]: run.summary.metrics[name] for i, run in enumerate(evidence.runs)
                if name in run.summary.metrics}
         for name in dict.fromkeys(name for run in evidence.runs for name in run.summary.metrics_per_kwh)
     }  # fmt: skip
@@ -75,34 +93,35 @@ def _without_verdicts(evidence: Evidence) -> list[Sentence]:
     parts += ["In their place stand the ", Link(text="benchmark's own metrics", target="#table-metrics"), ", best "]
     for i, (name, own) in enumerate((name, own) for name, own in values.items() if own):
         best = max(own, key=lambda label: own[label])
-        parts += [", " if i else "", f"{name} ", number(own[best])]
+        parts += [", " if i else "", f"{name} ", quantity(own[best])]
         parts += [f" ({best})"] if len(evidence.labels) > 1 else []
     return [sentence(parts, ", and energy per token.")]
 
 
-def _winners(evidence: Evidence, unit: EnergyUnit) -> list[Sentence]:
+def _winners(evidence: Evidence) -> list[Sentence]:
     rankings = {ranking.measure: ranking for ranking in evidence.analysis.rankings}
-    told = (
-        ("pass_at_kwh", "Most accuracy per energy", "pass@kWh", 1.0, ""),
-        ("energy_kwh", "Least energy", "", unit.per_kwh, unit.name),
-        ("pass_at_1", "Most accurate", "pass@1", 1.0, ""),
-        ("joules_per_token", "Least energy per generated token", "", 1.0, "J/token"),
-    )
-    found = []
-    for measure, praise, name, factor, in_unit in told:
+    unit = evidence.energy_unit
+    titles = {
+        "pass_at_kwh": ("Most accuracy per energy", "pass@kWh ", Unit("", 1.0)),
+        "energy_kwh": ("Least energy", "", unit),
+        "pass_at_1": ("Most accurate", "pass@1 ", Unit("", 1.0)),
+        "joules_per_token": ("Least energy per generated token", "", Unit("J/token", 1.0)),
+    }
+    sentences = []
+    for measure, (title, name, shown) in titles.items():
         ranking = rankings.get(measure)
         if ranking is None or len(ranking.ranked) < 2:
             continue
-        best = ranking.ranked[0]
-        if name and not evidence.interval(measure, best.label).estimate:  # nobody is best where nobody solved anything
+        best = ranking.ranked[0].label
+        value = evidence.headline(measure, best, shown.factor)
+        if name and not value.value:  # nobody is best where nobody solved anything
             if measure == "pass_at_1":
-                found.append(sentence("No configuration solved a task: who is most accurate cannot be said."))
+                sentences.append(sentence("No configuration solved a task: who is most accurate cannot be said."))
             continue
-        value = span(scaled(evidence.interval(measure, best.label), factor), in_unit)
-        found.append(
-            sentence(f"{praise}: ", best.label, f", {name} " if name else ", ", value, "; ", _company(ranking), ".")
+        sentences.append(
+            sentence(f"{title}: ", best, f", {name}", span(value, shown.name), "; ", _company(ranking), ".")
         )
-    return found
+    return sentences
 
 
 def _company(ranking: Ranking) -> str:
@@ -118,19 +137,19 @@ def _letters(groups: str) -> list[str]:
 
 
 def _frontier(evidence: Evidence) -> list[Sentence]:
-    found = evidence.analysis.tradeoff
-    if found is None or len(found.points) < 2:
+    tradeoff = evidence.analysis.tradeoff
+    if tradeoff is None or len(tradeoff.points) < 2:
         return []
-    on = sorted((p for p in found.points if p.on_frontier), key=lambda p: p.values[0] or 0.0)
-    unsure = [p for p in on if p.probability < evidence.analysis.settings.level]
+    on = sorted((p for p in tradeoff.points if p.on_frontier), key=lambda p: p.values[0] or 0.0)
+    unsure = [p for p in on if p.probability < evidence.settings.level]
     parts: list[Part] = [
         "On the efficient frontier of energy and accuracy: ", listed([p.label for p in on], 12),
-        f"; its knee is {found.knee}" if found.knee else "; it has no knee",
+        f"; its knee is {tradeoff.knee}" if tradeoff.knee else "; it has no knee",
     ]  # fmt: skip
     if unsure:
         least = min(unsure, key=lambda p: p.probability)
         parts += [
-            "; least sure to be on it is ", least.label, ", in ", number(least.probability * 100, "%", "integer"),
+            "; least sure to be on it is ", least.label, ", in ", quantity(least.probability * 100, "%", "integer"),
             " of resamples",
         ]  # fmt: skip
     return [sentence(parts, ".")]
@@ -140,16 +159,16 @@ def _any_difference(evidence: Evidence) -> list[Sentence]:
     test = evidence.analysis.friedman
     if test.p_value is None:
         return [sentence(f"Whether energies differ was not tested: {test.reason}.")]
-    effect: list[Part] = [", Kendall's W = ", number(test.effect, style="fixed2")] if test.effect is not None else []
+    effect: list[Part] = [", Kendall's W = ", quantity(test.effect, style="fixed2")] if test.effect is not None else []
     return [sentence("Task by task, energies differ between configurations by more than chance would (Friedman, "
                      if test.p_value < 0.05 else "Task by task, no difference in energy is shown (Friedman, ",
                      [p_value(test.p_value)], effect, ").")]  # fmt: skip
 
 
-def _experiment(found: tuple[ReferenceEffect, ...], evidence: Evidence) -> list[Sentence]:
-    if len(found) > MOST_CHANGES or len(evidence.changes) > 1:
-        return [] if not found else [_tally(found, evidence)]
-    return [change_sentence(change, evidence.analysis.settings.margin) for change in found]
+def _experiment(changes: tuple[ReferenceEffect, ...], evidence: Evidence) -> list[Sentence]:
+    if len(changes) > MOST_CHANGES or len(evidence.changes) > 1:
+        return [_tally(changes, evidence)] if changes else []
+    return [change_sentence(change, evidence.settings.margin) for change in changes]
 
 
 def change_sentence(change: ReferenceEffect, margin: float) -> Sentence:
@@ -163,25 +182,30 @@ def change_sentence(change: ReferenceEffect, margin: float) -> Sentence:
         parts += ["; pass@1 ", *span(scaled(accuracy), sign=True)]
     if tests.accuracy.p_non_inferior is not None:
         parts += [
-            "; no loss of accuracy beyond ", number(margin, style="number"),
+            "; no loss of accuracy beyond ", quantity(margin, style="number"),
             " is shown" if tests.accuracy.non_inferior else " is not shown",
         ]  # fmt: skip
     return sentence(parts, ".")
 
 
-def _tally(found: tuple[ReferenceEffect, ...], evidence: Evidence) -> Sentence:
-    name = next(name for name, own in evidence.changes.items() if own is found)
-    alpha = 1 - evidence.analysis.settings.level
-    told = [c for c in found if c.tests.energy_p_holm is not None and c.tests.energy_p_holm < alpha]
-    ratios = [(c.contrast("energy_kwh").ratio.estimate or 0.0, c) for c in told]
+def _tally(changes: tuple[ReferenceEffect, ...], evidence: Evidence) -> Sentence:
+    name = next(name for name, own in evidence.changes.items() if own is changes)
+    alpha = 1 - evidence.settings.level
+    significant = [c for c in changes if c.tests.energy_p_holm is not None and c.tests.energy_p_holm < alpha]
+    ratios = [(c.contrast("energy_kwh").ratio.estimate or 0.0, c) for c in significant]
     less, more = [c for r, c in ratios if r < 1], [c for r, c in ratios if r >= 1]
-    judged = [c for c in found if c.tests.accuracy.p_non_inferior is not None]
+    judged = [c for c in changes if c.tests.accuracy.p_non_inferior is not None]
     kept: list[Part] = [
-        "; no loss of accuracy beyond ", number(evidence.analysis.settings.margin), " is shown for ",
-        number(sum(c.tests.accuracy.non_inferior is True for c in judged), style="integer"),
+        "; no loss of accuracy beyond ", quantity(evidence.settings.margin), " is shown for ",
+        quantity(sum(c.tests.accuracy.non_inferior is True for c in judged), style="integer"),
     ]  # fmt: skip
     return sentence(
-        f"Experiment {name}: of ", count(len(found), "comparison"), " with the family's reference, ",
-        number(len(less), style="integer"), " use less energy and ", number(len(more), style="integer"),
+        f"Experiment {name}: of ", count(len(changes), "comparison"), " with the family's reference, ",
+        quantity(len(less), style="integer"), " use less energy and ", quantity(len(more), style="integer"),
         " more (Wilcoxon, Holm)", kept if judged else "", ".",
     )  # fmt: skip
+
+
+SUMMARY = FunctionSection(
+    "summary", "Summary", "who wins on what, and how sure that is", {"short": 10, **everywhere(10)}, build
+)

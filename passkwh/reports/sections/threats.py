@@ -8,9 +8,9 @@ from itertools import pairwise
 from passkwh.harness.meter.condition import drift
 from passkwh.harness.summarise import BUSY, SHORT_WINDOW_S
 from passkwh.reports.document.content import Block, Bullets, Heading, Part, Sentence, Text
-from passkwh.reports.document.draft import Draft
 from passkwh.reports.document.evidence import Evidence
-from passkwh.reports.document.text import count, listed, number, sentence
+from passkwh.reports.document.section import Draft, FunctionSection, everywhere
+from passkwh.reports.document.text import count, listed, quantity, sentence
 
 FEW_TASKS = 30
 """With fewer tasks, bootstrap intervals are rough (docs/statistics.md)."""
@@ -18,25 +18,24 @@ DISAGREEMENT = 0.05
 """Energy by sensor and by counter further apart than this share is worth telling."""
 
 
-def threats(evidence: Evidence) -> Draft:
+def build(evidence: Evidence) -> Draft:
     """What the data themselves say against the results, then what they cannot say."""
-    found = [*_energy(evidence), *_design(evidence), *_accuracy(evidence)]
-    blocks: list[Block] = [Text(sentence=("Each line is filled in from these runs.",), tone="soft")]
-    blocks.append(Bullets(items=tuple(found)))
+    items = (*_energy(evidence), *_design(evidence), *_accuracy(evidence))
+    blocks: list[Block] = [
+        Text(sentence=("Each line is filled in from these runs.",), tone="soft"),
+        Bullets(items=items),
+    ]
     blocks.append(Heading(text="Assumptions that failed"))
-    said: dict[str, list[str]] = {}
+    subjects: dict[str, list[str]] = {}
     for finding in evidence.analysis.findings:
-        said.setdefault(finding.text, []).append(finding.subject)
-    if said:
-        blocks.append(
-            Bullets(items=tuple(sentence(f"{listed(who, 4)}: {text}.") for text, who in said.items()), tone="plain")
-        )
+        subjects.setdefault(finding.text, []).append(finding.subject)
+    if subjects:
+        blocks.append(Bullets(items=tuple((f"{listed(whose, 4)}: {text}.",) for text, whose in subjects.items())))
     else:
         blocks.append(Text(sentence=("None of those that were tested (Durbin-Watson, Shapiro-Wilk, Levene).",)))
-    notes = evidence.analysis.notes
-    if notes:
+    if notes := evidence.analysis.notes:
         blocks += [Heading(text="Notes of the analysis"), Bullets(items=tuple((note,) for note in notes))]
-    return Draft("threats", "Threats to validity", tuple(blocks))
+    return Draft(tuple(blocks))
 
 
 def _who(labels: Sequence[str], evidence: Evidence) -> str:
@@ -49,7 +48,7 @@ def _energy(evidence: Evidence) -> Iterator[Sentence]:
     for kind in ("estimated", "simulated"):
         channels = {c.name for run in runs for c in run.manifest.meter.channels if c.counted and c.provenance == kind}
         who = [
-            evidence.label_of(i) for i, run in enumerate(runs)
+            evidence.run_labels[i] for i, run in enumerate(runs)
             if any(c.counted and c.provenance == kind for c in run.manifest.meter.channels)
         ]  # fmt: skip
         if who:
@@ -57,19 +56,21 @@ def _energy(evidence: Evidence) -> Iterator[Sentence]:
                 f"Not measured: {listed(sorted(channels))} of {_who(who, evidence)} is {kind}. Its error is not in the "
                 "intervals; ratios between configurations suffer less where the same model of power served both."
             )
-    short = [(run.summary.generation_s + run.summary.evaluation_s, evidence.label_of(i)) for i, run in enumerate(runs)]
+    short = [
+        (run.summary.generation_s + run.summary.evaluation_s, evidence.run_labels[i]) for i, run in enumerate(runs)
+    ]
     brief = [(s, label) for s, label in short if s < SHORT_WINDOW_S]
     least = min(short)[0]
     if brief:
         yield sentence(
             "Short windows: ", _who([label for _, label in brief], evidence), " was metered for less than ",
-            number(SHORT_WINDOW_S, "s", "integer"), ", the shortest for ", number(least, "s"),
+            quantity(SHORT_WINDOW_S, "s", "integer"), ", the shortest for ", quantity(least, "s"),
             ": edges of counters and clocks are a visible part of the energy.",
         )  # fmt: skip
     else:
         yield sentence(
-            "Windows are long enough: the shortest run was metered for ", number(least, "s"), ", above ",
-            number(SHORT_WINDOW_S, "s", "integer"), ".",
+            "Windows are long enough: the shortest run was metered for ", quantity(least, "s"), ", above ",
+            quantity(SHORT_WINDOW_S, "s", "integer"), ".",
         )  # fmt: skip
     yield from _idle_drift(evidence)
     yield from _machine(evidence)
@@ -94,9 +95,9 @@ def _idle_drift(evidence: Evidence) -> Iterator[Sentence]:
             gross_j = run.summary.gross_energy_j
             found = drift(total.idle_before, total.idle_after)
             if total.counted and gross_j is not None and found and found.warning(metered_s, gross_j):
-                moved.append(evidence.label_of(i))
+                moved.append(evidence.run_labels[i])
     unknown = [
-        evidence.label_of(i) for i, run in enumerate(evidence.runs)
+        evidence.run_labels[i] for i, run in enumerate(evidence.runs)
         if any(c.counted and None in (c.idle_before.mean_w, c.idle_after.mean_w) for c in run.summary.channels)
     ]  # fmt: skip
     if moved:
@@ -111,29 +112,29 @@ def _idle_drift(evidence: Evidence) -> Iterator[Sentence]:
 def _machine(evidence: Evidence) -> Iterator[Sentence]:
     runs = evidence.runs
     busy = [
-        evidence.label_of(i) for i, run in enumerate(runs)
+        evidence.run_labels[i] for i, run in enumerate(runs)
         if max((session.busy or 0.0 for session in run.manifest.sessions), default=0.0) > BUSY
     ]  # fmt: skip
     if busy:
         yield sentence(f"The machine was not ours alone while idle was measured for {_who(busy, evidence)}.")
-    resumed = [evidence.label_of(i) for i, run in enumerate(runs) if len(run.manifest.sessions) > 1]
+    resumed = [evidence.run_labels[i] for i, run in enumerate(runs) if len(run.manifest.sessions) > 1]
     if resumed:
         yield sentence(f"Interrupted and resumed: {_who(resumed, evidence)}; each session has an idle of its own.")
     hot = [
-        evidence.label_of(i)
+        evidence.run_labels[i]
         for i, run in enumerate(runs)
         if any(sum(c.throttled.values()) > 0 for c in run.summary.checks)
     ]
     if hot:
         yield sentence(f"Clocks were held back for part of {_who(hot, evidence)}: it ran slower than it could.")
     apart = [
-        (abs(c.power_disagreement), evidence.label_of(i)) for i, run in enumerate(runs) for c in run.summary.checks
+        (abs(c.power_disagreement), evidence.run_labels[i]) for i, run in enumerate(runs) for c in run.summary.checks
         if c.power_disagreement is not None and abs(c.power_disagreement) > DISAGREEMENT
     ]  # fmt: skip
     if apart:
         yield sentence(
             "Power sensor and energy counter disagree for ", _who([label for _, label in apart], evidence),
-            " by up to ", number(max(apart)[0] * 100, "%"), ".",
+            " by up to ", quantity(max(apart)[0] * 100, "%"), ".",
         )  # fmt: skip
 
 
@@ -147,10 +148,10 @@ def _design(evidence: Evidence) -> Iterator[Sentence]:
     if evidence.analysis.tasks < FEW_TASKS:
         yield sentence(
             "Few tasks: with ", count(evidence.analysis.tasks, "task"), ", fewer than ",
-            number(FEW_TASKS, style="integer"), ", intervals are rough and tests find only large differences.",
+            quantity(FEW_TASKS, style="integer"), ", intervals are rough and tests find only large differences.",
         )  # fmt: skip
     order = sorted(
-        (run.manifest.sessions[0].started_at, evidence.label_of(i))
+        (run.manifest.sessions[0].started_at, evidence.run_labels[i])
         for i, run in enumerate(evidence.runs)
         if run.manifest.sessions
     )
@@ -173,11 +174,11 @@ def _design(evidence: Evidence) -> Iterator[Sentence]:
 def _accuracy(evidence: Evidence) -> Iterator[Sentence]:
     runs = evidence.runs
     missing = [
-        (run.summary.not_evaluated, evidence.label_of(i)) for i, run in enumerate(runs) if run.summary.not_evaluated
+        (run.summary.not_evaluated, evidence.run_labels[i]) for i, run in enumerate(runs) if run.summary.not_evaluated
     ]
     if missing:
         yield sentence(
-            number(sum(n for n, _ in missing), "samples", "integer"), " of ",
+            quantity(sum(n for n, _ in missing), "samples", "integer"), " of ",
             _who([who for _, who in missing], evidence), " have no verdict and count neither way: ",
             "accuracy is over the others.",
         )  # fmt: skip
@@ -185,12 +186,12 @@ def _accuracy(evidence: Evidence) -> Iterator[Sentence]:
     for i, run in enumerate(runs):
         raw, trusted = run.summary.pass_at_k.get("1"), run.summary.pass_at_k_trusted.get("1")
         if raw is not None and trusted is not None and trusted < raw:
-            doubted.append((raw - trusted, evidence.label_of(i)))
+            doubted.append((raw - trusted, evidence.run_labels[i]))
     if doubted:
         parts: list[Part] = [
             "Passes under suspicion (a test that could not fail, or was tampered with) of ",
             _who([who for _, who in doubted], evidence), " count as passes; without them pass@1 is lower by up to ",
-            number(max(doubted)[0], style="fixed4"), ".",
+            quantity(max(doubted)[0], style="fixed4"), ".",
         ]  # fmt: skip
         yield sentence(parts)
     if not evidence.table.has_verdicts:
@@ -199,7 +200,7 @@ def _accuracy(evidence: Evidence) -> Iterator[Sentence]:
     truncated = float((cut["finish_reason"] == "length").mean())
     if truncated > 0:
         yield sentence(
-            number(truncated * 100, "%"), " of completions were cut at the length limit: with more tokens they would "
+            quantity(truncated * 100, "%"), " of completions were cut at the length limit: with more tokens they would "
             "cost more and might pass.",
         )  # fmt: skip
     pairs = evidence.analysis.pairs
@@ -207,6 +208,11 @@ def _accuracy(evidence: Evidence) -> Iterator[Sentence]:
     if pairs and undecided:
         yield sentence(
             "That no difference in accuracy was found shows nothing: within ",
-            number(evidence.analysis.settings.margin), " of pass@1, ‘not worse’ is shown for only ",
-            number(len(pairs) - len(undecided), style="integer"), " of ", count(len(pairs), "pair"), ".",
+            quantity(evidence.settings.margin), " of pass@1, ‘not worse’ is shown for only ",
+            quantity(len(pairs) - len(undecided), style="integer"), " of ", count(len(pairs), "pair"), ".",
         )  # fmt: skip
+
+
+THREATS = FunctionSection(
+    "threats", "Threats to validity", "what to doubt, filled in from the data", everywhere(80), build
+)
