@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from passkwh.analysis.bootstrap import contrasts, draw, intervals
 from passkwh.analysis.frames import Frames
+from passkwh.analysis.overview import AnalysisSettings
 from passkwh.analysis.pairs import COMPARED, PairTests, compare_pairs
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.results import Contrast, Interval
-from passkwh.analysis.tasks import EnergyKind, task_table
+from passkwh.analysis.tasks import task_table
 from passkwh.errors import UsageError
 from passkwh.measures import MEASURES
 from passkwh.records import Record
@@ -27,9 +28,7 @@ class PairComparison(Record):
     notes: tuple[str, ...]
 
 
-def compare_two(
-    frames: Frames, first: int, energy: EnergyKind, margin: float, resamples: int, seed: int, level: float, strict: bool
-) -> PairComparison:
+def compare_two(frames: Frames, first: int, settings: AnalysisSettings, strict: bool = False) -> PairComparison:
     """Compare the configuration of the first ``first`` runs with that of the rest.
 
     Raises:
@@ -48,17 +47,17 @@ def compare_two(
         raise UsageError(
             f"A and B are the same configuration ({a}): a comparison needs two; `bench analyze` pools repeats of one"
         )
-    table = task_table(comparison, energy).select([a, b])
-    draws = draw(table, resamples, seed)
+    table = task_table(comparison, settings.energy).select([a, b])
+    draws = draw(table, settings.resamples, settings.seed)
     return PairComparison(
         a=a,
         b=b,
         tasks=len(table.task_ids),
-        level=level,
-        margin=margin,
-        intervals=intervals(draws, level),
-        contrasts=contrasts(draws, COMPARED, [(0, 1)], level),
-        tests=compare_pairs(table, [(0, 1)], margin, level)[0],
+        level=settings.level,
+        margin=settings.margin,
+        intervals=intervals(draws, settings.level),
+        contrasts=contrasts(draws, COMPARED, [(0, 1)], settings.level),
+        tests=compare_pairs(table, [(0, 1)], settings.margin, settings.level)[0],
         notes=(*comparison.notes, *table.notes),
     )
 

@@ -23,18 +23,6 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float | None:
     return float((2.0 * u - pairs) / pairs)
 
 
-def matched_rank_biserial(a: ArrayLike, b: ArrayLike) -> float | None:
-    """(W+ - W-) / (W+ + W-) of the signed ranks of a - b without zeros (Kerby 2014). -1 ... 1; None if all are zero."""
-    from scipy import stats
-
-    difference = _values(a) - _values(b)
-    difference = difference[difference != 0]
-    if len(difference) == 0:
-        return None
-    ranks = stats.rankdata(np.abs(difference))
-    return float((ranks * np.sign(difference)).sum() / ranks.sum())
-
-
 def geometric_mean_ratio(a: ArrayLike, b: ArrayLike, label: str, level: float = 0.95) -> Interval:
     """exp of the mean of log(a / b) over matched values, with a paired t interval: how many times b's, typically, a is.
 

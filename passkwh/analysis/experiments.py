@@ -177,7 +177,7 @@ def metrics(table: TaskTable) -> tuple[MetricsRow, ...]:
 
 
 def _test(title: str, table: TaskTable) -> FamilyResult:
-    groups = {label: row[row == row] for label, row in zip(table.labels, table.energy_j, strict=True)}
+    groups = table.energies()
     return FamilyResult(
         title=title,
         labels=table.labels,

@@ -92,7 +92,7 @@ def resample(comparison: Comparison, settings: AnalysisSettings) -> tuple[TaskTa
 def conclude(comparison: Comparison, settings: AnalysisSettings, table: TaskTable, draws: Draws) -> Analysis:
     """The analysis of configurations whose table and bootstrap are at hand."""
     pairs = list(combinations(range(len(table.labels)), 2))
-    groups = {label: row[~np.isnan(row)] for label, row in zip(table.labels, table.energy_j, strict=True)}
+    groups = table.energies()
     per_task = table.energy_j.T
     configurations = _configurations(comparison, groups)
     levene_result, friedman_result = levene(groups), friedman(per_task)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from passkwh.analysis.effects import matched_rank_biserial
 from passkwh.analysis.multiplicity import LIBRARY_NAMES, Adjustment
 from passkwh.analysis.results import PairwiseResult, TestResult, no_pairs, no_result, pairwise_result
 
@@ -80,7 +79,7 @@ def nemenyi(matrix: ArrayLike, labels: Sequence[str]) -> PairwiseResult:
 def wilcoxon(a: ArrayLike, b: ArrayLike) -> TestResult:
     """Is a - b symmetric around 0? Signed ranks without zeros, normal approximation with ties above 50 or with them.
 
-    The effect is the matched-pairs rank-biserial correlation.
+    The effect is the matched-pairs rank-biserial correlation, (W+ - W-) / (W+ + W-), -1 ... 1 (Kerby 2014).
     """
     from scipy import stats
 
@@ -92,13 +91,13 @@ def wilcoxon(a: ArrayLike, b: ArrayLike) -> TestResult:
     nonzero = difference[difference != 0]
     if len(nonzero) == 0:
         return no_result(name, n, "all pairs are equal" if n else "no matched values")
-    result = stats.wilcoxon(nonzero)
+    result, ranks = stats.wilcoxon(nonzero), stats.rankdata(np.abs(nonzero))
     return TestResult(
         test=name,
         statistic=float(result.statistic),
         p_value=float(result.pvalue),
         n=n,
-        effect=matched_rank_biserial(difference, np.zeros(n)),
+        effect=float((ranks * np.sign(nonzero)).sum() / ranks.sum()),
         effect_name="rank-biserial correlation",
     )
 

@@ -59,6 +59,10 @@ class TaskTable:
                 rates[i] = pass_at_k_by_task(self.evaluated[i], self.passed[i], k)
         return rates
 
+    def energies(self) -> dict[str, Floats]:
+        """The known energies of each configuration, in joules a task, by label."""
+        return {label: row[~np.isnan(row)] for label, row in zip(self.labels, self.energy_j, strict=True)}
+
     def select(self, labels: Sequence[str]) -> TaskTable:
         """Only these configurations, in this order."""
         rows = [self.labels.index(label) for label in labels]

@@ -40,7 +40,7 @@ def compare(
     (first, of_a), (second, of_b) = complete_runs([a]), complete_runs([b])
     for text in (*of_a, *of_b):
         note(f"note: {text}")
-    result = compare_two(load([*first, *second]), len(first), settings.energy, margin, resamples, seed, level, strict)
+    result = compare_two(load([*first, *second]), len(first), settings, strict)
     for text in result.notes:
         note(f"note: {text}")
     if as_json:

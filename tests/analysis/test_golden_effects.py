@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from passkwh.analysis.effects import cliffs_delta, geometric_mean_ratio, matched_rank_biserial
+from passkwh.analysis.effects import cliffs_delta, geometric_mean_ratio
 from passkwh.analysis.equivalence import paired_t, tango, tango_z
 
 EXACT = 1e-9
@@ -35,7 +35,6 @@ def test_geometric_mean_ratio_is_a_paired_t_interval_of_logs() -> None:
 
 def test_degenerate_effects() -> None:
     assert cliffs_delta([], [1.0]) is None
-    assert matched_rank_biserial([1.0], [1.0]) is None
     assert geometric_mean_ratio([1.0, 0.0], [1.0, 1.0], "x").estimate is None
     assert geometric_mean_ratio([], [], "x").reason == "no matched values"
     single = geometric_mean_ratio([2.0], [1.0], "x")
