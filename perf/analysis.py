@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from passkwh.records import Sample
+
 TASKS = 1140
 TEXT = "    # " + "x" * 74 + "\n"
 
@@ -38,14 +40,14 @@ def write_run(folder: Path, model: str, repeat: int, seed: int, difficulty: np.n
         share = {c: {"gross_j": joules[i] * f, "net_j": joules[i] * f * 0.7, "se_j": 0.5, "reason": None}
                  for c, f in zip(channels, (0.8, 0.15, 0.05), strict=True)}  # fmt: skip
         scoring = {c: {"gross_j": 2.0, "net_j": 1.0, "se_j": 0.1, "reason": None} for c in channels}
-        lines.append(json.dumps({
+        lines.append(Sample.model_validate({
             "schema_version": 1, "key": f"{seed:08x}{i:024x}", "task_id": f"BigCodeBench/{i}", "sample_index": 0,
             "order": i, "batch_id": i, "batch_size": 1, "seed": i, "prompt_tokens": 150,
             "completion_tokens": int(tokens[i]), "text": TEXT * (int(tokens[i]) // 25), "finish_reason": "stop",
             "latency_s": span / 1e9, "ttft_s": 0.05, "generation": window, "generation_energy": share,
             "evaluation": {**window, "kind": "score"}, "evaluation_cpu_s": 1.0, "evaluation_energy": scoring,
             "verdict": {"status": "pass" if passed[i] else "fail", "detail": ""}, "scores": {},
-        }))  # fmt: skip
+        }).model_dump_json())  # fmt: skip
         clock += span
     (folder / "samples.jsonl").write_text("\n".join(lines) + "\n")
     infos = [{"name": c, "provenance": "simulated", "source": "perf", "quantity": "energy_j"} for c in channels]

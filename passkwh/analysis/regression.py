@@ -5,9 +5,10 @@ the sample before it in the same run, and a dummy for each domain its task touch
 and leaves General out "because every task belongs to it"; without an intercept R-squared is uncentred and close to 1
 whatever the model explains, so the fit with intercept and centred R-squared stands beside it.
 
-The fits and their statistics are statsmodels': OLS with HC3 or Newey-West errors, and GLSAR. Two things are ours,
-because neither autocorrelation nor its correction reaches from one run into the next: which pairs of rows GLSAR takes
-for neighbours, and HC3 where one row alone determines a coefficient (statsmodels divides by zero there).
+Models, covariances and statistics are statsmodels': OLS with HC3 or Newey-West errors, and GLSAR. Ours are how the
+normal equations are solved (``_solve`` says why); which pairs of rows GLSAR takes for neighbours, because
+autocorrelation does not reach from one run into the next; and HC3 where one row alone determines a coefficient, where
+statsmodels divides by zero.
 """
 
 from __future__ import annotations
@@ -166,18 +167,36 @@ def _is_exact(fitted: Any) -> bool:
 def _least_squares(data: DesignMatrix) -> Any:
     from statsmodels.regression.linear_model import OLS
 
-    return OLS(data.outcome, data.predictors, hasconst="intercept" in data.names).fit()
+    return _solve(OLS(data.outcome, data.predictors, hasconst="intercept" in data.names))
+
+
+def _solve(model: Any) -> Any:
+    """statsmodels' results of a model, solved by the normal equations of columns scaled to length one, refined once.
+
+    For thousands of rows and a handful of columns as exact as the model's own ``fit``, whose decomposition costs 2 to
+    5 times as much, and 35 times as much where it shares the cores with others (25 ms instead of 0.7 for 5,700 rows).
+    """
+    from statsmodels.regression.linear_model import RegressionResults
+
+    y, x = model.wendog, model.wexog
+    length = np.linalg.norm(x, axis=0)
+    scaled = x / length
+    inverse = np.linalg.inv(scaled.T @ scaled)
+    params = inverse @ (scaled.T @ y)
+    params = params + inverse @ (scaled.T @ (y - scaled @ params))
+    model.rank = x.shape[1]
+    model.normalized_cov_params = inverse / np.outer(length, length)
+    model.pinv_wexog = model.normalized_cov_params @ x.T
+    return RegressionResults(model, params / length, model.normalized_cov_params)
 
 
 def _hc3(fitted: Any) -> Floats:
     """Covariance that holds under unequal variances: residuals over 1 - leverage (MacKinnon and White 1985)."""
-    from statsmodels.stats.sandwich_covariance import cov_hc3
-
     x = fitted.model.exog
     leverage = ((x @ fitted.normalized_cov_params) * x).sum(axis=1)
     alone = leverage > 1.0 - 1e-12
     if not alone.any():
-        return np.asarray(cov_hc3(fitted))
+        return np.asarray(fitted.cov_HC3)
     # A row that alone determines a coefficient has leverage 1 and residual 0: it says nothing about the variance.
     scores = x[~alone] * (fitted.resid[~alone] / (1.0 - leverage[~alone]))[:, None]
     return np.asarray(fitted.normalized_cov_params @ (scores.T @ scores) @ fitted.normalized_cov_params)
@@ -228,7 +247,7 @@ def _glsar(data: DesignMatrix) -> tuple[Any, float] | None:
         length = np.linalg.norm(model.wexog, axis=0)
         if not (length > 0).all() or np.linalg.cond((model.wexog / length).T @ model.wexog) > 1e14:
             return None
-        fitted = model.fit()
+        fitted = _solve(model)
         residuals = data.outcome - data.predictors @ fitted.params
         if abs(rho - previous) < 1e-13:
             break
