@@ -203,8 +203,8 @@ _BY_NAME = {registry.group.removeprefix("passkwh."): registry for registry in GR
 def register(group: str, name: str, member: Any) -> None:
     """Add a member to a group for the rest of this process: for notebooks and scripts.
 
-    Runs in processes of their own (``bench sweep``, a cluster) do not see it: there, install a package with an entry
-    point in the group ``passkwh.<group>``.
+    Runs in processes of their own (``bench sweep run``, a cluster) do not see it: there, install a package with an
+    entry point in the group ``passkwh.<group>``.
 
     Args:
         group: engines, quantizations, benchmarks, meters, exit_rules, report_sections or exports.

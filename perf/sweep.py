@@ -20,12 +20,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from passkwh.harness.sweep.drive import begin, drive
-from passkwh.harness.sweep.folder import Planned, StudyFolder, StudyRecord
-from passkwh.harness.sweep.preflight import Check, preflight
-from passkwh.harness.sweep.status import finished, study_status
-from passkwh.harness.sweep.study import Settings, Study, parse
-from passkwh.harness.sweep.supervise import Signals
+from passkwh.harness.plan import PlanReport
+from passkwh.harness.sweep.folder import PlannedRun, StudyFolder, StudyRecord
+from passkwh.harness.sweep.ledger import begin
+from passkwh.harness.sweep.local import carry_out_here
+from passkwh.harness.sweep.preflight import preflight
+from passkwh.harness.sweep.status import complete_run, study_status
+from passkwh.harness.sweep.study import Study, StudySettings, parse
+from passkwh.harness.sweep.supervise import StopSignals
 
 
 def a_study(name: str, model: str) -> Study:
@@ -46,12 +48,12 @@ def by_hand(study: Study, out: Path) -> float:
     return time.perf_counter() - start_s
 
 
-def as_study(study: Study, checks: tuple[Check, ...], out: Path) -> tuple[float, Path]:
+def as_study(study: Study, plans: tuple[PlanReport, ...], out: Path) -> tuple[float, Path]:
     """Seconds of the run as a study, and its folder."""
     start_s = time.perf_counter()
-    folder = begin(study, checks, out)
-    with Signals() as signals:
-        why = drive(folder, study, lambda _: None, signals)
+    folder = begin(study, plans, out)
+    with StopSignals() as signals:
+        why = carry_out_here(folder, study, lambda _: None, signals)
     folder.close()
     took_s = time.perf_counter() - start_s
     status = study_status(folder)
@@ -68,10 +70,10 @@ def status_of(run: Path, count: int, out: Path) -> dict[str, float]:
     for number in range(count):
         run_id = f"run-{number:05d}"
         shutil.copytree(run, folder.path / run_id)
-        runs.append(Planned(run_id=run_id, asked=spec, spec=spec))
+        runs.append(PlannedRun(run_id=run_id, requested=spec, spec=spec))
         folder.append("started", run_id, pid=1)
-        folder.append("complete", run_id, elapsed_s=1.0, **finished(folder.path / run_id))
-    settings = Settings(name="many")
+        folder.append("complete", run_id, elapsed_s=1.0, **complete_run(folder.path / run_id))
+    settings = StudySettings(name="many")
     folder.write(Study("many.toml", "", settings, ()), StudyRecord(settings=settings, runs=tuple(runs)))
     start_s = time.perf_counter()
     status = study_status(folder)
@@ -93,11 +95,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary)
         start_s = time.perf_counter()
-        checks = preflight([c.spec for c in a_study("one", options.model).configurations]).checks
+        plans = preflight([c.spec for c in a_study("one", options.model).configurations]).plans
         preflight_s = time.perf_counter() - start_s
         for turn in range(options.rounds + 1):
             took_s = by_hand(a_study("one", options.model), out / f"hand-{turn}")
-            under_s, run = as_study(a_study(f"one-{turn}", options.model), checks, out)
+            under_s, run = as_study(a_study(f"one-{turn}", options.model), plans, out)
             if turn:  # the first turn fills the caches of the file system
                 hand_s.append(took_s)
                 study_s.append(under_s)

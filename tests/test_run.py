@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from passkwh.errors import UsageError
 from passkwh.harness.meter.energies import Spans
+from passkwh.harness.plan import plan, refuse_problems
 from passkwh.harness.runs.folder import RunFolder
-from passkwh.records import Window
+from passkwh.records import Spec, Window
 from passkwh.units import joules_to_kwh
 from tests.conftest import Bench, last_json
 
@@ -106,6 +108,29 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(bench: Bench, tiny_ll
     assert not out.exists()
 
 
+def test_a_plan_collects_every_problem(tmp_path: Path) -> None:
+    spec = Spec(
+        model="smollm2-135m-instruct", quant="gptq-int5", exit="fxed:2", benchmark="bigcodebanch", meter="simulatd"
+    )
+    report = plan(spec, tmp_path).report
+    assert [problem.field for problem in report.problems] == ["quant", "benchmark", "meter", "exit"]
+    assert (report.tasks, report.memory_needed_bytes, report.channels) == (None, None, {})
+    with pytest.raises(UsageError) as error:
+        refuse_problems([plan(spec, tmp_path)] * 2)
+    for words in ("gptq-int5", "mean bigcodebench", "mean simulated", "mean fixed"):
+        assert str(error.value).count(words) == 1  # each once, however many runs have it
+
+
+def test_a_dry_run_shows_all_problems_and_fails(bench: Bench, tmp_path: Path) -> None:
+    result = bench("run", "--model", "smollm2-135m-instrct", "--meter", "simulatd", "--dry-run", "--json")
+    (shown,) = json.loads(result.stdout.splitlines()[-1])["runs"]
+    assert [problem["field"] for problem in shown["problems"]] == ["model", "meter"]
+    assert result.returncode == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert "smollm2-135m-instruct" in line
+    assert "mean simulated" in line
+
+
 def test_report_of_two_runs(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     for batch_size in (1, 2):
@@ -190,6 +215,10 @@ def test_a_resumed_run_must_be_the_same_run(bench: Bench, tiny_llama: Path, tmp_
     (folder.path / "summary.json").unlink()
     manifest = folder.manifest()
     folder.write_manifest(manifest.model_copy(update={"host": manifest.host.model_copy(update={"cores": 99})}))
+    content = json.loads((folder.path / "manifest.json").read_text())
+    content["spec"]["schema_version"] = 1  # as the first edition began it: not another spec
+    del content["spec"]["engine"], content["model"]["engine"]
+    (folder.path / "manifest.json").write_text(json.dumps(content))
     result = bench(*wanted, "--resume")
     assert result.returncode == 2
     assert "host.cores" in result.stderr

@@ -15,7 +15,7 @@ from passkwh.adapters.checkpoint import Checkpoint, content_revision, count_para
 from passkwh.adapters.device import pick
 from passkwh.adapters.engines import AUTO, choose
 from passkwh.adapters.engines.base import LoadOptions, Model, PlansMemory, SupportsEarlyExit
-from passkwh.adapters.memory import memory_free
+from passkwh.adapters.memory import memory_free, memory_total
 from passkwh.adapters.resolution import resolve
 from passkwh.errors import UsageError
 from passkwh.registry import ENGINES
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from passkwh.adapters.early_exit.request import ExitRequest
     from passkwh.adapters.quantization.make import OpenSpan
 
-__all__ = ["Checkpoint", "check", "check_memory", "load", "memory_free", "memory_needed", "prepare", "resolve"]
+__all__ = [
+    "Checkpoint", "check", "check_memory", "choose", "load", "memory_free", "memory_needed", "memory_total", "prepare",
+    "resolve",
+]  # fmt: skip
 
 
 def check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,22 @@ def key_value_bytes(config: dict[str, Any], width: int) -> int:
         return layers * (int(config["kv_lora_rank"]) + int(config["qk_rope_head_dim"])) * width
     head_width = int(config.get("head_dim") or config["hidden_size"] // heads)
     return layers * int(config.get("num_key_value_heads") or heads) * head_width * 2 * width
+
+
+@functools.cache
+def memory_total() -> int:
+    """Bytes of the device that models run on: of the largest accelerator, else of this host or its control group."""
+    if devices.pick("auto").startswith("cuda"):
+        import torch
+
+        return max(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no control group, or "max": no limit
+        return total
 
 
 def memory_free(device: str = "auto") -> int:

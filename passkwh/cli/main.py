@@ -39,7 +39,7 @@ def _root(
 def _add_commands() -> None:
     if app.registered_commands:
         return
-    from passkwh.cli import data, leaderboard, meter, train
+    from passkwh.cli import data, leaderboard, meter, sweep, train
     from passkwh.cli.analyze import analyze
     from passkwh.cli.compare import compare
     from passkwh.cli.doctor import doctor
@@ -53,11 +53,9 @@ def _add_commands() -> None:
     from passkwh.cli.score import score
     from passkwh.cli.serve import serve
     from passkwh.cli.setup import setup
-    from passkwh.cli.sweep import sweep
     from passkwh.cli.verify import verify
 
     app.command()(run)
-    app.command()(sweep)
     app.command()(report)
     app.command()(analyze)
     app.command()(compare)
@@ -74,6 +72,7 @@ def _add_commands() -> None:
     app.add_typer(data.app, name="data")
     app.add_typer(leaderboard.app, name="leaderboard")
     app.add_typer(meter.app, name="meter")
+    app.add_typer(sweep.app, name="sweep")
     app.add_typer(train.app, name="train")
 
 

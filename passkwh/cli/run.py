@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +12,18 @@ import typer
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.output import note, number, print_json, print_table, size, table
 from passkwh.errors import UsageError
+from passkwh.measures import MEASURES, metric, metric_per_kwh
 
 if TYPE_CHECKING:
     from passkwh.harness.plan import Plan
+    from passkwh.records import Summary
 
 
 MODEL_HELP = "Registry name (see `bench list`), hub id, local folder or openai:URL#MODEL; repeat to run several."
 QUANT_HELP = "none, or a quantization of `bench list`; repeat to run several."
+ENGINE_HELP = "What runs the model, an engine of `bench list`; auto takes the first that can."
 EXIT_HELP = (
-    "Rule by which tokens leave before the last layer: fixed:LAYER, agent:T, confidence:T, entropy:T, oracle, or none; "
+    "Rule by which tokens leave before the last layer, as fixed:LAYER or agent:T (see `bench list`), or none; "
     "repeat to run several. See docs/early-exit.md for its options."
 )
 
@@ -28,6 +31,7 @@ EXIT_HELP = (
 def run(
     model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
     quant: Annotated[list[str] | None, typer.Option("--quant", "-q", help=QUANT_HELP)] = None,
+    engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
     exit: Annotated[list[str] | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
     exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for every --exit.")] = None,
     benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="See `bench list`.")] = "bigcodebench",
@@ -54,7 +58,7 @@ def run(
     """Run models through a benchmark under an energy meter and store each run in a folder."""
     from pydantic import ValidationError
 
-    from passkwh.harness.plan import plan
+    from passkwh.harness.plan import plan, refuse_problems
     from passkwh.records import Spec
 
     rules = _rules(exit, exit_bundle)
@@ -62,9 +66,10 @@ def run(
     try:
         specs = [
             Spec(
-                model=name, quant=quantization, exit=rule, benchmark=benchmark, benchmark_options=options, limit=limit,
-                samples=samples, batch_size=batch_size, max_new_tokens=max_new_tokens, temperature=temperature,
-                top_p=top_p, seed=seed, repeat=repeat, meter=meter, idle_s=idle_s,
+                model=name, quant=quantization, engine=engine, exit=rule, benchmark=benchmark,
+                benchmark_options=options, limit=limit, samples=samples, batch_size=batch_size,
+                max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, repeat=repeat,
+                meter=meter, idle_s=idle_s,
             )
             for name in model
             for quantization in quant or ["none"]
@@ -79,8 +84,9 @@ def run(
     plans = [plan(spec, out) for spec in specs]
     if dry_run:
         _show_plans(plans, as_json)
-        return
-    _carry_out(plans, resume, as_json)
+    refuse_problems(plans)
+    if not dry_run:
+        _carry_out(plans, resume, as_json)
 
 
 def _rules(exits: list[str] | None, bundle: Path | None) -> list[str | None]:
@@ -99,89 +105,88 @@ def _rules(exits: list[str] | None, bundle: Path | None) -> list[str | None]:
 def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
     from passkwh.cli.live import LiveProgress
     from passkwh.harness.runner import run as run_plan
-    from passkwh.harness.sweep.machine_lock import beside
+    from passkwh.harness.sweep.machine_lock import try_hold_machine
 
-    results: list[dict[str, Any]] = []
+    results: list[tuple[str, Summary]] = []
     todo = [entry for entry in plans if not (resume and len(plans) > 1 and (entry.folder / "summary.json").exists())]
     if len(todo) < len(plans):
         note(f"{len(plans) - len(todo)} of {len(plans)} runs are already complete")
     for entry in todo:
         name = entry.folder.name
-        with beside(entry.spec.meter, name) as other, LiveProgress(name) as progress:
+        with try_hold_machine(entry.spec.meter, name) as other, LiveProgress(name) as progress:
             folder = run_plan(entry, resume=resume, progress=progress)
-        results.append({"run_dir": str(folder.path), **folder.summary().model_dump(mode="json")})
-        for warning in results[-1]["warnings"]:
+        results.append((str(folder.path), folder.summary()))
+        for warning in results[-1][1].warnings:
             note(f"warning: {warning}")
         if other is not None:
             note(f"warning: another run ({other}) was metered here at the same time: each energy is of both")
     if as_json:
-        print_json(results[0] if len(plans) == 1 else {"runs": results})
+        shown = [{"run_dir": path, **summary.model_dump(mode="json")} for path, summary in results]
+        print_json(shown[0] if len(plans) == 1 else {"runs": shown})
         return
     _show_results(results)
     if results:
-        note("next: bench report " + " ".join(r["run_dir"] for r in results))
+        note("next: bench report " + " ".join(path for path, _ in results))
 
 
-def _show_results(results: list[dict[str, Any]]) -> None:
+def _show_results(results: Sequence[tuple[str, Summary]]) -> None:
     """Print headlines, a line a run; of benchmarks without verdicts also each metric, alone and per kilowatt-hour."""
-    judged = [r for r in results if r["pass_at_k"]]
-    columns: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
-        ("tasks", lambda r: str(r["tasks"])),
-        ("energy", lambda r: number(r["gross_energy_j"], 4, "J")),
-        ("provenance", lambda r: r["provenance"]),
-        ("J/token", lambda r: number(r["joules_per_token"])),
-        ("tokens/s", lambda r: number(r["tokens_per_s"])),
-    ]
-    if judged:
-        columns[1:1] = [("pass@1", lambda r: number(r["pass_at_k"].get("1")))]
-        columns[4:4] = [
-            ("pass@kWh", lambda r: number(r["pass_at_kwh"])), ("solved/kWh", lambda r: number(r["solved_per_kwh"])),
-        ]  # fmt: skip
-    if any(r["mean_exit_layer"] is not None for r in results):
-        columns.append(("mean exit layer", lambda r: number(r["mean_exit_layer"])))
-    names = ["run", *(name for name, _ in columns)]
-    rows = [[r["run_dir"], *(show(r) for _, show in columns)] for r in results]
-    print_table(
-        table(None, names, rows, right=[i for i, name in enumerate(names) if name not in ("run", "provenance")])
-    )
-    for r in results:
-        if r["metrics_per_kwh"]:
+    summaries = [summary for _, summary in results]
+    names = ["tasks", "gross_energy_j", "joules_per_token", "tokens_per_s"]
+    if any(summary.pass_at_k for summary in summaries):
+        names[1:2] = ["pass_at_1", "gross_energy_j", "pass_at_kwh", "solved_per_kwh"]
+    if any(summary.mean_exit_layer is not None for summary in summaries):
+        names.append("mean_exit_layer")
+    measures = [MEASURES[name] for name in names]
+    rows = [[path, *(m.text(m.value(summary)) for m in measures), summary.provenance] for path, summary in results]
+    columns = ["run", *(measure.label for measure in measures), "provenance"]
+    print_table(table(None, columns, rows, right=range(1, len(columns) - 1)))
+    for path, summary in results:
+        if summary.metrics_per_kwh:
             values = [
-                [name, number(r["metrics"][name]), number(per_kwh)] for name, per_kwh in r["metrics_per_kwh"].items()
+                [name, *(m.text(m.value(summary)) for m in (metric(name), metric_per_kwh(name)))]
+                for name in summary.metrics_per_kwh
             ]
-            print_table(table(r["run_dir"], ["metric", "value", "per kWh"], values, right=[1, 2]))
+            print_table(table(path, ["metric", "value", "per kWh"], values, right=[1, 2]))
 
 
 def _show_plans(plans: list[Plan], as_json: bool) -> None:
-    """Print what would run: tasks, checkpoint, memory, meter, and what is missing."""
-    shown: list[dict[str, Any]] = []
-    for entry in plans:
-        shown.append(
-            {
-                "run_dir": str(entry.folder),
-                "model": entry.spec.model,
-                "quant": entry.spec.quant,
-                "exit": entry.spec.exit,
-                "checkpoint": entry.checkpoint.location,
-                "complete": (entry.folder / "summary.json").exists(),
-                "tasks": len(entry.benchmark.tasks),
-                "samples": len(entry.benchmark.tasks) * entry.spec.samples,
-                "max_new_tokens": entry.spec.max_new_tokens,
-                "memory_needed_bytes": entry.memory_needed_bytes,
-                "memory_free_bytes": entry.memory_free_bytes,
-                "channels": [{"name": c.name, "provenance": c.provenance} for c in entry.channels],
-                "missing": entry.missing(),
-            }
-        )
+    """Print what would run: tasks, checkpoint, memory, meter, what is missing and why it cannot."""
     if as_json:
-        print_json({"dry_run": True, "runs": shown})
+        print_json({"dry_run": True, "runs": [_plan_content(entry) for entry in plans]})
         return
     rows = [
         [
-            r["run_dir"], str(r["tasks"]), str(r["samples"]),
-            f"{size(r['memory_needed_bytes'])} of {size(r['memory_free_bytes'])} free",
-            ", ".join(f"{c['name']} ({c['provenance']})" for c in r["channels"]), "; ".join(r["missing"]) or "nothing",
+            str(entry.folder),
+            number(entry.report.tasks, 6),
+            number(entry.report.tasks and entry.report.tasks * entry.spec.samples, 6),
+            f"{size(entry.report.memory_needed_bytes)} of {size(entry.report.memory_free_bytes)} free",
+            ", ".join(f"{name} ({provenance})" for name, provenance in entry.report.channels.items()),
+            "; ".join(entry.report.missing) or "nothing",
+            "; ".join(problem.text for problem in entry.report.problems) or "yes",
         ]
-        for r in shown
-    ]  # fmt: skip
-    print_table(table("would run", ["run", "tasks", "samples", "memory", "meter", "missing"], rows, right=[1, 2]))
+        for entry in plans
+    ]
+    columns = ["run", "tasks", "samples", "memory", "meter", "missing", "can run"]
+    print_table(table("would run", columns, rows, right=[1, 2]))
+
+
+def _plan_content(entry: Plan) -> dict[str, Any]:
+    spec, report = entry.spec, entry.report
+    return {
+        "run_dir": str(entry.folder),
+        "model": spec.model,
+        "quant": spec.quant,
+        "engine": spec.engine,
+        "exit": spec.exit,
+        "checkpoint": report.checkpoint,
+        "complete": (entry.folder / "summary.json").exists(),
+        "tasks": report.tasks,
+        "samples": None if report.tasks is None else report.tasks * spec.samples,
+        "max_new_tokens": spec.max_new_tokens,
+        "memory_needed_bytes": report.memory_needed_bytes,
+        "memory_free_bytes": report.memory_free_bytes,
+        "channels": [{"name": name, "provenance": provenance} for name, provenance in report.channels.items()],
+        "missing": list(report.missing),
+        "problems": [problem.model_dump() for problem in report.problems],
+    }

@@ -1,32 +1,45 @@
-"""``bench sweep``: a study, from its file to complete runs; and how far it is."""
+"""``bench sweep``: a study, from its file to complete runs; how far studies are; and which are ready-made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from passkwh.cli.output import duration, note, number, print_json, print_table, table
 from passkwh.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from passkwh.harness.sweep.folder import StudyFolder
-    from passkwh.harness.sweep.preflight import Preflight
     from passkwh.harness.sweep.status import RunStatus, StudyStatus
     from passkwh.harness.sweep.study import Study
-
-STUDY_HELP = "A study file (TOML), a ready-made study (see --list), or the word status."
-FOLDER_HELP = "After status: the study folder; every study in --out when left out."
 
 TABLE_RUNS = 60
 """A table has at most so many runs: nobody reads a thousand rows, and drawing them takes longer than finding them."""
 
 
-def sweep(
-    study: Annotated[str | None, typer.Argument(help=STUDY_HELP)] = None,
-    folder: Annotated[Path | None, typer.Argument(help=FOLDER_HELP)] = None,
+class _Commands(TyperGroup):
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            commands = ", ".join(f"bench sweep {name}" for name in self.commands)
+            raise UsageError(
+                f"bench sweep has no command {args[0]!r}: to carry out a study write bench sweep run {' '.join(args)} "
+                f"(there are {commands})"
+            )
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Studies: many runs, each resumed where it was left.")
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="A study file (TOML), or a ready-made study (bench sweep list).")],
     out: Annotated[Path, typer.Option(help="Where the study's folder is made.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, what it takes, what lacks.")] = False,
     gpu: Annotated[
@@ -38,20 +51,9 @@ def sweep(
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="With --ray: collect run folders there (s3://..., /shared).")
     ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Name the ready-made studies.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Carry out a study: every run in its own process, resumed where it was left. Ctrl-C finishes the batch."""
-    if list_:
-        _list(as_json)
-        return
-    if study is None:
-        raise UsageError("name a study file or a ready-made study (bench sweep --list), or write bench sweep status")
-    if study == "status":
-        _status(folder, out, as_json)
-        return
-    if folder is not None:
-        raise UsageError(f"one study at a time: {folder} is one too many (its runs go to --out)")
     if gpu is not None and not dry_run:
         raise UsageError("--gpu is for reckoning: add --dry-run")
     if storage is not None and ray is None:
@@ -60,29 +62,26 @@ def sweep(
         raise UsageError("--dry-run looks at this host alone: leave out --ray")
     from passkwh.harness.sweep.study import read
 
-    asked = read(study)
+    wanted = read(study)
     if ray is not None:
-        _on_ray(asked, ray, storage, out, as_json)
+        _on_ray(wanted, ray, storage, out, as_json)
         return
     from passkwh.harness.sweep.preflight import preflight
 
-    found = preflight([configuration.spec for configuration in asked.configurations])
+    here = preflight([configuration.spec for configuration in wanted.configurations])
     if dry_run:
-        from passkwh.cli.forecast import dry_run as show
+        from passkwh.cli import sweep_dry_run
 
-        show(asked, found, out, gpu, as_json)
+        sweep_dry_run.dry_run(wanted, here, out, gpu, as_json)
         return
-    _here(asked, found, out, as_json)
+    from passkwh.harness.sweep.ledger import begin, refuse_problems
+    from passkwh.harness.sweep.local import carry_out_here
+    from passkwh.harness.sweep.supervise import StopSignals
 
-
-def _here(study: Study, found: Preflight, out: Path, as_json: bool) -> None:
-    from passkwh.harness.sweep.drive import begin, drive, refuse_problems
-    from passkwh.harness.sweep.supervise import Signals
-
-    folder = begin(study, refuse_problems(study, [found]), out)
+    folder = begin(wanted, refuse_problems(wanted, [here]), out)
     try:
-        with Signals() as signals:
-            why = drive(folder, study, note, signals)
+        with StopSignals() as signals:
+            why = carry_out_here(folder, wanted, note, signals)
     finally:
         folder.close()
     _end(folder, why, as_json)
@@ -93,19 +92,19 @@ def _on_ray(study: Study, address: str, storage: str | None, out: Path, as_json:
 
     if find_spec("ray") is None:
         raise MissingExtra("--ray", "cluster")
-    from passkwh.harness.sweep.cluster import Cluster, Dispatch
-    from passkwh.harness.sweep.drive import begin, refuse_problems
-    from passkwh.harness.sweep.supervise import Signals
+    from passkwh.harness.sweep.ledger import begin, refuse_problems
+    from passkwh.harness.sweep.ray_launcher import Cluster, carry_out_on_ray, unlike_hosts
+    from passkwh.harness.sweep.supervise import StopSignals
 
     cluster = Cluster(address)
     try:
-        found = cluster.preflight([configuration.spec for configuration in study.configurations])
-        folder = begin(study, refuse_problems(study, list(found.values())), out)
+        nodes = cluster.preflight([configuration.spec for configuration in study.configurations])
+        folder = begin(study, refuse_problems(study, list(nodes.values())), out)
         try:
-            for text in unlike_hosts(found.values()):
+            if (text := unlike_hosts(nodes.values())) is not None:
                 note(f"note: {text}")
-            with Signals() as signals:
-                why = Dispatch(cluster, folder, study, storage, note).drive(found, signals)
+            with StopSignals() as signals:
+                why = carry_out_on_ray(cluster, nodes, folder, study, storage, note, signals)
         finally:
             folder.close()
     finally:
@@ -113,36 +112,27 @@ def _on_ray(study: Study, address: str, storage: str | None, out: Path, as_json:
     _end(folder, why, as_json)
 
 
-def unlike_hosts(found: Iterable[Preflight]) -> list[str]:
-    """What to say where a cluster's nodes are not alike."""
-    kinds = {", ".join([p.host.cpu, *(gpu.name for gpu in p.host.gpus)]) for p in found}
-    if len(kinds) < 2:
-        return []
-    return [
-        f"nodes of {len(kinds)} kinds ({'; '.join(sorted(kinds))}): energies of different kinds are never compared or "
-        "pooled; to have all runs on one kind, name it in the study file ([resources] accelerator)"
-    ]
-
-
 def _end(folder: StudyFolder, why: str | None, as_json: bool) -> None:
     from passkwh.harness.sweep.status import study_status
 
-    status = study_status(folder)
+    study = study_status(folder)
     if as_json:
-        print_json({**status.model_dump(mode="json"), "complete": status.complete, "ended": why})
+        print_json({**study.model_dump(mode="json"), "complete": study.complete, "ended": why})
     else:
-        _show_status(status)
+        _show_status(study)
     if why == "interrupted":
         note("interrupted: the same command goes on from here")
         raise typer.Exit(130)
     if why is not None:
         note(f"given up: {why}; the same command goes on from here")
-    if not status.complete:
+    if not study.complete:
         raise typer.Exit(1)
-    note(f"next: bench report {status.folder}")
+    note(f"next: bench report {study.folder}")
 
 
-def _list(as_json: bool) -> None:
+@app.command(name="list")
+def list_(as_json: Json = False) -> None:
+    """Name the ready-made studies."""
     from passkwh.harness.sweep.study import names, read
 
     studies = [(name, read(name)) for name in names()]
@@ -156,54 +146,57 @@ def _list(as_json: bool) -> None:
     print_table(table("ready-made studies", ["study", "configurations", "repeats", "what"], rows, right=[1, 2]))
 
 
-# ---------------------------------------------------------------- status
-
-
-def _status(folder: Path | None, out: Path, as_json: bool) -> None:
+@app.command()
+def status(
+    folder: Annotated[Path | None, typer.Argument(help="The study folder; every study in --out when left out.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the studies' folders are.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """How far studies are, also while they are carried out."""
     from passkwh.harness.sweep.folder import StudyFolder, is_study
     from passkwh.harness.sweep.status import study_status
 
     paths = [folder] if folder is not None else sorted(path for path in out.glob("*") if is_study(path))
     if not paths:
-        raise UsageError(f"there is no study in {out}: begin one with bench sweep STUDY, or name its folder")
-    found = [study_status(StudyFolder.open(path)) for path in paths]
+        raise UsageError(f"there is no study in {out}: begin one with bench sweep run STUDY, or name its folder")
+    studies = [study_status(StudyFolder.open(path)) for path in paths]
     if as_json:
-        shown = [{**status.model_dump(mode="json"), "complete": status.complete} for status in found]
+        shown = [{**study.model_dump(mode="json"), "complete": study.complete} for study in studies]
         print_json(shown[0] if folder is not None else {"studies": shown})
         return
-    for status in found:
-        _show_status(status)
+    for study in studies:
+        _show_status(study)
 
 
-def _show_status(status: StudyStatus) -> None:
+def _show_status(study: StudyStatus) -> None:
     rows = []
-    for run in _worth_showing(status.runs):
-        progress = f"{run.stage} {run.done}/{run.total}" if run.total else run.stage or ""
+    for entry in _worth_showing(study.runs):
+        progress = f"{entry.stage} {entry.done}/{entry.total}" if entry.total else entry.stage or ""
         rows.append(
             [
-                run.run_id,
-                run.state,
-                progress if run.state == "running" else "",
-                number(run.elapsed_s, 3, "s"),
-                number(run.gross_energy_j, 4, "J"),
-                run.provenance or "",
-                number(run.pass_at_1),
-                f"{run.kind}: {run.reason}" if run.kind and run.kind != run.state else run.reason or "",
+                entry.run_id,
+                entry.state,
+                progress if entry.state == "running" else "",
+                number(entry.elapsed_s, 3, "s"),
+                number(entry.gross_energy_j, 4, "J"),
+                entry.provenance or "",
+                number(entry.pass_at_1),
+                f"{entry.kind}: {entry.reason}" if entry.kind and entry.kind != entry.state else entry.reason or "",
             ]
         )
     columns = ["run", "state", "progress", "time", "energy", "provenance", "pass@1", "reason"]
-    print_table(table(f"{status.study} ({status.folder})", columns, rows, right=[3, 4, 6]))
-    if len(rows) < len(status.runs):
-        print(f"… and {len(status.runs) - len(rows)} more, which --json has")
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(status.counts.items()))
-    energy = f"{number(status.gross_energy_j, 4, 'J')} so far"
-    if status.provenance:
-        energy += f" ({status.provenance})"
-    if status.without_energy:
-        energy += f", {status.without_energy} runs without energy"
-    left = f"; left: about {duration(status.left_s)}" if status.left_s else ""  # none where only damaged ones are left
-    at_work = "at work" if status.driven else "nobody is at work on it"
-    print(f"{len(status.runs)} runs: {counts}; {energy}{left}" + ("" if status.complete else f"; {at_work}"))
+    print_table(table(f"{study.study} ({study.folder})", columns, rows, right=[3, 4, 6]))
+    if len(rows) < len(study.runs):
+        print(f"… and {len(study.runs) - len(rows)} more, which --json has")
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(study.counts.items()))
+    energy = f"{number(study.gross_energy_j, 4, 'J')} so far"
+    if study.provenance:
+        energy += f" ({study.provenance})"
+    if study.without_energy:
+        energy += f", {study.without_energy} runs without energy"
+    left = f"; left: about {duration(study.left_s)}" if study.left_s else ""  # none where only damaged ones are left
+    at_work = "at work" if study.driven else "nobody is at work on it"
+    print(f"{len(study.runs)} runs: {counts}; {energy}{left}" + ("" if study.complete else f"; {at_work}"))
 
 
 def _worth_showing(runs: Sequence[RunStatus]) -> list[RunStatus]:

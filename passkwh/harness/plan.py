@@ -1,76 +1,160 @@
-"""What a run would be, found out before anything heavy is done: tasks, checkpoint, memory, folder."""
+"""What a run would be on this host, and everything that stands in its way, before anything heavy is done.
+
+The one place where a spec is checked: ``bench run``, the Python interface and the process of a sweep's run start what
+it returns, ``bench run --dry-run`` and the preflight of a sweep show it.
+"""
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from pydantic import Field
 
 from passkwh import adapters, benchmarks
 from passkwh.adapters import early_exit
-from passkwh.adapters.checkpoint import Checkpoint
-from passkwh.benchmarks.base import Benchmark
+from passkwh.adapters.engines import AUTO
+from passkwh.benchmarks.base import ChecksRequirements
+from passkwh.errors import UsageError
 from passkwh.harness.meter.base import meter_channels
-from passkwh.records import ChannelInfo, Spec, spec_identity
+from passkwh.records import Record, Spec, spec_identity
 
 if TYPE_CHECKING:
+    from passkwh.adapters.checkpoint import Checkpoint
     from passkwh.adapters.early_exit.request import ExitRequest
+    from passkwh.benchmarks.base import Benchmark
 
 CHARACTERS_PER_TOKEN = 3
+"""Before there is a tokenizer, a token is so many characters."""
+
+T = TypeVar("T")
+
+
+class PlanProblem(Record):
+    """Why a spec cannot be run on this host."""
+
+    field: Annotated[str, Field(description="field of the spec that asks for it")]
+    text: str
+
+
+class PlanReport(Record):
+    """What a run would be on this host, in figures. What could not be determined is None, and a problem says why."""
+
+    spec: Annotated[Spec, Field(description="as asked, with the benchmark's completion length filled in")]
+    run_id: Annotated[str, Field(description="name of the run folder")]
+    checkpoint: Annotated[str | None, Field(description="where the weights come from")] = None
+    weights: Annotated[str | None, Field(description="folder of the weights, where they are on this host")] = None
+    parameters: int | None = None
+    tasks: int | None = None
+    prompt_tokens: Annotated[int | None, Field(description="of the mean prompt, a token being three characters")] = None
+    memory_needed_bytes: int | None = None
+    memory_free_bytes: int
+    memory_total_bytes: int
+    channels: Annotated[dict[str, str], Field(description="what would be metered: channel -> provenance")]
+    missing: Annotated[tuple[str, ...], Field(description="what the run will have to get first, in words")] = ()
+    problems: tuple[PlanProblem, ...] = ()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that can be started."""
+    """A run as planned: its report, and what the runner needs, which is there unless the report has problems."""
 
-    spec: Spec
-    """As asked, with the benchmark's completion length filled in."""
-    benchmark: Benchmark
-    checkpoint: Checkpoint
-    exit: ExitRequest | None
-    """``spec.exit``, read."""
+    report: PlanReport
     folder: Path
-    channels: tuple[ChannelInfo, ...]
+    checkpoint: Checkpoint | None
+    benchmark: Benchmark | None
+    exit: ExitRequest | None
+    """The spec's ``exit``, parsed; None for a run whose tokens go through all layers."""
     tokens_per_row: int
-    """Prompt and completion of the longest row, roughly: before there is a tokenizer, a token is three characters."""
-    memory_needed_bytes: int
-    memory_free_bytes: int
+    """Prompt and completion of the longest row, roughly."""
 
-    def missing(self) -> list[str]:
-        """What the run will have to get first, or cannot do without, in words."""
-        found = list(self.checkpoint.pending)
-        if self.memory_needed_bytes > self.memory_free_bytes:
-            found.append(f"{(self.memory_needed_bytes - self.memory_free_bytes) / 2**30:.1f} GiB of memory")
-        return found
+    @property
+    def spec(self) -> Spec:
+        """As asked, with the benchmark's completion length filled in."""
+        return self.report.spec
 
 
-def plan(spec: Spec, out: Path) -> Plan:
-    """Check a spec against this machine and say what would run.
+def refuse_problems(plans: Sequence[Plan]) -> None:
+    """Raises UsageError, one line with every problem of these plans, each once."""
+    if texts := [problem.text for plan in plans for problem in plan.report.problems]:
+        raise UsageError("; and ".join(dict.fromkeys(texts)))
 
-    Raises:
-        UsageError: an unknown model, quantization, benchmark or meter, bad data, or a checkpoint that is not here.
+
+def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | None = None) -> Plan:
+    """Check a spec against this host: every problem is collected, none is raised.
+
+    Args:
+        spec: what is asked.
+        out: folder in which the run folder would be made; nothing is written.
+        open_benchmark: how the benchmark is opened, for callers that plan many specs of one benchmark.
     """
-    exit = early_exit.parse(spec.exit)
-    checkpoint = adapters.resolve(spec.model, spec.quant, spec.engine)
-    benchmark = benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
-    adapters.check(checkpoint, spec.engine, exit, language(benchmark))
-    channels = meter_channels(spec.meter)
-    if spec.max_new_tokens is None:
+    problems: list[PlanProblem] = []
+
+    def check(field: str, step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except UsageError as error:
+            problems.append(PlanProblem(field=field, text=str(error)))
+            return None
+
+    checkpoint = check("model", lambda: adapters.resolve(spec.model, engine=spec.engine))
+    if checkpoint is not None and spec.quant != "none":
+        checkpoint = check("quant", lambda: adapters.resolve(spec.model, spec.quant, spec.engine))
+    if checkpoint is not None:
+        refused = "engine" if spec.engine != AUTO else "quant" if spec.quant != "none" else "model"
+        check(refused, lambda: adapters.choose(checkpoint, spec.engine))
+    benchmark = check("benchmark", lambda: (open_benchmark or _open_benchmark)(spec))
+    channels = check("meter", lambda: meter_channels(spec.meter))
+    exit = None if spec.exit is None else check("exit", lambda: early_exit.parse(spec.exit))
+    if exit is not None and checkpoint is not None and benchmark is not None:
+        check("exit", lambda: adapters.check(checkpoint, spec.engine, exit, language(benchmark)))
+    missing = list(checkpoint.pending) if checkpoint is not None else []
+    if isinstance(benchmark, ChecksRequirements):
+        missing += benchmark.missing()
+    if spec.max_new_tokens is None and benchmark is not None:
         spec = spec.model_copy(update={"max_new_tokens": benchmark.default_max_new_tokens})
-    assert spec.max_new_tokens is not None
-    tokens_per_row = row_tokens(benchmark, spec.max_new_tokens)
-    return Plan(
+
+    tokens_per_row = (spec.max_new_tokens or 0) + (0 if benchmark is None else _longest_prompt_tokens(benchmark))
+    needed, free, total = None, adapters.memory_free(), adapters.memory_total()
+    if checkpoint is not None:
+        needed = check(
+            "model", lambda: adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row, engine=spec.engine)
+        )
+        # A quantized checkpoint that is not here yet is reckoned at 16 bits: too much to say that it cannot be held.
+        exact = checkpoint.path is not None or checkpoint.quant == "none"
+        if needed is not None and needed > total and exact:
+            text = (
+                f"{spec.model} needs about {needed / 2**30:.1f} GiB with batch_size {spec.batch_size} and "
+                f"{total / 2**30:.1f} GiB is all there is: leave it out, or choose a smaller model or a quantization"
+            )
+            problems.append(PlanProblem(field="model", text=text))
+        elif needed is not None and needed > free:
+            missing.append(f"{(needed - free) / 2**30:.1f} GiB of free memory")
+    lengths = [] if benchmark is None else [len(task.request.text) for task in benchmark.tasks]
+    report = PlanReport(
         spec=spec,
-        benchmark=benchmark,
-        checkpoint=checkpoint,
-        exit=exit,
-        folder=out / run_name(spec),
-        channels=channels,
-        tokens_per_row=tokens_per_row,
-        memory_needed_bytes=adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row, engine=spec.engine),
-        memory_free_bytes=adapters.memory_free(),
+        run_id=run_name(spec),
+        checkpoint=checkpoint.location if checkpoint else None,
+        weights=str(checkpoint.path) if checkpoint and checkpoint.path else None,
+        parameters=checkpoint.parameters if checkpoint else None,
+        tasks=len(lengths) or None,
+        prompt_tokens=math.ceil(sum(lengths) / len(lengths) / CHARACTERS_PER_TOKEN) if lengths else None,
+        memory_needed_bytes=needed,
+        memory_free_bytes=free,
+        memory_total_bytes=total,
+        channels={channel.name: channel.provenance for channel in channels or ()},
+        missing=tuple(missing),
+        problems=tuple(problems),
     )
+    return Plan(report, out / report.run_id, checkpoint, benchmark, exit, tokens_per_row)
+
+
+def _open_benchmark(spec: Spec) -> Benchmark:
+    return benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
 
 
 def language(benchmark: Benchmark) -> str:
@@ -78,15 +162,14 @@ def language(benchmark: Benchmark) -> str:
     return str(getattr(benchmark, "language", "python"))
 
 
-def row_tokens(benchmark: Benchmark, max_new_tokens: int) -> int:
-    """Prompt and completion of the benchmark's longest row, in tokens of three characters."""
+def _longest_prompt_tokens(benchmark: Benchmark) -> int:
     longest = max(max(len(task.request.text), len(task.request.instruction)) for task in benchmark.tasks)
-    return longest // CHARACTERS_PER_TOKEN + max_new_tokens
+    return longest // CHARACTERS_PER_TOKEN
 
 
 def run_name(spec: Spec) -> str:
     """Name of the run folder: readable, and the same for the same spec, so that ``--resume`` finds it."""
     identity = spec_identity(spec)[:8]
     model = re.sub(r"[^a-z0-9.]+", "-", Path(spec.model.rpartition("#")[2]).name.lower()).strip("-.") or "model"
-    left = "" if spec.exit is None else "-" + re.sub(r"[^a-z0-9.]+", "-", spec.exit.partition(",")[0].lower())
-    return f"{model}-{spec.quant}{left}-{spec.benchmark}-{identity}-r{spec.repeat}"
+    rule = "" if spec.exit is None else "-" + re.sub(r"[^a-z0-9.]+", "-", spec.exit.partition(",")[0].lower())
+    return f"{model}-{spec.quant}{rule}-{spec.benchmark}-{identity}-r{spec.repeat}"

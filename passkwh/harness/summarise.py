@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from passkwh.benchmarks.base import Benchmark, HasMetrics
 from passkwh.harness.checks import check
 from passkwh.harness.measure import measure
-from passkwh.harness.meter.condition import drift
 from passkwh.harness.meter.energies import add
 from passkwh.harness.meter.trace import Trace
-from passkwh.harness.meter.visibility import visibility_notes, why_no_energy
+from passkwh.harness.meter.visibility import why_no_energy
+from passkwh.harness.run_warnings import KS, run_warnings
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.harness.runs.table import SampleTable
-from passkwh.passk import expected_solved, mean_pass_at_k, pass_at_kwh, solved_per_kwh
-from passkwh.records import ChannelTotal, Energy, Manifest, RunProvenance, Summary
+from passkwh.measures import pass_at_k
+from passkwh.passk import expected_solved, pass_at_kwh, solved_per_kwh
+from passkwh.records import ChannelTotal, Energy, Manifest, RunProvenance, Sample, Summary
 from passkwh.units import joules_to_kwh
 
-SHORT_WINDOW_S = 10.0
-"""Below so much metered time, a counter's steps and clock edges are a visible part of the result."""
-BUSY = 0.10
-"""CPU use during the idle windows above which the machine was not ours alone."""
-KS = (1, 5, 10, 25, 100)
 
-
-def finish(folder: RunFolder, manifest: Manifest, benchmark: Benchmark) -> Summary:
-    """Integrate the trace, give every sample its energy, summarise, and complete the run folder."""
+def finish(folder: RunFolder, manifest: Manifest, generated: Sequence[Sample], benchmark: Benchmark) -> Summary:
+    """Integrate the trace, give every sample made its energy, summarise, and complete the run folder."""
     table = folder.trace()
     trace = Trace.from_table(table, manifest.meter.channels)
-    samples, totals = measure(manifest, folder.samples(), trace)
+    samples, totals = measure(manifest, generated, trace)
     columns = SampleTable.of(samples)
     complete = manifest.model_copy(update={"status": "complete"})
     quality = benchmark.quality if isinstance(benchmark, HasMetrics) else ()
@@ -102,61 +97,11 @@ def summarise(
         layers_skipped=None if mean_exit is None else 1 - mean_exit / float(manifest.model.early_exit["layers"]),
         provenance=provenance,
         channels=totals,
-        warnings=tuple(_warnings(manifest, samples, totals, generation_s + evaluation_s, total)),
+        warnings=tuple(run_warnings(manifest, samples, totals, generation_s + evaluation_s, total)),
     )
 
 
 def _pass_at(counts: Sequence[tuple[int, int]]) -> dict[str, float]:
-    """pass@k for every usual k that some task has samples for."""
-    most = max((n for n, _ in counts), default=0)
-    found = {str(k): mean_pass_at_k([count for count in counts if count[0] >= k], k) for k in KS if k <= most}
-    return {k: value for k, value in found.items() if value is not None}
-
-
-def _warnings(
-    manifest: Manifest, samples: SampleTable, totals: Sequence[ChannelTotal], metered_s: float, total: Energy
-) -> Iterable[str]:
-    for channel in manifest.meter.channels:
-        if channel.counted and channel.provenance != "measured":
-            note = f" ({channel.note})" if channel.note else ""
-            yield (
-                f"{channel.name} is {channel.provenance}, not measured: {channel.source}{note}; "
-                "`bench doctor` says what would be measured here"
-            )
-    yield from visibility_notes(manifest.meter, manifest.model)
-    if manifest.model.early_exit.get("hindsight"):
-        yield (
-            "exit layers are those that would have sufficed, known after the last layer: every token ran through all "
-            "layers and every exit was read, so the energy is more than the full model's and not that of early exit"
-        )
-    if metered_s < SHORT_WINDOW_S:
-        yield (
-            f"metered for {metered_s:.1f} s, less than {SHORT_WINDOW_S:.0f} s: the energy is uncertain; "
-            "run more tasks (--limit) or more samples (--samples)"
-        )
-    if total.reason:
-        lacking = [(e.channel, add([e.generation, e.evaluation]).reason) for e in totals if e.counted]
-        missing_of = [f"{channel} ({reason})" for channel, reason in lacking if reason]
-        yield f"the run's energy is missing, for want of {'; '.join(missing_of) or total.reason}"
-    busiest = max((session.busy or 0.0 for session in manifest.sessions), default=0.0)
-    if busiest > BUSY:
-        yield (
-            f"the CPUs were {busiest:.0%} busy while idle was measured, more than {BUSY:.0%}: something else ran on "
-            "this machine and slowed or heated what was measured; end it and run again with another --out"
-        )
-    for entry in totals:
-        gross_j = add([entry.generation, entry.evaluation]).gross_j
-        moved = drift(entry.idle_before, entry.idle_after)
-        if entry.counted and gross_j is not None and moved and (warning := moved.warning(metered_s, gross_j)):
-            yield warning
-    missing = int((samples.judged & ~samples.evaluated).sum())
-    if missing:
-        yield f"{missing} of {len(samples)} samples were not evaluated and count neither way: {samples.first_silent}"
-    doubted = int(samples.doubted.sum())
-    if doubted:
-        yield (
-            f"{doubted} passes are under suspicion (first: {samples.first_doubt}): pass_at_k counts them, "
-            "pass_at_k_trusted does not; look at them in samples.jsonl"
-        )
-    if len(manifest.sessions) > 1:
-        yield f"the run was interrupted and resumed {len(manifest.sessions) - 1} time(s); each session has its own idle"
+    """pass@k for every usual k that all tasks have samples for."""
+    values = {str(k): pass_at_k(counts, k)[0] for k in KS}
+    return {k: value for k, value in values.items() if value is not None}

@@ -42,7 +42,7 @@ def test_a_run_is_the_papers_task_and_reports_quality_per_kwh(
     assert set(summary["metrics"]) - set(summary["metrics_per_kwh"]) == {"levenshtein", "files_skipped"}
     for name, value in summary["metrics_per_kwh"].items():
         assert value == pytest.approx(summary["metrics"][name] / summary["energy_kwh"])
-    _show_results([summary])
+    _show_results([(summary["run_dir"], folder.summary())])
     shown = capsys.readouterr().out
     assert "pass@1" not in shown, "there are no verdicts"
     for name, value in summary["metrics_per_kwh"].items():

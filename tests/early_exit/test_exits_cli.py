@@ -9,7 +9,7 @@ import pytest
 from passkwh.analysis.exits import ExitStudy, ExitSummary, distance, study
 from passkwh.analysis.frames import load
 from passkwh.errors import UsageError
-from passkwh.harness.plan import plan
+from passkwh.harness.plan import plan, refuse_problems
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.records import Sample, Spec, Window
 from tests.adapters.conftest import save
@@ -148,8 +148,10 @@ def test_every_agent_has_a_sweep_of_its_own() -> None:
 )
 def test_mistakes_are_found_before_anything_is_loaded(tmp_path: Path, rule: str, said: str) -> None:
     model = save(tmp_path / "twelve", "llama", num_hidden_layers=DEPTH)
+    planned = plan(Spec(model=str(model), benchmark="py150", limit=1, exit=rule, meter="estimate"), tmp_path)
+    assert {problem.field for problem in planned.report.problems} == {"exit"}
     with pytest.raises(UsageError, match=said) as caught:
-        plan(Spec(model=str(model), benchmark="py150", limit=1, exit=rule, meter="estimate"), tmp_path)
+        refuse_problems([planned])
     assert "\n" not in str(caught.value)
 
 

@@ -2,7 +2,7 @@
 
     python -m tests.sweep.kills STUDY --out FOLDER [--kills 20] [--within 40] [--seed 0]
 
-STUDY is what ``bench sweep`` takes. A kill comes up to ``--within`` seconds after a run's start, or, three times of
+STUDY is what ``bench sweep run`` takes. A kill comes up to ``--within`` seconds after a run's start, or, three times of
 four, after its model was loaded. Prints one JSON line last. The tests call ``survive`` with a small study.
 """
 
@@ -28,7 +28,7 @@ from passkwh.harness.sweep.folder import StudyFolder, is_study
 def survive(study: str, out: Path, kills: int, within_s: float, seed: int = 0) -> dict[str, Any]:
     """Carry out ``study`` with so many kills, then to its end; checks everything and says what it saw."""
     chance = random.Random(seed)
-    command = [sys.executable, "-m", "passkwh.cli.main", "sweep", study, "--out", str(out)]
+    command = [sys.executable, "-m", "passkwh.cli.main", "sweep", "run", study, "--out", str(out)]
     kept: dict[str, dict[str, str]] = {}
     killed = {"driver": 0, "run": 0}
     while sum(killed.values()) < kills:

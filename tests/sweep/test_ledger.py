@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from passkwh.cli.sweep import sweep
+from passkwh.cli.sweep import status as show_status
 from passkwh.errors import UsageError
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.harness.sweep import folder as folders
-from passkwh.harness.sweep.drive import Ledger, todo
-from passkwh.harness.sweep.folder import Planned, StudyFolder, StudyRecord
-from passkwh.harness.sweep.status import RunStatus, finished, study_status
-from passkwh.harness.sweep.study import Settings, Study
+from passkwh.harness.sweep.folder import PlannedRun, StudyFolder, StudyRecord
+from passkwh.harness.sweep.ledger import Ledger, todo
+from passkwh.harness.sweep.status import RunStatus, complete_run, study_status
+from passkwh.harness.sweep.study import Study, StudySettings
 from passkwh.harness.sweep.supervise import Outcome
 from passkwh.records import Spec
 from tests.analysis.conftest import write_run
@@ -33,11 +33,11 @@ RUNS = ("a-r0", "a-r1", "b-r0", "b-r1")
 @pytest.fixture
 def study(tmp_path: Path) -> StudyFolder:
     """A study of four runs on which nothing has been done yet."""
-    settings = Settings(name="s", repeats=2, cool_down_s=5)
+    settings = StudySettings(name="s", repeats=2, cool_down_s=5)
     runs = []
     for run_id in RUNS:
         spec = Spec(model=run_id[0], repeat=int(run_id[-1]))
-        runs.append(Planned(run_id=run_id, asked=spec, spec=spec))
+        runs.append(PlannedRun(run_id=run_id, requested=spec, spec=spec))
     found = StudyFolder(tmp_path / "s")
     found.path.mkdir()
     found.write(Study("s.toml", "# text", settings, ()), StudyRecord(settings=settings, runs=tuple(runs)))
@@ -55,7 +55,7 @@ def run(study: StudyFolder, run_id: str) -> RunStatus:
 def complete(study: StudyFolder, run_id: str, elapsed_s: float = 40.0) -> Path:
     path = write_run(study.path / run_id)
     study.append("started", run_id, pid=1)
-    study.append("complete", run_id, elapsed_s=elapsed_s, **finished(path))
+    study.append("complete", run_id, elapsed_s=elapsed_s, **complete_run(path))
     return path
 
 
@@ -81,9 +81,9 @@ def test_a_run_that_completed_after_its_driver_was_killed_is_complete(study: Stu
     path = write_run(study.path / "a-r0")
     assert run(study, "a-r0").gross_energy_j == json.loads((path / "summary.json").read_text())["gross_energy_j"]
     assert run(study, "a-r0").state == "complete"
-    Ledger(study, 3, lambda _: None).note_complete_runs()
+    Ledger(study, 1, 3, lambda _: None).note_complete_runs()
     assert [event.event for event in study.events()] == ["started", "complete"]
-    Ledger(study, 3, lambda _: None).note_complete_runs()
+    Ledger(study, 1, 3, lambda _: None).note_complete_runs()
     assert len(list(study.events())) == 2
 
 
@@ -94,7 +94,7 @@ def test_a_run_that_was_made_again_is_not_measured_by_what_it_was(study: StudyFo
     write_run(study.path / "a-r0", energy_j=[1000.0, 2000.0, 3000.0, 4000.0])
     again = run(study, "a-r0")
     assert (again.state, again.gross_energy_j) == ("complete", 10_000.0)
-    Ledger(study, 3, lambda _: None).note_complete_runs()
+    Ledger(study, 1, 3, lambda _: None).note_complete_runs()
     assert [event.event for event in study.events()] == ["started", "complete", "started", "complete"]
     assert run(study, "a-r0") == again
 
@@ -121,7 +121,7 @@ def test_while_a_driver_is_at_work_its_run_is_running(study: StudyFolder) -> Non
     seen = run(study, "a-r0")
     assert (seen.state, seen.stage, seen.done, seen.total, seen.gross_energy_j) == ("running", "generating", 1, 4, 12.5)
     assert study_status(study).gross_energy_j is None  # what is live is for the eye and in no sum
-    with pytest.raises(UsageError, match=f"another `bench sweep` \\(process {driver.pid} on "):
+    with pytest.raises(UsageError, match=f"another `bench sweep run` \\(process {driver.pid} on "):
         StudyFolder(study.path).lock()
     driver.kill()
     driver.wait()
@@ -164,7 +164,7 @@ def test_a_summary_that_is_no_summary_is_damage(study: StudyFolder) -> None:
     assert run(study, "a-r0").state == "damaged"
     assert "summary.json" in (run(study, "a-r0").reason or "")
     for _ in range(2):
-        Ledger(study, 3, lambda _: None).note_complete_runs()
+        Ledger(study, 1, 3, lambda _: None).note_complete_runs()
     assert [(event.event, event.kind) for event in study.events()] == [("failed", "damaged")]
 
 
@@ -178,7 +178,7 @@ def test_a_run_folder_that_was_removed_waits_again(study: StudyFolder) -> None:
 
 def test_a_complete_run_without_energy_is_not_in_the_sum(study: StudyFolder) -> None:
     path = write_run(study.path / "a-r0")
-    values = {**finished(path), "gross_energy_j": None, "energy_reason": "the device is lost"}
+    values = {**complete_run(path), "gross_energy_j": None, "energy_reason": "the device is lost"}
     study.append("complete", "a-r0", **values)
     status = study_status(study)
     assert (status.gross_energy_j, status.without_energy) == (None, 1)
@@ -207,7 +207,7 @@ def test_a_wall_clock_that_jumps_changes_nothing(study: StudyFolder, monkeypatch
 
     monkeypatch.setattr(folders, "datetime", Clock)
     complete(study, "a-r0", 40.0)
-    ledger = Ledger(study, 3, lambda _: None)
+    ledger = Ledger(study, 1, 3, lambda _: None)
     ledger.started("a-r1", 1)
     ledger.ended("a-r1", Outcome("failed", 7.0, "crash", "killed by SIGKILL"))
     ledger.started("a-r1", 1)
@@ -221,7 +221,7 @@ def test_a_wall_clock_that_jumps_changes_nothing(study: StudyFolder, monkeypatch
 
 
 def test_failures_alike_in_a_row_end_the_study(study: StudyFolder) -> None:
-    ledger = Ledger(study, 3, lambda _: None)
+    ledger = Ledger(study, 1, 3, lambda _: None)
 
     def fail(run_id: str, kind: Any, reason: str) -> None:
         ledger.ended(run_id, Outcome("failed", 1.0, kind, reason))
@@ -236,7 +236,7 @@ def test_failures_alike_in_a_row_end_the_study(study: StudyFolder) -> None:
     fail("a-r1", "disk full", "no space for a-r1")
     assert "3 runs in a row failed alike (disk full)" in (ledger.hopeless() or "")
     path = write_run(study.path / "b-r0")
-    ledger.ended("b-r0", Outcome("complete", 1.0, result=finished(path)))
+    ledger.ended("b-r0", Outcome("complete", 1.0, result=complete_run(path)))
     assert ledger.hopeless() is None
 
 
@@ -296,22 +296,22 @@ def test_samples_that_do_not_fit_are_refused_and_fit_later(tmp_path: Path, small
 def test_the_file_that_is_damaged_is_shown_whole(study: StudyFolder, capsys: pytest.CaptureFixture[str]) -> None:
     moved = StudyFolder(study.path.rename(study.path.with_name("s" * 200)))
     (complete(moved, "a-r0") / "samples.jsonl").unlink()
-    sweep("status", moved.path)
+    show_status(moved.path)
     shown = capsys.readouterr().out
     reason = "".join(line.split("│")[-2].strip() for line in shown.splitlines() if line.startswith("│"))
     assert "a-r0/samples.jsonlismissing" in reason.replace(" ", "")
 
 
 def test_a_large_study_is_shown_by_what_is_worth_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = Settings(name="large")
+    settings = StudySettings(name="large")
     names = [f"run-{number:03d}" for number in range(200)]
-    runs = tuple(Planned(run_id=name, asked=Spec(model="m"), spec=Spec(model="m")) for name in names)
+    runs = tuple(PlannedRun(run_id=name, requested=Spec(model="m"), spec=Spec(model="m")) for name in names)
     folder = StudyFolder(tmp_path / "large")
     folder.path.mkdir()
     folder.write(Study("s.toml", "", settings, ()), StudyRecord(settings=settings, runs=runs))
     folder.append("failed", "run-150", kind="crash", reason="killed by SIGSEGV")
     complete(folder, "run-003")
-    sweep("status", folder.path)
+    show_status(folder.path)
     shown = capsys.readouterr().out
     assert "killed by SIGSEGV" in shown
     assert "run-003" in shown

@@ -14,9 +14,9 @@ from passkwh.analysis.comparable_groups import comparable_groups
 from passkwh.analysis.frames import open_run
 from passkwh.cli import main as program
 from passkwh.errors import UsageError
-from passkwh.harness.sweep.folder import Planned, StudyFolder, StudyRecord
-from passkwh.harness.sweep.status import finished, study_status
-from passkwh.harness.sweep.study import Settings, Study
+from passkwh.harness.sweep.folder import PlannedRun, StudyFolder, StudyRecord
+from passkwh.harness.sweep.status import complete_run, study_status
+from passkwh.harness.sweep.study import Study, StudySettings
 from passkwh.records import Spec
 from tests.analysis.conftest import write_run
 
@@ -26,7 +26,7 @@ OTHER = {"name": "humaneval", "version": "1", "source": "file", "sha256": "1" * 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """Two configurations on two benchmarks, all complete but one run that has failed."""
-    settings = Settings(name="s")
+    settings = StudySettings(name="s")
     made = [
         (f"{quant}-{name}", quant, benchmark)
         for name, benchmark in (("big", None), ("human", OTHER))
@@ -34,14 +34,14 @@ def study(tmp_path: Path) -> Path:
     ]
     specs = {run_id: Spec(model="family/tiny-1B-Instruct", quant=quant) for run_id, quant, _ in made}
     specs["late"] = Spec(model="family/tiny-1B-Instruct", quant="gptq-int4")
-    runs = tuple(Planned(run_id=run_id, asked=spec, spec=spec) for run_id, spec in specs.items())
+    runs = tuple(PlannedRun(run_id=run_id, requested=spec, spec=spec) for run_id, spec in specs.items())
     folder = StudyFolder(tmp_path / "s")
     folder.path.mkdir()
     folder.write(Study("s.toml", "", settings, ()), StudyRecord(settings=settings, runs=runs))
     for number, (run_id, quant, benchmark) in enumerate(made):
         joules = [10.0 + number + i for i in range(4)]
         path = write_run(folder.path / run_id, quant=quant, benchmark=benchmark, energy_j=joules)
-        folder.append("complete", run_id, elapsed_s=1.0, **finished(path))
+        folder.append("complete", run_id, elapsed_s=1.0, **complete_run(path))
     folder.append("failed", "late", kind="out of memory", reason="killed by the kernel for want of memory")
     return folder.path
 
@@ -71,7 +71,7 @@ def test_unlike_hardware_is_apart(study: Path) -> None:
     content = json.loads(manifest.read_text())
     cpu, content["host"]["cpu"] = content["host"]["cpu"], "another processor"
     manifest.write_text(json.dumps(content))
-    StudyFolder(study).append("complete", "none-big", **finished(manifest.parent))
+    StudyFolder(study).append("complete", "none-big", **complete_run(manifest.parent))
     found, _ = comparable_groups([study])
     assert sorted(len(part.paths) for part in found) == [1, 1, 2]
     assert {open_run(path).manifest.host.cpu for part in found for path in part.paths} >= {"another processor"}
@@ -116,7 +116,7 @@ def test_a_part_without_the_option_that_tells_others_apart_has_a_name(study: Pat
     content = json.loads(manifest.read_text())
     content["benchmark"]["options"] = {"subset": "hard"}
     manifest.write_text(json.dumps(content))
-    StudyFolder(study).append("complete", "none-big", **finished(manifest.parent))
+    StudyFolder(study).append("complete", "none-big", **complete_run(manifest.parent))
     found, _ = comparable_groups([study])
     assert sorted(part.title for part in found)[:2] == ["bench · no options", "bench · subset hard"]
 

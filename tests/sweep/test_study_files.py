@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from passkwh.analysis.estimate.study import EarlierRun, forecast
 from passkwh.cli import main as program
-from passkwh.cli.forecast import dry_run
+from passkwh.cli.sweep_dry_run import dry_run
 from passkwh.errors import UsageError
-from passkwh.harness.sweep.drive import record, refuse_problems
+from passkwh.harness.sweep.ledger import record, refuse_problems
 from passkwh.harness.sweep.order import arrange, balanced_square, ordered
 from passkwh.harness.sweep.preflight import inspect
-from passkwh.harness.sweep.study import Settings, Study, names, parse, read
+from passkwh.harness.sweep.study import Study, StudySettings, names, parse, read
 from tests.sweep.conftest import StudyFile
 
 BASE = 'name = "s"\n'
@@ -164,7 +164,7 @@ def test_the_square_is_latin_and_balanced(n: int) -> None:
 
 @given(st.integers(1, 7), st.integers(1, 5), st.sampled_from(["random", "latin"]), st.integers(0, 2**32 - 1))
 def test_every_order_has_every_run_once_and_is_the_same_again(n: int, repeats: int, order: str, seed: int) -> None:
-    settings = Settings.model_validate({"name": "s", "repeats": repeats, "order": order, "seed": seed})
+    settings = StudySettings.model_validate({"name": "s", "repeats": repeats, "order": order, "seed": seed})
     pairs = arrange(range(n), settings)
     assert Counter(pairs) == Counter((r, i) for r in range(repeats) for i in range(n))
     assert pairs == arrange(range(n), settings)
@@ -174,7 +174,7 @@ def test_every_order_has_every_run_once_and_is_the_same_again(n: int, repeats: i
 
 def test_another_seed_is_another_order() -> None:
     def order(seed: int) -> list[tuple[int, int]]:
-        return arrange(range(8), Settings(name="s", repeats=2, seed=seed))
+        return arrange(range(8), StudySettings(name="s", repeats=2, seed=seed))
 
     assert order(0) != order(1)
 
@@ -186,7 +186,7 @@ def test_repeats_are_runs_of_the_same_configuration() -> None:
 
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
     """Exit code and stderr of the program, called in this process to save the imports."""
-    monkeypatch.setattr(sys, "argv", ["bench", "sweep", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["bench", "sweep", "run", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         program.main()
     return int(stop.value.code or 0), capsys.readouterr().err
@@ -225,6 +225,23 @@ def test_a_study_that_cannot_run_does_not_start(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_study_without_a_command_is_told_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "sweep", "smollm2", "--dry-run"])
+    with pytest.raises(SystemExit) as stop:
+        program.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    assert "bench sweep run smollm2 --dry-run" in line
+    assert "bench sweep status" in line
+
+
+def test_engines_are_a_list_like_any_other() -> None:
+    found = study("[matrix]\nmodel = 'a'\nengine = ['auto', 'transformers']")
+    assert [c.spec.engine for c in found.configurations] == ["auto", "transformers"]
+
+
 def test_a_dry_run_says_what_it_takes_and_what_lacks(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, study_file: StudyFile
 ) -> None:
@@ -237,7 +254,7 @@ def test_a_dry_run_says_what_it_takes_and_what_lacks(
         return result
 
     here = shown(None)
-    assert [run["run"] for run in here["runs"]] == [planned.run_id for planned in record(asked, found.checks).runs]
+    assert [run["run"] for run in here["runs"]] == [planned.run_id for planned in record(asked, found.plans).runs]
     assert {run["samples"] for run in here["runs"]} == {2}
     if not found.host.gpus:  # what is not known is not guessed
         assert (here["time_s"], here["energy_j"]) == (None, None)
@@ -258,11 +275,11 @@ def test_a_dry_run_says_what_it_takes_and_what_lacks(
 def test_a_like_run_that_was_made_before_is_the_best_estimate(study_file: StudyFile, tmp_path: Path) -> None:
     asked = read(str(study_file("[matrix]\nbatch_size = [1, 2]")))
     found = inspect([configuration.spec for configuration in asked.configurations])
-    check = found.checks[0]
-    spec = check.spec.model_copy(update={"limit": 40, "repeat": 3})
+    plan = found.plans[0]
+    spec = plan.spec.model_copy(update={"limit": 40, "repeat": 3})
     like = EarlierRun(path="runs/x", spec=spec, host=found.host, seconds_per_sample=1.5, joules_per_sample=20.0)
-    told = forecast(check, found.host, None, [like])
+    told = forecast(plan, found.host, None, [like])
     assert (told.time_s, told.energy_j, told.basis) == (2 * 1.5 + 2 * 0.2, 40.0, "as runs/x")
     elsewhere = like.model_copy(update={"host": found.host.model_copy(update={"cpu": "another"})})
-    assert forecast(check, found.host, None, [elsewhere]).time_s is None or found.host.gpus
-    assert forecast(found.checks[1], found.host, None, [like]).basis != "as runs/x"  # another batch size
+    assert forecast(plan, found.host, None, [elsewhere]).time_s is None or found.host.gpus
+    assert forecast(found.plans[1], found.host, None, [like]).basis != "as runs/x"  # another batch size

@@ -13,10 +13,12 @@ import pytest
 import torch
 
 from passkwh.errors import UsageError
+from passkwh.harness.meter.base import Meter
 from passkwh.harness.sweep.child import classify
-from passkwh.harness.sweep.machine_lock import Alone, beside, shared_counters
-from passkwh.harness.sweep.supervise import Attempt, Signals
+from passkwh.harness.sweep.machine_lock import MachineLocks, locks_needed, try_hold_machine
+from passkwh.harness.sweep.supervise import Attempt, StopSignals
 from passkwh.records import Spec
+from passkwh.registry import METERS
 
 
 def fails(what: object) -> BaseException:
@@ -136,15 +138,15 @@ def test_a_run_dies_with_its_supervisor(stuck_model: Path, tmp_path: Path) -> No
 
 
 def test_what_shares_a_counter_is_metered_alone() -> None:
-    first, second = Alone("auto", "first"), Alone("estimate", "second")
+    first, second = MachineLocks("auto", "first"), MachineLocks("estimate", "second")
     assert first.try_lock() is None
     assert second.try_lock() == f"process {os.getpid()}, first"
-    one, other = Alone("nvidia:GPU-1", "one"), Alone("nvidia:GPU-2,GPU-3", "other")
+    one, other = MachineLocks("nvidia:GPU-1", "one"), MachineLocks("nvidia:GPU-2,GPU-3", "other")
     assert one.try_lock() == f"process {os.getpid()}, first"
     first.close()
     assert one.try_lock() is None
     assert other.try_lock() is None  # other GPUs, and nothing else is counted
-    assert Alone("nvidia:GPU-3", "third").try_lock() == f"process {os.getpid()}, other"
+    assert MachineLocks("nvidia:GPU-3", "third").try_lock() == f"process {os.getpid()}, other"
     assert second.try_lock() is not None
     other.close()
     one.close()
@@ -152,34 +154,58 @@ def test_what_shares_a_counter_is_metered_alone() -> None:
     second.close()
 
 
+def test_runs_that_read_nothing_here_share_the_machine_and_keep_measured_ones_away() -> None:
+    assert locks_needed("simulated:steady") == locks_needed("replay:file.csv") == [("machine", False)]
+    one, other, measured = (MachineLocks(meter, meter) for meter in ("simulated", "simulated", "estimate"))
+    assert one.try_lock() is None
+    assert other.try_lock() is None
+    assert measured.try_lock() is not None
+    one.close()
+    other.close()
+    assert measured.try_lock() is None
+    assert one.try_lock() is not None
+    measured.close()
+
+
+def test_a_meter_of_another_package_says_itself_what_it_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METERS._added, "plug", Meter("plug", "a plug", lambda _: []))
+    monkeypatch.setitem(
+        METERS._added, "card", Meter("card[:N]", "a card", lambda _: [], devices=lambda n: [f"card-{n}"])
+    )
+    assert locks_needed("plug:1") == [("machine", True)]
+    assert locks_needed("card:1") == [("machine", False), ("card-1", True)]
+    with pytest.raises(UsageError, match="unknown meter 'plugg'"):
+        locks_needed("plugg")
+
+
 def test_a_run_by_hand_knows_who_else_is_metered() -> None:
-    with beside("auto", "by hand") as nobody, beside("auto", "another") as holder:
+    with try_hold_machine("auto", "by hand") as nobody, try_hold_machine("auto", "another") as holder:
         assert nobody is None
         assert holder == f"process {os.getpid()}, by hand"
-        assert Alone("auto", "a study's").try_lock() == holder
-    with beside("auto", "later") as nobody:
+        assert MachineLocks("auto", "a study's").try_lock() == holder
+    with try_hold_machine("auto", "later") as nobody:
         assert nobody is None
 
 
 def test_gpus_are_those_that_cuda_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
-    assert shared_counters("nvidia") == [("machine", False), ("gpu-0", True), ("gpu-1", True)]
+    assert locks_needed("nvidia") == [("machine", False), ("gpu-0", True), ("gpu-1", True)]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert shared_counters("nvidia") == [("machine", True)]
+    assert locks_needed("nvidia") == [("machine", True)]
 
 
 def test_a_study_in_the_background_outlives_its_terminal() -> None:
-    """As with ``nohup bench sweep STUDY &``."""
+    """As with ``nohup bench sweep run STUDY &``."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with Signals() as signals:
+        with StopSignals() as signals:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert signals.asked == 0
+            assert signals.requests == 0
             os.kill(os.getpid(), signal.SIGTERM)
-            assert signals.asked == 1
+            assert signals.requests == 1
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        with Signals() as signals:
+        with StopSignals() as signals:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert signals.asked == 1
+            assert signals.requests == 1
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -13,8 +13,8 @@ from passkwh.analysis.estimate.architecture import find_architecture
 from passkwh.analysis.estimate.cost import Workload, estimate_cost
 from passkwh.analysis.estimate.devices import Device, find_device
 from passkwh.errors import UsageError
+from passkwh.harness.plan import PlanReport
 from passkwh.harness.runs.folder import SUMMARY, RunFolder
-from passkwh.harness.sweep.preflight import Check
 from passkwh.records import HostInfo, Record, Spec
 
 HALF_BYTES = 2
@@ -63,14 +63,14 @@ def earlier_runs(out: Path) -> list[EarlierRun]:
     return earlier
 
 
-def forecast(check: Check, host: HostInfo, gpu: str | None, earlier: Iterable[EarlierRun]) -> Forecast:
+def forecast(plan: PlanReport, host: HostInfo, gpu: str | None, earlier: Iterable[EarlierRun]) -> Forecast:
     """Of one run of the configuration; ``gpu`` names the device to reckon with instead of this host's."""
-    spec = check.spec
+    spec = plan.spec
     time_s = energy_j = None
-    if check.tasks is None:
+    if plan.tasks is None:
         basis = "its tasks are not here"
     else:
-        samples = check.tasks * spec.samples
+        samples = plan.tasks * spec.samples
         like = None if gpu else next((run for run in earlier if run.host == host and _alike(run.spec, spec)), None)
         if like is not None:
             time_s = like.seconds_per_sample * samples + 2 * spec.idle_s
@@ -78,10 +78,10 @@ def forecast(check: Check, host: HostInfo, gpu: str | None, earlier: Iterable[Ea
             basis = f"as {like.path}"
         else:
             try:
-                time_s, energy_j, basis = _reckon(check, _device(host, gpu))
+                time_s, energy_j, basis = _reckon(plan, _device(host, gpu))
             except UsageError as error:
                 basis = str(error)
-    return Forecast(time_s=time_s, energy_j=energy_j, disk_bytes=_disk(check, time_s), basis=basis)
+    return Forecast(time_s=time_s, energy_j=energy_j, disk_bytes=_disk(plan, time_s), basis=basis)
 
 
 def _alike(a: Spec, b: Spec) -> bool:
@@ -97,29 +97,29 @@ def _device(host: HostInfo, gpu: str | None) -> Device:
     return find_device(host.gpus[0].name)
 
 
-def _reckon(check: Check, device: Device) -> tuple[float, float, str]:
-    spec = check.spec
-    assert check.tasks is not None
-    assert check.prompt_tokens is not None
+def _reckon(plan: PlanReport, device: Device) -> tuple[float, float, str]:
+    spec = plan.spec
+    assert plan.tasks is not None
+    assert plan.prompt_tokens is not None
     assert spec.max_new_tokens is not None
-    architecture, _ = find_architecture(check.folder or spec.model)
+    architecture, _ = find_architecture(plan.weights or spec.model)
     quant: Any = spec.quant
     batch = estimate_cost(
         architecture,
         device,
         Workload(
-            prompt_tokens=check.prompt_tokens, new_tokens=spec.max_new_tokens, batch_size=spec.batch_size, quant=quant
+            prompt_tokens=plan.prompt_tokens, new_tokens=spec.max_new_tokens, batch_size=spec.batch_size, quant=quant
         ),
     )
-    batches = math.ceil(check.tasks * spec.samples / spec.batch_size)
+    batches = math.ceil(plan.tasks * spec.samples / spec.batch_size)
     ends = "; at most, were every completion as long as it may be" if spec.max_new_tokens > 1 else ""
     basis = f"estimated for {device.name} at its peak rates and TDP, without scoring{ends}"
     return batch.tgt_s * batches + 2 * spec.idle_s, batch.energy_j * batches, basis
 
 
-def _disk(check: Check, time_s: float | None) -> int | None:
-    if check.tasks is None:
+def _disk(plan: PlanReport, time_s: float | None) -> int | None:
+    if plan.tasks is None:
         return None
-    weights = check.parameters * HALF_BYTES if check.parameters and check.folder is None else 0
-    trace = 0.0 if time_s is None else time_s * TRACE_BYTES_S * max(len(check.channels), 1)
-    return int(weights + check.tasks * check.spec.samples * SAMPLE_BYTES + trace)
+    weights = plan.parameters * HALF_BYTES if plan.parameters and plan.weights is None else 0
+    trace = 0.0 if time_s is None else time_s * TRACE_BYTES_S * max(len(plan.channels), 1)
+    return int(weights + plan.tasks * plan.spec.samples * SAMPLE_BYTES + trace)

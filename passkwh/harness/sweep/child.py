@@ -27,7 +27,7 @@ from pydantic import Field
 from passkwh.errors import UsageError
 from passkwh.harness.progress import Status, Stop
 from passkwh.harness.sweep.folder import FailureKind
-from passkwh.harness.sweep.machine_lock import alone
+from passkwh.harness.sweep.machine_lock import hold_machine
 from passkwh.records import Record, Spec
 
 PR_SET_PDEATHSIG = 1
@@ -42,7 +42,7 @@ _LOST_DEVICE = (
 
 
 class Job(Record):
-    """What a child process is asked to do."""
+    """What a child process is to do."""
 
     spec: Spec
     out: Annotated[str, Field(description="folder in which the run folder is made")]
@@ -51,7 +51,7 @@ class Job(Record):
 
 
 class Messages:
-    """Tells the supervisor how the run goes, and stops it between two batches when asked to."""
+    """Reports to the supervisor how the run goes, and stops it between two batches on request."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -72,7 +72,7 @@ class Messages:
         )
 
     def waiting(self, holder: str) -> None:
-        """Say that another metered run holds the machine."""
+        """Report that another metered run holds the machine."""
         self.update(Status(f"waiting for {holder}", 0, 0))
 
     def send(self, **message: Any) -> None:
@@ -116,7 +116,7 @@ def _carry_out(job: Job, messages: Messages) -> None:
     from passkwh.harness.runner import run
 
     out = Path(job.out)
-    with alone(job.spec.meter, job.run_id, messages.waiting):
+    with hold_machine(job.spec.meter, job.run_id, messages.waiting):
         planned = replace(plan(job.spec, out), folder=out / job.run_id)
         run(planned, resume=True, progress=messages)
 

@@ -26,11 +26,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 
 from passkwh.errors import UsageError
-from passkwh.harness.sweep.study import Settings, Study
-from passkwh.records import SCHEMA_VERSION, Record, Spec
+from passkwh.harness.sweep.study import Study, StudySettings
+from passkwh.records import Document, Record, Spec
 
 STUDY = "study.json"
 FILE = "study.toml"
@@ -47,20 +47,22 @@ FailureKind = Literal[
 ]
 
 
-class Planned(Record):
+class PlannedRun(Record):
     """One run of a study."""
 
     run_id: Annotated[str, Field(description="name of its folder")]
-    asked: Annotated[Spec, Field(description="as the study file has it")]
+    requested: Annotated[
+        Spec,
+        Field(validation_alias=AliasChoices("requested", "asked"), description="as the study file has it"),
+    ]  # the first edition calls it asked
     spec: Annotated[Spec, Field(description="with the benchmark's own completion length filled in")]
 
 
-class StudyRecord(Record):
+class StudyRecord(Document):
     """``study.json``."""
 
-    schema_version: int = SCHEMA_VERSION
-    settings: Settings
-    runs: Annotated[tuple[Planned, ...], Field(description="in the order they are carried out")]
+    settings: StudySettings
+    runs: Annotated[tuple[PlannedRun, ...], Field(description="in the order they are carried out")]
 
 
 class Event(Record):
@@ -99,7 +101,9 @@ class StudyFolder:
     def open(cls, path: Path) -> StudyFolder:
         """Raises UsageError when there is no study at ``path``."""
         if not is_study(path):
-            raise UsageError(f"{path} is not a study folder: it has no {STUDY}; give a folder that `bench sweep` made")
+            raise UsageError(
+                f"{path} is not a study folder: it has no {STUDY}; give a folder that `bench sweep run` made"
+            )
         return cls(path)
 
     # ------------------------------------------------------------ the plan
@@ -109,16 +113,14 @@ class StudyFolder:
         try:
             return StudyRecord.model_validate_json((self.path / STUDY).read_bytes())
         except (OSError, ValidationError) as error:
-            text = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+            problem = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
             raise UsageError(
-                f"{self.path / STUDY} cannot be read: {text}; begin the study anew in another --out"
+                f"{self.path / STUDY} cannot be read: {problem}; begin the study anew in another --out"
             ) from error
 
     def write(self, study: Study, record: StudyRecord) -> None:
         """Write the plan of a new study; ``study.json`` last, since it makes the folder a study."""
-        from passkwh.harness.runs.folder import (
-            write_atomic,  # not at the top: it loads pyarrow, and status must be quick
-        )
+        from passkwh.harness.runs.folder import write_atomic  # not at the top: it loads pyarrow, status must be quick
 
         write_atomic(self.path / FILE, study.text)
         write_atomic(self.path / STUDY, record.model_dump_json(indent=1))
@@ -136,7 +138,7 @@ class StudyFolder:
         except OSError as error:
             holder = os.read(fd, 200).decode(errors="replace").strip() or "unknown"
             os.close(fd)
-            raise UsageError(f"{self.path} is being carried out by another `bench sweep` ({holder})") from error
+            raise UsageError(f"{self.path} is being carried out by another `bench sweep run` ({holder})") from error
         self._lock_fd = fd
         (self.path / LIVE).unlink(missing_ok=True)  # what the driver before had running
         os.ftruncate(fd, 0)
@@ -241,12 +243,12 @@ class StudyFolder:
         if not self.driven():
             return []
         try:
-            found: list[dict[str, Any]] = json.loads((self.path / LIVE).read_bytes())
+            running: list[dict[str, Any]] = json.loads((self.path / LIVE).read_bytes())
         except (OSError, ValueError):
             return []
-        return found
+        return running
 
 
 def is_study(path: Path) -> bool:
-    """Whether ``path`` is a folder that ``bench sweep`` made."""
+    """Whether ``path`` is a folder that ``bench sweep run`` made."""
     return (path / STUDY).is_file()

@@ -1,8 +1,10 @@
 """Never two metered runs at once on what shares a counter: locks that every metered run on a machine takes.
 
 A package counter, a power plug and an estimate from CPU time all see the whole machine, so a run metered by them needs
-the machine to itself. A run metered by ``nvidia`` alone needs only its GPUs: such runs share the machine, and each has
-its GPUs to itself. The kernel frees a lock when its holder dies, so none is ever stale.
+the machine to itself; a meter says so of itself (``Meter.exclusive``). One that reads single devices says which
+(``Meter.devices``): such runs share the machine, and each has its devices to itself. One that reads nothing of this
+machine shares it with its like, and keeps measured runs away all the same: its work would be in their energy. The
+kernel frees a lock when its holder dies, so none is ever stale.
 
 The locks are files in ``/tmp/passkwh-<user id>``; ``PASSKWH_LOCKS`` names another folder, for example one that
 containers on the same machine share.
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from passkwh.errors import UsageError
+from passkwh.harness.meter.base import find_meter
 
 POLL_S = 1.0
 """How often a waiting run looks whether the machine is free: seldom, since it is metered."""
@@ -33,29 +36,27 @@ def lock_folder() -> Path:
     return path
 
 
-def shared_counters(meter: str) -> list[tuple[str, bool]]:
+def locks_needed(meter: str) -> list[tuple[str, bool]]:
     """(name, exclusive) of the locks that a run with this meter needs, in the order they are taken."""
-    name, _, argument = meter.partition(":")
-    if name != "nvidia":
-        return [("machine", True)]
-    gpus = argument or os.environ.get("CUDA_VISIBLE_DEVICES") or ""
-    if not gpus:
-        return [("machine", True)]  # all GPUs
-    return [("machine", False), *((f"gpu-{gpu.strip()}", True) for gpu in sorted(set(gpus.split(","))))]
+    kind, argument = find_meter(meter)
+    devices = kind.devices(argument) if kind.devices is not None else ()
+    if devices:
+        return [("machine", False), *((device, True) for device in devices)]
+    return [("machine", kind.exclusive)]
 
 
-class Alone:
+class MachineLocks:
     """Locks taken for a metered run; ``close`` frees them."""
 
     def __init__(self, meter: str, name: str) -> None:
-        self._wanted = shared_counters(meter)
+        self._needed = locks_needed(meter)
         self._name = name
         self._held: list[int] = []
 
     def try_lock(self) -> str | None:
         """Take all locks, or none: then who holds the first that is not free."""
         folder = lock_folder()
-        for lock, exclusive in self._wanted:
+        for lock, exclusive in self._needed:
             fd = os.open(folder / f"{lock}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -78,11 +79,12 @@ class Alone:
 
 
 @contextlib.contextmanager
-def alone(meter: str, name: str, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold the locks of a metered run; ``waiting`` is told, again and again, whom it waits for."""
-    locks = Alone(meter, name)
+def hold_machine(meter: str, name: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the locks of a metered run; ``waiting`` is called, again and again, with who holds the machine."""
+    locks = MachineLocks(meter, name)
     while (holder := locks.try_lock()) is not None:
-        waiting(holder)
+        if waiting is not None:
+            waiting(holder)
         time.sleep(POLL_S)
     try:
         yield
@@ -91,11 +93,11 @@ def alone(meter: str, name: str, waiting: Callable[[str], None]) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def beside(meter: str, name: str) -> Iterator[str | None]:
+def try_hold_machine(meter: str, name: str) -> Iterator[str | None]:
     """Hold the locks of a run that someone started by hand, where they are free; else it goes on, and this yields who
     has them: a study waits for it, but it does not wait for a study.
     """
-    locks = Alone(meter, name)
+    locks = MachineLocks(meter, name)
     try:
         holder = locks.try_lock()
     except (UsageError, OSError):  # no place for locks: nobody else can have them either

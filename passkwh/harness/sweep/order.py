@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
-from passkwh.harness.sweep.study import Settings, Study
+from passkwh.harness.sweep.study import Study, StudySettings
 from passkwh.records import Spec
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ def ordered(study: Study) -> list[Spec]:
     return [spec.model_copy(update={"repeat": repeat}) for repeat, spec in rows]
 
 
-def arrange(items: Sequence[T], settings: Settings) -> list[tuple[int, T]]:
+def arrange(items: Sequence[T], settings: StudySettings) -> list[tuple[int, T]]:
     """(repeat, item) pairs in order: ``latin`` makes each repeat a row of a square, ``random`` shuffles all."""
     chance = random.Random(settings.seed)
     labels = list(items)

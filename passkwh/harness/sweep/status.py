@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from passkwh.errors import UsageError
-from passkwh.harness.sweep.folder import Event, Planned, StudyFolder, StudyRecord
+from passkwh.harness.sweep.folder import Event, PlannedRun, StudyFolder, StudyRecord
 from passkwh.records import Record
 
 FILES = ("manifest.json", "samples.jsonl", "trace.parquet", "summary.json")
@@ -30,6 +30,7 @@ class RunStatus(Record):
     run_id: str
     model: str
     quant: str
+    engine: str
     exit: str | None
     benchmark: str
     batch_size: int
@@ -58,7 +59,7 @@ class StudyStatus(Record):
 
     study: str
     folder: str
-    driven: Annotated[bool, Field(description="a `bench sweep` is at work on it")]
+    driven: Annotated[bool, Field(description="a `bench sweep run` is at work on it")]
     counts: dict[str, int]
     runs: tuple[RunStatus, ...]
     gross_energy_j: Annotated[float | None, Field(description="of complete runs so far; None when there are none")]
@@ -129,20 +130,20 @@ def sizes(path: Path) -> dict[str, int]:
 
 def digests(path: Path) -> dict[str, str]:
     """SHA-256 of a complete run's files."""
-    found = {}
+    content = {}
     for name in FILES:
         if (path / name).is_file():
             with (path / name).open("rb") as file:
-                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+                content[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return content
 
 
-def finished(path: Path) -> dict[str, Any]:
+def complete_run(path: Path) -> dict[str, Any]:
     """What the ledger keeps of a complete run folder. Raises UsageError when it is damaged."""
     from passkwh.harness.runs.folder import RunFolder  # not at the top: it loads pyarrow
 
-    found = sizes(path)
-    if lost := [name for name in FILES if name not in found]:
+    files = sizes(path)
+    if lost := [name for name in FILES if name not in files]:
         raise UsageError(f"{path / lost[0]} is missing")
     summary = RunFolder.open(path).summary()
     return {
@@ -151,19 +152,19 @@ def finished(path: Path) -> dict[str, Any]:
         "provenance": summary.provenance,
         "samples": summary.samples,
         "pass_at_1": summary.pass_at_k.get("1"),
-        "files": found,
+        "files": files,
         "sha256": digests(path),
     }
 
 
 def _run(
-    folder: StudyFolder, planned: Planned, events: list[Event], live: dict[str, dict[str, Any]], thorough: bool
+    folder: StudyFolder, planned: PlannedRun, events: list[Event], live: dict[str, dict[str, Any]], thorough: bool
 ) -> RunStatus:
     spec = planned.spec
     last = events[-1] if events else None
     known: dict[str, Any] = {
-        "run_id": planned.run_id, "model": spec.model, "quant": spec.quant, "exit": spec.exit,
-        "benchmark": spec.benchmark, "batch_size": spec.batch_size, "repeat": spec.repeat,
+        "run_id": planned.run_id, "model": spec.model, "quant": spec.quant, "engine": spec.engine,
+        "exit": spec.exit, "benchmark": spec.benchmark, "batch_size": spec.batch_size, "repeat": spec.repeat,
         "failures": sum(event.event == "failed" for event in events),
         "host": last.host if last else None, "elapsed_s": last.elapsed_s if last else None,
     }  # fmt: skip
@@ -198,13 +199,13 @@ def _state(
         return {"state": "failed", "kind": last.kind, "reason": last.reason}
     if last.event == "stopped":
         return {"state": "stopped"}
-    return {"state": "interrupted", "reason": "its process or its driver ended without a word"}
+    return {"state": "interrupted", "reason": "its process or its driver ended without giving a reason"}
 
 
 def _ended(path: Path, noted: Event | None, thorough: bool) -> dict[str, Any]:
     if noted is None:  # the driver was killed before it could note the end
         try:
-            noted = Event(event="complete", at="", host="", **finished(path))
+            noted = Event(event="complete", at="", host="", **complete_run(path))
         except UsageError as error:
             return _damaged(str(error))
     elif (change := _change(path, noted, thorough)) is not None:
@@ -246,4 +247,4 @@ def _left(record: StudyRecord, runs: tuple[RunStatus, ...]) -> float | None:
 
 
 def _configuration(run: RunStatus) -> tuple[Any, ...]:
-    return (run.model, run.quant, run.exit, run.benchmark, run.batch_size)
+    return (run.model, run.quant, run.engine, run.exit, run.benchmark, run.batch_size)

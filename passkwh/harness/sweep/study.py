@@ -38,7 +38,7 @@ class Resources(Record):
     memory_gib: Annotated[float | None, Field(gt=0, description="main memory; the planned need when None")] = None
 
 
-class Settings(Record):
+class StudySettings(Record):
     """How a study is carried out."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="also the name of its folder")]
@@ -57,7 +57,7 @@ class Settings(Record):
 
 
 @dataclass(frozen=True)
-class Configuration:
+class StudyConfiguration:
     """One combination of a study, and the table of the file that asks for it."""
 
     origin: str
@@ -71,8 +71,8 @@ class Study:
     file: str
     """As the user named it."""
     text: str
-    settings: Settings
-    configurations: tuple[Configuration, ...]
+    settings: StudySettings
+    configurations: tuple[StudyConfiguration, ...]
 
     def wrong(self, origin: str, key: str, problem: str) -> UsageError:
         """The error for a value that turned out wrong later, in the form of all others."""
@@ -120,10 +120,10 @@ def parse(content: Mapping[str, Any], text: str, file: str) -> Study:
         kept += reader.cells(table, f"[[runs]] {number}")
     if not kept:
         raise UsageError(f"{file}: there is nothing to run: give [matrix] or [[runs]] with at least a model")
-    configurations: dict[str, Configuration] = {}
+    configurations: dict[str, StudyConfiguration] = {}
     for origin, cell in kept:
         spec = reader.spec(origin, {**defaults, **cell})
-        same = configurations.setdefault(content_hash(spec.model_dump()), Configuration(origin, spec))
+        same = configurations.setdefault(content_hash(spec.model_dump()), StudyConfiguration(origin, spec))
         if same.spec is not spec:
             raise UsageError(f"{file}: {origin} asks for {_shown(cell)} again, which {same.origin} has: remove one")
     return Study(file, text, settings, tuple(configurations.values()))
@@ -141,15 +141,15 @@ class _Reader:
     def wrong(self, table: str, key: str, problem: str) -> UsageError:
         return UsageError(f"{self._file}: {' '.join(filter(None, (table, key)))}: {problem}")
 
-    def settings(self, content: Mapping[str, Any]) -> Settings:
+    def settings(self, content: Mapping[str, Any]) -> StudySettings:
         tables = ("defaults", "matrix", "include", "exclude", "runs")
-        self._known("", content, (*tables, *Settings.model_fields))
+        self._known("", content, (*tables, *StudySettings.model_fields))
         resources = content.get("resources", {})
         if not isinstance(resources, dict):
             raise self.wrong("[resources]", "", "must be a table")
         self._known("[resources]", resources, tuple(Resources.model_fields))
         try:
-            return Settings.model_validate({k: v for k, v in content.items() if k not in tables}, strict=True)
+            return StudySettings.model_validate({k: v for k, v in content.items() if k not in tables}, strict=True)
         except ValidationError as error:
             problem = error.errors()[0]
             raise self.wrong("", ".".join(map(str, problem["loc"])), problem["msg"]) from error

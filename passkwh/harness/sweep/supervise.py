@@ -22,12 +22,12 @@ from typing import Any, Literal
 from passkwh.errors import UsageError
 from passkwh.harness.sweep.child import Job
 from passkwh.harness.sweep.folder import FailureKind
-from passkwh.harness.sweep.status import finished
+from passkwh.harness.sweep.status import complete_run
 from passkwh.records import Spec
 
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
-LAST_WORDS_S = 10.0
-"""How long a process that has said how it ended may take to go away."""
+EXIT_S = 10.0
+"""How long a process that has reported its end may take to exit."""
 
 Message = dict[str, Any]
 
@@ -41,20 +41,20 @@ class Outcome:
     kind: FailureKind | None = None
     reason: str | None = None
     result: dict[str, Any] | None = None
-    """Of a complete run: what ``status.finished`` read."""
+    """Of a complete run: what ``status.complete_run`` read."""
 
 
-class Stops:
-    """Asked once: finish the batch; asked twice: stop at once. Wakes whoever selects on ``wake_r``."""
+class StopRequests:
+    """One request: finish the batch; two: stop at once. Wakes whoever selects on ``wake_r``."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requests = 0
         self.wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_w, False)
 
-    def ask(self) -> None:
-        """Ask for a stop, once more."""
-        self.asked += 1
+    def request(self) -> None:
+        """Request a stop, once more."""
+        self.requests += 1
         with contextlib.suppress(OSError):
             os.write(self._wake_w, b"x")
 
@@ -70,18 +70,18 @@ class Stops:
         os.close(self._wake_w)
 
 
-class Signals(Stops):
-    """Stops that Ctrl-C, SIGTERM and a closed terminal ask for, while it is entered. Only for the main thread.
+class StopSignals(StopRequests):
+    """Stops that Ctrl-C, SIGTERM and a closed terminal request, while it is entered. Only for the main thread.
 
     Where a closed terminal is ignored, it stays so: that is how ``nohup`` keeps a command going.
     """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    def __enter__(self) -> Signals:
+    def __enter__(self) -> StopSignals:
         nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        heard = [number for number in self.NUMBERS if not (nohup and number == signal.SIGHUP)]
-        self._before = {number: signal.signal(number, self._handle) for number in heard}
+        handled = [number for number in self.NUMBERS if not (nohup and number == signal.SIGHUP)]
+        self._before = {number: signal.signal(number, self._handle) for number in handled}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,7 +90,7 @@ class Signals(Stops):
         self.close()
 
     def _handle(self, _number: int, _frame: object) -> None:
-        self.ask()
+        self.request()
 
 
 class Attempt:
@@ -101,7 +101,7 @@ class Attempt:
         self._hang_s = hang_s
         self._killed_before = _oom_kills()
         self._start_s = time.monotonic()
-        self._asked = 0
+        self._stops = 0
         job = Job(spec=spec, out=str(out), run_id=run_id, parent=os.getpid())
         with contextlib.ExitStack() as stack:
             try:
@@ -126,8 +126,8 @@ class Attempt:
         """Of the run's process."""
         return self._process.pid
 
-    def watch(self, tell: Callable[[Message], None], signals: Stops | None = None) -> Outcome:
-        """Wait for the end; ``tell`` gets every message. Leaves no process behind."""
+    def watch(self, report: Callable[[Message], None], signals: StopRequests | None = None) -> Outcome:
+        """Wait for the end; ``report`` gets every message. Leaves no process behind."""
         assert self._process.stdout is not None
         end: Message | None = None
         silent_since_s = time.monotonic()
@@ -146,9 +146,9 @@ class Attempt:
                     ready = {key.data for key, _ in selector.select(left_s)}
                     if "signal" in ready and signals is not None:
                         os.read(signals.wake_r, 64)
-                    if signals is not None and signals.asked > self._asked:
-                        self._asked = signals.asked
-                        if self._asked > 1:
+                    if signals is not None and signals.requests > self._stops:
+                        self._stops = signals.requests
+                        if self._stops > 1:
                             break
                         self._process.send_signal(signal.SIGINT)
                     if "messages" in ready:
@@ -160,9 +160,9 @@ class Attempt:
                             message = json.loads(line)
                             if "end" in message:
                                 end = message
-                                self._hang_s = min(self._hang_s, LAST_WORDS_S)
+                                self._hang_s = min(self._hang_s, EXIT_S)
                             else:
-                                tell(message)
+                                report(message)
                             silent_since_s = time.monotonic()
         finally:
             code = self._reap(patient=end is not None)
@@ -170,17 +170,17 @@ class Attempt:
 
     def end(self) -> None:
         """End the process at once."""
-        self._asked = 2
+        self._stops = 2
         self._reap(patient=False)
 
     def _reap(self, patient: bool) -> int:
         """End what is left of the process and its group; its exit status."""
-        if not patient and self._process.stdout is not None and self._asked <= 1:
+        if not patient and self._process.stdout is not None and self._stops <= 1:
             with contextlib.suppress(subprocess.TimeoutExpired):  # the pipe's end came just before the process's
                 self._process.wait(0.2)
         if patient:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(LAST_WORDS_S)
+                self._process.wait(EXIT_S)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         code = self._process.wait()
@@ -192,10 +192,10 @@ class Attempt:
         elapsed_s = time.monotonic() - self._start_s
         if (self._path / "summary.json").is_file():
             try:
-                return Outcome("complete", elapsed_s, result=finished(self._path))
+                return Outcome("complete", elapsed_s, result=complete_run(self._path))
             except UsageError as error:
                 return Outcome("failed", elapsed_s, "damaged", str(error))
-        if self._asked and not (end and end["end"] == "failed"):
+        if self._stops and not (end and end["end"] == "failed"):
             return Outcome("stopped", elapsed_s)
         if end is not None and end["end"] == "failed":
             return Outcome("failed", elapsed_s, end["kind"], end["reason"])

@@ -8,9 +8,9 @@ import numpy as np
 
 from passkwh.harness.meter.condition import DRIFT, WARMING_C, drift
 from passkwh.harness.meter.series import seconds
+from passkwh.harness.run_warnings import BUSY, SHORT_WINDOW_S
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY
 from passkwh.harness.runs.table import SampleTable
-from passkwh.harness.summarise import BUSY, SHORT_WINDOW_S
 from passkwh.records import ChannelTotal, Manifest, Summary
 from passkwh.reports.leaderboard.findings import Finding, error, warning
 

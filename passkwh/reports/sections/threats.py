@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from passkwh.harness.meter.condition import drift
-from passkwh.harness.summarise import BUSY, SHORT_WINDOW_S
+from passkwh.harness.run_warnings import BUSY, SHORT_WINDOW_S
 from passkwh.reports.document.content import Block, Bullets, Heading, Part, Sentence, Text
 from passkwh.reports.document.evidence import Evidence
 from passkwh.reports.document.section import Draft, FunctionSection, everywhere

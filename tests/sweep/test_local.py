@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,26 +13,28 @@ from pathlib import Path
 import pytest
 
 from passkwh.errors import UsageError
+from passkwh.harness.plan import PlanReport
 from passkwh.harness.runs.folder import RunFolder
-from passkwh.harness.sweep.drive import begin, drive
 from passkwh.harness.sweep.folder import StudyFolder
-from passkwh.harness.sweep.preflight import Check, inspect
+from passkwh.harness.sweep.ledger import begin
+from passkwh.harness.sweep.local import carry_out_here
+from passkwh.harness.sweep.preflight import inspect
 from passkwh.harness.sweep.status import study_status
 from passkwh.harness.sweep.study import Study, read
-from passkwh.harness.sweep.supervise import Signals
+from passkwh.harness.sweep.supervise import StopSignals
 from tests.sweep import kills
 from tests.sweep.conftest import StudyFile, fill
 
 
-def checks(study: Study) -> tuple[Check, ...]:
+def plans(study: Study) -> tuple[PlanReport, ...]:
     """Of this host; looked at in this process, which has torch already."""
-    return inspect([configuration.spec for configuration in study.configurations]).checks
+    return inspect([configuration.spec for configuration in study.configurations]).plans
 
 
 def go(folder: StudyFolder, study: Study) -> tuple[str | None, list[str]]:
-    said: list[str] = []
-    with Signals() as signals:
-        return drive(folder, study, said.append, signals), said
+    lines: list[str] = []
+    with StopSignals() as signals:
+        return carry_out_here(folder, study, lines.append, signals), lines
 
 
 def by_model(folder: StudyFolder) -> dict[str, tuple[str, str | None]]:
@@ -65,9 +68,9 @@ def test_a_study_through_failures_a_full_disk_and_an_interruption(
     path = study_file(runs, "retries = 0\nseed = 1", defaults="batch_size = 1")
     study = read(str(path))
     out = small_disk or tmp_path / "runs"
-    folder = begin(study, checks(study), out)
-    with pytest.raises(UsageError, match="another `bench sweep`"):
-        begin(study, checks(study), out)
+    folder = begin(study, plans(study), out)
+    with pytest.raises(UsageError, match="another `bench sweep run`"):
+        begin(study, plans(study), out)
 
     if small_disk is not None:
         filler = fill(small_disk)
@@ -104,7 +107,7 @@ def test_a_study_is_given_up_when_all_fails_alike(tmp_path: Path, tiny_llama: Pa
     model = tmp_path / "model"
     shutil.copytree(tiny_llama, model)
     study = read(str(study_file("[matrix]\nbatch_size = [1, 2]", "repeats = 2\nstop_after = 2", model)))
-    folder = begin(study, checks(study), tmp_path / "runs")
+    folder = begin(study, plans(study), tmp_path / "runs")
     shutil.rmtree(model)
     why, _ = go(folder, study)
     folder.unlock()
@@ -121,7 +124,7 @@ def test_a_run_that_hangs_is_tried_again_and_the_others_go_on(
     shutil.copytree(tiny_llama, other)
     path = study_file(f'[[runs]]\nmodel = ["{stuck}", "{other}"]', "retries = 1\nhang_s = 1.0\nstop_after = 9")
     study = read(str(path))
-    folder = begin(study, checks(study), tmp_path / "runs")
+    folder = begin(study, plans(study), tmp_path / "runs")
     for model in (stuck, other):
         (model / "config.json").unlink()
         os.mkfifo(model / "config.json")  # reading it never ends, however quick the machine
@@ -138,7 +141,7 @@ def test_a_mistake_is_not_tried_again(tmp_path: Path, tiny_llama: Path, study_fi
     lost = tmp_path / "lost"
     shutil.copytree(tiny_llama, lost)
     study = read(str(study_file("[matrix]\nbatch_size = [1]", "retries = 3", lost)))
-    folder = begin(study, checks(study), tmp_path / "runs")
+    folder = begin(study, plans(study), tmp_path / "runs")
     shutil.rmtree(lost)
     go(folder, study)
     folder.unlock()
@@ -148,7 +151,7 @@ def test_a_mistake_is_not_tried_again(tmp_path: Path, tiny_llama: Path, study_fi
 
 def test_a_study_cannot_become_another(tmp_path: Path, study_file: StudyFile) -> None:
     study = read(str(study_file("[matrix]\nbatch_size = [1, 2]", "repeats = 2")))
-    found = checks(study)
+    found = plans(study)
     begin(study, found, tmp_path / "runs").unlock()
     begin(study, found, tmp_path / "runs").unlock()
     handled = read(str(study_file("[matrix]\nbatch_size = [1, 2]", "repeats = 2\nretries = 5\nhang_s = 60.0")))
@@ -160,13 +163,36 @@ def test_a_study_cannot_become_another(tmp_path: Path, study_file: StudyFile) ->
     ):
         other = read(str(study_file(tables, top)))
         with pytest.raises(UsageError, match=words):
-            begin(other, checks(other), tmp_path / "runs")
+            begin(other, plans(other), tmp_path / "runs")
+
+
+def test_a_study_of_the_first_edition_goes_on(tmp_path: Path, study_file: StudyFile) -> None:
+    """Its specs have no engine, and its runs are asked, not requested."""
+    study = read(str(study_file("[matrix]\nbatch_size = [1, 2]", "repeats = 2")))
+    folder = begin(study, plans(study), tmp_path / "runs")
+    folder.unlock()
+    new = folder.record()
+    content = json.loads((folder.path / "study.json").read_text())
+    content["schema_version"] = 1
+    for run in content["runs"]:
+        run["asked"] = run.pop("requested")
+        for spec in (run["asked"], run["spec"]):
+            spec["schema_version"] = 1
+            del spec["engine"]
+    (folder.path / "study.json").write_text(json.dumps(content))
+    begin(study, plans(study), tmp_path / "runs").unlock()
+    old = folder.record()
+    assert [run.run_id for run in old.runs] == [run.run_id for run in new.runs]
+    assert {run.spec.engine for run in old.runs} == {"auto"}
+    other = read(str(study_file("[matrix]\nbatch_size = [1, 2]\nengine = 'transformers'", "repeats = 2")))
+    with pytest.raises(UsageError, match="4 are new, 4 are gone"):
+        begin(other, plans(other), tmp_path / "runs")
 
 
 def test_two_ways_to_ask_for_one_run_are_refused(tmp_path: Path, study_file: StudyFile) -> None:
     study = read(str(study_file("[matrix]\nmax_new_tokens = ['none', 1280]")))  # 1280 is the benchmark's own
     with pytest.raises(UsageError, match="the same run"):
-        begin(study, checks(study), tmp_path / "runs")
+        begin(study, plans(study), tmp_path / "runs")
 
 
 def test_a_folder_of_other_runs_is_no_study(tmp_path: Path, study_file: StudyFile) -> None:
@@ -174,12 +200,12 @@ def test_a_folder_of_other_runs_is_no_study(tmp_path: Path, study_file: StudyFil
     (tmp_path / "runs" / "tiny" / "some-run" / "manifest.json").write_text("{}")
     study = read(str(study_file("[matrix]\nbatch_size = [1]")))
     with pytest.raises(UsageError, match="holds runs that are no study"):
-        begin(study, checks(study), tmp_path / "runs")
+        begin(study, plans(study), tmp_path / "runs")
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, study_file: StudyFile) -> None:
     study = read(str(study_file("[matrix]\nbatch_size = [1]")))
-    found = checks(study)
+    found = plans(study)
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file/tiny cannot be written .*--out"):
         begin(study, found, tmp_path / "file")

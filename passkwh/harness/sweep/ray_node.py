@@ -16,15 +16,15 @@ from typing import Any
 
 import ray
 
-from passkwh.harness.sweep.collect import pack, upload
 from passkwh.harness.sweep.preflight import Preflight, preflight
-from passkwh.harness.sweep.supervise import Attempt, Message, Outcome, Stops
+from passkwh.harness.sweep.ray_transfer import pack, upload
+from passkwh.harness.sweep.supervise import Attempt, Message, Outcome, StopRequests
 from passkwh.records import Spec
 
 
 @dataclass(frozen=True)
 class NodeJob:
-    """One attempt, as the driver asks a node for it."""
+    """One attempt, as the driver hands it to a node."""
 
     run_id: str
     attempt: int
@@ -64,16 +64,16 @@ class Board:
         await self._stop.wait()
 
 
-def carry_out(job: NodeJob, board: Any) -> tuple[Outcome, bytes | None]:
+def run_on_node(job: NodeJob, board: Any) -> tuple[Outcome, bytes | None]:
     """Rest, then one attempt; its outcome, and the complete run folder unless it went to storage."""
     time.sleep(job.cool_down_s)
     prepare(job.directory)
     node = ray.get_runtime_context().get_node_id()
     out = Path(tempfile.gettempdir()) / f"passkwh-{os.getuid()}" / "sweep" / job.study / node
     out.mkdir(parents=True, exist_ok=True)
-    stops = Stops()
+    stops = StopRequests()
     attempt = Attempt(job.spec, job.run_id, out, out / f"{job.run_id}.log", job.hang_s)
-    threading.Thread(target=_listen, args=(board, stops), daemon=True).start()
+    threading.Thread(target=_wait_for_stop, args=(board, stops), daemon=True).start()
     where = {"host": platform.node(), "node": node, "pid": attempt.pid, "attempt": job.attempt}
     outcome = attempt.watch(lambda message: board.post.remote(job.run_id, {**message, **where}), stops)
     if outcome.event != "complete":
@@ -88,8 +88,8 @@ def carry_out(job: NodeJob, board: Any) -> tuple[Outcome, bytes | None]:
     return outcome, content
 
 
-def look(specs: list[Spec], directory: str) -> Preflight:
-    """What this node could do with each configuration."""
+def plan_on_node(specs: list[Spec], directory: str) -> Preflight:
+    """The plan of each configuration on this node."""
     prepare(directory)
     if not os.environ.get("CUDA_VISIBLE_DEVICES"):  # Ray hides the GPUs from a task that asks for none, as this one
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
@@ -105,7 +105,7 @@ def prepare(directory: str) -> None:
         os.chdir(directory)
 
 
-def _listen(board: Any, stops: Stops) -> None:
+def _wait_for_stop(board: Any, stops: StopRequests) -> None:
     with contextlib.suppress(ray.exceptions.RayError):  # the driver is gone, and this worker soon too
         ray.get(board.stopped.remote())
-        stops.ask()
+        stops.request()

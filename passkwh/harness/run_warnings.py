@@ -1,0 +1,73 @@
+"""What a reader of a run's numbers must be warned of, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from passkwh.harness.meter.condition import drift
+from passkwh.harness.meter.energies import add
+from passkwh.harness.meter.visibility import visibility_notes
+from passkwh.harness.runs.table import SampleTable
+from passkwh.measures import pass_at_k
+from passkwh.records import ChannelTotal, Energy, Manifest
+
+SHORT_WINDOW_S = 10.0
+"""Below so much metered time, a counter's steps and clock edges are a visible part of the result."""
+BUSY = 0.10
+"""CPU use during the idle windows above which the machine was not ours alone."""
+KS = (1, 5, 10, 25, 100)
+"""The k of pass@k that a summary has, where all tasks have so many samples."""
+
+
+def run_warnings(
+    manifest: Manifest, samples: SampleTable, totals: Sequence[ChannelTotal], metered_s: float, total: Energy
+) -> Iterator[str]:
+    """What a reader must know before using the numbers of a run; ``metered_s`` and ``total`` are of its summary."""
+    for channel in manifest.meter.channels:
+        if channel.counted and channel.provenance != "measured":
+            note = f" ({channel.note})" if channel.note else ""
+            yield (
+                f"{channel.name} is {channel.provenance}, not measured: {channel.source}{note}; "
+                "`bench doctor` says what would be measured here"
+            )
+    yield from visibility_notes(manifest.meter, manifest.model)
+    if manifest.model.early_exit.get("hindsight"):
+        yield (
+            "exit layers are those that would have sufficed, known after the last layer: every token ran through all "
+            "layers and every exit was read, so the energy is more than the full model's and not that of early exit"
+        )
+    if metered_s < SHORT_WINDOW_S:
+        yield (
+            f"metered for {metered_s:.1f} s, less than {SHORT_WINDOW_S:.0f} s: the energy is uncertain; "
+            "run more tasks (--limit) or more samples (--samples)"
+        )
+    if total.reason:
+        lacking = [(e.channel, add([e.generation, e.evaluation]).reason) for e in totals if e.counted]
+        missing_of = [f"{channel} ({reason})" for channel, reason in lacking if reason]
+        yield f"the run's energy is missing, for want of {'; '.join(missing_of) or total.reason}"
+    busiest = max((session.busy or 0.0 for session in manifest.sessions), default=0.0)
+    if busiest > BUSY:
+        yield (
+            f"the CPUs were {busiest:.0%} busy while idle was measured, more than {BUSY:.0%}: something else ran on "
+            "this machine and slowed or heated what was measured; end it and run again with another --out"
+        )
+    for entry in totals:
+        gross_j = add([entry.generation, entry.evaluation]).gross_j
+        moved = drift(entry.idle_before, entry.idle_after)
+        if entry.counted and gross_j is not None and moved and (warning := moved.warning(metered_s, gross_j)):
+            yield warning
+    missing = int((samples.judged & ~samples.evaluated).sum())
+    if missing:
+        yield f"{missing} of {len(samples)} samples were not evaluated and count neither way: {samples.first_silent}"
+    for k in KS:
+        _, reason = pass_at_k(samples.counts(), k)
+        if missing and k <= manifest.spec.samples and reason:
+            yield f"pass@{k} is missing: {reason}"
+    doubted = int(samples.doubted.sum())
+    if doubted:
+        yield (
+            f"{doubted} passes are under suspicion (first: {samples.first_doubt}): pass_at_k counts them, "
+            "pass_at_k_trusted does not; look at them in samples.jsonl"
+        )
+    if len(manifest.sessions) > 1:
+        yield f"the run was interrupted and resumed {len(manifest.sessions) - 1} time(s); each session has its own idle"
