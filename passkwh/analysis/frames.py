@@ -7,14 +7,12 @@ hundred full runs load in about a second. Only complete runs are read: an unfini
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -126,17 +124,6 @@ def sample_frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
     numbered = [table.add_column(0, "run", pa.array(np.full(len(table), i))) for i, table in enumerate(tables)]
     frame: pd.DataFrame = pa.concat_tables(numbered).to_pandas()
     return frame
-
-
-@contextmanager
-def reading(what: object) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to read files of run folders with. Raises UsageError for a file that cannot be read."""
-    with duckdb.connect() as connection:
-        try:
-            yield connection
-        except duckdb.Error as error:
-            text = str(error).strip().splitlines()[0]
-            raise UsageError(f"{what} cannot be read: {text}; restore the file or leave the run out") from error
 
 
 def _run_row(run: Run) -> dict[str, Any]:

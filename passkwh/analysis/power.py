@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from itertools import pairwise
 from typing import Annotated, NamedTuple
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
-from passkwh.analysis.frames import Run, reading
-from passkwh.harness.runs.folder import SAMPLES, TRACE
+from passkwh.analysis.frames import Run
+from passkwh.harness.runs.folder import TRACE, RunFolder
 from passkwh.records import ChannelInfo, Record
 from passkwh.units import NS_PER_S, ns_to_s
 
@@ -59,17 +60,18 @@ class SessionWindow(NamedTuple):
 
 def power_timeline(run: Run, points: int = POINTS) -> PowerTimeline:
     """The timeline of a run folder. Raises UsageError for files that cannot be read."""
-    trace = run.path / TRACE
-    return timeline(_windows(run), trace if trace.is_file() else None, run.manifest.meter.channels, points)
+    folder = RunFolder.open(run.path)
+    trace = folder.trace() if (run.path / TRACE).is_file() else None
+    return timeline(_windows(run, folder), trace, run.manifest.meter.channels, points)
 
 
 def timeline(
     windows: Sequence[SessionWindow],
-    trace: Path | pa.Table | None,
+    trace: pa.Table | None,
     channels: Sequence[ChannelInfo],
     points: int = POINTS,
 ) -> PowerTimeline:
-    """Thin a trace (a Parquet file, or the table in memory; None where there is none) to about ``points`` mean powers a
+    """Thin a trace (None where there is none) to about ``points`` mean powers a
     counted channel, over the time from the first to the last of ``windows`` of each session.
 
     Counters are differenced between readings at least half a second apart (a counter that wrapped or was reset leaves
@@ -97,20 +99,9 @@ def timeline(
     return PowerTimeline(points=tuple(thinned), stages=tuple(stages), step_s=longest_s or None, reason=reason)
 
 
-def _windows(run: Run) -> list[SessionWindow]:
+def _windows(run: Run, folder: RunFolder) -> list[SessionWindow]:
     own = [(w.session, w.kind, w.start_ns, w.end_ns) for session in run.manifest.sessions for w in session.windows]
-    window = "STRUCT(session INTEGER, kind VARCHAR, start_ns BIGINT, end_ns BIGINT)"
-    columns = {"generation": window, "evaluation": window}
-    query = f"""
-        SELECT DISTINCT w.session, w.kind, w.start_ns, w.end_ns FROM (
-            SELECT unnest([generation, evaluation]) AS w
-            FROM read_json($file, format = 'newline_delimited', columns = {columns!r})
-        ) WHERE w IS NOT NULL
-    """
-    file = run.path / SAMPLES
-    with reading(file) as connection:
-        rows = connection.execute(query, {"file": str(file)}).fetchall()
-    return [SessionWindow(*row) for row in (*own, *rows)]
+    return [SessionWindow(*row) for row in (*own, *folder.table().windows())]
 
 
 def _stages(windows: list[SessionWindow], shift_ns: int) -> list[Stage]:
@@ -125,42 +116,32 @@ def _stages(windows: list[SessionWindow], shift_ns: int) -> list[Stage]:
     return stages
 
 
-_READINGS = """
-SELECT channel, bin, last_ns, last_value, mean_value FROM (
-    SELECT channel, quantity, (time_ns - $start) // $step AS bin, max(time_ns) AS last_ns,
-        arg_max(value, time_ns) AS last_value, avg(value) AS mean_value
-    FROM trace
-    WHERE session = $session AND value IS NOT NULL AND time_ns BETWEEN $start - $step AND $end
-    GROUP BY channel, quantity, bin
-) JOIN counted USING (channel, quantity) ORDER BY channel, bin
-"""
-
-
 def _powers(
-    trace: Path | pa.Table, channels: Sequence[ChannelInfo], session: int, span_ns: tuple[int, int, int], offset_ns: int
+    trace: pa.Table, channels: Sequence[ChannelInfo], session: int, span_ns: tuple[int, int, int], offset_ns: int
 ) -> list[PowerPoint]:
     start_ns, end_ns, step_ns = span_ns
-    counted = [channel for channel in channels if channel.counted]
-    columns = pd.DataFrame({"channel": [c.name for c in counted], "quantity": [c.quantity for c in counted]})
-    counters = {c.name for c in counted if c.quantity == "energy_j"}
-    with reading(trace if isinstance(trace, Path) else "the trace") as connection:
-        connection.register("counted", columns)
-        connection.register("trace", connection.read_parquet(str(trace)) if isinstance(trace, Path) else trace)
-        values = {"session": session, "start": start_ns, "end": end_ns, "step": step_ns}
-        rows = connection.execute(_READINGS, values).fetchall()
-    points = []
-    before: tuple[str, int, int, float] | None = None
-    for channel, place, last_ns, last_value, mean_value in rows:
-        follows = before is not None and before[0] == channel
-        if channel not in counters:
-            if place >= 0:
-                middle_ns = start_ns + int(place) * step_ns + step_ns // 2
-                points.append(_point(channel, middle_ns - start_ns + offset_ns, mean_value))
-        elif follows and before is not None:
-            gap = place - before[1] > 1 or last_value < before[3]
-            power_w = None if gap else (last_value - before[3]) / ns_to_s(last_ns - before[2])
-            points.append(_point(channel, (last_ns + before[2]) // 2 - start_ns + offset_ns, power_w))
-        before = (channel, place, last_ns, last_value)
+    time, value = pc.field("time_ns"), pc.field("value")
+    within = (time >= start_ns - step_ns) & (time <= end_ns) & (pc.field("session") == session) & value.is_valid()
+    points: list[PowerPoint] = []
+    for channel in sorted((c for c in channels if c.counted), key=lambda c: c.name):
+        own = (pc.field("channel") == channel.name) & (pc.field("quantity") == channel.quantity)
+        readings = trace.filter(within & own).select(["time_ns", "value"]).sort_by("time_ns")
+        if not len(readings):
+            continue
+        time_ns, values = (readings[name].to_numpy() for name in ("time_ns", "value"))
+        step = np.maximum((time_ns - start_ns) // step_ns, 0)  # what was read just before belongs to the first
+        last = np.flatnonzero(np.r_[step[1:] != step[:-1], True])  # reading of each step
+        if channel.quantity == "energy_j":
+            for i, j in pairwise(last.tolist()):
+                is_gap = step[j] - step[i] > 1 or values[j] < values[i]
+                power_w = None if is_gap else float(values[j] - values[i]) / ns_to_s(int(time_ns[j] - time_ns[i]))
+                middle_ns = int(time_ns[i] + time_ns[j]) // 2
+                points.append(_point(channel.name, middle_ns - start_ns + offset_ns, power_w))
+        else:
+            first = np.r_[0, last[:-1] + 1]
+            means = np.add.reduceat(values, first) / (last - first + 1)
+            for place, mean_w in zip(step[last].tolist(), means.tolist(), strict=True):
+                points.append(_point(channel.name, place * step_ns + step_ns // 2 + offset_ns, mean_w))
     return points
 
 

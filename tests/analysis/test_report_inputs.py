@@ -66,7 +66,7 @@ def test_a_damaged_file_is_named_with_what_to_do(make_run: MakeRun, name: str) -
     run = load([make_run("r", tasks=TASKS)]).runs[0]
     file = run.path / name
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(UsageError, match=f"{name} cannot be read.*restore"):
+    with pytest.raises(UsageError, match=rf"{name}.*(cannot be read|line 40: not a sample).*restore"):
         power_timeline(run)
 
 

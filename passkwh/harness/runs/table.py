@@ -275,6 +275,13 @@ class SampleTable:
         passes = np.bincount(self.task[passed], minlength=len(evaluated))
         return [(n, c) for n, c in zip(evaluated.tolist(), passes.tolist(), strict=True) if n]
 
+    def windows(self) -> list[tuple[int, str, int, int]]:
+        """Session, kind, start and end (ns) of every window of generating and of scoring, each once."""
+        both = ((self.generation_kind, self.generation), (self.evaluation_kind, self.evaluation))
+        rows = [np.stack([spans.session, kind, spans.start_ns, spans.end_ns], axis=1) for kind, spans in both]
+        distinct = np.unique(np.concatenate(rows), axis=0).tolist()
+        return [(session, KINDS[kind], start_ns, end_ns) for session, kind, start_ns, end_ns in distinct]
+
     # ------------------------------------------------------------ energies
 
     def channels(self, part: str) -> list[str]:

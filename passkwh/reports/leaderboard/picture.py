@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-import numpy as np
 import pyarrow as pa
 
 from passkwh.analysis.power import PowerPoint, PowerTimeline, SessionWindow, timeline
-from passkwh.errors import UsageError
-from passkwh.harness.runs.table import KINDS, SampleTable
+from passkwh.harness.runs.table import SampleTable
 from passkwh.measures import kinds
 from passkwh.records import Manifest
 
@@ -25,13 +23,8 @@ def power_picture(manifest: Manifest, samples: SampleTable, trace: pa.Table) -> 
     Colours come from the page's style. The power is thinned as in a report, for the eye only.
     """
     windows = {SessionWindow(0, w.kind, w.start_ns, w.end_ns) for w in manifest.sessions[0].windows}
-    for kind, spans in ((samples.generation_kind, samples.generation), (samples.evaluation_kind, samples.evaluation)):
-        rows = np.stack([kind, spans.start_ns, spans.end_ns])[:, spans.session == 0]
-        windows |= {SessionWindow(0, KINDS[k], start, end) for k, start, end in np.unique(rows, axis=1).T.tolist()}
-    try:
-        line = timeline(sorted(windows), trace, manifest.meter.channels)
-    except UsageError:  # times so far apart that a picture of them makes no sense
-        return ""
+    windows |= {SessionWindow(*window) for window in samples.windows() if window[0] == 0}
+    line = timeline(sorted(windows), trace, manifest.meter.channels)
     shown = {point.channel for point in line.points}
     provenances = (channel.provenance for channel in manifest.meter.channels if channel.name in shown)
     return power_svg(line, kinds(provenances)) if shown else ""
