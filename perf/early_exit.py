@@ -36,11 +36,10 @@ from transformers import GenerationConfig, StoppingCriteriaList
 
 from passkwh import adapters
 from passkwh.adapters.early_exit.bundle import Bundle
-from passkwh.adapters.early_exit.cache import Skipped
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.families import ModelParts, model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
-from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
+from passkwh.adapters.early_exit.layout import ExitLayout, Skipped, default_layout
 from passkwh.adapters.early_exit.policy import ExitPolicy
 from passkwh.adapters.early_exit.rules.agent import Agent
 from passkwh.adapters.early_exit.rules.base import Decision, Rule, before_last
@@ -154,8 +153,8 @@ def main() -> None:
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     options = parser.parse_args()
 
-    adapter: Any = adapters.load(adapters.prepare(adapters.resolve(options.model, options.quant)))
-    model, tokenizer = adapter._model, adapter._tokenizer
+    loaded: Any = adapters.load(adapters.prepare(adapters.resolve(options.model, options.quant)))
+    model, tokenizer = loaded._model, loaded._tokenizer
     bundle = Bundle.read(options.bundle) if options.bundle else None
     parts = model_parts(model)
     heads = ExitHeads.load(parts, bundle)

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from passkwh.adapters.early_exit.cache import Skipped
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.families import ModelParts, model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
-from passkwh.adapters.early_exit.layout import ExitLayout
+from passkwh.adapters.early_exit.layout import ExitLayout, Skipped
 from passkwh.adapters.early_exit.rules.base import Decision, Rule
 from passkwh.adapters.early_exit.rules.fixed import Fixed
 from passkwh.adapters.early_exit.rules.oracle import Oracle

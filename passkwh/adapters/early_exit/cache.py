@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,7 @@ import torch
 
 from passkwh.adapters.early_exit.batch_positions import BatchPositions
 from passkwh.adapters.early_exit.families import ModelParts
-
-Skipped = Literal["propagated", "deferred"]
-"""Where the keys and values of skipped layers come from."""
+from passkwh.adapters.early_exit.layout import Skipped
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import torch
 
 from passkwh.adapters.early_exit.attention import decoding
 from passkwh.adapters.early_exit.batch_positions import BatchPositions
-from passkwh.adapters.early_exit.cache import ActiveRows, KeyValues, Skipped, SkippedKV
+from passkwh.adapters.early_exit.cache import ActiveRows, KeyValues, SkippedKV
 from passkwh.adapters.early_exit.families import ModelParts
 from passkwh.adapters.early_exit.fused import Fused
 from passkwh.adapters.early_exit.heads import ExitHeads
+from passkwh.adapters.early_exit.layout import Skipped
 from passkwh.adapters.early_exit.rules.base import Rule
 
 Criterion = Callable[[torch.Tensor, Any], torch.Tensor]

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from passkwh.adapters.early_exit.bundle import HEADS, Bundle
-from passkwh.adapters.early_exit.families import ModelParts
 from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    from passkwh.adapters.early_exit.families import ModelParts
 
 Tensors = Mapping[str, torch.Tensor]
 

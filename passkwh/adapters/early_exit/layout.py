@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from passkwh.errors import UsageError
 
+Skipped = Literal["propagated", "deferred"]
+"""Where the keys and values of skipped layers come from (``cache.py``)."""
 FIRST_EXIT = 4
 DECAY = 0.9
 BUDGETS = (0.7, 0.2, 0.1)

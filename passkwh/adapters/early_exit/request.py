@@ -16,8 +16,7 @@ from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import models
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import CARD, Bundle
-from passkwh.adapters.early_exit.cache import Skipped
-from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
+from passkwh.adapters.early_exit.layout import ExitLayout, Skipped, default_layout
 from passkwh.adapters.early_exit.rules.base import ModelContext, Rule, RuleSpec, listed
 from passkwh.adapters.quantization import make as quantize
 from passkwh.errors import UsageError
