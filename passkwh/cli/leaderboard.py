@@ -28,10 +28,10 @@ def pack(
 
     made: list[str] = []
     refused = False
-    found, notes = complete_runs(runs)
+    run_folders, notes = complete_runs(runs)
     for text in notes:
         note(f"note: {text}")
-    for run in found:
+    for run in run_folders:
         members = members_of(run)
         checked = check_members(run, "", members)
         for finding in checked.findings:
@@ -146,7 +146,7 @@ def find_packs(paths: list[Path]) -> list[Path]:
     """Packs as given; a folder stands for all packs in it, at any depth, by name."""
     from passkwh.reports.leaderboard.pack import SUFFIX
 
-    found: list[Path] = []
+    packs: list[Path] = []
     for path in paths:
         if not path.exists():
             raise UsageError(f"there is no {path}: give packs (*{SUFFIX}), or folders that hold packs")
@@ -155,8 +155,8 @@ def find_packs(paths: list[Path]) -> list[Path]:
             raise UsageError(
                 f"{path} holds no pack (*{SUFFIX}): make them of runs or a study with `bench leaderboard pack`"
             )
-        found += inside
-    return found
+        packs += inside
+    return packs
 
 
 def _packs_in(path: Path) -> list[Path]:

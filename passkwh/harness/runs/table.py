@@ -119,9 +119,9 @@ class SampleTable:
         Raises:
             NotASample: for a line that is none, or exceeds ``bounds``.
         """
-        found = _read_strictly(content, bounds)
-        if found is not None:
-            return cls(found)
+        table = _read_strictly(content, bounds)
+        if table is not None:
+            return cls(table)
         lines = content.removesuffix(b"\n").split(b"\n") if content else []
         records = [_read_line(number, line, bounds) for number, line in enumerate(lines, start=1)]
         try:

@@ -148,14 +148,14 @@ def _write_pages(
 
 
 def _plain_groups(rows: Sequence[Row], most: int) -> list[dict[str, Any]]:
-    found = []
+    shown = []
     for number, group in enumerate(groups(rows)):
         kept = group[: max(most, 0)]
         most -= len(kept)
         if not kept:
             break
         names = columns(group)
-        found.append(
+        shown.append(
             {
                 "anchor": f"group-{number + 1}",
                 "benchmark": group[0].benchmark,
@@ -167,14 +167,14 @@ def _plain_groups(rows: Sequence[Row], most: int) -> list[dict[str, Any]]:
                 "left": len(group) - len(kept),
             }
         )
-    return found
+    return shown
 
 
 def _why(findings: Iterable[Finding]) -> str:
-    found = [f for f in findings if f.severity == "error"]
-    place = f"{found[0].file}{', ' + found[0].field if found[0].field else ''}"
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return f"{place} {found[0].seen}; {found[0].fix}{more}"
+    errors = [f for f in findings if f.severity == "error"]
+    place = f"{errors[0].file}{', ' + errors[0].field if errors[0].field else ''}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{place} {errors[0].seen}; {errors[0].fix}{more}"
 
 
 def _write_downloads(out: Path, rows: Sequence[Row]) -> None:

@@ -45,10 +45,10 @@ class Cache:
     def get(self, kind: str, key: str) -> dict[str, Any] | None:
         """The value, or None."""
         try:
-            found = json.loads((self._root / kind / f"{key}.json").read_bytes())
+            value = json.loads((self._root / kind / f"{key}.json").read_bytes())
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        return value if isinstance(value, dict) else None
 
     def has(self, kind: str, key: str) -> bool:
         """Whether there is a value, without reading it."""

@@ -45,11 +45,11 @@ def figure(name: str, cell: Cell | None) -> Figure:
 
 def groups(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows that may be ranked together, measured groups first and larger ones before smaller, best pass@kWh first."""
-    found: dict[tuple[str, str, str], list[Row]] = {}
+    by_key: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        found.setdefault((row.tasks_key, row.hardware_key, row.provenance), []).append(row)
+        by_key.setdefault((row.tasks_key, row.hardware_key, row.provenance), []).append(row)
     order = ("measured", "mixed", "estimated", "simulated", "published")
-    ordered = sorted(found.values(), key=lambda group: (order.index(group[0].provenance), -len(group)))
+    ordered = sorted(by_key.values(), key=lambda group: (order.index(group[0].provenance), -len(group)))
     return [sorted(group, key=_best_first) for group in ordered]
 
 

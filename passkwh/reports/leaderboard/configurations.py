@@ -104,10 +104,10 @@ def _compute(cache: Cache, groups: Sequence[Group]) -> dict[str, dict[str, Any]]
     samples = [[statistics(cache, pack) for pack in group.packs] for group in groups]
     tables = [_table(group, of_group) for group, of_group in zip(groups, samples, strict=True)]
     facts = {}
-    for group, of_group, table, found in zip(groups, samples, tables, _intervals(tables), strict=True):
+    for group, of_group, table, estimates in zip(groups, samples, tables, _intervals(tables), strict=True):
         detail = details(table, verdicts(of_group))
         facts[group.key] = {
-            "row": row(group.runs, found, group.key, _warnings(group.packs, table)).model_dump(mode="json"),
+            "row": row(group.runs, estimates, group.key, _warnings(group.packs, table)).model_dump(mode="json"),
             "domains": [line.model_dump() for line in detail.domains],
             "task_rows": task_rows(detail),
             "task_script": task_script(group.key, detail),

@@ -85,8 +85,8 @@ def _in_words(statuses: Counter[str]) -> str:
 @lru_cache(maxsize=8)
 def _members(task_ids: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:
     """Which tasks are in each domain; most configurations of a board ran the same tasks."""
-    found = task_domains(task_ids)
-    return {str(domain): found[domain].to_numpy(dtype=bool) for domain in found.columns}
+    is_in = task_domains(task_ids)
+    return {str(domain): is_in[domain].to_numpy(dtype=bool) for domain in is_in.columns}
 
 
 def _domains(table: TaskTable, members: Mapping[str, NDArray[np.bool_]]) -> tuple[DomainLine, ...]:

@@ -52,13 +52,13 @@ def members_of(run: Path) -> dict[str, bytes]:
     folder = RunFolder.open(run)
     folder.manifest()
     folder.summary()  # these say so where the run is not complete, or of a newer program
-    found = {}
+    members = {}
     for name in (MANIFEST, SUMMARY, SAMPLES, TRACE):
         try:
-            found[name] = (run / name).read_bytes()
+            members[name] = (run / name).read_bytes()
         except OSError as error:
             raise UsageError(f"{run / name} cannot be read: {error.strerror}; the run folder is damaged") from error
-    return found
+    return members
 
 
 def write_pack(members: Mapping[str, bytes], target: Path) -> None:

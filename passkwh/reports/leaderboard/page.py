@@ -87,11 +87,11 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
         facts.append(("channel", f"{channel.name}: {channel.provenance}, {channel.source}{note}{extra}"))
     for total in summary.channels:
         before, after = total.idle_before, total.idle_after
-        said = [
+        idle = [
             f"{number(one.mean_w)} W {when}" if one.mean_w is not None else f"missing {when} ({one.reason})"
             for one, when in ((before, "before"), (after, "after"))
         ]
-        facts.append((f"idle, {total.channel}", ", ".join(said)))
+        facts.append((f"idle, {total.channel}", ", ".join(idle)))
     facts.append(("windows", f"{number(summary.generation_s)} s generating, {number(summary.evaluation_s)} s scoring"))
     facts.append(("runs", ", ".join(f"{r.manifest.run_id} ({r.manifest.sessions[0].started_at})" for r in runs)))
     facts.append(("software", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())))

@@ -27,11 +27,11 @@ def with_ranks(rows: Sequence[Row], table_of: Callable[[str], TaskTable], cache:
     for row in rows:
         if MEASURE in row.measures:
             groups.setdefault((row.tasks_key, row.hardware_key, row.provenance), []).append(row.id)
-    found: dict[str, tuple[int, int]] = {}
+    ranks: dict[str, tuple[int, int]] = {}
     for ids in groups.values():
         if 1 < len(ids) <= MOST:
-            found |= _ranks(sorted(ids), table_of, cache)
-    return [row.model_copy(update={"ranks": found.get(row.id)}) for row in rows]
+            ranks |= _ranks(sorted(ids), table_of, cache)
+    return [row.model_copy(update={"ranks": ranks.get(row.id)}) for row in rows]
 
 
 def _ranks(ids: list[str], table_of: Callable[[str], TaskTable], cache: Cache) -> dict[str, tuple[int, int]]:

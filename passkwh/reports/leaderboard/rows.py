@@ -99,14 +99,14 @@ def configuration_key(run: Run) -> str:
     return content_hash(identity(run.manifest), *keys(run), run.manifest.versions)
 
 
-def row(runs: Sequence[Run], found: Iterable[Interval], row_id: str, warnings: Iterable[str] = ()) -> Row:
+def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warnings: Iterable[str] = ()) -> Row:
     """The row of one configuration's runs from the intervals of its measures."""
     first = runs[0]
     manifest = first.manifest
     tasks_key, hardware_key = keys(first)
     cells = {
         one.measure: Cell(value=one.estimate, low=one.low, high=one.high, note=one.note)
-        for one in found
+        for one in estimates
         if one.estimate is not None and one.measure in MEASURES
     }
     for name in ACCURACY[1:]:
@@ -188,5 +188,5 @@ def family(name: str) -> str:
 
 def size(name: str) -> int | None:
     """Number of weights that a name states, as 7B."""
-    found = re.search(r"(\d+(?:\.\d+)?)([bBmM])(?![a-zA-Z])", name)
-    return round(float(found[1]) * (1e9 if found[2] in "bB" else 1e6)) if found else None
+    stated = re.search(r"(\d+(?:\.\d+)?)([bBmM])(?![a-zA-Z])", name)
+    return round(float(stated[1]) * (1e9 if stated[2] in "bB" else 1e6)) if stated else None

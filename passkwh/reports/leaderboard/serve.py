@@ -69,14 +69,14 @@ class Preview:
                 self._version += 1
 
     def _state(self) -> dict[Path, tuple[int, int]]:
-        found = {}
+        state = {}
         for path in self._watched():
             try:
                 status = path.stat()
             except OSError:  # it went away between being listed and being looked at
                 continue
-            found[path] = (status.st_mtime_ns, status.st_size)
-        return found
+            state[path] = (status.st_mtime_ns, status.st_size)
+        return state
 
 
 class _Handler(SimpleHTTPRequestHandler):

@@ -95,13 +95,13 @@ def check_members(path: Path, sha256: str, members: Mapping[str, bytes]) -> Chec
 def duplicates(valid: Iterable[tuple[Path, str]]) -> dict[Path, Finding]:
     """Of packs with their fingerprints those that hold a run which an earlier one (by name) holds, with a finding."""
     first: dict[str, Path] = {}
-    found = {}
+    repeated = {}
     for path, fingerprint in sorted(valid, key=lambda pack: (pack[0].name, str(pack[0]))):
         other = first.setdefault(fingerprint, path)
         if other != path:
             seen = f"holds the same generations as {other.name}"
-            found[path] = error(SAMPLES, "", seen, "submit a run once; make repeats with --repeats")
-    return found
+            repeated[path] = error(SAMPLES, "", seen, "submit a run once; make repeats with --repeats")
+    return repeated
 
 
 def _as_finding(problem: Problem) -> Finding:
@@ -160,13 +160,13 @@ def _inconsistent(submission: Submission) -> Iterator[Finding]:
 def _derived(submission: Submission) -> Iterator[Finding]:
     manifest, summary = submission.manifest, submission.summary
     try:
-        found = attribute(manifest, submission.samples, submission.trace)
-        again = summarise(manifest, submission.samples, found.totals, summary.metrics)
+        attributed = attribute(manifest, submission.samples, submission.trace)
+        again = summarise(manifest, submission.samples, attributed.totals, summary.metrics)
     except (ArithmeticError, ValueError, LookupError) as problem:
         yield error(TRACE, "", f"energy cannot be worked out from it ({short(problem)})", RERUN)
         return
     yield from _summary_differs(summary, again)
-    yield from _samples_differ(submission.samples, found)
+    yield from _samples_differ(submission.samples, attributed)
 
 
 def _summary_differs(stated: Summary, again: Summary) -> Iterator[Finding]:
