@@ -60,6 +60,15 @@ def test_the_page_holds_it_as_text_only(hostile: Written) -> None:
     assert "&lt;script&gt;" in hostile.page
 
 
+def test_the_short_page_holds_it_as_text_only(hostile: Written, tmp_path: Path) -> None:
+    call("report", hostile.folder.parent / "runs", "--out", tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    page = Page(text)
+    assert not {"script", "img", "iframe", "input"} & {tag for tag, _ in page.tags}
+    assert not [name for _, own in page.tags for name in own if name.startswith("on")]
+    assert "&lt;script&gt;" in text
+
+
 def test_figures_hold_it_as_text_only(hostile: Written) -> None:
     for picture in (hostile.folder / "figures").glob("*.svg"):
         root = ElementTree.fromstring(picture.read_text("utf-8"))

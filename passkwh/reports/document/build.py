@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +131,13 @@ def _groups(runs: Sequence[Path] | Frames, outline: str, note: Callable[[str], N
         return [("", tuple(run.path for run in runs.runs), lambda: runs)]
     if outline == "exits":
         paths, notes = complete_runs(runs)
-        found = [("", tuple(paths))]
+        titled = [("", tuple(paths))]
     else:
-        comparable, notes = comparable_groups(runs)
-        found = [(part.title, part.paths) for part in comparable]
+        groups, notes = comparable_groups(runs)
+        titled = [(group.title, group.paths) for group in groups]
     for text in notes:
         note(f"note: {text}")
-    return [(title, own, lambda own=own: load(own)) for title, own in found]  # type: ignore[misc]
+    return [(title, own, partial(load, own)) for title, own in titled]
 
 
 # ---------------------------------------------------------------- sections in order, numbered

@@ -57,6 +57,7 @@ def estimate_texts(estimate: Estimate) -> tuple[str, str | None, str | None]:
 
 def quantity(value: float, unit: str = "", style: Style | str = "number", sign: bool = False) -> Number:
     """A number in a sentence."""
+    value += 0.0  # no minus before a zero
     text = shown(value, style)
     return Number(value=value, text=f"{'+' if sign and value > 0 else ''}{text} {unit}".rstrip())
 

@@ -77,17 +77,17 @@ def place(
     first = first or [False] * len(points)
     dots = [Box(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in points]
     crowd = [sum(math.dist(a, b) < CROWDED for b in points) for a in points]
-    found: list[Placed | None] = [None] * len(points)
+    placed: list[Placed | None] = [None] * len(points)
     for i in sorted(range(len(points)), key=lambda i: (not first[i], -crowd[i], points[i])):
-        names = [(points[j], p) for j, p in enumerate(found) if p is not None]
+        names = [(points[j], p) for j, p in enumerate(placed) if p is not None]
         rest = dots[:i] + dots[i + 1 :]
         blocked = [*rest, *avoid, *(p.box for _, p in names)]
         spots = list(_spots(points[i], texts[i], width, height))
         # Lines that cross are better than a name that is missing.
         for may_cross in (False, True):
-            if found[i] is None:
-                found[i] = next((s for s in spots if _is_free(points[i], s, blocked, rest, names, may_cross)), None)
-    return found
+            if placed[i] is None:
+                placed[i] = next((s for s in spots if _is_free(points[i], s, blocked, rest, names, may_cross)), None)
+    return placed
 
 
 def _spots(point: Point, text: str, width: float, height: float) -> Iterator[Placed]:

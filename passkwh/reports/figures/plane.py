@@ -48,8 +48,8 @@ def energy_accuracy(evidence: Evidence) -> Drawing | NotAvailable:
     )
     block = FigureBlock(
         name="tradeoff", title=what, after=after,
-        caption="Top left is better. Bars are intervals; dashed: the most accuracy that so much energy buys; no "
-        f"configuration above it is thriftier.{evidence.energy_is}",
+        caption="Top left is better. Bars are intervals; dashed: the frontier, the most accuracy that so much energy "
+        f"buys.{evidence.energy_is}",
     )  # fmt: skip
     return plane(pd.DataFrame(rows), "pass_at_1", titles, colour, block)
 

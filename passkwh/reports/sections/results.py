@@ -56,7 +56,7 @@ def headline_table(evidence: Evidence) -> TableBlock:
         rankings = [r for r in evidence.analysis.rankings if r.measure == GROUPED_BY]
         groups = {r.label: r.groups for ranking in rankings for r in ranking.ranked}
         columns[-2:-2] = [("group", "text", groups.get)]
-    over = "over its own tasks" if evidence.by_run else "over the same tasks"
+    over = "each run over all of its tasks" if evidence.by_run else "over the same tasks"
     return table_of(
         "results",
         f"Headline measures with {evidence.settings.level:.0%} intervals, {over}",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
+from passkwh.analysis.frames import Run
 from passkwh.harness.meter.condition import drift
 from passkwh.harness.run_warnings import BUSY, SHORT_WINDOW_S
 from passkwh.reports.document.content import Block, Bullets, Heading, Part, Sentence, Text
@@ -43,43 +44,35 @@ def _who(labels: Sequence[str], evidence: Evidence) -> str:
     return "every configuration" if len(distinct) == len(evidence.labels) else listed(distinct)
 
 
+def _where(evidence: Evidence, holds: Callable[[Run], bool]) -> str:
+    """The configurations of the runs of which something holds, in words; empty where there are none."""
+    labels = [label for label, run in zip(evidence.run_labels, evidence.runs, strict=True) if holds(run)]
+    return _who(labels, evidence) if labels else ""
+
+
 def _energy(evidence: Evidence) -> Iterator[Sentence]:
-    runs = evidence.runs
+    channels = [channel for run in evidence.runs for channel in run.manifest.meter.channels]
     for kind in ("estimated", "simulated"):
-        channels = {c.name for run in runs for c in run.manifest.meter.channels if c.counted and c.provenance == kind}
-        who = [
-            evidence.run_labels[i] for i, run in enumerate(runs)
-            if any(c.counted and c.provenance == kind for c in run.manifest.meter.channels)
-        ]  # fmt: skip
-        if who:
+        names = {c.name for c in channels if c.counted and c.provenance == kind}
+        if who := _where(evidence, lambda run: _counts(run, kind)):  # noqa: B023  (called at once)
             yield sentence(
-                f"Not measured: {listed(sorted(channels))} of {_who(who, evidence)} is {kind}. Its error is not in the "
-                "intervals; ratios between configurations suffer less where the same model of power served both."
+                f"Not measured: {listed(sorted(names))} of {who} is {kind}. Its error is not in the intervals; ratios "
+                "between configurations suffer less where the same model of power served both."
             )
-    short = [
-        (run.summary.generation_s + run.summary.evaluation_s, evidence.run_labels[i]) for i, run in enumerate(runs)
-    ]
-    brief = [(s, label) for s, label in short if s < SHORT_WINDOW_S]
-    least = min(short)[0]
-    if brief:
+    least, limit = quantity(min(map(_metered_s, evidence.runs)), "s"), quantity(SHORT_WINDOW_S, "s", "integer")
+    if who := _where(evidence, lambda run: _metered_s(run) < SHORT_WINDOW_S):
         yield sentence(
-            "Short windows: ", _who([label for _, label in brief], evidence), " was metered for less than ",
-            quantity(SHORT_WINDOW_S, "s", "integer"), ", the shortest for ", quantity(least, "s"),
+            f"Short windows: {who} was metered for less than ", limit, ", the shortest for ", least,
             ": edges of counters and clocks are a visible part of the energy.",
         )  # fmt: skip
     else:
-        yield sentence(
-            "Windows are long enough: the shortest run was metered for ", quantity(least, "s"), ", above ",
-            quantity(SHORT_WINDOW_S, "s", "integer"), ".",
-        )  # fmt: skip
-    yield from _idle_drift(evidence)
-    yield from _machine(evidence)
-    uncounted = sorted({c.name for run in runs for c in run.manifest.meter.channels if not c.counted})
-    if uncounted:
+        yield sentence("Windows are long enough: the shortest run was metered for ", least, ", above ", limit, ".")
+    yield from _idle_and_machine(evidence)
+    if uncounted := sorted({c.name for c in channels if not c.counted}):
         yield sentence(
             f"Read but in no total, being part of another channel or a constant estimate: {listed(uncounted)}."
         )
-    kinds = sorted({c.name.split(":")[0] for run in runs for c in run.manifest.meter.channels if c.counted})
+    kinds = sorted({c.name.split(":")[0] for c in channels if c.counted})
     yield sentence(
         f"The total is of {listed(kinds)} only: fans, disks, power supplies and cooling draw more that is not in it."
         if kinds
@@ -87,55 +80,58 @@ def _energy(evidence: Evidence) -> Iterator[Sentence]:
     )
 
 
-def _idle_drift(evidence: Evidence) -> Iterator[Sentence]:
-    moved = []
-    for i, run in enumerate(evidence.runs):
-        metered_s = run.summary.generation_s + run.summary.evaluation_s
-        for total in run.summary.channels:
-            gross_j = run.summary.gross_energy_j
-            found = drift(total.idle_before, total.idle_after)
-            if total.counted and gross_j is not None and found and found.warning(metered_s, gross_j):
-                moved.append(evidence.run_labels[i])
-    unknown = [
-        evidence.run_labels[i] for i, run in enumerate(evidence.runs)
-        if any(c.counted and None in (c.idle_before.mean_w, c.idle_after.mean_w) for c in run.summary.channels)
-    ]  # fmt: skip
-    if moved:
-        yield sentence(
-            f"Idle power moved during {_who(moved, evidence)} by enough to change net energy: read gross, or take net "
-            "anew with bench analyze --energy net --idle mean."
-        )
-    if unknown:
-        yield sentence(f"Idle power is unknown before or after {_who(unknown, evidence)}: drift cannot be ruled out.")
+def _counts(run: Run, provenance: str) -> bool:
+    return any(c.counted and c.provenance == provenance for c in run.manifest.meter.channels)
 
 
-def _machine(evidence: Evidence) -> Iterator[Sentence]:
-    runs = evidence.runs
-    busy = [
-        evidence.run_labels[i] for i, run in enumerate(runs)
-        if max((session.busy or 0.0 for session in run.manifest.sessions), default=0.0) > BUSY
-    ]  # fmt: skip
-    if busy:
-        yield sentence(f"The machine was not ours alone while idle was measured for {_who(busy, evidence)}.")
-    resumed = [evidence.run_labels[i] for i, run in enumerate(runs) if len(run.manifest.sessions) > 1]
-    if resumed:
-        yield sentence(f"Interrupted and resumed: {_who(resumed, evidence)}; each session has an idle of its own.")
-    hot = [
-        evidence.run_labels[i]
-        for i, run in enumerate(runs)
-        if any(sum(c.throttled.values()) > 0 for c in run.summary.checks)
-    ]
-    if hot:
-        yield sentence(f"Clocks were held back for part of {_who(hot, evidence)}: it ran slower than it could.")
-    apart = [
-        (abs(c.power_disagreement), evidence.run_labels[i]) for i, run in enumerate(runs) for c in run.summary.checks
-        if c.power_disagreement is not None and abs(c.power_disagreement) > DISAGREEMENT
-    ]  # fmt: skip
-    if apart:
-        yield sentence(
-            "Power sensor and energy counter disagree for ", _who([label for _, label in apart], evidence),
-            " by up to ", quantity(max(apart)[0] * 100, "%"), ".",
-        )  # fmt: skip
+def _metered_s(run: Run) -> float:
+    return run.summary.generation_s + run.summary.evaluation_s
+
+
+def _idle_moved(run: Run) -> bool:
+    """Whether idle power moved by enough to change net energy."""
+    gross_j = run.summary.gross_energy_j
+    drifts = [drift(total.idle_before, total.idle_after) for total in run.summary.channels if total.counted]
+    return gross_j is not None and any(one and one.warning(_metered_s(run), gross_j) for one in drifts)
+
+
+def _disagreement(run: Run) -> float:
+    """By how much the power sensor and the energy counter of a channel disagree at most, as a share."""
+    return max((abs(c.power_disagreement or 0.0) for c in run.summary.checks), default=0.0)
+
+
+def _idle_and_machine(evidence: Evidence) -> Iterator[Sentence]:
+    conditions: tuple[tuple[str, Callable[[Run], bool]], ...] = (
+        (
+            "Idle power moved during {} by enough to change net energy: read gross, or take net anew with bench "
+            "analyze --energy net --idle mean.",
+            _idle_moved,
+        ),
+        (
+            "Idle power is unknown before or after {}: drift cannot be ruled out.",
+            lambda run: any(
+                c.counted and None in (c.idle_before.mean_w, c.idle_after.mean_w) for c in run.summary.channels
+            ),
+        ),
+        (
+            "The machine was not ours alone while idle was measured for {}.",
+            lambda run: any((session.busy or 0.0) > BUSY for session in run.manifest.sessions),
+        ),
+        (
+            "Interrupted and resumed: {}; each session has an idle of its own.",
+            lambda run: len(run.manifest.sessions) > 1,
+        ),
+        (
+            "Clocks were held back for part of {}: it ran slower than it could.",
+            lambda run: any(sum(c.throttled.values()) > 0 for c in run.summary.checks),
+        ),
+    )
+    for text, holds in conditions:
+        if who := _where(evidence, holds):
+            yield (text.replace("{}", who, 1),)
+    if who := _where(evidence, lambda run: _disagreement(run) > DISAGREEMENT):
+        most = quantity(max(map(_disagreement, evidence.runs)) * 100, "%")
+        yield sentence(f"Power sensor and energy counter disagree for {who} by up to ", most, ".")
 
 
 def _design(evidence: Evidence) -> Iterator[Sentence]:
