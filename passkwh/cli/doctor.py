@@ -93,15 +93,11 @@ def _needs(registry: Registry) -> list[dict[str, Any]]:
 
 
 def _probes(meter: str, seconds: float) -> list[ChannelProbe]:
-    from passkwh.harness.meter import open_meter
+    from passkwh.harness.meter.base import opened
     from passkwh.harness.meter.probe import probe
 
-    channels = open_meter(meter)
-    try:
+    with opened(meter) as channels:
         return probe(channels, seconds)
-    finally:
-        for channel in channels:
-            channel.close()
 
 
 def _probe_table(probes: Sequence[ChannelProbe], seconds: float) -> Table:

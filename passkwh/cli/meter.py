@@ -37,28 +37,24 @@ def watch(
     from rich.console import Console
     from rich.live import Live
 
-    from passkwh.harness.meter import Recorder, open_meter
+    from passkwh.harness.meter.base import opened
+    from passkwh.harness.meter.recorder import Recorder
 
-    channels = open_meter(meter)
-    history: dict[str, list[float | None]] = {channel.info.name: [] for channel in channels}
     console = Console(stderr=True)
-    recorder = Recorder(channels, lambda rows: None, session=0)
-    recorder.start()
-    started_s, start = time.monotonic(), recorder.live()
-    try:
-        with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
-            while seconds is None or time.monotonic() - started_s < seconds:
-                time.sleep(REFRESH_S)
-                for name, (_, power_w) in recorder.live().items():
-                    history[name] = [*history[name], power_w][-SPARK_POINTS:]
-                if console.is_terminal:
-                    live.update(_live_table(recorder, history))
-    except KeyboardInterrupt:
-        note("stopped")
-    figures = _figures(recorder, start, time.monotonic() - started_s)
-    recorder.stop()
-    for channel in channels:
-        channel.close()
+    with opened(meter) as channels, Recorder(channels, lambda rows: None, session=0) as recorder:
+        history: dict[str, list[float | None]] = {channel.info.name: [] for channel in channels}
+        started_s, start = time.monotonic(), recorder.live()
+        try:
+            with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
+                while seconds is None or time.monotonic() - started_s < seconds:
+                    time.sleep(REFRESH_S)
+                    for name, (_, power_w) in recorder.live().items():
+                        history[name] = [*history[name], power_w][-SPARK_POINTS:]
+                    if console.is_terminal:
+                        live.update(_live_table(recorder, history))
+        except KeyboardInterrupt:
+            note("stopped")
+        figures = _figures(recorder, start, time.monotonic() - started_s)
     if as_json:
         print_json({"meter": meter, "channels": figures})
         return

@@ -39,7 +39,7 @@ class Exchange:
         deadline_ns = arrived_ns + s_to_ns(self._limits.timeout_s)
         self.rows = [
             Row(
-                prompt=_as_read(prompt, service.model.info.chat),
+                prompt=prompt_as_read(prompt, service.model.info.chat),
                 decoding=request.decoding,
                 seed=(seed + choice) % 2**63,
                 rule=rule,
@@ -94,7 +94,7 @@ class Exchange:
         return [rows[number] for number in range(len(self.rows))]
 
 
-def _as_read(prompt: Prompt, chat: bool) -> Prompt:
+def prompt_as_read(prompt: Prompt, chat: bool) -> Prompt:
     """A base model has no template: it continues the user's text, and a system prompt is refused."""
     if chat or not isinstance(prompt, ChatPrompt):
         return prompt

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from passkwh.prompts import ChatPrompt, TextPrompt
+from passkwh.serve.exchange import prompt_as_read
 from passkwh.serve.limits import Limits, Refused, Served
 from passkwh.serve.openai_api import CompletionBody, completion
 from passkwh.serve.request import foreign_fields, parse, read_json
@@ -157,3 +159,11 @@ def test_true_is_not_one() -> None:
     parse(CompletionBody, {**GOOD, "best_of": 1, "echo": False})
     with pytest.raises(Refused, match="best_of"):
         parse(CompletionBody, {**GOOD, "best_of": True})
+
+
+def test_a_base_model_continues_the_users_text_and_has_no_place_for_a_system_prompt() -> None:
+    chat = ChatPrompt("x = 1")
+    assert prompt_as_read(chat, chat=True) == chat
+    assert prompt_as_read(chat, chat=False) == TextPrompt("x = 1")
+    with pytest.raises(Refused, match="no chat template"):
+        prompt_as_read(ChatPrompt("x = 1", system="Be brief."), chat=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from passkwh.harness.meter.amd import find_amd
-from passkwh.harness.meter.base import Channel, ChannelState, Meter, check_no_argument, open_meter, readable
+from passkwh.harness.meter.base import Channel, ChannelState, Meter, check_no_argument, opened, readable
 from passkwh.harness.meter.dram import EstimatedDram
 from passkwh.harness.meter.estimate import EstimatedCpu
 from passkwh.harness.meter.nvidia import find_nvidia
@@ -46,11 +46,10 @@ def open_auto(argument: str) -> list[Channel]:
 
 def describe_channels(meter: str = "auto") -> list[ChannelState]:
     """A meter's channels; of ``auto`` all that are possible here, readable or why not, with how to get a better one."""
-    if meter == "auto":
-        channels, states = find_channels()
-    else:
-        channels = open_meter(meter)
-        states = readable(channels)
+    if meter != "auto":
+        with opened(meter) as channels:
+            return readable(channels)
+    channels, states = find_channels()
     for channel in channels:
         channel.close()
     return states

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -108,9 +109,18 @@ def find_meter(name: str) -> tuple[Meter, str]:
     return meter, argument
 
 
+@contextmanager
+def opened(name: str) -> Iterator[list[Channel]]:
+    """:func:`open_meter` for a block of code, which ends with the channels closed."""
+    channels = open_meter(name)
+    try:
+        yield channels
+    finally:
+        for channel in channels:
+            channel.close()
+
+
 def meter_channels(name: str) -> tuple[ChannelInfo, ...]:
     """The channels that a meter would read, opened and closed again: a mistake shows before any work is done."""
-    channels = open_meter(name)
-    for channel in channels:
-        channel.close()
-    return tuple(channel.info for channel in channels)
+    with opened(name) as channels:
+        return tuple(channel.info for channel in channels)
