@@ -47,12 +47,15 @@ def main() -> None:
             meter="estimate",
         )
         planned = plan(spec, Path(out))
+        assert planned.checkpoint is not None
+        assert planned.benchmark is not None
         loaded = adapters.load(adapters.prepare(planned.checkpoint))
         model, tokenizer = loaded._model, loaded._tokenizer  # type: ignore[attr-defined]
         channels = open_meter(spec.meter)
-        manifest = runner._manifest(planned, loaded.info, [channel.info for channel in channels])
+        manifest = runner._manifest(planned, planned.benchmark, loaded, channels)
         folder = RunFolder.create(planned.folder, manifest)
-        manifest = runner._next_session(folder, manifest)
+        manifest = runner._begin_session(folder, manifest)
+        spec = planned.spec
         items = runner.plan_items(spec, loaded, planned.benchmark.tasks)
         batches = [items[i : i + spec.batch_size] for i in range(0, len(items), spec.batch_size)]
 
@@ -66,9 +69,8 @@ def main() -> None:
                 texts += tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
             return texts
 
-        decoding = runner._decoding(planned)
-
         def metered(session: runner.RunSession) -> list[str]:
+            decoding = runner._decoding(session)
             made = (runner._generate(session, number, batch, decoding) for number, batch in enumerate(batches))
             return [sample.text for samples in made for sample in samples]
 
@@ -80,7 +82,7 @@ def main() -> None:
             expected = bare()
             bare_s = time.perf_counter() - start
             with Recorder(channels, writer.write, 0, runner.POLL_INTERVAL_S) as recorder:
-                session = runner.RunSession(planned, loaded, folder, manifest, recorder, Silent(), 0)
+                session = runner.RunSession(spec, planned.benchmark, loaded, folder, manifest, recorder, Silent())
                 start = time.perf_counter()
                 texts = metered(session)
                 metered_s = time.perf_counter() - start
