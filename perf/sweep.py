@@ -22,8 +22,9 @@ from pathlib import Path
 
 from passkwh.harness.plan import PlanReport
 from passkwh.harness.sweep.folder import PlannedRun, StudyFolder, StudyRecord
-from passkwh.harness.sweep.ledger import begin
-from passkwh.harness.sweep.local import carry_out_here
+from passkwh.harness.sweep.launch import carry_out
+from passkwh.harness.sweep.ledger import Ledger, begin
+from passkwh.harness.sweep.local import LocalLauncher
 from passkwh.harness.sweep.preflight import preflight
 from passkwh.harness.sweep.status import complete_run, study_status
 from passkwh.harness.sweep.study import Study, StudySettings, parse
@@ -53,7 +54,8 @@ def as_study(study: Study, plans: tuple[PlanReport, ...], out: Path) -> tuple[fl
     start_s = time.perf_counter()
     folder = begin(study, plans, out)
     with StopSignals() as signals:
-        why = carry_out_here(folder, study, lambda _: None, signals)
+        ledger = Ledger(folder, study.settings, lambda _: None)
+        why = carry_out(LocalLauncher(ledger, signals), ledger, signals)
     folder.close()
     took_s = time.perf_counter() - start_s
     status = study_status(folder)

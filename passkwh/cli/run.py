@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
+from passkwh.cli.options import AsJson, BatchSize, TaskData, TaskLimit
 from passkwh.cli.output import note, number, print_json, print_table, size, table
 from passkwh.errors import UsageError
 from passkwh.measures import MEASURES, metric, metric_per_kwh
@@ -38,11 +39,11 @@ def run(
     style: Annotated[str | None, typer.Option(help="Prompt style of the benchmark: complete or instruct.")] = None,
     subset: Annotated[str | None, typer.Option(help="Part of the benchmark, for example full, hard or sample.")] = None,
     task: Annotated[str | None, typer.Option(help="Task of a benchmark that has several, for example line.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
+    data: TaskData = None,
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")] = None,
+    limit: TaskLimit = None,
     samples: Annotated[int, typer.Option(min=1, help="Completions per task.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Prompts generated together.")] = 1,
+    batch_size: BatchSize = 1,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Default: the benchmark's own.")] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy decoding.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Nucleus mass when sampling.")] = 1.0,
@@ -53,7 +54,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what a kill interrupted.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is missing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run models through a benchmark under an energy meter and store each run in a folder."""
     from pydantic import ValidationError
@@ -173,20 +174,12 @@ def _show_plans(plans: list[Plan], as_json: bool) -> None:
 
 def _plan_content(entry: Plan) -> dict[str, Any]:
     spec, report = entry.spec, entry.report
+    figures = {"checkpoint", "tasks", "memory_needed_bytes", "memory_free_bytes", "missing", "problems"}
     return {
         "run_dir": str(entry.folder),
-        "model": spec.model,
-        "quant": spec.quant,
-        "engine": spec.engine,
-        "exit": spec.exit,
-        "checkpoint": report.checkpoint,
         "complete": (entry.folder / "summary.json").exists(),
-        "tasks": report.tasks,
+        **spec.model_dump(include={"model", "quant", "engine", "exit", "max_new_tokens"}),
+        **report.model_dump(mode="json", include=figures),
         "samples": None if report.tasks is None else report.tasks * spec.samples,
-        "max_new_tokens": spec.max_new_tokens,
-        "memory_needed_bytes": report.memory_needed_bytes,
-        "memory_free_bytes": report.memory_free_bytes,
         "channels": [{"name": name, "provenance": provenance} for name, provenance in report.channels.items()],
-        "missing": list(report.missing),
-        "problems": [problem.model_dump() for problem in report.problems],
     }

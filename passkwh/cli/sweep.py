@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from passkwh.cli.options import AsJson
 from passkwh.cli.output import duration, note, number, print_json, print_table, table
 from passkwh.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
-    from passkwh.harness.sweep.folder import StudyFolder
+    from passkwh.harness.sweep.launch import Launcher
+    from passkwh.harness.sweep.ledger import Ledger
+    from passkwh.harness.sweep.preflight import Preflight
     from passkwh.harness.sweep.status import RunStatus, StudyStatus
     from passkwh.harness.sweep.study import Study
+    from passkwh.harness.sweep.supervise import StopSignals
 
 TABLE_RUNS = 60
 """A table has at most so many runs: nobody reads a thousand rows, and drawing them takes longer than finding them."""
@@ -34,8 +39,6 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Studies: many runs, each resumed where it was left.")
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
-
 
 @app.command()
 def run(
@@ -51,7 +54,7 @@ def run(
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="With --ray: collect run folders there (s3://..., /shared).")
     ] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Carry out a study: every run in its own process, resumed where it was left. Ctrl-C finishes the batch."""
     if gpu is not None and not dry_run:
@@ -74,17 +77,9 @@ def run(
 
         sweep_dry_run.dry_run(wanted, here, out, gpu, as_json)
         return
-    from passkwh.harness.sweep.ledger import begin, refuse_problems
-    from passkwh.harness.sweep.local import carry_out_here
-    from passkwh.harness.sweep.supervise import StopSignals
+    from passkwh.harness.sweep.local import LocalLauncher
 
-    folder = begin(wanted, refuse_problems(wanted, [here]), out)
-    try:
-        with StopSignals() as signals:
-            why = carry_out_here(folder, wanted, note, signals)
-    finally:
-        folder.close()
-    _end(folder, why, as_json)
+    _carry_out(wanted, [here], LocalLauncher, out, as_json)
 
 
 def _on_ray(study: Study, address: str, storage: str | None, out: Path, as_json: bool) -> None:
@@ -92,46 +87,54 @@ def _on_ray(study: Study, address: str, storage: str | None, out: Path, as_json:
 
     if find_spec("ray") is None:
         raise MissingExtra("--ray", "cluster")
-    from passkwh.harness.sweep.ledger import begin, refuse_problems
-    from passkwh.harness.sweep.ray_launcher import Cluster, carry_out_on_ray, unlike_hosts
-    from passkwh.harness.sweep.supervise import StopSignals
+    from passkwh.harness.sweep.ray_launcher import Cluster, RayLauncher, unlike_hosts
 
     cluster = Cluster(address)
     try:
         nodes = cluster.preflight([configuration.spec for configuration in study.configurations])
-        folder = begin(study, refuse_problems(study, list(nodes.values())), out)
-        try:
-            if (text := unlike_hosts(nodes.values())) is not None:
-                note(f"note: {text}")
-            with StopSignals() as signals:
-                why = carry_out_on_ray(cluster, nodes, folder, study, storage, note, signals)
-        finally:
-            folder.close()
+        if (text := unlike_hosts(nodes.values())) is not None:
+            note(f"note: {text}")
+        _carry_out(study, list(nodes.values()), partial(RayLauncher, cluster, nodes, study, storage), out, as_json)
     finally:
         cluster.close()
-    _end(folder, why, as_json)
 
 
-def _end(folder: StudyFolder, why: str | None, as_json: bool) -> None:
+def _carry_out(
+    study: Study,
+    hosts: Sequence[Preflight],
+    make_launcher: Callable[[Ledger, StopSignals], Launcher],
+    out: Path,
+    as_json: bool,
+) -> None:
+    from passkwh.harness.sweep.launch import carry_out
+    from passkwh.harness.sweep.ledger import Ledger, begin, refuse_problems
     from passkwh.harness.sweep.status import study_status
+    from passkwh.harness.sweep.supervise import StopSignals
 
-    study = study_status(folder)
+    folder = begin(study, refuse_problems(study, hosts), out)
+    try:
+        with StopSignals() as signals:
+            ledger = Ledger(folder, study.settings, note)
+            why = carry_out(make_launcher(ledger, signals), ledger, signals)
+    finally:
+        folder.close()
+    now = study_status(folder)
     if as_json:
-        print_json({**study.model_dump(mode="json"), "complete": study.complete, "ended": why})
+        print_json({**now.model_dump(mode="json"), "complete": now.complete, "ended": why})
     else:
-        _show_status(study)
+        _show_status(now)
     if why == "interrupted":
         note("interrupted: the same command goes on from here")
         raise typer.Exit(130)
     if why is not None:
         note(f"given up: {why}; the same command goes on from here")
-    if not study.complete:
+    if not now.complete:
         raise typer.Exit(1)
-    note(f"next: bench report {study.folder}")
+    note(f"next: bench report {now.folder}")
 
 
 @app.command(name="list")
-def list_(as_json: Json = False) -> None:
+def list_(as_json: AsJson = False) -> None:
     """Name the ready-made studies."""
     from passkwh.harness.sweep.study import names, read
 
@@ -150,7 +153,7 @@ def list_(as_json: Json = False) -> None:
 def status(
     folder: Annotated[Path | None, typer.Argument(help="The study folder; every study in --out when left out.")] = None,
     out: Annotated[Path, typer.Option(help="Where the studies' folders are.")] = Path("runs"),
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """How far studies are, also while they are carried out."""
     from passkwh.harness.sweep.folder import StudyFolder, is_study

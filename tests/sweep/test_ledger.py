@@ -81,9 +81,9 @@ def test_a_run_that_completed_after_its_driver_was_killed_is_complete(study: Stu
     path = write_run(study.path / "a-r0")
     assert run(study, "a-r0").gross_energy_j == json.loads((path / "summary.json").read_text())["gross_energy_j"]
     assert run(study, "a-r0").state == "complete"
-    Ledger(study, 1, 3, lambda _: None).note_complete_runs()
+    Ledger(study, StudySettings(name="s"), lambda _: None).note_complete_runs()
     assert [event.event for event in study.events()] == ["started", "complete"]
-    Ledger(study, 1, 3, lambda _: None).note_complete_runs()
+    Ledger(study, StudySettings(name="s"), lambda _: None).note_complete_runs()
     assert len(list(study.events())) == 2
 
 
@@ -94,7 +94,7 @@ def test_a_run_that_was_made_again_is_not_measured_by_what_it_was(study: StudyFo
     write_run(study.path / "a-r0", energy_j=[1000.0, 2000.0, 3000.0, 4000.0])
     again = run(study, "a-r0")
     assert (again.state, again.gross_energy_j) == ("complete", 10_000.0)
-    Ledger(study, 1, 3, lambda _: None).note_complete_runs()
+    Ledger(study, StudySettings(name="s"), lambda _: None).note_complete_runs()
     assert [event.event for event in study.events()] == ["started", "complete", "started", "complete"]
     assert run(study, "a-r0") == again
 
@@ -164,7 +164,7 @@ def test_a_summary_that_is_no_summary_is_damage(study: StudyFolder) -> None:
     assert run(study, "a-r0").state == "damaged"
     assert "summary.json" in (run(study, "a-r0").reason or "")
     for _ in range(2):
-        Ledger(study, 1, 3, lambda _: None).note_complete_runs()
+        Ledger(study, StudySettings(name="s"), lambda _: None).note_complete_runs()
     assert [(event.event, event.kind) for event in study.events()] == [("failed", "damaged")]
 
 
@@ -207,7 +207,7 @@ def test_a_wall_clock_that_jumps_changes_nothing(study: StudyFolder, monkeypatch
 
     monkeypatch.setattr(folders, "datetime", Clock)
     complete(study, "a-r0", 40.0)
-    ledger = Ledger(study, 1, 3, lambda _: None)
+    ledger = Ledger(study, StudySettings(name="s"), lambda _: None)
     ledger.started("a-r1", 1)
     ledger.ended("a-r1", Outcome("failed", 7.0, "crash", "killed by SIGKILL"))
     ledger.started("a-r1", 1)
@@ -221,7 +221,7 @@ def test_a_wall_clock_that_jumps_changes_nothing(study: StudyFolder, monkeypatch
 
 
 def test_failures_alike_in_a_row_end_the_study(study: StudyFolder) -> None:
-    ledger = Ledger(study, 1, 3, lambda _: None)
+    ledger = Ledger(study, StudySettings(name="s"), lambda _: None)
 
     def fail(run_id: str, kind: Any, reason: str) -> None:
         ledger.ended(run_id, Outcome("failed", 1.0, kind, reason))

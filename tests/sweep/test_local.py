@@ -16,8 +16,9 @@ from passkwh.errors import UsageError
 from passkwh.harness.plan import PlanReport
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.harness.sweep.folder import StudyFolder
-from passkwh.harness.sweep.ledger import begin
-from passkwh.harness.sweep.local import carry_out_here
+from passkwh.harness.sweep.launch import carry_out
+from passkwh.harness.sweep.ledger import Ledger, begin
+from passkwh.harness.sweep.local import LocalLauncher
 from passkwh.harness.sweep.preflight import inspect
 from passkwh.harness.sweep.status import study_status
 from passkwh.harness.sweep.study import Study, read
@@ -34,7 +35,8 @@ def plans(study: Study) -> tuple[PlanReport, ...]:
 def go(folder: StudyFolder, study: Study) -> tuple[str | None, list[str]]:
     lines: list[str] = []
     with StopSignals() as signals:
-        return carry_out_here(folder, study, lines.append, signals), lines
+        ledger = Ledger(folder, study.settings, lines.append)
+        return carry_out(LocalLauncher(ledger, signals), ledger, signals), lines
 
 
 def by_model(folder: StudyFolder) -> dict[str, tuple[str, str | None]]:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import Any, Protocol
 
-from passkwh.harness.sweep.folder import PlannedRun, StudyFolder
+from passkwh.harness.sweep.folder import PlannedRun
 from passkwh.harness.sweep.ledger import Ledger, todo
 from passkwh.harness.sweep.supervise import Outcome, StopSignals
 
@@ -38,15 +38,15 @@ class Launcher(Protocol):
         ...
 
 
-def carry_out(folder: StudyFolder, launcher: Launcher, ledger: Ledger, signals: StopSignals) -> str | None:
+def carry_out(launcher: Launcher, ledger: Ledger, signals: StopSignals) -> str | None:
     """Carry out what is left of a locked study. Returns why it ended early, or None.
 
     Raises:
         UsageError: the ledger cannot be written.
     """
-    folder.append("driver", pid=os.getpid())
+    ledger.folder.append("driver", pid=os.getpid())
     ledger.note_complete_runs()
-    queue = deque(todo(folder))
+    queue = deque(todo(ledger.folder))
     planned = {run.run_id: run for run in queue}
     why = None
     while why is None and ((queue and not signals.requests) or launcher.under_way):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +12,7 @@ from passkwh.errors import UsageError
 from passkwh.harness.sweep.folder import LOGS, Event, FailureKind, PlannedRun, StudyFolder, StudyRecord, is_study
 from passkwh.harness.sweep.order import ordered
 from passkwh.harness.sweep.status import by_run, complete_run, end_noted, study_status
-from passkwh.harness.sweep.study import Study
+from passkwh.harness.sweep.study import Study, StudySettings
 from passkwh.records import Spec, spec_identity
 
 if TYPE_CHECKING:
@@ -109,21 +110,20 @@ def todo(folder: StudyFolder) -> list[PlannedRun]:
     return [planned for planned in folder.record().runs if states[planned.run_id] not in ("complete", "damaged")]
 
 
-@dataclasses.dataclass
+@dataclass
 class Ledger:
     """Notes what happens to the runs of a study that is carried out, and knows which are to be tried again and when
     there is no sense in going on.
     """
 
     folder: StudyFolder
-    retries: int
-    stop_after: int
+    settings: StudySettings
     notify: Callable[[str], None]
     """Gets a line for the reader at each start and end."""
     _alike: int = 0
     _last: tuple[str, str] | None = None
-    _failures: dict[str, int] = dataclasses.field(default_factory=dict)
-    _lost: dict[str, int] = dataclasses.field(default_factory=dict)
+    _failures: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    """By run, apart from whether its node was lost."""
 
     def note_complete_runs(self) -> None:
         """Complete runs that the ledger does not know, as after a driver that was killed."""
@@ -173,20 +173,15 @@ class Ledger:
         """Whether a run that ended so is to be tried again, after all others: what disturbed it may be over."""
         if outcome.event != "failed" or outcome.kind in FINAL:
             return False
-        counts, most = (self._lost, LOST_NODES) if outcome.kind == "lost node" else (self._failures, self.retries)
-        counts[run_id] = counts.get(run_id, 0) + 1
-        return counts[run_id] <= most
+        lost = outcome.kind == "lost node"
+        self._failures[run_id, lost] += 1
+        return self._failures[run_id, lost] <= (LOST_NODES if lost else self.settings.retries)
 
     def hopeless(self) -> str | None:
         """Why there is no sense in going on: so many failures alike in a row."""
-        if self._last is None or self._alike < self.stop_after:
+        if self._last is None or self._alike < self.settings.stop_after:
             return None
         return f"{self._alike} runs in a row failed alike ({self._last[0]}): {self._last[1]}"
-
-
-def open_ledger(folder: StudyFolder, study: Study, notify: Callable[[str], None]) -> Ledger:
-    """The ledger of a study that is carried out now."""
-    return Ledger(folder, study.settings.retries, study.settings.stop_after, notify)
 
 
 def by_identity(study: Study, values: Iterable[T]) -> dict[str, T]:

@@ -13,16 +13,16 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import ray
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.base import find_meter
-from passkwh.harness.sweep.folder import FILE, FailureKind, PlannedRun, StudyFolder
-from passkwh.harness.sweep.launch import Ended, carry_out
-from passkwh.harness.sweep.ledger import Ledger, by_identity, open_ledger, todo
+from passkwh.harness.sweep.folder import FILE, FailureKind, PlannedRun
+from passkwh.harness.sweep.launch import Ended
+from passkwh.harness.sweep.ledger import Ledger, by_identity, todo
 from passkwh.harness.sweep.preflight import Preflight
 from passkwh.harness.sweep.ray_node import Board, NodeJob, plan_on_node, run_on_node
 from passkwh.harness.sweep.ray_transfer import announce, download, stored, unpack
@@ -133,26 +133,6 @@ def requirements(spec: Spec, wanted: Resources, gpus: bool, needed_bytes: int | 
     return options
 
 
-def carry_out_on_ray(
-    cluster: Cluster,
-    preflights: dict[str, Preflight],
-    folder: StudyFolder,
-    study: Study,
-    storage: str | None,
-    notify: Callable[[str], None],
-    signals: StopSignals,
-) -> str | None:
-    """Carry out what is left of a locked study on a cluster (see ``launch.carry_out``).
-
-    ``preflights`` is what ``cluster.preflight`` returned; run folders come back through ``storage``, a URL, or else in
-    Ray's own messages. Raises UsageError where the storage cannot be read and written.
-    """
-    ledger = open_ledger(folder, study, notify)
-    launcher = RayLauncher(cluster, preflights, folder, study, storage, ledger, signals)
-    launcher.fetch_stored()
-    return carry_out(folder, launcher, ledger, signals)
-
-
 class RayLauncher:
     """A study's runs on their way to nodes and back: as many at a time as nodes can meter."""
 
@@ -160,20 +140,21 @@ class RayLauncher:
         self,
         cluster: Cluster,
         preflights: dict[str, Preflight],
-        folder: StudyFolder,
         study: Study,
         storage: str | None,
         ledger: Ledger,
         signals: StopSignals,
     ) -> None:
+        """``preflights`` is what ``cluster.preflight`` returned. Run folders come back through ``storage``, a URL, or
+        else in Ray's own messages; raises UsageError where the storage cannot be read and written.
+        """
         self._cluster = cluster
-        self._folder = folder
-        self._study = study
         self._storage = None if storage is None else f"{storage.rstrip('/')}/{study.settings.name}"
         self._ledger = ledger
+        self._folder = ledger.folder
         self._signals = signals
-        self._options = self._ray_options(preflights)
-        self._identity = content_hash([run.requested.model_dump() for run in folder.record().runs])[:12]
+        self._options = self._ray_options(study, preflights)
+        self._identity = content_hash([run.requested.model_dump() for run in self._folder.record().runs])[:12]
         here = ray.get_runtime_context().get_node_id()
         self._board = ray.remote(Board).options(num_cpus=0, label_selector={NODE_ID: here}).remote()
         self._references: dict[Any, str] = {}
@@ -181,6 +162,7 @@ class RayLauncher:
         self._live: dict[str, dict[str, Any]] = {}
         self._stop_sent = False
         self.under_way: dict[str, float] = {}
+        self._fetch_stored()
 
     @property
     def slots(self) -> int:
@@ -196,8 +178,8 @@ class RayLauncher:
             attempt=self._attempts[run_id],
             spec=planned.spec,
             study=self._identity,
-            hang_s=self._study.settings.hang_s,
-            cool_down_s=self._study.settings.cool_down_s,
+            hang_s=self._ledger.settings.hang_s,
+            cool_down_s=self._ledger.settings.cool_down_s,
             directory=os.getcwd(),
             storage=self._storage,
         )
@@ -222,7 +204,7 @@ class RayLauncher:
             self._board.stop.remote()
         return ended
 
-    def fetch_stored(self) -> None:
+    def _fetch_stored(self) -> None:
         """Fetch runs that are complete in storage, as after a driver that was killed before it had fetched them."""
         if self._storage is None:
             return
@@ -232,19 +214,19 @@ class RayLauncher:
             if stored(url):
                 download(url, self._folder.path / planned.run_id)
 
-    def _ray_options(self, preflights: dict[str, Preflight]) -> dict[str, dict[str, Any]]:
+    def _ray_options(self, study: Study, preflights: dict[str, Preflight]) -> dict[str, dict[str, Any]]:
         """Ray's options for each configuration, by its identity; the nodes that can hold it where not all can."""
         gpus = self._cluster.has_gpus()
         options = []
-        for number, configuration in enumerate(self._study.configurations):
+        for number, configuration in enumerate(study.configurations):
             plans = {node: preflight.plans[number] for node, preflight in preflights.items()}
             able = [node for node, plan in plans.items() if not plan.problems]
             needed = max((plans[node].memory_needed_bytes or 0 for node in able), default=0) or None
-            placed = requirements(configuration.spec, self._study.settings.resources, gpus, needed)
+            placed = requirements(configuration.spec, study.settings.resources, gpus, needed)
             if len(able) < len(plans):
                 placed["label_selector"] = {NODE_ID: f"in({','.join(able)})"}
             options.append(placed)
-        return by_identity(self._study, options)
+        return by_identity(study, options)
 
     def _outcome(self, reference: Any, run_id: str) -> Outcome:
         """How an attempt ended; the folder of a complete run is kept."""
@@ -261,7 +243,7 @@ class RayLauncher:
             reason = f"its node or Ray's process on it is gone ({type(error).__name__})"
             return Outcome("failed", elapsed_s, "lost node", reason)
 
-    def _keep(self, run_id: str, outcome: Outcome, content: bytes | None) -> Outcome:
+    def _keep(self, run_id: str, outcome: Outcome, content: dict[str, bytes] | None) -> Outcome:
         path = self._folder.path / run_id
         try:
             if content is not None:

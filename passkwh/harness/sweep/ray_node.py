@@ -64,7 +64,7 @@ class Board:
         await self._stop.wait()
 
 
-def run_on_node(job: NodeJob, board: Any) -> tuple[Outcome, bytes | None]:
+def run_on_node(job: NodeJob, board: Any) -> tuple[Outcome, dict[str, bytes] | None]:
     """Rest, then one attempt; its outcome, and the complete run folder unless it went to storage."""
     time.sleep(job.cool_down_s)
     prepare(job.directory)

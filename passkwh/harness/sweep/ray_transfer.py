@@ -6,9 +6,7 @@ folder there is complete when it has ``summary.json``, which is written last, as
 
 from __future__ import annotations
 
-import io
 import shutil
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,20 +16,16 @@ from passkwh.harness.sweep.status import FILES
 LAST = "summary.json"
 
 
-def pack(path: Path) -> bytes:
-    """A complete run folder as a compressed archive."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
-        for name in FILES:
-            archive.add(path / name, arcname=name)
-    return buffer.getvalue()
+def pack(path: Path) -> dict[str, bytes]:
+    """The files of a complete run folder, by name."""
+    return {name: (path / name).read_bytes() for name in FILES}
 
 
-def unpack(content: bytes, path: Path) -> None:
-    """The run folder of an archive; appears whole or not at all, in place of an unfinished one."""
+def unpack(content: dict[str, bytes], path: Path) -> None:
+    """The run folder of packed files; appears whole or not at all, in place of an unfinished one."""
     partial = _partial(path)
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-        archive.extractall(partial, filter="data")
+    for name, data in content.items():
+        (partial / name).write_bytes(data)
     _replace(path, partial)
 
 

@@ -160,11 +160,10 @@ def complete_run(path: Path) -> dict[str, Any]:
 def _run(
     folder: StudyFolder, planned: PlannedRun, events: list[Event], live: dict[str, dict[str, Any]], thorough: bool
 ) -> RunStatus:
-    spec = planned.spec
     last = events[-1] if events else None
     known: dict[str, Any] = {
-        "run_id": planned.run_id, "model": spec.model, "quant": spec.quant, "engine": spec.engine,
-        "exit": spec.exit, "benchmark": spec.benchmark, "batch_size": spec.batch_size, "repeat": spec.repeat,
+        "run_id": planned.run_id,
+        **planned.spec.model_dump(include={"model", "quant", "engine", "exit", "benchmark", "batch_size", "repeat"}),
         "failures": sum(event.event == "failed" for event in events),
         "host": last.host if last else None, "elapsed_s": last.elapsed_s if last else None,
     }  # fmt: skip
