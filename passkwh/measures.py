@@ -7,8 +7,11 @@ called and when it is missing. A value comes from a run's :class:`~passkwh.recor
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -201,86 +204,27 @@ def quality(name: str) -> Measure:
     return pass_at(int(k)) if name != k and k.isdigit() else metric(name)
 
 
-def _list() -> tuple[Measure, ...]:
-    def exits(summary: Summary) -> str:
-        return "the run has no early exit"
-
-    def tokens(summary: Summary) -> str:
-        return _no_energy(summary) if summary.generation_energy_j is None else "the run has no generated tokens"
-
-    def first_tokens(summary: Summary) -> str:
-        return "it is not known when batches had their first tokens"
-
-    return (
-        Measure("tasks", "tasks", "", None, "tasks that were run", lambda s: s.tasks),
-        Measure(
-            "solved", "solved", "", "max", "tasks that one completion of each is expected to solve",
-            lambda s: s.solved, _no_verdicts,
-        ),
-        pass_at(1),
-        Measure(
-            "energy_kwh", "energy", "kWh", "min", "gross energy of generating and scoring, counted channels",
-            lambda s: s.energy_kwh, _no_energy,
-        ),
-        Measure(
-            "pass_at_kwh", "pass@kWh", "", "max", "pass@1 / energy in kWh (thesis, eq. 3.37)",
-            lambda s: s.pass_at_kwh, _no_ratio,
-        ),
-        Measure(
-            "solved_per_kwh", "solved/kWh", "", "max", "tasks solved / energy in kWh",
-            lambda s: s.solved_per_kwh, _no_ratio,
-        ),
-        Measure(
-            "joules_per_token", "J/token", "", "min", "gross energy of generating / generated tokens",
-            lambda s: s.joules_per_token, tokens,
-        ),
-        Measure(
-            "tokens_per_s", "tokens/s", "", "max", "generated tokens / time spent generating",
-            lambda s: s.tokens_per_s, lambda _: "nothing was generated",
-        ),
-        Measure(
-            "gross_energy_j", "gross energy", "J", "min", "energy of generating and scoring, counted channels",
-            lambda s: s.gross_energy_j, _no_energy, digits=4,
-        ),
-        Measure(
-            "net_energy_j", "net energy", "J", "min", "gross energy minus idle power x duration",
-            lambda s: s.net_energy_j, _no_energy, digits=4,
-        ),
-        Measure(
-            "generation_energy_j", "generating", "J", "min", "gross energy of generating",
-            lambda s: s.generation_energy_j, _no_energy, digits=4,
-        ),
-        Measure(
-            "evaluation_energy_j", "scoring", "J", "min", "gross energy of scoring",
-            lambda s: s.evaluation_energy_j, _no_energy, digits=4,
-        ),
-        Measure("generation_s", "generating", "s", "min", "length of the generation windows", lambda s: s.generation_s),
-        Measure("evaluation_s", "scoring", "s", "min", "time in which a sample was scored", lambda s: s.evaluation_s),
-        Measure("prompt_tokens", "prompt tokens", "", None, "tokens of all prompts", lambda s: s.prompt_tokens),
-        Measure(
-            "completion_tokens", "generated tokens", "", None, "tokens of all completions",
-            lambda s: s.completion_tokens,
-        ),
-        Measure(
-            "joules_per_prompt_token", "J/prompt token", "", "min", "gross energy up to first tokens / prompt tokens",
-            lambda s: s.joules_per_prompt_token, first_tokens,
-        ),
-        Measure(
-            "joules_per_decoded_token", "J/decoded token", "", "min", "gross energy after first tokens / tokens",
-            lambda s: s.joules_per_decoded_token, first_tokens,
-        ),
-        Measure(
-            "mean_exit_layer", "mean exit layer", "", "min", "layers that a generated token ran through on average",
-            lambda s: s.mean_exit_layer, exits,
-        ),
-        Measure(
-            "layers_skipped", "layers skipped", "", "max", "share of layers that generated tokens did not run through",
-            lambda s: s.layers_skipped, exits,
-        ),
-    )  # fmt: skip
+def _no_tokens(summary: Summary) -> str:
+    return _no_energy(summary) if summary.generation_energy_j is None else "the run has no generated tokens"
 
 
-MEASURES: dict[str, Measure] = {measure.name: measure for measure in _list()}
+_REASONS = {"verdicts": _no_verdicts, "energy": _no_energy, "ratio": _no_ratio, "tokens": _no_tokens}
+"""Why a value is missing, by the word in measures.csv; anything else there is the reason itself."""
+
+
+def _read() -> dict[str, Measure]:
+    """The measures of ``measures.csv``: fields of a run's summary by their names, and pass@1."""
+    text = Path(__file__).with_suffix(".csv").read_text("utf-8")
+    measures = {}
+    for name, label, unit, better, digits, missing, about in list(csv.reader(text.splitlines()))[1:]:
+        why = _REASONS.get(missing, lambda _, missing=missing: missing)
+        value = pass_at(1).value if name == "pass_at_1" else attrgetter(name)
+        measures[name] = Measure(name, label, unit, _BETTER[better], about, value, why, int(digits))
+    return measures
+
+
+_BETTER: dict[str, Better | None] = {"max": "max", "min": "min", "": None}
+MEASURES: dict[str, Measure] = _read()
 """All measures of a run's summary by name, in the order in which tables show them. pass@k beyond 1 and the benchmark's
 own metrics are made by :func:`pass_at` and :func:`metric`."""
 HEADLINES = ("pass_at_1", "energy_kwh", "pass_at_kwh", "solved_per_kwh", "joules_per_token", "tokens_per_s")
