@@ -50,14 +50,14 @@ class Registry:
 
     def provider(self, name: str) -> str:
         """Who provides a member. Raises UsageError for a name that nobody has, or that several have (naming them)."""
-        found = self.providers(name)
-        if not found:
+        providers = self.providers(name)
+        if not providers:
             raise UsageError(self.unknown(name))
-        if len(found) > 1:
+        if len(providers) > 1:
             raise UsageError(
-                f"{self.noun} {name!r} is provided by {' and by '.join(found)}: uninstall all but one of them"
+                f"{self.noun} {name!r} is provided by {' and by '.join(providers)}: uninstall all but one of them"
             )
-        return found[0]
+        return providers[0]
 
     def get(self, name: str) -> Any:
         """The member of this name, imported now.
@@ -104,11 +104,14 @@ def _load(place: str) -> Any:
 
 @functools.cache
 def _entry_points(group: str) -> dict[str, tuple[EntryPoint, ...]]:
-    found: dict[str, tuple[EntryPoint, ...]] = {}
+    points: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(group=group):
-        if point not in found.get(point.name, ()):  # a folder that stands twice on the path lists its packages twice
-            found[point.name] = (*found.get(point.name, ()), point)
-    return found
+        same_name = points.get(point.name, ())
+        if _package(point) not in map(
+            _package, same_name
+        ):  # a folder that is on the path twice lists its packages twice
+            points[point.name] = (*same_name, point)
+    return points
 
 
 def _package(point: EntryPoint) -> str:

@@ -217,8 +217,8 @@ def measure(meter: str = "auto", idle_s: float = 0.0) -> MeteredBlock:
 
     Example:
         >>> import time
-        >>> from passkwh.harness.meter.block import measure
-        >>> with measure("simulated:steady") as m:  # a simulated device that always draws 100 W
+        >>> import passkwh
+        >>> with passkwh.measure("simulated:steady") as m:  # a simulated device that always draws 100 W
         ...     time.sleep(0.5)
         >>> m.provenance
         'simulated'

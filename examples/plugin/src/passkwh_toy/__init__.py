@@ -1,0 +1,1 @@
+"""One of each thing that pass@kWh takes from other packages."""
