@@ -1,4 +1,4 @@
-"""Imports point down: cli -> api -> {reports, serve} -> analysis -> harness -> {adapters, benchmarks} -> the contract."""
+"""Imports point down: cli -> api -> {reports, serve} -> analysis -> harness -> {adapters, benchmarks} -> contract."""
 
 from __future__ import annotations
 
