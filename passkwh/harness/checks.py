@@ -21,9 +21,9 @@ def check(manifest: Manifest, samples: Sequence[Sample], trace: Trace) -> tuple[
         for channel in manifest.meter.channels:
             span = trace.span(channel.name, session.index)
             if mine and span is not None:
-                found, said = _check(trace, channel.name, session.index, span, mine)
-                checks.append(found)
-                warnings += said
+                entry, notes = _check(trace, channel.name, session.index, span, mine)
+                checks.append(entry)
+                warnings += notes
     return checks, warnings
 
 
@@ -39,7 +39,7 @@ def _check(
     books = balance(trace, channel, session, windows)
     apart = disagreement(trace, channel, session, max(start_ns, span[0]), min(end_ns, span[1]))
     heat = thermal(trace, channel, session, start_ns, end_ns)
-    found = ChannelCheck(
+    entry = ChannelCheck(
         channel=channel,
         session=session,
         total_j=None if isinstance(books, Missing) else books.total_j,
@@ -51,7 +51,7 @@ def _check(
         end_c=None if heat is None else heat.end_c,
         throttled={} if heat is None else heat.throttled,
     )
-    said = [] if isinstance(books, Missing) else [books.warning()]
-    said += [] if apart is None else [apart.warning()]
-    said += [] if heat is None else list(heat.notes())
-    return found, [warning for warning in said if warning]
+    notes = [] if isinstance(books, Missing) else [books.warning()]
+    notes += [] if apart is None else [apart.warning()]
+    notes += [] if heat is None else list(heat.notes())
+    return entry, [warning for warning in notes if warning]

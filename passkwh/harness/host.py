@@ -52,13 +52,13 @@ def cpu_model() -> str:
 
 def package_versions() -> dict[str, str]:
     """Installed versions of the packages that shape results."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _nvidia_gpus() -> list[GpuInfo]:
@@ -69,7 +69,7 @@ def _nvidia_gpus() -> list[GpuInfo]:
     except pynvml.NVMLError:
         return []  # no NVIDIA driver on this machine
     try:
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
+        driver = str(pynvml.nvmlSystemGetDriverVersion())
         return [_nvidia_gpu(pynvml.nvmlDeviceGetHandleByIndex(i), driver) for i in range(pynvml.nvmlDeviceGetCount())]
     except pynvml.NVMLError:
         return []  # the driver is there but does not answer; the meter says so with its reason
@@ -85,13 +85,9 @@ def _nvidia_gpu(handle: object, driver: str) -> GpuInfo:
     except pynvml.NVMLError:
         limit_w = None
     return GpuInfo(
-        uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-        name=_text(pynvml.nvmlDeviceGetName(handle)),
+        uuid=pynvml.nvmlDeviceGetUUID(handle),
+        name=pynvml.nvmlDeviceGetName(handle),
         memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
         power_limit_w=limit_w,
         driver=driver,
     )
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -35,10 +35,13 @@ class Attribution:
 
 
 def measure(
-    manifest: Manifest, samples: Sequence[Sample], trace: Trace
+    manifest: Manifest, samples: Sequence[Sample], trace: Trace, table: SampleTable | None = None
 ) -> tuple[list[Sample], tuple[ChannelTotal, ...]]:
-    """Samples with their energies (:func:`attribute`), and the energies of every channel."""
-    found = attribute(manifest, SampleTable.of(samples), trace)
+    """Samples with their energies (:func:`attribute`), and the energies of every channel.
+
+    ``table`` is that of the same samples, in the same order, where the caller has it.
+    """
+    attribution = attribute(manifest, SampleTable.of(samples) if table is None else table, trace)
 
     def by_sample(columns: dict[str, Energies], positions: Sequence[int]) -> list[dict[str, Energy]]:
         entries: list[dict[str, Energy]] = [{} for _ in samples]
@@ -47,14 +50,14 @@ def measure(
                 entries[position][channel] = energy
         return entries
 
-    generation = by_sample(found.generation, range(len(samples)))
-    prefill = by_sample(found.prefill, found.phased.tolist())
-    evaluation = by_sample(found.evaluation, found.scored.tolist())
+    generation = by_sample(attribution.generation, range(len(samples)))
+    prefill = by_sample(attribution.prefill, attribution.phased.tolist())
+    evaluation = by_sample(attribution.evaluation, attribution.scored.tolist())
     measured = [
         sample.model_copy(update={"generation_energy": whole, "prefill_energy": before, "evaluation_energy": scoring})
         for sample, whole, before, scoring in zip(samples, generation, prefill, evaluation, strict=True)
     ]
-    return measured, found.totals
+    return measured, attribution.totals
 
 
 def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribution:
@@ -82,22 +85,22 @@ def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribu
     busy_of = [busy.take(busy.session == session) for session in sessions.tolist()]
     by_cpu = usable(samples.evaluation_cpu_s, session_of)
 
-    found = Attribution((), {}, phased, {}, samples.scored, {})
+    attribution = Attribution((), {}, phased, {}, samples.scored, {})
     totals = []
     for channel in manifest.meter.channels:
         name = channel.name
         idle = {s.index: _idle(trace, channel, manifest, s.index, "idle_before") for s in manifest.sessions}
         whole = trace.energies(name, windows, idle)
-        found.generation[name] = whole.shared(batch, by_tokens)
+        attribution.generation[name] = whole.shared(batch, by_tokens)
         both = phases(trace, name, cut, first_token_ns, idle)
         if len(phased):
             # Measured apart at the first token, the phases need no assumed weight between their tokens.
             apart = split_phases(both, marked_batch, prompt[phased], generated[phased])
-            found.generation[name] = found.generation[name].replaced(phased, apart.prefill + apart.decode)
-            found.prefill[name] = apart.prefill
+            attribution.generation[name] = attribution.generation[name].replaced(phased, apart.prefill + apart.decode)
+            attribution.prefill[name] = apart.prefill
         scoring = Energies.of([trace.energies(name, spans, idle).total() for spans in busy_of])
         if len(samples.scored):
-            found.evaluation[name] = scoring.shared(session_of, by_cpu)
+            attribution.evaluation[name] = scoring.shared(session_of, by_cpu)
         last = len(manifest.sessions) - 1
         totals.append(
             ChannelTotal(
@@ -111,7 +114,7 @@ def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribu
                 idle_after=_idle(trace, channel, manifest, last, "idle_after"),
             )
         )
-    return replace(found, totals=tuple(totals))
+    return replace(attribution, totals=tuple(totals))
 
 
 def _idle(

@@ -21,7 +21,7 @@ from passkwh.adapters.engines.base import Completion, Decoding, Model, SupportsT
 from passkwh.benchmarks.base import Benchmark, Candidate, CutByTokens, Task
 from passkwh.errors import UsageError
 from passkwh.harness.host import host_info, package_versions
-from passkwh.harness.meter.base import Channel, open_meter
+from passkwh.harness.meter.base import Channel, opened
 from passkwh.harness.meter.block import metered_span
 from passkwh.harness.meter.recorder import Recorder
 from passkwh.harness.meter.trace import TRACE_SCHEMA
@@ -126,9 +126,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             plan.exit,
         )
         adapters.check_memory(checkpoint, plan.spec.batch_size, plan.tokens_per_row, engine=plan.spec.engine)
-        channels = open_meter(plan.spec.meter)
-        for channel in channels:
-            stack.callback(channel.close)
+        channels = stack.enter_context(opened(plan.spec.meter))
         progress.update(Status("loading the model", 0, 0))
         writes = language(plan.benchmark)
         model = adapters.load(checkpoint, exit=plan.exit, language=writes, engine=plan.spec.engine)
@@ -335,7 +333,7 @@ def _same_run(folder: RunFolder, fresh: Manifest) -> Manifest:
                 f"{folder.path} was begun with another {name}.{changed} ({getattr(old, changed)!r}, now "
                 f"{getattr(new, changed)!r}): resume it as it was, or start a new run with another --out"
             )
-    return stored
+    return stored.model_copy(update={"schema_version": fresh.schema_version})  # what is written now is of this version
 
 
 def _begin_session(folder: RunFolder, manifest: Manifest) -> Manifest:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from passkwh.benchmarks.base import Benchmark, HasMetrics
 from passkwh.harness.checks import check
 from passkwh.harness.measure import measure
-from passkwh.harness.meter.energies import add
+from passkwh.harness.meter.energies import add, combined_provenance
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.meter.visibility import why_no_energy
 from passkwh.harness.run_warnings import KS, run_warnings
@@ -15,22 +15,22 @@ from passkwh.harness.runs.folder import RunFolder
 from passkwh.harness.runs.table import SampleTable
 from passkwh.measures import pass_at_k
 from passkwh.passk import expected_solved, pass_at_kwh, solved_per_kwh
-from passkwh.records import ChannelTotal, Energy, Manifest, RunProvenance, Sample, Summary
+from passkwh.records import ChannelTotal, Energy, Manifest, Sample, Summary
 from passkwh.units import joules_to_kwh
 
 
 def finish(folder: RunFolder, manifest: Manifest, generated: Sequence[Sample], benchmark: Benchmark) -> Summary:
     """Integrate the trace, give every sample made its energy, summarise, and complete the run folder."""
-    table = folder.trace()
-    trace = Trace.from_table(table, manifest.meter.channels)
-    samples, totals = measure(manifest, generated, trace)
-    columns = SampleTable.of(samples)
+    readings = folder.trace()
+    trace = Trace.from_table(readings, manifest.meter.channels)
+    table = SampleTable.of(generated)
+    samples, totals = measure(manifest, generated, trace, table)
     complete = manifest.model_copy(update={"status": "complete"})
     quality = benchmark.quality if isinstance(benchmark, HasMetrics) else ()
     checks, findings = check(complete, samples, trace)
-    summary = summarise(complete, columns, totals, benchmark.summarise(samples), quality)
+    summary = summarise(complete, table, totals, benchmark.summarise(samples), quality)
     summary = summary.model_copy(update={"checks": tuple(checks), "warnings": (*summary.warnings, *findings)})
-    folder.finish(complete, samples, table, summary)
+    folder.finish(complete, samples, readings, summary)
     return summary
 
 
@@ -59,8 +59,6 @@ def summarise(
     prefill_j = add(known).gross_j if known and len(known) == len(counted) else None
     decode_j = None if prefill_j is None or generation.gross_j is None else generation.gross_j - prefill_j
     mean_exit = float(samples.exit_layers.mean()) if len(samples.exit_layers) else None
-    provenances = {total.provenance for total in counted or totals}
-    provenance: RunProvenance = provenances.pop() if len(provenances) == 1 else "mixed"
     return Summary(
         run_id=manifest.run_id,
         model=manifest.model.name,
@@ -95,7 +93,7 @@ def summarise(
         joules_per_decoded_token=decode_j / tokens if decode_j is not None and tokens else None,
         mean_exit_layer=mean_exit,
         layers_skipped=None if mean_exit is None else 1 - mean_exit / float(manifest.model.early_exit["layers"]),
-        provenance=provenance,
+        provenance=combined_provenance(entry.provenance for entry in counted or totals) or "mixed",
         channels=totals,
         warnings=tuple(run_warnings(manifest, samples, totals, generation_s + evaluation_s, total)),
     )

@@ -155,24 +155,24 @@ class _Reader:
             raise self.wrong("", ".".join(map(str, problem["loc"])), problem["msg"]) from error
 
     def table(self, content: Mapping[str, Any], name: str) -> Cell:
-        found = content.get(name, {})
-        if not isinstance(found, dict):
+        table = content.get(name, {})
+        if not isinstance(table, dict):
             raise self.wrong(f"[{name}]", "", "must be a table")
-        self._known(f"[{name}]", found, KEYS)
-        return found
+        self._known(f"[{name}]", table, KEYS)
+        return table
 
     def tables(self, content: Mapping[str, Any], name: str) -> list[Cell]:
-        found = content.get(name, [])
-        if not (isinstance(found, list) and all(isinstance(entry, dict) for entry in found)):
+        entries = content.get(name, [])
+        if not (isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)):
             raise self.wrong(f"[[{name}]]", "", "must be a list of tables")
-        for number, entry in enumerate(found, start=1):
+        for number, entry in enumerate(entries, start=1):
             self._known(f"[[{name}]] {number}", entry, KEYS)
             if not entry:
                 raise self.wrong(f"[[{name}]] {number}", "", "is empty")
-        return found
+        return entries
 
-    def _known(self, table: str, found: Iterable[str], known: Sequence[str]) -> None:
-        for key in found:
+    def _known(self, table: str, keys: Iterable[str], known: Sequence[str]) -> None:
+        for key in keys:
             if key not in known:
                 close = difflib.get_close_matches(key, known if table else (*known, *KEYS), n=1, cutoff=0.5)
                 hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
@@ -245,10 +245,10 @@ def _matches(entry: Cell, cell: Cell) -> bool:
     return all(_one_of(value, cell.get(key)) for key, value in entry.items())
 
 
-def _one_of(wanted: Any, found: Any) -> bool:
+def _one_of(wanted: Any, value: Any) -> bool:
     values = wanted if isinstance(wanted, list) else [wanted]
-    name = found.get("name") if isinstance(found, dict) else found
-    return found in values or name in values
+    name = value.get("name") if isinstance(value, dict) else value
+    return value in values or name in values
 
 
 def _shown(cell: Cell) -> str:
