@@ -141,7 +141,7 @@ def test_every_agent_has_a_sweep_of_its_own() -> None:
         ("fixed:5", "twelve can be left after layers 4, 10, 12"),
         ("agent:0.9", "needs an agent, and none comes with"),
         ("agent:2", "needs a threshold from 0 to 1"),
-        ("always", "unknown rule 'always'"),
+        ("always", "unknown exit rule 'always'"),
         ("fixed:4,bundle=nowhere", "nowhere is no early-exit bundle"),
         ("fixed:4,exits=4+7", "do not fit a model of 12 layers"),
     ],
