@@ -129,8 +129,8 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
         if needed is not None and needed > total and exact:
             text = (
                 f"{spec.model} needs about {needed / 2**30:.1f} GiB with batch_size {spec.batch_size} and "
-                f"{total / 2**30:.1f} GiB is all there is ({free / 2**30:.1f} GiB free): leave it out, lower --batch-size "
-                "or --max-new-tokens, or choose a smaller model or a quantization"
+                f"{total / 2**30:.1f} GiB is all there is ({free / 2**30:.1f} GiB free): leave it out, lower "
+                "--batch-size or --max-new-tokens, or choose a smaller model or a quantization"
             )
             problems.append(PlanProblem(field="model", text=text))
         elif needed is not None and needed > free:
