@@ -11,7 +11,7 @@ from passkwh.cli.options import Engine, Meter
 from passkwh.cli.output import note, print_json
 from passkwh.errors import MissingExtra, UsageError
 
-EXIT_HELP = "Rule by which tokens leave early: fixed:LAYER, agent:T, confidence:T, entropy:T or oracle."
+EXIT_HELP = "Rule by which tokens leave early, as fixed:LAYER or agent:T (see `bench list`)."
 
 
 def serve(

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from passkwh.adapters.engines.base import Model
 from passkwh.errors import UsageError
+from passkwh.registry import EXIT_RULES
 from passkwh.serve.limits import invalid
 
 if TYPE_CHECKING:
     from passkwh.adapters.early_exit.request import ExitRequest
 
 FIELD, THRESHOLD_FIELD = "exit", "RL_agent_thresh"
-WITH_THRESHOLD = ("agent", "confidence", "entropy")
 
 
 @runtime_checkable
@@ -77,7 +77,7 @@ def _with_threshold(threshold: float, server: ExitRequest) -> ExitRequest:
 
     head, comma, options = server.text.partition(",")
     name = head.partition(":")[0]
-    if name not in WITH_THRESHOLD:
+    if not EXIT_RULES.get(name).takes_threshold:
         raise invalid(
             f"{THRESHOLD_FIELD}: the server's rule {head} has no threshold: give {FIELD}, for example agent:0.9",
             THRESHOLD_FIELD,

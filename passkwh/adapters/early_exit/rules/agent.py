@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-
-from passkwh.adapters.early_exit.heads import ExitHeads
-from passkwh.adapters.early_exit.policy import CONTINUE, EXIT, ExitPolicy, PolicyMeta
 from passkwh.adapters.early_exit.rules.base import (
     Decision,
     ModelContext,
@@ -24,8 +21,14 @@ from passkwh.adapters.early_exit.rules.base import (
 )
 from passkwh.errors import UsageError
 
-Through = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Values, weights and biases of a layer -> its output."""
+if TYPE_CHECKING:
+    import torch
+
+    from passkwh.adapters.early_exit.heads import ExitHeads
+    from passkwh.adapters.early_exit.policy import ExitPolicy, PolicyMeta
+
+    Through = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+    """Values, weights and biases of a layer -> its output."""
 
 
 class Agent(Rule):
@@ -38,10 +41,15 @@ class Agent(Rule):
 
     example = "agent:0.9"
     options = ("agent", "temperature")
+    takes_threshold = True
 
     def __init__(
         self, policy: ExitPolicy, least: float, exits: frozenset[int], device: str = "cpu", temperature: float = 1.0
     ) -> None:
+        import torch
+
+        from passkwh.adapters.early_exit.policy import CONTINUE, EXIT
+
         self.exits = exits
         linears = [part for part in policy.net if isinstance(part, torch.nn.Linear)]
         weights = [part.weight.detach().double() for part in linears]
@@ -53,6 +61,8 @@ class Agent(Rule):
         *self._inner, self._last = [
             (w.float().to(device), b.float().to(device)) for w, b in zip(weights, biases, strict=True)
         ]
+        self._of_many: Through = torch.nn.functional.linear
+        self._of_one: Through = lambda values, weight, bias: torch.addmv(bias, weight, values)
         self._activation = torch.tanh if policy.activation == "tanh" else torch.relu
         odds = math.inf if least == 1 else -math.inf if least == 0 else math.log(least / (1 - least))
         self._least = odds * temperature
@@ -70,6 +80,8 @@ class Agent(Rule):
                 f"--exit agent needs an agent, and none comes with {context.model}: train one with `bench train agent` "
                 "and name its folder with --exit-bundle"
             )
+        from passkwh.adapters.early_exit.policy import ExitPolicy
+
         name = spec.options.get("agent") or _choose(context)
         policy, meta = ExitPolicy.load(context.bundle.agent(name))
         _check(name, meta, context)
@@ -80,10 +92,10 @@ class Agent(Rule):
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
         """Those of which the policy is sure enough."""
         if states.shape[0] > 1:
-            odds = self._odds(states, torch.nn.functional.linear).tolist()
+            odds = self._odds(states, self._of_many).tolist()
             return Decision([odd >= self._least for (odd,) in odds])
         # One vector has functions of its own, which take a fifth less.
-        return Decision([self._odds(states[0], _of_one).item() >= self._least])
+        return Decision([self._odds(states[0], self._of_one).item() >= self._least])
 
     def _odds(self, states: torch.Tensor, through: Through) -> torch.Tensor:
         """[n, d] -> [n, 1], or [d] -> [1]."""
@@ -95,10 +107,6 @@ class Agent(Rule):
     def about(self) -> dict[str, str]:
         """Which agent it is."""
         return self._about
-
-
-def _of_one(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    return torch.addmv(bias, weight, values)
 
 
 def _temperature(spec: RuleSpec) -> float:

@@ -6,14 +6,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import torch
-
-from passkwh.adapters.early_exit.bundle import Bundle
-from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.errors import UsageError
+
+if TYPE_CHECKING:  # rules are listed and checked without torch
+    import torch
+
+    from passkwh.adapters.early_exit.bundle import Bundle
+    from passkwh.adapters.early_exit.heads import ExitHeads
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Rule(ABC):
     """How it is written, for messages."""
     options: ClassVar[tuple[str, ...]] = ()
     """Options of its own, beside those that every rule has."""
+    takes_threshold: ClassVar[bool] = False
+    """Its argument is a threshold from 0 to 1, which a request to ``bench serve`` may set by itself."""
     hindsight: ClassVar[bool] = False
     """Only after the last layer does the rule know where tokens should have left (``required_layers``): none leaves."""
     exits: frozenset[int]

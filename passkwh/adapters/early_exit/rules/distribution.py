@@ -6,17 +6,21 @@ Both run the LM head at every exit that is passed, which is what they cost.
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import torch
-
-from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec, before_last, threshold
+
+if TYPE_CHECKING:
+    import torch
+
+    from passkwh.adapters.early_exit.heads import ExitHeads
 
 
 class _FromDistribution(Rule):
     """A rule with a threshold from 0 to 1 on what :meth:`leave` makes of an exit's logits."""
+
+    takes_threshold = True
 
     def __init__(self, limit: float, layout: ExitLayout) -> None:
         self._limit = limit
@@ -49,6 +53,8 @@ class Entropy(_FromDistribution):
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
         """Those whose normalised entropy is at most the threshold."""
+        import torch
+
         logits = heads.logits(layer, states)
         logs = torch.log_softmax(logits.float(), dim=-1)
         entropy = torch.special.entr(logs.exp()).sum(dim=-1) / math.log(logs.shape[-1])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
-from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec, listed
 from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from passkwh.adapters.early_exit.heads import ExitHeads
 
 
 class Fixed(Rule):

@@ -6,12 +6,16 @@ energy is more than the full model's. What the rule gives is the bound that any 
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
-from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec, before_last
 from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from passkwh.adapters.early_exit.heads import ExitHeads
 
 
 class Oracle(Rule):
@@ -39,8 +43,8 @@ class Oracle(Rule):
 
     def required_layers(self, last: torch.Tensor) -> list[int]:
         """First exit with the last layer's prediction, per token."""
-        needed = torch.full((len(last),), self._depth, device=last.device)
         wanted = last.argmax(dim=-1)
+        needed = wanted.new_full(wanted.shape, self._depth)
         for layer in sorted(self._predicted, reverse=True):
             needed[self._predicted[layer] == wanted] = layer
         self._predicted = {}
