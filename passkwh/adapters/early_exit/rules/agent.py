@@ -121,6 +121,8 @@ def _temperature(spec: RuleSpec) -> float:
 
 
 def _choose(context: ModelContext) -> str:
+    from passkwh.adapters.early_exit.policy import ExitPolicy
+
     assert context.bundle is not None
     names = context.bundle.agents()
     if len(names) == 1:
