@@ -24,7 +24,7 @@ from paper_environment import ExitEnv, Online, RecordedEpisodes
 
 from passkwh import adapters
 from passkwh.adapters.early_exit.training.agent import SETTINGS, train
-from passkwh.adapters.early_exit.training.data import Corpus
+from passkwh.adapters.early_exit.training.data import TrainingCorpus
 from passkwh.adapters.early_exit.training.model import load_trainable
 from passkwh.adapters.early_exit.training.recording import Recorded, RecordingSettings, open_recording, record
 from passkwh.adapters.early_exit.training.rewards import Rewards
@@ -69,7 +69,7 @@ def main() -> None:
 
     source = open_data("embedded", "python", "train")
     assert isinstance(source, Files)
-    corpus = Corpus(source.description, "python", lambda: (file.text for file in source.read()))
+    corpus = TrainingCorpus(source.description, "python", lambda: (file.text for file in source.read()))
     trainable = load_trainable(adapters.prepare(adapters.resolve(arguments.model)), arguments.bundle)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()

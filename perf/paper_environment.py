@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from passkwh.adapters.early_exit.policy import EXIT
-from passkwh.adapters.early_exit.training.data import Corpus, token_files
+from passkwh.adapters.early_exit.training.data import TrainingCorpus, token_files
 from passkwh.adapters.early_exit.training.model import TrainableModel
 from passkwh.adapters.early_exit.training.recording import (
     CONTEXT,
@@ -168,7 +168,7 @@ class Online:
     def __init__(
         self,
         trainable: TrainableModel,
-        corpus: Corpus,
+        corpus: TrainingCorpus,
         max_tokens: int = MAX_TOKENS,
         context: tuple[float, float] = CONTEXT,
         episode_tokens: int = EPISODE_TOKENS,

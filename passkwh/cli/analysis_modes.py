@@ -24,8 +24,8 @@ SHOWN = ("headlines", "ranking_pass_at_kwh", "frontier", "footprint", "tests", "
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a mode found."""
+class ModeResult:
+    """What a mode of the command has computed."""
 
     tables: Sequence[Table]
     content: dict[str, Any]
@@ -33,14 +33,14 @@ class Outcome:
     printed: Sequence[Table] | None = None
     """The tables to print; all when None."""
     notes: Sequence[str] = ()
-    """Said before the tables."""
+    """Printed before the tables."""
     remarks: Sequence[str] = ()
-    """Said after them."""
+    """Printed after them."""
 
 
 def overview(
     comparison: Comparison, settings: AnalysisSettings, assumptions: FootprintAssumptions | None = None
-) -> Outcome:
+) -> ModeResult:
     """Intervals, rankings, the frontier and all tests; carbon and cost where there are assumptions."""
     from passkwh.analysis.overview import analyse
     from passkwh.analysis.result_tables import analysis_tables
@@ -59,10 +59,10 @@ def overview(
         }
         notes.append(f"note: carbon and cost are {describe(assumptions)}")
     printed = [table for table in tables if table.name in SHOWN]
-    return Outcome(tables, content, printed, notes, [f"{f.subject}: {f.text}" for f in result.findings])
+    return ModeResult(tables, content, printed, notes, [f"{f.subject}: {f.text}" for f in result.findings])
 
 
-def experiment(name: str, comparison: Comparison, settings: AnalysisSettings) -> Outcome:
+def experiment(name: str, comparison: Comparison, settings: AnalysisSettings) -> ModeResult:
     """One of the thesis's experiments. Raises UsageError for another name, or runs that do not make the experiment."""
     from passkwh.analysis.experiments import DESIGNS, run_experiment
     from passkwh.analysis.result_tables import experiment_tables
@@ -73,10 +73,10 @@ def experiment(name: str, comparison: Comparison, settings: AnalysisSettings) ->
     if chosen is None:
         raise UsageError(f"--experiment {name}: there is none of that name; write one of {', '.join(EXPERIMENTS)}")
     result = run_experiment(chosen, comparison, settings.energy)
-    return Outcome(experiment_tables(result), result.model_dump(mode="json"))
+    return ModeResult(experiment_tables(result), result.model_dump(mode="json"))
 
 
-def _granularity(comparison: Comparison, settings: AnalysisSettings) -> Outcome:
+def _granularity(comparison: Comparison, settings: AnalysisSettings) -> ModeResult:
     from passkwh.analysis.granularity import by_domain
     from passkwh.analysis.overview import analyse
     from passkwh.analysis.result_tables import analysis_tables, domain_table
@@ -91,10 +91,10 @@ def _granularity(comparison: Comparison, settings: AnalysisSettings) -> Outcome:
         "domains": [row.model_dump(mode="json") for row in rows],
         "configurations": [c.model_dump(mode="json") for c in result.configurations],
     }
-    return Outcome([domain_table(rows), *fits], content)
+    return ModeResult([domain_table(rows), *fits], content)
 
 
-def sample_size(comparison: Comparison, settings: AnalysisSettings, effect: float | None, power: float) -> Outcome:
+def sample_size(comparison: Comparison, settings: AnalysisSettings, effect: float | None, power: float) -> ModeResult:
     """Tasks and repeats that tell the first two configurations apart. Raises UsageError where none can."""
     from passkwh.analysis.planning import MEASURES, plan_sample_size
     from passkwh.analysis.result_tables import plan_table
@@ -112,14 +112,16 @@ def sample_size(comparison: Comparison, settings: AnalysisSettings, effect: floa
     if not plans:
         raise UsageError(reasons[0])
     notes = [f"note: {text}" for text in (*reasons, *dict.fromkeys(text for p in plans for text in p.notes))]
-    return Outcome([plan_table(p) for p in plans], {"plans": [p.model_dump(mode="json") for p in plans]}, notes=notes)
+    return ModeResult(
+        [plan_table(p) for p in plans], {"plans": [p.model_dump(mode="json") for p in plans]}, notes=notes
+    )
 
 
-def published(path: Path, family: str) -> Outcome:
+def published(path: Path, family: str) -> ModeResult:
     """A file of published rows, checked. Raises UsageError for one that cannot be read."""
     from passkwh.analysis.published import check_published, read_published
     from passkwh.analysis.result_tables import published_tables
 
     report = check_published(read_published(path), family)
     remarks = [f"inconsistent: {text}" for text in report.oddities]
-    return Outcome(published_tables(report), report.model_dump(mode="json"), remarks=remarks)
+    return ModeResult(published_tables(report), report.model_dump(mode="json"), remarks=remarks)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from passkwh.cli.analysis_modes import EXPERIMENTS, Outcome, experiment, overview, published, sample_size
+from passkwh.cli.analysis_modes import EXPERIMENTS, ModeResult, experiment, overview, published, sample_size
 from passkwh.cli.options import (
     AsJson,
     BootstrapSeed,
@@ -141,7 +141,9 @@ def _assumptions(region: str | None, pue: float, price: float | None) -> Footpri
     return FootprintAssumptions(grid=grid(region) if region is not None else None, pue=pue, price_per_kwh=price)
 
 
-def _deliver(outcome: Outcome, out: Path | None, as_json: bool, comparison: Comparison | None = None) -> dict[str, Any]:
+def _deliver(
+    outcome: ModeResult, out: Path | None, as_json: bool, comparison: Comparison | None = None
+) -> dict[str, Any]:
     """Write the tables (and a comparison's runs and samples) where asked, print them, and return the JSON object."""
     for text in outcome.notes:
         note(text)
@@ -161,7 +163,7 @@ def _deliver(outcome: Outcome, out: Path | None, as_json: bool, comparison: Comp
     return content
 
 
-def _write(outcome: Outcome, out: Path) -> list[Path]:
+def _write(outcome: ModeResult, out: Path) -> list[Path]:
     import json
 
     from passkwh.analysis.tables import write_tables

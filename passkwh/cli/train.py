@@ -14,7 +14,7 @@ from passkwh.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from passkwh.adapters.early_exit.training.agent import PpoSettings
-    from passkwh.adapters.early_exit.training.data import Corpus
+    from passkwh.adapters.early_exit.training.data import TrainingCorpus
     from passkwh.adapters.early_exit.training.job import TrainingJob
     from passkwh.adapters.early_exit.training.supervised import SupervisedSettings
     from passkwh.cli.live import LiveProgress
@@ -50,13 +50,17 @@ class Common:
     meter: Meter = "auto"
     as_json: AsJson = False
 
-    def corpora(self) -> tuple[list[Corpus], list[Corpus]]:
+    def corpora(self) -> tuple[list[TrainingCorpus], list[TrainingCorpus]]:
         """The training and the held-out data, read lazily: what is wrong with them shows before a model is loaded."""
         data, languages = self.data or ["embedded"], self.language or ["python"]
         return _corpora(data, languages, "train"), _held_out(data, languages, self.held_out)
 
     def job(
-        self, corpora: tuple[list[Corpus], list[Corpus]], live: LiveProgress, dtype: str = "", fresh: bool = False
+        self,
+        corpora: tuple[list[TrainingCorpus], list[TrainingCorpus]],
+        live: LiveProgress,
+        dtype: str = "",
+        fresh: bool = False,
     ) -> TrainingJob:
         """The model with this data; ``fresh``: without what the bundle holds already."""
         from passkwh import adapters
@@ -181,7 +185,7 @@ def lite(
 ) -> None:
     """Fine-tune a model so that every exit predicts through its one LM head (LITE)."""
     need_extra("bench train lite", "peft", "tensorboard")
-    from passkwh.adapters.early_exit.training.finetuning import LiteSettings, Progress, finetune
+    from passkwh.adapters.early_exit.training.finetuning import LiteSettings, TrainingProgress, finetune
     from passkwh.cli.live import LiveProgress
     from passkwh.harness.progress import Status
 
@@ -190,7 +194,7 @@ def lite(
     folder = work or common.bundle.with_name(f"{common.bundle.name}-training") / "lite"
     with LiveProgress(f"lite {common.model}") as live:
 
-        def show(progress: Progress) -> None:
+        def show(progress: TrainingProgress) -> None:
             losses = ", ".join(f"{layer}: {loss:.2f}" for layer, loss in progress.exits.items())
             live.update(Status(f"training (loss {progress.loss:.3f}; {losses})", progress.step, progress.total))
 
@@ -277,9 +281,9 @@ def _note_cost(bundle: Path, notes: dict[str, Any]) -> None:
     note(f"wrote {bundle}; {notes['duration_s']:.0f} s, {cost}")
 
 
-def _corpora(data: list[str], languages: list[str], split: str) -> list[Corpus]:
+def _corpora(data: list[str], languages: list[str], split: str) -> list[TrainingCorpus]:
     """The files that each ``--data`` names, read lazily; what is plainly of another language is refused."""
-    from passkwh.adapters.early_exit.training.data import Corpus
+    from passkwh.adapters.early_exit.training.data import TrainingCorpus
     from passkwh.benchmarks.completion.codexglue import SUFFIXES
     from passkwh.benchmarks.completion.data import Files, open_data
 
@@ -295,13 +299,13 @@ def _corpora(data: list[str], languages: list[str], split: str) -> list[Corpus]:
         if not isinstance(source, Files):
             raise UsageError(f"{source.description} holds line-level samples: training needs whole files")
         where = source.description if name in ("embedded", "hub") else f"{Path(name).name}/{source.description}"
-        corpus = Corpus(where, language, lambda source=source: (file.text for file in source.read()))  # type: ignore[misc]
+        corpus = TrainingCorpus(where, language, lambda source=source: (file.text for file in source.read()))  # type: ignore[misc]
         corpus.check()
         corpora.append(corpus)
     return corpora
 
 
-def _held_out(data: list[str], languages: list[str], held_out: list[str] | None) -> list[Corpus]:
+def _held_out(data: list[str], languages: list[str], held_out: list[str] | None) -> list[TrainingCorpus]:
     """What to evaluate on: the test splits of ``held_out`` in every language, or else of the data; none twice."""
     pairs = [(name, language) for name in held_out for language in dict.fromkeys(languages)] if held_out else []
     pairs = pairs or list(zip(data, languages * (len(data) if len(languages) == 1 else 1), strict=True))

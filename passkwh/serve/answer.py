@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -17,34 +18,39 @@ NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
 
 
-class Answer:
+class Answer(ABC):
     """One answer in one dialect: at once (``whole``), or as a stream of ``piece`` and ``last``, each framed."""
 
     media_type: ClassVar[str] = NDJSON
     terminator: ClassVar[str] = ""
     """What ends a stream, already framed."""
 
+    @abstractmethod
     def whole(self, rows: Sequence[Finished], cost: Cost) -> Object:
         """All completions at once."""
-        raise NotImplementedError
 
     def piece(self, index: int, piece: str | Finished) -> Object | None:
-        """A piece of a completion's text, or its end; None where the dialect says nothing at this point."""
-        raise NotImplementedError
+        """A piece of a completion's text, or its end; None where the dialect says nothing at this point, or never."""
+        return None
 
     def last(self, rows: Sequence[Finished], cost: Cost) -> Object | None:
-        """What follows when all completions have ended."""
-        raise NotImplementedError
+        """What follows when all completions have ended; None where the dialect says nothing then."""
+        return None
 
     def error(self, refused: Refused) -> Object:
-        """An error; ``error_type`` is text-generation-inference's."""
-        kinds = {400: "validation", 422: "validation", 503: "overloaded"}
-        return {"error": refused.message, "error_type": kinds.get(refused.status, "generation")}
+        """An error in the dialect's form."""
+        return error_object(refused)
 
     def frame(self, data: Object) -> str:
         """An object of a stream as it is sent."""
         text = json.dumps(data, ensure_ascii=False)
         return f"data: {text}\n\n" if self.media_type == EVENTS else text + "\n"
+
+
+def error_object(refused: Refused) -> Object:
+    """An error outside OpenAI's paths; ``error_type`` is text-generation-inference's."""
+    kinds = {400: "validation", 422: "validation", 503: "overloaded"}
+    return {"error": refused.message, "error_type": kinds.get(refused.status, "generation")}
 
 
 def token_counts(rows: Sequence[Finished], cost: Cost) -> Object:

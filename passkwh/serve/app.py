@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from passkwh.serve import huggingface_api, ollama_api, openai_api
-from passkwh.serve.answer import Answer, Cost
+from passkwh.serve.answer import Answer, Cost, error_object
 from passkwh.serve.batcher import Finished
 from passkwh.serve.body import read_body
 from passkwh.serve.exchange import ClientDisconnected, Exchange, while_connected
@@ -35,7 +35,7 @@ def make_app(service: Service) -> FastAPI:
     def refuse(request: Request, refused: Refused, headers: dict[str, str]) -> Response:
         service.metrics.refused(refused.reason)
         path = request.url.path
-        body = openai_api.error(refused) if path.startswith("/v1/") else Answer().error(refused)
+        body = openai_api.error(refused) if path.startswith("/v1/") else error_object(refused)
         return JSONResponse(body, refused.status, headers)
 
     @app.exception_handler(Refused)

@@ -31,7 +31,7 @@ def built(tmp_path, monkeypatch):
     (target / "bin" / "python").symlink_to(sys.executable)
     (target / "nltk_data").mkdir()
     (target / "nltk_data" / "words").write_text("a\n")
-    manifest = environment.Manifest("3.11", environment._packages(target), (), environment._checksum(target))
+    manifest = environment.EnvironmentManifest("3.11", environment._packages(target), (), environment._checksum(target))
     (target / "environment.json").write_text(json.dumps(asdict(manifest)))
     return packages
 

@@ -22,7 +22,7 @@ from passkwh.harness.sweep.folder import PlannedRun, StudyFolder, StudyRecord
 from passkwh.harness.sweep.ledger import Ledger, todo
 from passkwh.harness.sweep.status import RunStatus, complete_run, study_status
 from passkwh.harness.sweep.study import Study, StudySettings
-from passkwh.harness.sweep.supervise import Outcome
+from passkwh.harness.sweep.supervise import AttemptOutcome
 from passkwh.records import Spec
 from tests.analysis.conftest import write_run
 from tests.sweep.conftest import fill
@@ -209,9 +209,9 @@ def test_a_wall_clock_that_jumps_changes_nothing(study: StudyFolder, monkeypatch
     complete(study, "a-r0", 40.0)
     ledger = Ledger(study, StudySettings(name="s"), lambda _: None)
     ledger.started("a-r1", 1)
-    ledger.ended("a-r1", Outcome("failed", 7.0, "crash", "killed by SIGKILL"))
+    ledger.ended("a-r1", AttemptOutcome("failed", 7.0, "crash", "killed by SIGKILL"))
     ledger.started("a-r1", 1)
-    ledger.ended("a-r1", Outcome("stopped", 3.0))
+    ledger.ended("a-r1", AttemptOutcome("stopped", 3.0))
     assert moments == []
     assert [event.at[:4] for event in study.events()] == ["2026", "2016", "2036", "2026", "2046", "2026"]
     status = study_status(study)
@@ -224,7 +224,7 @@ def test_failures_alike_in_a_row_end_the_study(study: StudyFolder) -> None:
     ledger = Ledger(study, StudySettings(name="s"), lambda _: None)
 
     def fail(run_id: str, kind: Any, reason: str) -> None:
-        ledger.ended(run_id, Outcome("failed", 1.0, kind, reason))
+        ledger.ended(run_id, AttemptOutcome("failed", 1.0, kind, reason))
 
     fail("a-r0", "disk full", "no space for a-r0")
     fail("a-r1", "disk full", "no space for a-r1")
@@ -236,7 +236,7 @@ def test_failures_alike_in_a_row_end_the_study(study: StudyFolder) -> None:
     fail("a-r1", "disk full", "no space for a-r1")
     assert "3 runs in a row failed alike (disk full)" in (ledger.hopeless() or "")
     path = write_run(study.path / "b-r0")
-    ledger.ended("b-r0", Outcome("complete", 1.0, result=complete_run(path)))
+    ledger.ended("b-r0", AttemptOutcome("complete", 1.0, result=complete_run(path)))
     assert ledger.hopeless() is None
 
 

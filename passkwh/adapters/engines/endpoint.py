@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions
-from passkwh.adapters.engines.endpoint_client import Answer, Client, Refused
+from passkwh.adapters.engines.endpoint_client import Answer, Client, ServerRefusal
 from passkwh.errors import UsageError
 from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
 from passkwh.records import ModelInfo
@@ -122,7 +122,7 @@ def _resolve(name: str, quant: str) -> Checkpoint:
     if served and model not in served:  # some servers load what they are asked for, listed or not
         try:
             EndpointModel(checkpoint).close()
-        except Refused as error:
+        except ServerRefusal as error:
             close = difflib.get_close_matches(model, served, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             raise UsageError(

@@ -24,7 +24,7 @@ LONGEST_WAIT_S = 30.0
 BUSY = (429, 503)
 
 
-class Refused(UsageError):
+class ServerRefusal(UsageError):
     """The server is there and takes the key, and will not do what it was asked, as for a model that it has not."""
 
 
@@ -174,8 +174,12 @@ class Client:
                 f"{self._url} is busy and stays so ({code}: {message}): lower --batch-size or give it more room"
             )
         if code == 404:
-            raise Refused(f"{answer.url} is not there ({message}): give the base URL, as a rule http://HOST:PORT/v1")
-        raise Refused(f"{self._url} refused a request ({code}: {message}): start it so that it takes this, or ask less")
+            raise ServerRefusal(
+                f"{answer.url} is not there ({message}): give the base URL, as a rule http://HOST:PORT/v1"
+            )
+        raise ServerRefusal(
+            f"{self._url} refused a request ({code}: {message}): start it so that it takes this, or ask less"
+        )
 
     def _answer(self, text: str, reason: str | None, usage: Any, first_ns: int | None) -> Answer:
         try:

@@ -26,7 +26,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Manifest:
+class EnvironmentManifest:
     """``environment.json``: written last, so that its presence means complete."""
 
     python: str
@@ -53,7 +53,7 @@ def built() -> Interpreter | None:
     return Interpreter(python, manifest["checksum"]) if python.exists() else None
 
 
-def setup(python: Path | None, progress: Progress) -> Manifest:
+def setup(python: Path | None, progress: Progress) -> EnvironmentManifest:
     """Build the environment with ``python`` (a 3.11 where one is found when None), replacing what is there.
 
     With Python 3.11 the versions are the pinned ones; with others the newest for which there are wheels, and
@@ -80,18 +80,18 @@ def setup(python: Path | None, progress: Progress) -> Manifest:
     quiet = {"MPLCONFIGDIR": str(fonts), "MPLBACKEND": "agg"}
     subprocess.run([str(own_python), "-c", "import matplotlib.pyplot"], env=quiet, check=False, capture_output=True)
     progress("checksum")
-    manifest = Manifest(version, _packages(target), tuple(left_out), _checksum(target))
+    manifest = EnvironmentManifest(version, _packages(target), tuple(left_out), _checksum(target))
     draft = target / (_MANIFEST + ".part")
     draft.write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
     draft.rename(target / _MANIFEST)
     return manifest
 
 
-def check(progress: Progress) -> tuple[Manifest, list[str]]:
+def check(progress: Progress) -> tuple[EnvironmentManifest, list[str]]:
     """The manifest, and what is wrong with the files it stands for. Raises UsageError when nothing was built."""
     target = folder()
     try:
-        manifest = Manifest(**json.loads((target / _MANIFEST).read_text()))
+        manifest = EnvironmentManifest(**json.loads((target / _MANIFEST).read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"no complete environment in {target}: run `bench setup bigcodebench`") from error
     progress(f"comparing the files of {len(manifest.packages)} packages with their hashes")

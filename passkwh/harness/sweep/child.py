@@ -1,4 +1,4 @@
-"""The process of one run: ``python -m passkwh.harness.sweep.child``, a Job as JSON on stdin, messages on stdout.
+"""The process of one run: ``python -m passkwh.harness.sweep.child``, a RunJob as JSON on stdin, messages on stdout.
 
 A message is one JSON object a line: ``{"stage", "done", "total", "energy_j", "power_w"}`` while it goes on, and at the
 end ``{"end": "complete" | "stopped" | "failed", "kind", "reason"}``. A process that ends without an ``end`` was killed.
@@ -41,7 +41,7 @@ _LOST_DEVICE = (
 )  # fmt: skip
 
 
-class Job(Record):
+class RunJob(Record):
     """What a child process is to do."""
 
     spec: Spec
@@ -85,7 +85,7 @@ def main() -> None:
     """Carry out one job."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # only messages may come out of stdout
-    job = Job.model_validate_json(sys.stdin.buffer.read())
+    job = RunJob.model_validate_json(sys.stdin.buffer.read())
     _die_with(job.parent)
     messages = Messages(stream)
 
@@ -109,7 +109,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def _carry_out(job: Job, messages: Messages) -> None:
+def _carry_out(job: RunJob, messages: Messages) -> None:
     from dataclasses import replace
 
     from passkwh.harness.plan import plan

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from passkwh.harness.sweep.folder import PlannedRun
 from passkwh.harness.sweep.ledger import Ledger, todo
-from passkwh.harness.sweep.supervise import Outcome, StopSignals
+from passkwh.harness.sweep.supervise import AttemptOutcome, StopSignals
 
-Ended = tuple[str, Outcome, dict[str, Any]]
+Ended = tuple[str, AttemptOutcome, dict[str, Any]]
 """A run's id, how its attempt ended, and where it was (``host``, ``node``)."""
 
 
@@ -60,5 +60,5 @@ def carry_out(launcher: Launcher, ledger: Ledger, signals: StopSignals) -> str |
         if signals.requests > 1:
             break
     for run_id, start_s in launcher.under_way.items():  # stopped at once: they end when this process does
-        ledger.ended(run_id, Outcome("stopped", time.monotonic() - start_s))
+        ledger.ended(run_id, AttemptOutcome("stopped", time.monotonic() - start_s))
     return why or ("interrupted" if signals.requests else None)

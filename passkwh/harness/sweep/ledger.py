@@ -18,7 +18,7 @@ from passkwh.records import Spec, spec_identity
 if TYPE_CHECKING:
     from passkwh.harness.plan import PlanReport
     from passkwh.harness.sweep.preflight import Preflight
-    from passkwh.harness.sweep.supervise import Outcome
+    from passkwh.harness.sweep.supervise import AttemptOutcome
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ class Ledger:
         self.folder.append("started", run_id, pid=pid, **where)
         self.notify(f"{run_id}: started")
 
-    def ended(self, run_id: str, outcome: Outcome, **where: Any) -> Event:
+    def ended(self, run_id: str, outcome: AttemptOutcome, **where: Any) -> Event:
         """An attempt has ended."""
         event = self.folder.append(
             outcome.event,
@@ -169,7 +169,7 @@ class Ledger:
             self.notify(f"{run_id}: stopped")
         return event
 
-    def try_again(self, run_id: str, outcome: Outcome) -> bool:
+    def try_again(self, run_id: str, outcome: AttemptOutcome) -> bool:
         """Whether a run that ended so is to be tried again, after all others: what disturbed it may be over."""
         if outcome.event != "failed" or outcome.kind in FINAL:
             return False

@@ -28,7 +28,7 @@ from passkwh.harness.sweep.ray_node import Board, NodeJob, plan_on_node, run_on_
 from passkwh.harness.sweep.ray_transfer import announce, download, stored, unpack
 from passkwh.harness.sweep.status import complete_run
 from passkwh.harness.sweep.study import Resources, Study
-from passkwh.harness.sweep.supervise import Outcome, StopSignals
+from passkwh.harness.sweep.supervise import AttemptOutcome, StopSignals
 from passkwh.records import Spec, content_hash, spec_identity
 
 METER = "meter"
@@ -228,7 +228,7 @@ class RayLauncher:
             options.append(placed)
         return by_identity(study, options)
 
-    def _outcome(self, reference: Any, run_id: str) -> Outcome:
+    def _outcome(self, reference: Any, run_id: str) -> AttemptOutcome:
         """How an attempt ended; the folder of a complete run is kept."""
         elapsed_s = time.monotonic() - self.under_way[run_id]
         try:
@@ -236,26 +236,26 @@ class RayLauncher:
             return self._keep(run_id, outcome, content) if outcome.event == "complete" else outcome
         except ray.exceptions.RayTaskError as error:
             cause = " ".join(str(error.cause or error).split())[-500:]
-            return Outcome("failed", elapsed_s, "error", cause)
+            return AttemptOutcome("failed", elapsed_s, "error", cause)
         except ray.exceptions.OutOfMemoryError:
-            return Outcome("failed", elapsed_s, "out of memory", "ended by Ray for want of memory")
+            return AttemptOutcome("failed", elapsed_s, "out of memory", "ended by Ray for want of memory")
         except ray.exceptions.RayError as error:
             reason = f"its node or Ray's process on it is gone ({type(error).__name__})"
-            return Outcome("failed", elapsed_s, "lost node", reason)
+            return AttemptOutcome("failed", elapsed_s, "lost node", reason)
 
-    def _keep(self, run_id: str, outcome: Outcome, content: dict[str, bytes] | None) -> Outcome:
+    def _keep(self, run_id: str, outcome: AttemptOutcome, content: dict[str, bytes] | None) -> AttemptOutcome:
         path = self._folder.path / run_id
         try:
             if content is not None:
                 unpack(content, path)
             else:
                 download(f"{self._storage}/{run_id}", path)
-            return Outcome("complete", outcome.elapsed_s, result=complete_run(path))
+            return AttemptOutcome("complete", outcome.elapsed_s, result=complete_run(path))
         except OSError as error:
             kind: FailureKind = "disk full" if error.errno == errno.ENOSPC else "error"
-            return Outcome("failed", outcome.elapsed_s, kind, str(error))
+            return AttemptOutcome("failed", outcome.elapsed_s, kind, str(error))
         except UsageError as error:
-            return Outcome("failed", outcome.elapsed_s, "damaged", str(error))
+            return AttemptOutcome("failed", outcome.elapsed_s, "damaged", str(error))
 
     def _read_board(self) -> None:
         for run_id, message in ray.get(self._board.take.remote()):

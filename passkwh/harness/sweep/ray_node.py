@@ -18,7 +18,7 @@ import ray
 
 from passkwh.harness.sweep.preflight import Preflight, preflight
 from passkwh.harness.sweep.ray_transfer import pack, upload
-from passkwh.harness.sweep.supervise import Attempt, Message, Outcome, StopRequests
+from passkwh.harness.sweep.supervise import Attempt, AttemptOutcome, Message, StopRequests
 from passkwh.records import Spec
 
 
@@ -64,7 +64,7 @@ class Board:
         await self._stop.wait()
 
 
-def run_on_node(job: NodeJob, board: Any) -> tuple[Outcome, dict[str, bytes] | None]:
+def run_on_node(job: NodeJob, board: Any) -> tuple[AttemptOutcome, dict[str, bytes] | None]:
     """Rest, then one attempt; its outcome, and the complete run folder unless it went to storage."""
     time.sleep(job.cool_down_s)
     prepare(job.directory)

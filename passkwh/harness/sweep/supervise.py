@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from passkwh.errors import UsageError
-from passkwh.harness.sweep.child import Job
+from passkwh.harness.sweep.child import RunJob
 from passkwh.harness.sweep.folder import FailureKind
 from passkwh.harness.sweep.status import complete_run
 from passkwh.records import Spec
@@ -33,7 +33,7 @@ Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AttemptOutcome:
     """How an attempt ended."""
 
     event: Literal["complete", "failed", "stopped"]
@@ -102,7 +102,7 @@ class Attempt:
         self._killed_before = _oom_kills()
         self._start_s = time.monotonic()
         self._stops = 0
-        job = Job(spec=spec, out=str(out), run_id=run_id, parent=os.getpid())
+        job = RunJob(spec=spec, out=str(out), run_id=run_id, parent=os.getpid())
         with contextlib.ExitStack() as stack:
             try:
                 log.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ class Attempt:
         """Of the run's process."""
         return self._process.pid
 
-    def watch(self, report: Callable[[Message], None], signals: StopRequests | None = None) -> Outcome:
+    def watch(self, report: Callable[[Message], None], signals: StopRequests | None = None) -> AttemptOutcome:
         """Wait for the end; ``report`` gets every message. Leaves no process behind."""
         assert self._process.stdout is not None
         end: Message | None = None
@@ -188,29 +188,31 @@ class Attempt:
             self._process.stdout.close()
         return code
 
-    def _outcome(self, end: Message | None, hung: bool, code: int) -> Outcome:
+    def _outcome(self, end: Message | None, hung: bool, code: int) -> AttemptOutcome:
         elapsed_s = time.monotonic() - self._start_s
         if (self._path / "summary.json").is_file():
             try:
-                return Outcome("complete", elapsed_s, result=complete_run(self._path))
+                return AttemptOutcome("complete", elapsed_s, result=complete_run(self._path))
             except UsageError as error:
-                return Outcome("failed", elapsed_s, "damaged", str(error))
+                return AttemptOutcome("failed", elapsed_s, "damaged", str(error))
         if self._stops and not (end and end["end"] == "failed"):
-            return Outcome("stopped", elapsed_s)
+            return AttemptOutcome("stopped", elapsed_s)
         if end is not None and end["end"] == "failed":
-            return Outcome("failed", elapsed_s, end["kind"], end["reason"])
+            return AttemptOutcome("failed", elapsed_s, end["kind"], end["reason"])
         if hung:
-            return Outcome("failed", elapsed_s, "hang", f"no progress for {self._hang_s:g} s (hang_s)")
+            return AttemptOutcome("failed", elapsed_s, "hang", f"no progress for {self._hang_s:g} s (hang_s)")
         if end is not None and end["end"] == "complete":
-            return Outcome(
+            return AttemptOutcome(
                 "failed", elapsed_s, "damaged", f"{self._path} has no summary.json, and its process ended well"
             )
         if code == -signal.SIGKILL and _oom_kills() > self._killed_before:
-            return Outcome("failed", elapsed_s, "out of memory", "killed by the kernel for want of memory")
+            return AttemptOutcome("failed", elapsed_s, "out of memory", "killed by the kernel for want of memory")
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            return Outcome("failed", elapsed_s, "crash", f"killed by {name}")
-        return Outcome("failed", elapsed_s, "crash", f"ended with status {code} and without a reason: see its log")
+            return AttemptOutcome("failed", elapsed_s, "crash", f"killed by {name}")
+        return AttemptOutcome(
+            "failed", elapsed_s, "crash", f"ended with status {code} and without a reason: see its log"
+        )
 
 
 def _oom_kills() -> int:

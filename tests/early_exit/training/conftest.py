@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from passkwh.adapters import resolve
-from passkwh.adapters.early_exit.training.data import Corpus
+from passkwh.adapters.early_exit.training.data import TrainingCorpus
 from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
 from passkwh.adapters.early_exit.training.recording import Recording, RecordingSettings, record
 
@@ -42,14 +42,14 @@ def trainable(six_layers: Path) -> TrainableModel:
     return load_trainable(resolve(str(six_layers)), None, EXITS)
 
 
-def words(count: int = 12, language: str = "python") -> Corpus:
+def words(count: int = 12, language: str = "python") -> TrainingCorpus:
     """Files of differing lengths, all long enough for an episode but one."""
     ends = "<EOL>" if language == "python" else ";"
 
     def read() -> list[str]:
         return ["x"] + [" ".join(f"name{i} = call ( {j} ) {ends}" for j in range(2 + i)) for i in range(1, count)]
 
-    return Corpus("words", language, lambda: iter(read()))
+    return TrainingCorpus("words", language, lambda: iter(read()))
 
 
 @pytest.fixture(scope="session")

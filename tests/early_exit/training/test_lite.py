@@ -15,7 +15,7 @@ from passkwh.adapters import resolve
 from passkwh.adapters.early_exit.bundle import Bundle
 from passkwh.adapters.early_exit.training import lite
 from passkwh.adapters.early_exit.training.data import packed
-from passkwh.adapters.early_exit.training.finetuning import LiteSettings, Progress, finetune
+from passkwh.adapters.early_exit.training.finetuning import LiteSettings, TrainingProgress, finetune
 from passkwh.adapters.early_exit.training.job import TrainingJob
 from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
 from passkwh.adapters.early_exit.training.states import StateReader
@@ -80,7 +80,7 @@ def fresh(six_layers: Path) -> TrainableModel:
 
 def test_loss_falls_at_every_exit_and_the_bundle_holds_what_was_trained(six_layers: Path, tmp_path: Path) -> None:
     trainable = fresh(six_layers)
-    curve: list[Progress] = []
+    curve: list[TrainingProgress] = []
     bundle = tmp_path / "bundle"
     notes = finetune(job(trainable, bundle, 60), tmp_path / "work", PLAN, on_step=curve.append)
     assert len(curve) == notes["steps"] == 12
@@ -108,13 +108,13 @@ def test_loss_falls_at_every_exit_and_the_bundle_holds_what_was_trained(six_laye
 
 
 def test_killed_and_resumed_it_has_the_losses_it_would_have_had(six_layers: Path, tmp_path: Path) -> None:
-    whole: list[Progress] = []
+    whole: list[TrainingProgress] = []
     finetune(job(fresh(six_layers), tmp_path / "a", 60), tmp_path / "wa", PLAN, on_step=whole.append)
 
     class Killed(Exception):
         pass
 
-    def kill(progress: Progress) -> None:
+    def kill(progress: TrainingProgress) -> None:
         if progress.step == 5:
             raise Killed
 
@@ -129,7 +129,7 @@ def test_killed_and_resumed_it_has_the_losses_it_would_have_had(six_layers: Path
 
     with pytest.raises(Killed):
         go(on_step=kill)
-    rest: list[Progress] = []
+    rest: list[TrainingProgress] = []
     go(resume=True, on_step=rest.append)
     assert rest[0].step == 5  # the last checkpoint was after step 4
     assert rest == whole[4:]
@@ -139,7 +139,7 @@ def test_other_hyperparameters_are_not_resumed(six_layers: Path, tmp_path: Path)
     class Killed(Exception):
         pass
 
-    def kill(progress: Progress) -> None:
+    def kill(progress: TrainingProgress) -> None:
         raise Killed
 
     def go(lite_settings: LiteSettings, **more: Any) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from passkwh.adapters import resolve
 from passkwh.adapters.early_exit.training import recording as recordings
-from passkwh.adapters.early_exit.training.data import Corpus, token_files
+from passkwh.adapters.early_exit.training.data import TrainingCorpus, token_files
 from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
 from passkwh.adapters.early_exit.training.recording import Recorded, Recording, bytes_per_token, open_recording, record
 from passkwh.errors import UsageError
@@ -120,7 +120,7 @@ def test_a_damaged_index_is_noticed(tmp_path: Path) -> None:
 
 def test_nothing_long_enough_is_told(trainable: TrainableModel, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="2 files are shorter than an episode"):
-        record(trainable, Corpus("tiny", "python", lambda: iter(["x", "y"])), tmp_path, SETTINGS, 10**8)
+        record(trainable, TrainingCorpus("tiny", "python", lambda: iter(["x", "y"])), tmp_path, SETTINGS, 10**8)
 
 
 def test_recordings_of_two_languages_are_not_mixed(
@@ -134,8 +134,8 @@ def test_recordings_of_two_languages_are_not_mixed(
 
 def test_data_of_another_language_is_refused() -> None:
     with pytest.raises(UsageError, match="words is not python: it has no <EOL> marks"):
-        Corpus("words", "python", words(language="java").read).check()
+        TrainingCorpus("words", "python", words(language="java").read).check()
     with pytest.raises(UsageError, match=r"words is not java: it has 1\d of 1\d files with <EOL> marks"):
-        Corpus("words", "java", words().read).check()
+        TrainingCorpus("words", "java", words().read).check()
     with pytest.raises(UsageError, match="has no files"):
-        Corpus("nothing", "java", lambda: iter([])).check()
+        TrainingCorpus("nothing", "java", lambda: iter([])).check()

@@ -18,7 +18,7 @@ _LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
-class Corpus:
+class TrainingCorpus:
     """Files of one language."""
 
     description: str
@@ -41,13 +41,13 @@ class Corpus:
             )
 
 
-def token_files(corpus: Corpus, tokenizer: Any, max_tokens: int) -> Iterator[list[int]]:
+def token_files(corpus: TrainingCorpus, tokenizer: Any, max_tokens: int) -> Iterator[list[int]]:
     """The first ``max_tokens`` token ids of each file."""
     for text in corpus.read():
         yield tokenizer(text[: max_tokens * 16], truncation=True, max_length=max_tokens)["input_ids"]
 
 
-def packed(corpus: Corpus, tokenizer: Any, length: int, limit_tokens: int | None = None) -> NDArray[np.int64]:
+def packed(corpus: TrainingCorpus, tokenizer: Any, length: int, limit_tokens: int | None = None) -> NDArray[np.int64]:
     """Files one after another, an end token between two, cut into rows of ``length`` tokens: [rows, length].
 
     A row may hold the end of one file and the beginning of the next, which it attends to; a rest that does not fill a

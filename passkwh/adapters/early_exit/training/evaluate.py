@@ -29,7 +29,7 @@ Leaves = NDArray[np.bool_]
 """[tokens, exits]: would a token leave here?"""
 
 
-class Interval(Record):
+class RewardInterval(Record):
     """A mean and its 95 % bootstrap interval over files."""
 
     mean: float
@@ -40,13 +40,13 @@ class Interval(Record):
 class RuleEvaluation(Record):
     """What one rule comes to."""
 
-    reward_per_step: Interval
+    reward_per_step: RewardInterval
     """As figure 6 has it."""
-    reward_per_token: Interval
+    reward_per_token: RewardInterval
     """Times the tokens of an episode, the objective (equation 4, undiscounted)."""
-    agreement: Interval
+    agreement: RewardInterval
     """Share of tokens that are the last layer's."""
-    mean_exit_layer: Interval
+    mean_exit_layer: RewardInterval
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def probabilities(policy: ExitPolicy, tokens: EvaluationTokens, tokens_at_once: 
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RuleOutcome:
     """What a rule got on every token: expectations, where it draws lots."""
 
     reward: NDArray[np.float64]
@@ -109,7 +109,7 @@ class Outcome:
     layer: NDArray[np.float64]
 
 
-def walk(tokens: EvaluationTokens, chance: NDArray[np.floating] | Leaves) -> Outcome:
+def walk(tokens: EvaluationTokens, chance: NDArray[np.floating] | Leaves) -> RuleOutcome:
     """Expected outcome of each token; ``chance`` [tokens, exits] is that of leaving at an exit, once there.
 
     Probabilities of 0 and 1 are a deterministic rule; at the last exit every token leaves.
@@ -118,7 +118,7 @@ def walk(tokens: EvaluationTokens, chance: NDArray[np.floating] | Leaves) -> Out
     chance[:, -1] = 1.0
     arrives = np.cumprod(np.concatenate([np.ones((len(chance), 1)), 1.0 - chance[:, :-1]], axis=1), axis=1)
     leaves, goes_on = arrives * chance, arrives * (1.0 - chance)
-    return Outcome(
+    return RuleOutcome(
         reward=(leaves * tokens.leave + goes_on * tokens.go_on).sum(axis=1),
         steps=arrives.sum(axis=1),
         right=(leaves * tokens.right).sum(axis=1),
@@ -159,7 +159,7 @@ class AgentReport(Record):
     rules: dict[str, RuleEvaluation]
     rivals: dict[str, dict[str, str]]
     """For each metric, the best fixed exit, confidence rule and agent threshold, chosen on the training files."""
-    ahead: dict[str, dict[str, Interval]]
+    ahead: dict[str, dict[str, RewardInterval]]
     """For each metric and rival, what the agent gets more (paired by file)."""
 
 
@@ -173,7 +173,7 @@ def evaluate(policy: ExitPolicy, training: EvaluationTokens, held_out: Evaluatio
     sums = {name: _sums(held_out, outcome) for name, outcome in outcomes.items()}
     training_sums = {name: _sums(training, outcome) for name, outcome in in_training.items()}
     rivals: dict[str, dict[str, str]] = {}
-    ahead: dict[str, dict[str, Interval]] = {}
+    ahead: dict[str, dict[str, RewardInterval]] = {}
     for metric in METRICS:
         best = {
             kind: max(
@@ -198,7 +198,7 @@ def evaluate(policy: ExitPolicy, training: EvaluationTokens, held_out: Evaluatio
     )
 
 
-def _outcomes(policy: ExitPolicy, tokens: EvaluationTokens) -> dict[str, Outcome]:
+def _outcomes(policy: ExitPolicy, tokens: EvaluationTokens) -> dict[str, RuleOutcome]:
     """What every rule gets on these tokens, by the rule's name."""
     sure = probabilities(policy, tokens)
     chances: dict[str, NDArray[np.floating] | Leaves] = {f"agent:{at:g}": sure >= at for at in THRESHOLDS}
@@ -214,7 +214,7 @@ def _resamples(tokens: EvaluationTokens, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(files, size=(RESAMPLES, files))
 
 
-def _sums(tokens: EvaluationTokens, outcome: Outcome) -> dict[str, NDArray[np.float64]]:
+def _sums(tokens: EvaluationTokens, outcome: RuleOutcome) -> dict[str, NDArray[np.float64]]:
     """Sums by file."""
     files = int(tokens.file.max()) + 1
     values = {"tokens": np.ones(tokens.tokens), **vars(outcome)}
@@ -242,6 +242,6 @@ def _evaluation(sums: Sums, resamples: NDArray[np.int64]) -> RuleEvaluation:
     return RuleEvaluation(**intervals)
 
 
-def _interval(mean: float, drawn: NDArray[np.float64]) -> Interval:
+def _interval(mean: float, drawn: NDArray[np.float64]) -> RewardInterval:
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(mean=round(mean, 5), low=round(float(low), 5), high=round(float(high), 5))
+    return RewardInterval(mean=round(mean, 5), low=round(float(low), 5), high=round(float(high), 5))

@@ -68,7 +68,7 @@ class LiteSettings:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """One step of the optimizer."""
 
     step: int
@@ -83,7 +83,7 @@ def finetune(
     settings: LiteSettings,
     resume: bool = False,
     checkpoint_every: int = 10,
-    on_step: Callable[[Progress], None] = lambda progress: None,
+    on_step: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> dict[str, Any]:
     """Train with LITE and write a bundle; ``work`` gets checkpoints and TensorBoard logs.
 
@@ -198,7 +198,7 @@ class _LiteTraining:
 
     # ------------------------------------------------------------ learning
 
-    def run(self, checkpoint_every: int, on_step: Callable[[Progress], None]) -> None:
+    def run(self, checkpoint_every: int, on_step: Callable[[TrainingProgress], None]) -> None:
         """All steps that are left."""
         from torch.utils.tensorboard import SummaryWriter
 
@@ -217,7 +217,7 @@ class _LiteTraining:
                     writer.add_scalar(f"loss/exit_{layer}", loss, self.step)
                 if self.step % checkpoint_every == 0 or self.step == self.total:
                     self.save()
-                on_step(Progress(self.step, self.total, weighted, by_exit))
+                on_step(TrainingProgress(self.step, self.total, weighted, by_exit))
         finally:
             writer.close()
         self._model.eval()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from passkwh.adapters.early_exit.training.data import Corpus, packed
+from passkwh.adapters.early_exit.training.data import TrainingCorpus, packed
 from passkwh.adapters.early_exit.training.model import TrainableModel
 from passkwh.adapters.quantization.make import OpenSpan
 from passkwh.errors import UsageError
@@ -28,8 +28,8 @@ class TrainingJob:
     """A model with the data to train and to evaluate on."""
 
     trainable: TrainableModel
-    corpora: Sequence[Corpus]
-    held_out: Sequence[Corpus]
+    corpora: Sequence[TrainingCorpus]
+    held_out: Sequence[TrainingCorpus]
     """Files that nothing is fitted to."""
     bundle: Path
     """Folder that the result is written to, with a note of how it was made."""

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError
 
 from passkwh.adapters.early_exit.bundle import ExitCard
-from passkwh.adapters.early_exit.training.data import Corpus, token_files
+from passkwh.adapters.early_exit.training.data import TrainingCorpus, token_files
 from passkwh.adapters.early_exit.training.job import check_same
 from passkwh.adapters.early_exit.training.model import TrainableModel
 from passkwh.adapters.early_exit.training.states import StateReader
@@ -126,7 +126,7 @@ def window(tokens: int, context: tuple[float, float], episode_tokens: int) -> tu
 
 def record(
     trainable: TrainableModel,
-    corpus: Corpus,
+    corpus: TrainingCorpus,
     folder: Path,
     settings: RecordingSettings,
     max_bytes: int,

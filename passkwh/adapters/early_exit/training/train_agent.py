@@ -14,7 +14,7 @@ from passkwh.adapters.early_exit.policy import PolicyMeta
 from passkwh.adapters.early_exit.training import evaluate as evaluation
 from passkwh.adapters.early_exit.training import plots
 from passkwh.adapters.early_exit.training.agent import PpoSettings, Trained, train
-from passkwh.adapters.early_exit.training.data import Corpus
+from passkwh.adapters.early_exit.training.data import TrainingCorpus
 from passkwh.adapters.early_exit.training.job import TrainingJob
 from passkwh.adapters.early_exit.training.recording import Recorded, Recording, RecordingSettings, record
 from passkwh.adapters.early_exit.training.supervised import SupervisedSettings, fit
@@ -101,7 +101,12 @@ def train_agent(job: TrainingJob, training: AgentTraining) -> dict[str, Any]:
 
 
 def _record(
-    job: TrainingJob, training: AgentTraining, corpora: Sequence[Corpus], folder: str, files: int | None, stage: str
+    job: TrainingJob,
+    training: AgentTraining,
+    corpora: Sequence[TrainingCorpus],
+    folder: str,
+    files: int | None,
+    stage: str,
 ) -> Recorded:
     """One recording of each corpus, with an equal share of the space and of the files."""
     share = None if files is None else max(1, files // len(corpora))
@@ -124,7 +129,7 @@ def _stage(job: TrainingJob, stage: str) -> Callable[[int, int], None]:
     return lambda done, total: job.tick(stage, done, total)
 
 
-def _described(corpora: Sequence[Corpus], recorded: Recorded) -> list[str]:
+def _described(corpora: Sequence[TrainingCorpus], recorded: Recorded) -> list[str]:
     def size(recording: Recording) -> str:
         return f"{len(recording.index.files)} files, {recording.tokens} tokens recorded"
 
