@@ -86,7 +86,6 @@ def _reasons(block: TableBlock) -> list[str]:
     for row in block.rows:
         for cell, column in zip(row, block.columns, strict=True):
             if isinstance(cell, Estimate) and cell.reason:
-                reasons.setdefault(cell.reason, []).append(
-                    f"{row[0]}, {column.name}" if isinstance(row[0], str) else ""
-                )
+                row_name = next((name for name in row if isinstance(name, str)), "")  # a rank may stand before it
+                reasons.setdefault(cell.reason, []).append(f"{row_name}, {column.name}")
     return [f"{listed(list(dict.fromkeys(who)), 3)}: {reason}" for reason, who in reasons.items()]
