@@ -105,7 +105,7 @@ def _statistics(run: Run) -> pa.Table:
     """A run's samples, each once and as many as its summary is of. Raises UsageError for a run that is not so."""
     file = run.path / SAMPLES
     samples = RunFolder.open(run.path).table()
-    if len(set(samples.keys)) < len(samples):
+    if samples.distinct_keys < len(samples):
         twice = next(key for key, count in Counter(samples.keys).items() if count > 1)
         raise UsageError(
             f"{file} holds sample {twice} more than once, so the run is not finished properly: continue it with "

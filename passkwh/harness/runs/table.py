@@ -13,7 +13,9 @@ the record's fields, so a field that is added to the record is a column here, an
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -34,6 +36,8 @@ SCORED = ("pass", "fail", "timeout", "error")
 """Outcomes that count; a sample that was not evaluated counts neither way."""
 ENERGIES = ("generation_energy", "prefill_energy", "evaluation_energy")
 """Columns of energies, each a struct with a field a channel."""
+KEYED = (*ENERGIES, "scores")
+"""Columns whose fields are each run's own."""
 KINDS: tuple[str, ...] = tuple(sorted(get_args(Window.model_fields["kind"].annotation)))
 """Kinds of windows; ``generation_kind`` and ``evaluation_kind`` are places in it."""
 NO_BATCH = -(2**63)
@@ -105,8 +109,8 @@ class SampleTable:
         """
         ordered = sorted(samples, key=lambda sample: sample.order)
         keys = {
-            name: list(dict.fromkeys(key for sample in ordered for key in getattr(sample, name)))
-            for name in (*ENERGIES, "scores")
+            name: list(dict.fromkeys(key for sample in samples for key in getattr(sample, name)))
+            for name in KEYED
         }
         columns = _sample_columns(keys)
         arrays = [_array([getattr(sample, column.name) for sample in ordered], column.kind) for column in columns]
@@ -138,6 +142,11 @@ class SampleTable:
     def keys(self) -> list[str]:
         """Of the samples."""
         return _texts(self._column("key"))
+
+    @property
+    def distinct_keys(self) -> int:
+        """As many as samples, unless one stands more than once."""
+        return int(pc.count_distinct(self._column("key")).as_py())
 
     @cached_property
     def tasks(self) -> list[str]:
@@ -375,10 +384,12 @@ class _Column(NamedTuple):
 
     name: str
     kind: pa.DataType
-    optional: bool = False
-    """A value may be missing, and left out."""
+    nullable: bool = False
+    """A value may be null."""
+    required: bool = True
+    """A value may not be left out."""
     default: Any = None
-    """Of a value that is left out everywhere, where that is not a missing one."""
+    """Of a value that is left out, where that is not a missing one."""
     least: float = -np.inf
     most: float = np.inf
     words: frozenset[str] = frozenset()
@@ -394,8 +405,7 @@ def _columns(record: type[BaseModel], keys: Mapping[str, Sequence[str]]) -> tupl
         edges = {end: getattr(rule, end) for rule in field.metadata for end in ("ge", "le") if hasattr(rule, end)}
         columns.append(
             column._replace(
-                # Of a missing energy its value must be there, as null, and its reason: a line without is no record.
-                optional=column.optional and not field.is_required(),
+                required=field.is_required(),
                 default=None if field.is_required() else field.get_default(),
                 least=edges.get("ge", -np.inf),
                 most=edges.get("le", np.inf),
@@ -408,14 +418,14 @@ def _column(name: str, annotation: Any, keys: Sequence[str]) -> _Column:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _column(name, inner, keys)._replace(optional=True)
+        return _column(name, inner, keys)._replace(nullable=True)
     if origin is Literal:
         return _Column(name, pa.string(), words=frozenset(arguments))
     if origin is tuple:
         item = _column("item", arguments[0], ())
         return _Column(name, pa.list_(pa.field("item", item.kind)), parts=(item,))
     if origin is dict:
-        return _struct(name, tuple(_column(key, arguments[1], ()) for key in keys))
+        return _struct(name, tuple(_column(key, arguments[1], ())._replace(required=False) for key in keys))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _struct(name, _columns(annotation, {}))
     return _Column(name, {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}[annotation])
@@ -446,76 +456,143 @@ def _read_strictly(content: bytes, bounds: Bounds) -> pa.Table | None:
     """The table, or None where any line is out of the ordinary in any way."""
     if not content or len(content) > MOST_BYTES:
         return None
-    letters = np.frombuffer(content, dtype=np.uint8)
-    ends = np.flatnonzero(letters == ord("\n"))
-    # One object a line: arrow would also take two on a line, or one on two.
-    if not len(ends) or ends[-1] != len(content) - 1 or ends[0] == 0 or letters[0] != ord("{"):
-        return None
-    if not (letters[ends - 1] == ord("}")).all() or not (letters[ends[:-1] + 1] == ord("{")).all():
+    if not (lines := _lines_of_one_object(content)):
         return None
     try:
-        first = Sample.model_validate_json(content[: ends[0]])
-        keys = {name: list(getattr(first, name)) for name in (*ENERGIES, "scores")}
-        table = pj.read_json(
-            pa.BufferReader(content),
-            pj.ReadOptions(use_threads=False, block_size=len(content) + 1),
-            pj.ParseOptions(explicit_schema=schema(keys), unexpected_field_behavior="error"),
-        )
+        first = Sample.model_validate_json(content[: content.index(b"\n")])
+        keys = {name: list(getattr(first, name)) for name in KEYED}
+        try:
+            table = _read_json(content, keys)
+        except pa.ArrowInvalid:
+            keys = _all_keys(content, keys)
+            table = _read_json(content, keys)
         table.validate(full=True)
+        if len(table) != lines:
+            return None
+        table = _Check(content, bounds).table(table, _sample_columns(keys))
     except (ValueError, RecursionError, OverflowError, pa.ArrowException):
         return None
-    columns = _sample_columns(keys)
-    if len(table) != len(ends) or table.column_names != [column.name for column in columns]:
-        return None
-    arrays = []
-    for column in columns:
-        values = table[column.name].combine_chunks()
-        if column.default is not None and values.null_count == len(values) and not _names(content, column.name):
-            values = _array([column.default] * len(values), column.kind)  # no line has it: an older version's
-        if not _sound(values, column, bounds):
-            return None
-        arrays.append(values)
-    table = pa.table(arrays, table.schema)
     order = np.argsort(table["order"].to_numpy(), kind="stable")
     return table if np.array_equal(order, np.arange(len(order))) else table.take(pa.array(order))
 
 
-def _names(content: bytes, field: str) -> bool:
-    return f'"{field}"'.encode() in content
+def _lines_of_one_object(content: bytes) -> int:
+    """How many lines there are; 0 where any is no single object: arrow would also take two on a line, or one on two."""
+    lines, start = 0, 0
+    while start < len(content):
+        end = content.find(b"\n", start)
+        if end < 0 or content[start] != ord("{") or content[end - 1] != ord("}"):
+            return 0
+        lines, start = lines + 1, end + 1
+    return lines
 
 
-def _sound(values: pa.Array, column: _Column, bounds: Bounds) -> bool:
-    """Whether records would take the values: none missing that must be there, every one possible and within bounds."""
-    if values.null_count:
-        if not column.optional:
-            return False
-        values = values.drop_null()
-    if pa.types.is_struct(column.kind):
-        parts = dict(zip((part.name for part in column.parts), values.flatten(), strict=True))
-        return all(_sound(parts[part.name], part, bounds) for part in column.parts) and _in_order(parts)
-    if pa.types.is_list(column.kind):
-        return _sound(values.flatten(), column.parts[0], bounds)
-    if not len(values):
-        return True
-    if pa.types.is_string(column.kind):
-        if column.words:
-            return column.words.issuperset(values.unique().to_pylist())
-        return column.name == "text" or bool(pc.max(pc.binary_length(values)).as_py() <= bounds.longest)
-    numbers = values.to_numpy(zero_copy_only=False)
-    least, most = float(numbers.min()), float(numbers.max())
-    return bool(
-        np.isfinite(numbers).all()
-        and max(abs(least), abs(most)) <= bounds.largest
-        and column.least <= least
-        and most <= column.most
+def _read_json(content: bytes, keys: Mapping[str, Sequence[str]], unexpected: str = "error") -> pa.Table:
+    return pj.read_json(
+        pa.BufferReader(content),
+        pj.ReadOptions(use_threads=False, block_size=len(content) + 1),
+        pj.ParseOptions(explicit_schema=schema(keys), unexpected_field_behavior=unexpected),
     )
 
 
-def _in_order(parts: Mapping[str, pa.Array]) -> bool:
-    """Windows end after they start."""
-    if not {"start_ns", "end_ns"} <= parts.keys():
-        return True
-    return bool(pc.all(pc.greater_equal(parts["end_ns"], parts["start_ns"]), min_count=0).as_py())
+def _all_keys(content: bytes, keys: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Channels and metrics of all lines, where a later one has others than the first. Raises where none has."""
+    inferred = _read_json(content, keys, "infer").schema
+    wider = {name: [field.name for field in inferred.field(name).type] for name in keys}
+    if wider == keys:
+        raise _OutOfTheOrdinaryError
+    return wider
+
+
+class _OutOfTheOrdinaryError(ValueError):
+    """A value that records would not take, or might not."""
+
+
+class _Check:
+    """Whether records would take what arrow read from ``content``, and what they would make of what is left out.
+
+    Arrow tells no field that is left out from one that is null, and records do. So where a column has nulls and only
+    one of the two is possible, the field's name must stand in the lines as often as it then would.
+    """
+
+    def __init__(self, content: bytes, bounds: Bounds) -> None:
+        self._content = content
+        self._bounds = bounds
+        self._named: Counter[str] = Counter()
+        self._doubtful: set[str] = set()
+
+    def table(self, table: pa.Table, columns: Sequence[_Column]) -> pa.Table:
+        """The table, with defaults where a field is left out. Raises _OutOfTheOrdinaryError."""
+        arrays = [self._column(table[column.name].combine_chunks(), column) for column in columns]
+        for name in self._doubtful:
+            if self._content.count(f"{json.dumps(name, ensure_ascii=False)}:".encode()) != self._named[name]:
+                raise _OutOfTheOrdinaryError
+        return pa.table(arrays, table.schema)
+
+    def _column(self, values: pa.Array, column: _Column) -> pa.Array:
+        missing = values.null_count
+        if column.nullable == column.required:
+            self._named[column.name] += len(values) if column.nullable else len(values) - missing
+        if missing:
+            if column.nullable == column.required:
+                self._doubtful.add(column.name)
+            elif not column.nullable:
+                raise _OutOfTheOrdinaryError
+            if column.default is not None:
+                values = _filled(values, column)
+        if values.null_count < len(values):
+            present = values.drop_null() if values.null_count else values
+            if pa.types.is_struct(column.kind):
+                return self._struct(values, present, column)
+            if pa.types.is_list(column.kind):
+                self._column(present.flatten(), column.parts[0])
+            elif not self._possible(present, column):
+                raise _OutOfTheOrdinaryError
+        return values
+
+    def _struct(self, values: pa.Array, present: pa.Array, column: _Column) -> pa.Array:
+        read = present.flatten()
+        parts = [self._column(part, inner) for part, inner in zip(read, column.parts, strict=True)]
+        if not _fit(dict(zip((part.name for part in column.parts), parts, strict=True))):
+            raise _OutOfTheOrdinaryError
+        if all(after is before for after, before in zip(parts, read, strict=True)):
+            return values
+        completed = pa.StructArray.from_arrays(parts, fields=list(column.kind))
+        is_there = _valid(values)
+        return completed.take(pa.array(np.cumsum(is_there) - 1, mask=~is_there))
+
+    def _possible(self, values: pa.Array, column: _Column) -> bool:
+        """Whether texts are short or possible words, and numbers finite and within bounds."""
+        if pa.types.is_string(column.kind):
+            if column.words:
+                return column.words.issuperset(values.unique().to_pylist())
+            if column.name == "text" or self._bounds is UNBOUNDED:
+                return True
+            return bool(pc.max(pc.binary_length(values)).as_py() <= self._bounds.longest)
+        numbers = values.to_numpy(zero_copy_only=False)
+        least, most = float(numbers.min()), float(numbers.max())  # of numbers with a NaN both are
+        largest = self._bounds.largest
+        return -np.inf < least >= max(column.least, -largest) and np.inf > most <= min(column.most, largest)
+
+
+def _filled(values: pa.Array, column: _Column) -> pa.Array:
+    """With the default for what is left out."""
+    if not pa.types.is_struct(column.kind):
+        return pc.fill_null(values, pa.scalar(column.default, column.kind))
+    if not column.parts:
+        return _array([column.default] * len(values), column.kind)
+    return pa.StructArray.from_arrays(values.flatten(), fields=list(column.kind))
+
+
+def _fit(parts: Mapping[str, pa.Array]) -> bool:
+    """Whether windows end after they start, and a missing energy says why."""
+    if "start_ns" in parts:
+        return bool(pc.all(pc.greater_equal(parts["end_ns"], parts["start_ns"]), min_count=0).as_py())
+    if "gross_j" in parts and (parts["gross_j"].null_count or parts["net_j"].null_count):
+        is_known = pc.and_(parts["gross_j"].is_valid(), parts["net_j"].is_valid())
+        says_why = pc.fill_null(pc.not_equal(parts["reason"], ""), False)
+        return bool(pc.all(pc.or_(is_known, says_why), min_count=0).as_py())
+    return True
 
 
 SUSPICIOUS = re.compile(rb"[:,\[]\s*-?(?:\d{19}|\d[\d.]*[eE]\+?\d\d)")
