@@ -20,6 +20,7 @@ import pytest
 from passkwh.cli.main import main
 from passkwh.harness.host import host_info
 from passkwh.harness.runs.folder import RunFolder
+from passkwh.harness.runs.table import SampleTable
 from passkwh.records import SCHEMA_VERSION, Manifest, Spec, spec_identity
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -163,6 +164,14 @@ def test_a_field_that_is_added_changes_no_identity(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("passkwh.records.Spec", Grown)
     assert spec_identity(Grown(model=NAME)) == spec_identity(spec)
     assert spec_identity(Grown(model=NAME, concurrency=4)) != spec_identity(spec)
+
+
+@pytest.mark.parametrize("name", COMPLETE)
+def test_no_record_is_made_of_their_samples_to_read_them_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = RunFolder.open(RUNS / name).samples()
+    monkeypatch.setattr("passkwh.harness.runs.table._read_line", None)
+    table = RunFolder.open(RUNS / name).table()
+    assert table.table.to_pylist() == SampleTable.of(expected).table.to_pylist()
 
 
 @pytest.mark.parametrize("name", [*COMPLETE, UNFINISHED])

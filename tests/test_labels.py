@@ -42,6 +42,23 @@ def test_an_engine_that_was_chosen_for_the_user_is_the_one_that_was_asked_for_by
     assert identity(manifest()) != identity(manifest(exit="fixed:4"))
 
 
+def test_runs_of_one_exit_rule_with_different_agents_are_different_configurations() -> None:
+    def leaving(agent: str, sha256: str = "0" * 64) -> Manifest:
+        about: dict[str, Any] = {"rule": "agent:0.9", "agent": agent, "bundle": "tiny", "bundle_sha256": sha256}
+        run = manifest(exit="agent:0.9")
+        return run.model_copy(update={"model": run.model.model_copy(update={"early_exit": about})})
+
+    first, second, retrained = leaving("java"), leaving("python"), leaving("java", "1" * 64)
+    assert len({identity(run) for run in (first, second, retrained)}) == 3
+    assert identity(first) == identity(leaving("java"))
+    assert labels([first]) == ["tiny-1B-Instruct"]
+    assert labels([first, second]) == ["tiny-1B-Instruct agent=java", "tiny-1B-Instruct agent=python"]
+    one, other = labels([first, retrained])
+    assert one.startswith("tiny-1B-Instruct early-exit=")
+    assert one != other
+    assert labels([manifest(), first]) == ["tiny-1B-Instruct exit=none", "tiny-1B-Instruct exit=agent:0.9"]
+
+
 def test_runs_are_called_after_their_configuration_and_repetition() -> None:
     runs = [manifest(), manifest(repeat=1), manifest(quant="awq", run_id="a"), manifest(quant="awq", run_id="b")]
     assert run_labels(runs) == [

@@ -83,6 +83,45 @@ def test_other_ways_of_writing_the_same_are_left_to_records(lines: Lines) -> Non
         assert strictly(content) is None
 
 
+def test_what_is_left_out_has_its_default(lines: Lines) -> None:
+    """As older programs and other hands write: a field that has a default is in some lines, or in none."""
+    for left_out in (
+        ("schema_version",), ("ttft_s",), ("exit_layers",), ("prefill_energy",), ("scores",), ("verdict",),
+        ("verdict", "detail"), ("verdict", "suspect"), ("generation", "batch_id"), ("evaluation_energy",),
+        ("generation_energy", "gpu:GPU-synthetic"), ("evaluation_energy", "gpu:GPU-synthetic", "se_j"),
+    ):  # fmt: skip
+        for some in (lines[::3], lines[1:3], lines):
+            changed = json.loads(json.dumps(lines))
+            for line in (changed[lines.index(one)] for one in some):
+                holder = at(line, left_out[:-1])
+                if holder is not None:
+                    holder.pop(left_out[-1], None)
+            table = strictly(joined(changed))
+            assert table is not None, left_out
+            assert_equal(by_records(joined(changed)), table)
+
+
+def test_channels_and_metrics_may_be_of_later_lines_only(lines: Lines) -> None:
+    changed = json.loads(json.dumps(lines))
+    changed[0]["evaluation_energy"], changed[0]["generation_energy"] = {}, {}
+    changed[3]["scores"] = {"codebleu": 0.5}
+    table = strictly(joined(changed))
+    assert table is not None
+    assert_equal(by_records(joined(changed)), table)
+
+
+def test_a_missing_energy_is_null_and_says_why(lines: Lines) -> None:
+    missing = {"gross_j": None, "net_j": None, "se_j": None, "reason": "the meter was gone"}
+    for energy in (missing, {**missing, "reason": ""}, {**missing, "reason": None}, {"reason": "gone", "net_j": None}):
+        changed = json.loads(json.dumps(lines))
+        for line in changed[:4]:
+            line["generation_energy"] = dict.fromkeys(line["generation_energy"], energy)
+        table = strictly(joined(changed))
+        assert (table is not None) == (energy is missing)
+        if table is not None:
+            assert_equal(by_records(joined(changed)), table)
+
+
 NUMBERS = [1e300, -1e300, 2.0**63, float("nan"), float("inf"), 10**30, -1, -0.5, 4.7e18]
 
 

@@ -33,6 +33,10 @@ def traits(manifest: Manifest) -> dict[str, Any]:
         "dtype": model.dtype,
         "device": model.device.split(":")[0],
         "quantization": content_hash(model.quantization)[:8],
+        # What --exit leaves to be chosen: one rule runs with whatever agent and heads the bundle has.
+        "agent": model.early_exit.get("agent"),
+        "bundle": model.early_exit.get("bundle"),
+        "early_exit": content_hash(model.early_exit)[:8],
         "chat": model.chat,
         "checkpoint": model.checkpoint,
         "revision": model.revision[:12],

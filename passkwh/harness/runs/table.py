@@ -108,10 +108,7 @@ class SampleTable:
             OverflowError: for an integer of more than 64 bits.
         """
         ordered = sorted(samples, key=lambda sample: sample.order)
-        keys = {
-            name: list(dict.fromkeys(key for sample in samples for key in getattr(sample, name)))
-            for name in KEYED
-        }
+        keys = {name: list(dict.fromkeys(key for sample in samples for key in getattr(sample, name))) for name in KEYED}
         columns = _sample_columns(keys)
         arrays = [_array([getattr(sample, column.name) for sample in ordered], column.kind) for column in columns]
         return cls(pa.table(arrays, schema(keys)))

@@ -62,7 +62,7 @@ class Evidence:
         elif outline != "exits":
             self.frames, self.left_out = self._restricted()
         if outline != "exits":
-            # Traces are thinned by DuckDB, beside Python: on the second core while the analysis is on the first.
+            # Arrow and numpy thin traces beside Python: on the second core, while the analysis is on the first.
             beside = ThreadPoolExecutor(max_workers=1)
             self._thinning = {label: beside.submit(power_timeline, self.first_run(label)) for label in self.labels}
             beside.shutdown(wait=False)

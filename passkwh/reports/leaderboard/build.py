@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from passkwh import __version__
 from passkwh.analysis.footprint import grids
 from passkwh.errors import UsageError
+from passkwh.registry import QUANTIZATIONS
 from passkwh.reports.leaderboard import page
 from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.cells import columns, figure, flat, groups, schema
@@ -104,6 +105,7 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         "figures": figures,
         "measures": {name: [one.label, one.unit, one.better] for name, one in MEASURES.items() if name in figures},
         "accuracy": [name for name in ACCURACY if name in figures],
+        "quants": list(dict.fromkeys(["none", *QUANTIZATIONS.names(), *sorted(row.quant for row in rows)])),
         "grids": [[g.region, g.name, g.gco2e_per_kwh, g.year] for g in sorted(grids().values(), key=lambda g: g.name)],
         "grid_source": next(iter(grids().values())).source,
     }

@@ -23,7 +23,7 @@ SHAPES_RESULTS = (
     "reports/leaderboard",
     "measures.py",
 )
-DEPENDS_ON = (".py", ".json", ".toml")
+DEPENDS_ON = (".py", ".json", ".toml", ".csv")
 """Code and data on which a cached result depends; not templates and scripts, which only show it."""
 
 

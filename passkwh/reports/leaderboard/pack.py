@@ -18,6 +18,7 @@ from pathlib import Path
 
 from passkwh.errors import UsageError
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE, RunFolder
+from passkwh.reports.leaderboard.findings import error
 
 SUFFIX = ".passkwh.zip"
 CHECKSUMS = "checksums.json"
@@ -39,8 +40,8 @@ class Problem(Exception):
     """Why a pack cannot be read: in which part (and field), what was seen, and what to do."""
 
     def __init__(self, file: str, seen: str, fix: str, field: str = "") -> None:
-        super().__init__(f"{file}: {seen}; {fix}")
-        self.file, self.seen, self.fix, self.field = file, seen, fix, field
+        self.finding = error(file, field, seen, fix)
+        super().__init__(str(self.finding))
 
 
 def members_of(run: Path) -> dict[str, bytes]:

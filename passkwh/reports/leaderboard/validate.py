@@ -72,7 +72,7 @@ def validate(path: Path) -> Checked:
     try:
         sha256, members = read_pack(path)
     except Problem as problem:
-        return Checked(path, "", (_as_finding(problem),), None)
+        return Checked(path, "", (problem.finding,), None)
     return check_members(path, sha256, members)
 
 
@@ -81,7 +81,7 @@ def check_members(path: Path, sha256: str, members: Mapping[str, bytes]) -> Chec
     try:
         submission = parse(members)
     except Problem as problem:
-        return Checked(path, sha256, (_as_finding(problem),), None)
+        return Checked(path, sha256, (problem.finding,), None)
     findings = list(_inconsistent(submission))
     if not refuses(findings):
         findings += _derived(submission)
@@ -102,10 +102,6 @@ def duplicates(valid: Iterable[tuple[Path, str]]) -> dict[Path, Finding]:
             seen = f"holds the same generations as {other.name}"
             repeated[path] = error(SAMPLES, "", seen, "submit a run once; make repeats with --repeats")
     return repeated
-
-
-def _as_finding(problem: Problem) -> Finding:
-    return error(problem.file, problem.field, problem.seen, problem.fix)
 
 
 # ---------------------------------------------------------------- the parts fit together

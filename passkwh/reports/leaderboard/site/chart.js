@@ -1,11 +1,11 @@
 "use strict";
 // Energy against accuracy: points with error bars, the frontier, zoom, hover, selection by mouse, touch and keyboard.
 (function () {
-  const { number, state } = passkwh;
+  const { number, state, raw } = passkwh;
   const NS = "http://www.w3.org/2000/svg";
   const LEFT = 62, RIGHT = 20, TOP = 52, BOTTOM = 56;
   let WIDTH = 860, HEIGHT = 470;
-  const COLOURS = { none: "q-none", "gptq-int8": "q-int8", "gptq-int4": "q-int4", awq: "q-awq" };
+  const COLOURS = 4;
   const SHAPES = { measured: "circle", estimated: "hollow", mixed: "hollow", simulated: "cross", published: "diamond" };
   let box = null, zoom = null, points = [], cursor = -1, last = null;
 
@@ -17,7 +17,8 @@
     return node;
   }
 
-  const colour = (row) => COLOURS[row.quant] || "q-other";
+  // A quantization has the colour of its place among all; those beyond the last colour share one.
+  const colour = (quant) => { const place = raw.quants.indexOf(quant); return place < COLOURS ? `q-${place}` : "q-other"; };
 
   function mark(row, x, y, parent, size = 5.5) {
     const shape = SHAPES[row.provenance], at = { class: shape === "hollow" ? "mark hollow" : "mark" };
@@ -114,7 +115,7 @@
       if (!energy || !accuracy) continue;
       const px = x(energy.value * 1000), py = y(accuracy.value);
       const outside = (state.budget !== null && energy.value * 1000 > state.budget) || (state.floor !== null && accuracy.value < state.floor);
-      const group = make("g", { class: `${colour(row)}${outside ? " out" : ""}`, "data-id": row.id, "data-frontier": view.frontier.has(row) ? "1" : "0" }, plot);
+      const group = make("g", { class: `${colour(row.quant)}${outside ? " out" : ""}`, "data-id": row.id, "data-frontier": view.frontier.has(row) ? "1" : "0" }, plot);
       if (energy.low !== null) lines.push([x(energy.low * 1000), py - 1, x(energy.high * 1000), py + 1]);
       if (accuracy.low !== null) lines.push([px - 1, y(accuracy.high), px + 1, y(accuracy.low)]);
       const aside = energy.low !== null && energy.high > energy.low ? `M${x(energy.low * 1000).toFixed(1)},${py.toFixed(1)}H${x(energy.high * 1000).toFixed(1)}` : "";
@@ -198,7 +199,7 @@
       list.append(item);
     };
     const distinct = (get) => [...new Set(view.shown.map(get))];
-    for (const quant of distinct((r) => r.quant)) entry(quant === "none" ? "unquantized" : quant, (icon) => make("circle", { cx: 8, cy: 8, r: 6, class: `mark ${COLOURS[quant] || "q-other"}` }, icon));
+    for (const quant of distinct((r) => r.quant)) entry(quant === "none" ? "unquantized" : quant, (icon) => make("circle", { cx: 8, cy: 8, r: 6, class: `mark ${colour(quant)}` }, icon));
     for (const kind of distinct((r) => r.provenance)) entry(`energy ${kind}`, (icon) => mark({ provenance: kind }, 8, 8, icon, 5.5));
     entry("Pareto frontier", (icon) => make("path", { class: "front", d: "M0,12H8V4H16" }, icon));
     if (view.shown.some((r) => r.figures.energy_kwh && r.figures.energy_kwh.low !== null)) entry("interval", (icon) => make("path", { class: "whisker", d: "M8,1V15M1,8H15", "stroke-width": 1.5 }, icon));
