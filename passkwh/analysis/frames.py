@@ -104,7 +104,8 @@ def _read_samples(runs: Sequence[Run]) -> pd.DataFrame:
 def _statistics(run: Run) -> pa.Table:
     """A run's samples, each once and as many as its summary is of. Raises UsageError for a run that is not so."""
     file = run.path / SAMPLES
-    samples = RunFolder.open(run.path).table()
+    counted = [channel.name for channel in run.manifest.meter.channels if channel.counted]
+    samples = RunFolder.open(run.path).table(counted)
     if samples.distinct_keys < len(samples):
         twice = next(key for key, count in Counter(samples.keys).items() if count > 1)
         raise UsageError(
@@ -116,7 +117,7 @@ def _statistics(run: Run) -> pa.Table:
             f"{file} holds {len(samples)} samples and its summary is of {run.summary.samples}: restore the file or "
             "leave the run out"
         )
-    return samples.statistics([channel.name for channel in run.manifest.meter.channels if channel.counted])
+    return samples.statistics(counted)
 
 
 def sample_frame(tables: Sequence[pa.Table]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from passkwh.harness.runs.table import SampleTable, _read_strictly
+from passkwh.harness.runs.table import NotASample, SampleTable, _read_strictly
 from passkwh.records import Sample
 from passkwh.reports.leaderboard.pack import members_of
 from passkwh.reports.leaderboard.parse import BOUNDS, HUGE
@@ -99,6 +100,20 @@ def test_what_is_left_out_has_its_default(lines: Lines) -> None:
             table = strictly(joined(changed))
             assert table is not None, left_out
             assert_equal(by_records(joined(changed)), table)
+
+
+def test_statistics_are_the_same_read_from_their_own_columns(lines: Lines) -> None:
+    changed = json.loads(json.dumps(lines))
+    changed[1]["evaluation_energy"] = {}
+    del changed[2]["generation_energy"], changed[3]["verdict"], changed[4]["evaluation"]
+    content = joined(changed)
+    for counted in (["gpu:GPU-synthetic"], ["gpu:GPU-synthetic", "cpu:0"], []):
+        table = SampleTable.parse_for_statistics(content, counted)
+        assert "text" not in table.table.column_names
+        assert table.statistics(counted).to_pandas().equals(SampleTable.parse(content).statistics(counted).to_pandas())
+    for bad in ('"order": "first"', '"order": -1'):
+        with pytest.raises(NotASample, match="line 2: not a sample"):
+            SampleTable.parse_for_statistics(re.sub('"order": 0', bad, content.decode()).encode(), [])
 
 
 def test_channels_and_metrics_may_be_of_later_lines_only(lines: Lines) -> None:

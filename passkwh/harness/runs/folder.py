@@ -17,7 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -153,15 +153,18 @@ class RunFolder:
             self._samples = latest
         return sorted(latest.values(), key=lambda sample: sample.order)
 
-    def table(self) -> SampleTable:
+    def table(self, counted: Sequence[str] | None = None) -> SampleTable:
         """The samples of a complete run as one table, without a record of each.
+
+        With ``counted`` channels only what :meth:`SampleTable.statistics` of them takes.
 
         Raises:
             UsageError: for a file that is missing, or a damaged line, naming file, line and field.
         """
         path = self.path / SAMPLES
         try:
-            return SampleTable.parse(path.read_bytes())
+            content = path.read_bytes()
+            return SampleTable.parse(content) if counted is None else SampleTable.parse_for_statistics(content, counted)
         except FileNotFoundError as error:
             raise UsageError(
                 f"{path} is missing: the run folder is damaged, restore it or leave the run out"

@@ -40,6 +40,11 @@ KEYED = (*ENERGIES, "scores")
 """Columns whose fields are each run's own."""
 KINDS: tuple[str, ...] = tuple(sorted(get_args(Window.model_fields["kind"].annotation)))
 """Kinds of windows; ``generation_kind`` and ``evaluation_kind`` are places in it."""
+TAKEN_AS_THEY_ARE = (
+    "key", "task_id", "sample_index", "order", "batch_id", "batch_size", "prompt_tokens", "completion_tokens",
+    "finish_reason", "latency_s",
+)  # fmt: skip
+"""Columns of statistics that are the table's own."""
 NO_BATCH = -(2**63)
 """Stands for the batch of a window that names none."""
 MOST_BYTES = 2**30
@@ -129,6 +134,16 @@ class SampleTable:
             return cls.of(records)
         except (OverflowError, pa.ArrowException) as error:  # a number that was written as a text
             raise NotASample(f"holds a number larger than {bounds.largest:.0e}") from error
+
+    @classmethod
+    def parse_for_statistics(cls, content: bytes, counted: Sequence[str]) -> SampleTable:
+        """Of a complete run of this machine's own, only what :meth:`statistics` of these channels takes.
+
+        What it takes is checked and the rest is not looked at, unless anything is out of the ordinary: it takes a fifth
+        less time. Raises as :meth:`parse` does.
+        """
+        table = _read_strictly(content, UNBOUNDED, _statistics_columns(tuple(counted)))
+        return cls.parse(content) if table is None else cls(table)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -328,9 +343,7 @@ class SampleTable:
         """
         generation_gross_j, generation_net_j = self._counted_j("generation_energy", counted)
         evaluation_gross_j, evaluation_net_j = self._counted_j("evaluation_energy", counted)
-        whole = ("key", "task_id", "sample_index", "order", "batch_id", "batch_size", "prompt_tokens",
-                 "completion_tokens", "finish_reason", "latency_s")  # fmt: skip
-        columns = {name: self._column(name) for name in whole}
+        columns = {name: self._column(name) for name in TAKEN_AS_THEY_ARE}
         for name in ("sample_index", "batch_size"):
             columns[name] = columns[name].cast(pa.int32())
         return pa.table(
@@ -364,7 +377,11 @@ class SampleTable:
 
 def schema(keys: Mapping[str, Sequence[str]]) -> pa.Schema:
     """The schema of a run's samples; ``keys`` are the channels of each column of ``ENERGIES``, and those of scores."""
-    return pa.schema([pa.field(column.name, column.kind) for column in _sample_columns(keys)])
+    return _schema(_sample_columns(keys))
+
+
+def _schema(columns: Sequence[_Column]) -> pa.Schema:
+    return pa.schema([pa.field(column.name, column.kind) for column in columns])
 
 
 def _sample_columns(keys: Mapping[str, Sequence[str]]) -> tuple[_Column, ...]:
@@ -374,6 +391,19 @@ def _sample_columns(keys: Mapping[str, Sequence[str]]) -> tuple[_Column, ...]:
 @lru_cache(maxsize=64)
 def _columns_of_keys(keys: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[_Column, ...]:
     return _columns(Sample, dict(keys))
+
+
+@lru_cache(maxsize=64)
+def _statistics_columns(counted: tuple[str, ...]) -> tuple[_Column, ...]:
+    """What statistics take: of energies those of the counted channels, null where records have none."""
+    columns = {column.name: column for column in _sample_columns({})}
+    joules = tuple(_Column(name, pa.float64(), nullable=True, required=False) for name in ("gross_j", "net_j"))
+    energy = tuple(_struct(channel, joules)._replace(nullable=True, required=False) for channel in counted)
+    parts = {"generation_energy": energy, "evaluation_energy": energy}
+    for name, field in (("evaluation", "session"), ("verdict", "status")):
+        parts[name] = tuple(part for part in columns[name].parts if part.name == field)
+    structs = (_struct(name, fields)._replace(nullable=True, required=False) for name, fields in parts.items())
+    return (*(columns[name] for name in (*TAKEN_AS_THEY_ARE, "ttft_s")), *structs)
 
 
 class _Column(NamedTuple):
@@ -449,24 +479,18 @@ def _part(value: Any, name: str) -> Any:
 # ---------------------------------------------------------------- reading lines
 
 
-def _read_strictly(content: bytes, bounds: Bounds) -> pa.Table | None:
-    """The table, or None where any line is out of the ordinary in any way."""
+def _read_strictly(content: bytes, bounds: Bounds, only: Sequence[_Column] = ()) -> pa.Table | None:
+    """The table, or ``only`` some columns, or None where any line of it is out of the ordinary in any way."""
     if not content or len(content) > MOST_BYTES:
         return None
     if not (lines := _lines_of_one_object(content)):
         return None
     try:
-        first = Sample.model_validate_json(content[: content.index(b"\n")])
-        keys = {name: list(getattr(first, name)) for name in KEYED}
-        try:
-            table = _read_json(content, keys)
-        except pa.ArrowInvalid:
-            keys = _all_keys(content, keys)
-            table = _read_json(content, keys)
+        columns, table = (only, _read_json(content, only, "ignore")) if only else _read_all(content)
         table.validate(full=True)
         if len(table) != lines:
             return None
-        table = _Check(content, bounds).table(table, _sample_columns(keys))
+        table = _Check(content, bounds).table(table, columns)
     except (ValueError, RecursionError, OverflowError, pa.ArrowException):
         return None
     order = np.argsort(table["order"].to_numpy(), kind="stable")
@@ -484,17 +508,28 @@ def _lines_of_one_object(content: bytes) -> int:
     return lines
 
 
-def _read_json(content: bytes, keys: Mapping[str, Sequence[str]], unexpected: str = "error") -> pa.Table:
+def _read_all(content: bytes) -> tuple[tuple[_Column, ...], pa.Table]:
+    first = Sample.model_validate_json(content[: content.index(b"\n")])
+    keys = {name: list(getattr(first, name)) for name in KEYED}
+    columns = _sample_columns(keys)
+    try:
+        return columns, _read_json(content, columns)
+    except pa.ArrowInvalid:
+        columns = _sample_columns(_all_keys(content, keys))
+        return columns, _read_json(content, columns)
+
+
+def _read_json(content: bytes, columns: Sequence[_Column], unexpected: str = "error") -> pa.Table:
     return pj.read_json(
         pa.BufferReader(content),
         pj.ReadOptions(use_threads=False, block_size=len(content) + 1),
-        pj.ParseOptions(explicit_schema=schema(keys), unexpected_field_behavior=unexpected),
+        pj.ParseOptions(explicit_schema=_schema(columns), unexpected_field_behavior=unexpected),
     )
 
 
 def _all_keys(content: bytes, keys: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Channels and metrics of all lines, where a later one has others than the first. Raises where none has."""
-    inferred = _read_json(content, keys, "infer").schema
+    inferred = _read_json(content, _sample_columns(keys), "infer").schema
     wider = {name: [field.name for field in inferred.field(name).type] for name in keys}
     if wider == keys:
         raise _OutOfTheOrdinaryError
@@ -585,7 +620,7 @@ def _fit(parts: Mapping[str, pa.Array]) -> bool:
     """Whether windows end after they start, and a missing energy says why."""
     if "start_ns" in parts:
         return bool(pc.all(pc.greater_equal(parts["end_ns"], parts["start_ns"]), min_count=0).as_py())
-    if "gross_j" in parts and (parts["gross_j"].null_count or parts["net_j"].null_count):
+    if "reason" in parts and (parts["gross_j"].null_count or parts["net_j"].null_count):
         is_known = pc.and_(parts["gross_j"].is_valid(), parts["net_j"].is_valid())
         says_why = pc.fill_null(pc.not_equal(parts["reason"], ""), False)
         return bool(pc.all(pc.or_(is_known, says_why), min_count=0).as_py())
