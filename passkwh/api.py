@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from passkwh.errors import UsageError
-from passkwh.records import Spec
+from passkwh.records import Record, Spec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from passkwh.harness.progress import Progress
 
     PathLike = str | Path
+
+
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 class Runs:
@@ -68,12 +72,7 @@ class Runs:
         from passkwh.analysis.overview import AnalysisSettings, analyse
         from passkwh.analysis.pooling import compare
 
-        try:
-            chosen = AnalysisSettings(**settings)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise UsageError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
-        return analyse(compare(self.frames), chosen)
+        return analyse(compare(self.frames), _checked(AnalysisSettings, settings))
 
     def report(self, out: PathLike = "report.html") -> Path:
         """Write the report that ``bench report`` writes: one self-contained HTML file. Returns its path."""
@@ -100,9 +99,12 @@ def load_runs(*paths: PathLike) -> Runs:
         1
     """
     from passkwh.analysis.comparable_groups import complete_runs
+    from passkwh.harness.runs.folder import RunFolder
 
-    found, _ = complete_runs([Path(path) for path in paths])
-    return Runs(found)
+    folders, _ = complete_runs([Path(path) for path in paths])
+    for folder in folders:
+        RunFolder.open(folder).summary()  # says here, and not when a frame is first asked for, what is no complete run
+    return Runs(folders)
 
 
 def run(
@@ -139,13 +141,23 @@ def run(
     if (spec is None) == (not fields):
         raise UsageError("give a Spec, or the fields of one as keywords: run(model=..., benchmark=...)")
     if spec is None:
-        try:
-            spec = Spec(**fields)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise UsageError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+        spec = _checked(Spec, fields)
     planned = plan(spec, Path(out))
     refuse_problems([planned])
     with hold_machine(spec.meter, planned.folder.name):
         folder = run_plan(planned, resume=resume, progress=progress)
     return Runs([folder.path])
+
+
+def _checked(kind: type[RecordT], fields: dict[str, Any]) -> RecordT:
+    """A record from keywords. Raises UsageError naming the first that is wrong, and what comes close to it."""
+    for name in fields:
+        if name not in kind.model_fields:
+            close = difflib.get_close_matches(name, kind.model_fields, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(kind.model_fields)}"
+            raise UsageError(f"{kind.__name__} has no field {name!r}: {hint}")
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UsageError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error

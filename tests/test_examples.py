@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import passkwh
+from passkwh.errors import UsageError
 from tests.conftest import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
@@ -86,6 +88,24 @@ def test_examples_in_docstrings(module: str, tmp_path: Path) -> None:
     attempted, failed = map(int, done.stdout.split()[-2:])
     assert attempted > 0
     assert failed == 0, done.stdout
+
+
+def test_mistakes_are_one_line_that_names_the_fix(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a run folder"):
+        passkwh.load_runs(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="Spec has no field 'temprature': did you mean temperature"):
+        passkwh.run(model="x", temprature=1)
+    with pytest.raises(UsageError, match="limit: Input should be greater than or equal to 1"):
+        passkwh.run(model="x", limit=0)
+    with pytest.raises(UsageError, match="give a Spec, or the fields of one"):
+        passkwh.run()
+    with pytest.raises(UsageError, match="there is no group 'engine'"):
+        passkwh.register("engine", "x", object())
+
+
+def test_settings_of_an_analysis_are_checked(runs: Path) -> None:
+    with pytest.raises(UsageError, match="AnalysisSettings has no field 'resample': did you mean resamples"):
+        passkwh.load_runs(runs).analyse(resample=200)
 
 
 def test_code_in_contributing_stands_in_the_plugin() -> None:
