@@ -96,7 +96,7 @@ def load_runs(*paths: PathLike) -> Runs:
     Example:
         >>> import passkwh
         >>> len(passkwh.load_runs("runs"))
-        1
+        3
     """
     from passkwh.analysis.comparable_groups import complete_runs
     from passkwh.harness.runs.folder import RunFolder

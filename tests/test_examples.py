@@ -75,7 +75,7 @@ def test_notebook_runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "module",
     ["passkwh.registry", "passkwh.api", "passkwh.harness.meter.block", "passkwh.prompts", "passkwh.measures"],
 )
-def test_examples_in_docstrings(module: str, tmp_path: Path) -> None:
+def test_examples_in_docstrings(module: str, runs: Path) -> None:
     # In a process of their own: what one of them registers is in no other test's way.
     code = (
         f"import doctest, {module} as tested\n"
@@ -83,7 +83,7 @@ def test_examples_in_docstrings(module: str, tmp_path: Path) -> None:
         "print(result.attempted, result.failed)"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=runs.parent, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     attempted, failed = map(int, done.stdout.split()[-2:])
     assert attempted > 0
