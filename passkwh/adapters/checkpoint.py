@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from passkwh.adapters.model_files import ModelFiles, not_a_checkpoint
+from passkwh.adapters.reasoning import Reasoning
 from passkwh.errors import UsageError
 from passkwh.registry import QUANTIZATIONS
 
@@ -44,6 +46,9 @@ class Checkpoint:
     """What ``prepare`` still has to do, in words; empty when the weights are ready."""
     parameters: int | None = None
     """Number of weights before quantization packs them; None where that is not known yet."""
+    reasoning: Reasoning | None = None
+    """The thinking phase, as the model's template and tokenizer name it; None for a model that has none, and where
+    that is not known (an endpoint)."""
     engine: str | None = None
     """The engine that resolved the name as one of its own, which alone runs it; None where any engine may."""
 
@@ -60,16 +65,7 @@ class Checkpoint:
 
 def config(folder: Path) -> dict[str, Any]:
     """The folder's ``config.json``; UsageError when it is missing or is not one of transformers."""
-    file = folder / "config.json"
-    try:
-        read = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UsageError(_not_a_checkpoint(folder, "it has no config.json")) from None
-    except (OSError, ValueError) as error:
-        raise UsageError(_not_a_checkpoint(folder, f"its config.json cannot be read ({error})")) from None
-    if not isinstance(read, dict) or "model_type" not in read:
-        raise UsageError(_not_a_checkpoint(folder, "its config.json names no model_type"))
-    return read
+    return ModelFiles(folder).config
 
 
 def check(folder: Path) -> None:
@@ -79,13 +75,9 @@ def check(folder: Path) -> None:
     config(folder)
     missing = [file.name for file in weight_files(folder) if not file.is_file()]
     if missing:
-        raise UsageError(_not_a_checkpoint(folder, f"weight file {missing[0]} is missing"))
+        raise UsageError(not_a_checkpoint(folder, f"weight file {missing[0]} is missing"))
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")):
-        raise UsageError(_not_a_checkpoint(folder, "it has no tokenizer (tokenizer.json or tokenizer.model)"))
-
-
-def _not_a_checkpoint(folder: Path, why: str) -> str:
-    return f"{folder} is not a checkpoint: {why}; save it with save_pretrained() or fetch it with `hf download`"
+        raise UsageError(not_a_checkpoint(folder, "it has no tokenizer (tokenizer.json or tokenizer.model)"))
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -95,12 +87,12 @@ def weight_files(folder: Path) -> list[Path]:
             try:
                 shards = json.loads((folder / index).read_text("utf-8"))["weight_map"].values()
             except (OSError, ValueError, KeyError, AttributeError):
-                raise UsageError(_not_a_checkpoint(folder, f"its {index} cannot be read")) from None
+                raise UsageError(not_a_checkpoint(folder, f"its {index} cannot be read")) from None
             return sorted(folder / shard for shard in set(shards))
     for pattern in ("*.safetensors", "pytorch_model*.bin"):
         if files := sorted(folder.glob(pattern)):
             return files
-    raise UsageError(_not_a_checkpoint(folder, "it has no weights (*.safetensors or pytorch_model.bin)"))
+    raise UsageError(not_a_checkpoint(folder, "it has no weights (*.safetensors or pytorch_model.bin)"))
 
 
 @dataclass(frozen=True)
@@ -127,7 +119,7 @@ def tensors(folder: Path) -> Iterator[Tensor]:
                     start, end = entry["data_offsets"]
                     yield Tensor(name, tuple(entry["shape"]), entry["dtype"], end - start)
         except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-            raise UsageError(_not_a_checkpoint(folder, f"{file.name} is damaged ({error})")) from None
+            raise UsageError(not_a_checkpoint(folder, f"{file.name} is damaged ({error})")) from None
 
 
 def count_parameters(folder: Path) -> int | None:
@@ -156,16 +148,6 @@ def quantization(folder: Path) -> str:
     width = "" if bits is None else f" with {bits} bits"
     known = ", ".join(QUANTIZATIONS.names())
     raise UsageError(f"{folder} is quantized by {method}{width}, which nobody runs here: there are {known}")
-
-
-def has_chat_template(folder: Path) -> bool:
-    """The folder's tokenizer comes with a chat template, in whichever of the three places."""
-    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
-        return True
-    try:
-        return bool(json.loads((folder / "tokenizer_config.json").read_text("utf-8")).get("chat_template"))
-    except (OSError, ValueError):
-        return False
 
 
 def content_revision(folder: Path) -> str:

@@ -11,8 +11,10 @@ from passkwh.adapters import embedded, engines
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.engines.base import ResolvesNames
 from passkwh.adapters.hub import snapshot
+from passkwh.adapters.model_files import ModelFiles
 from passkwh.adapters.models import RegisteredModel, is_base_name, is_chat_name, published, registered, unknown
 from passkwh.adapters.quantization import make as quantize
+from passkwh.adapters.reasoning import read_reasoning
 from passkwh.errors import UsageError
 from passkwh.registry import ENGINES, QUANTIZATIONS
 
@@ -96,6 +98,7 @@ def _local(folder: Path, name: str, quant: str) -> Checkpoint:
         quant=has,
         prequantized=has != "none",
         parameters=folders.count_parameters(folder),
+        reasoning=read_reasoning(ModelFiles(folder)),
     )
     return _quantized_here(checkpoint, quant)
 
@@ -120,6 +123,7 @@ def _hub(hub_id: str, name: str, quant: str) -> Checkpoint:
         prequantized=has != "none",
         pending=() if folder else (f"download {location} from the hub",),
         parameters=known.parameters if known else (folders.count_parameters(folder) if folder else None),
+        reasoning=read_reasoning(ModelFiles(folder)) if folder else None,
     )
     return _quantized_here(checkpoint, quant)
 
@@ -146,5 +150,5 @@ def _is_chat(name: str, known: RegisteredModel | None, folder: Path | None) -> b
     if is_base_name(name):
         return False
     if folder:
-        return folders.has_chat_template(folder)
+        return ModelFiles(folder).chat_template is not None
     return is_chat_name(name)
