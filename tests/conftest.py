@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may need a hub; set befo
 # All before anything imports torch, and for the many processes that tests start. Threads of OpenMP that spin while they
 # wait take the cores from whoever they wait for, which on two busy cores doubles the work of a small model.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Workers share the cores: a thread each. What they run in processes of their own waits for nobody else's runs.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["PASSKWH_LOCKS"] = tempfile.mkdtemp(prefix=f"passkwh-locks-{worker}-")
 # Without its bytecode every process compiles transformers anew, for some five seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

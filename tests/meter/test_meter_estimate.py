@@ -18,6 +18,8 @@ from passkwh.harness.meter.cpu_time import ProcessTreeTime
 from passkwh.harness.meter.tdp import DEFAULT_WATTS_PER_THREAD, core_power, table_tdp_w
 from passkwh.harness.meter.trace import Trace
 
+pytestmark = pytest.mark.alone
+
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
 """Burns this many CPU seconds (its own start-up included) and ends."""
 

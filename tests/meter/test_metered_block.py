@@ -15,6 +15,8 @@ from passkwh.harness.meter.block import measure, metered_span
 from passkwh.harness.meter.files import load_trace
 from passkwh.harness.meter.tdp import core_power
 
+pytestmark = pytest.mark.alone
+
 STEADY = "simulated:steady,period=0.001"
 """100 W; a counter that steps every millisecond leaves little uncertain at the edges of a short block."""
 
