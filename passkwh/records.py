@@ -67,6 +67,9 @@ class Spec(Record):
     model: Annotated[str, Field(min_length=1, description="registry name, hub id or local folder")]
     quant: Annotated[str, Field(description="name in the registry of quantizations, or none")] = "none"
     engine: Annotated[str, Field(description="name in the registry of engines, or auto")] = "auto"
+    engine_options: Annotated[
+        dict[str, Option], Field(description="the engine's own options, for example n_threads")
+    ] = {}
     exit: Annotated[str | None, Field(description="early-exit rule with its argument, as fixed:12 or agent:0.9")] = None
     benchmark: Annotated[str, Field(description="name in the benchmark registry")] = "bigcodebench"
     benchmark_options: Annotated[
@@ -176,6 +179,10 @@ class ModelInfo(Record):
     ] = {}
     dtype: str
     device: str
+    engine_info: Annotated[
+        dict[str, Option],
+        Field(description="version, command line and options of a server that the run started; empty without one"),
+    ] = {}
     parameters: Annotated[
         int | None, Field(ge=0, description="number of weights, before quantization packs them; None of an endpoint")
     ]
@@ -287,6 +294,9 @@ class Sample(Record):
     batch_size: Annotated[int, Field(ge=1, description="rows that were generated together with this one, itself too")]
     seed: int
     prompt_tokens: Annotated[int, Field(ge=0)]
+    cached_tokens: Annotated[
+        int | None, Field(ge=0, description="prompt tokens that a server had from an earlier request, where known")
+    ] = None
     completion_tokens: Annotated[int, Field(ge=0)]
     text: str
     finish_reason: Literal["stop", "length"]
@@ -436,4 +446,5 @@ def sample_key(spec: Spec, model: ModelInfo, task_id: str, prompt: str, sample_i
         [spec.benchmark, task_id, prompt, sample_index],
         *([model.early_exit] if model.early_exit else []),
         *([model.engine] if model.engine not in ("transformers", "endpoint") else []),  # keys of the first edition hold
+        *([{"engine_options": spec.engine_options}] if spec.engine_options else []),
     )[:32]

@@ -43,6 +43,10 @@ class Registry:
         """Names of all members, sorted."""
         return sorted({*self._built_in, *self._added, *_entry_points(self.group)})
 
+    def by_preference(self) -> list[str]:
+        """Names of all members: the built-in ones in the order in which they are listed here, then others, sorted."""
+        return [*self._built_in, *(name for name in self.names() if name not in self._built_in)]
+
     def providers(self, name: str) -> list[str]:
         """Who has a member of this name: ``passkwh``, or a package with its version. More than one is a conflict."""
         packages = [_package(point) for point in _entry_points(self.group).get(name, ())]
@@ -124,8 +128,10 @@ ENGINES = Registry(
     "passkwh.engines",
     "engine",
     {
+        # In the order in which ``auto`` tries them.
         "endpoint": "passkwh.adapters.engines.endpoint:ENGINE",
         "transformers": "passkwh.adapters.engines.transformers:ENGINE",
+        "llamacpp": "passkwh.adapters.engines.llamacpp:ENGINE",
     },
 )
 QUANTIZATIONS = Registry(
@@ -133,6 +139,21 @@ QUANTIZATIONS = Registry(
     "quantization",
     {
         "awq": "passkwh.adapters.quantization.awq:AWQ",
+        "gguf-iq4_xs": "passkwh.adapters.quantization.gguf:IQ4_XS",
+        "gguf-q2_k": "passkwh.adapters.quantization.gguf:Q2_K",
+        "gguf-q3_k_l": "passkwh.adapters.quantization.gguf:Q3_K_L",
+        "gguf-q3_k_m": "passkwh.adapters.quantization.gguf:Q3_K_M",
+        "gguf-q3_k_s": "passkwh.adapters.quantization.gguf:Q3_K_S",
+        "gguf-q4_0": "passkwh.adapters.quantization.gguf:Q4_0",
+        "gguf-q4_1": "passkwh.adapters.quantization.gguf:Q4_1",
+        "gguf-q4_k_m": "passkwh.adapters.quantization.gguf:Q4_K_M",
+        "gguf-q4_k_s": "passkwh.adapters.quantization.gguf:Q4_K_S",
+        "gguf-q5_0": "passkwh.adapters.quantization.gguf:Q5_0",
+        "gguf-q5_1": "passkwh.adapters.quantization.gguf:Q5_1",
+        "gguf-q5_k_m": "passkwh.adapters.quantization.gguf:Q5_K_M",
+        "gguf-q5_k_s": "passkwh.adapters.quantization.gguf:Q5_K_S",
+        "gguf-q6_k": "passkwh.adapters.quantization.gguf:Q6_K",
+        "gguf-q8_0": "passkwh.adapters.quantization.gguf:Q8_0",
         "gptq-int4": "passkwh.adapters.quantization.gptq:INT4",
         "gptq-int8": "passkwh.adapters.quantization.gptq:INT8",
     },

@@ -6,18 +6,19 @@ Engines and quantizations are objects of the registry (``engines/base.py``, ``qu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from passkwh.adapters import memory
 from passkwh.adapters.checkpoint import Checkpoint, content_revision, count_parameters
 from passkwh.adapters.device import pick
 from passkwh.adapters.engines import AUTO, choose
-from passkwh.adapters.engines.base import LoadOptions, Model, PlansMemory, SupportsEarlyExit
+from passkwh.adapters.engines.base import LoadOptions, Model, PlansMemory, SupportsEarlyExit, TakesOptions
 from passkwh.adapters.memory import memory_free, memory_total
 from passkwh.adapters.resolution import resolve
 from passkwh.errors import UsageError
+from passkwh.records import Option
 from passkwh.registry import ENGINES
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from passkwh.adapters.quantization.make import OpenSpan
 
 __all__ = [
-    "Checkpoint", "check", "check_memory", "choose", "load", "memory_free", "memory_needed", "memory_total", "prepare",
-    "resolve",
+    "Checkpoint", "check", "check_memory", "check_options", "choose", "load", "memory_free", "memory_needed",
+    "memory_total", "prepare", "resolve",
 ]  # fmt: skip
 
 
@@ -38,6 +39,16 @@ def check(
     if exit is not None:
         assert isinstance(chosen, SupportsEarlyExit)  # or it would not have been chosen
         chosen.check_exit(checkpoint, exit, language)
+
+
+def check_options(checkpoint: Checkpoint, engine: str, options: Mapping[str, Option]) -> None:
+    """UsageError for an option that the engine of a checkpoint does not have."""
+    chosen = choose(checkpoint, engine)
+    if isinstance(chosen, TakesOptions):
+        chosen.check_options(options)
+    elif options:
+        name = next(name for name in ENGINES.names() if ENGINES.get(name) is chosen)
+        raise UsageError(f"--engine-option {next(iter(options))}: engine {name} has no options: leave it out")
 
 
 def prepare(
@@ -52,8 +63,14 @@ def prepare(
     measures what quantizing costs. With an early-exit rule that comes with fine-tuned weights, it is these. What its
     engine resolved stays as it is.
     """
-    if checkpoint.engine is not None:
+    if checkpoint.engine is not None or checkpoint.file is not None:
         return checkpoint
+    if checkpoint.format == "gguf":
+        from passkwh.adapters import gguf
+
+        if progress:
+            progress(checkpoint.pending[0])
+        return gguf.download(checkpoint)
     if exit is not None:
         from passkwh.adapters import early_exit
 
@@ -86,6 +103,7 @@ def load(
     exit: ExitRequest | None = None,
     language: str = "python",
     engine: str = AUTO,
+    **more: Any,
 ) -> Model:
     """The model, in memory and ready to answer. ``checkpoint`` as ``prepare`` returned it.
 
@@ -94,11 +112,12 @@ def load(
         exit: the early-exit rule by which its tokens leave.
         language: what is going to be written, for which a bundle may have an agent of its own.
         engine: a name in the registry of engines; ``auto`` takes the first that does not refuse.
+        more: other fields of ``LoadOptions``.
 
     Raises:
         UsageError: the engine refuses the checkpoint, and why.
     """
-    return choose(checkpoint, engine, exit).load(checkpoint, LoadOptions(device, exit, language))
+    return choose(checkpoint, engine, exit).load(checkpoint, LoadOptions(device, exit, language, **more))
 
 
 def memory_needed(

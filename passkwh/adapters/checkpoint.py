@@ -49,6 +49,10 @@ class Checkpoint:
     reasoning: Reasoning | None = None
     """The thinking phase, as the model's template and tokenizer name it; None for a model that has none, and where
     that is not known (an endpoint)."""
+    format: Literal["safetensors", "gguf"] = "safetensors"
+    """A folder as transformers has them, at ``path``; or one GGUF file, at ``file``."""
+    file: Path | None = None
+    """The GGUF file; None for the other format, and until ``prepare`` has fetched it."""
     engine: str | None = None
     """The engine that resolved the name as one of its own, which alone runs it; None where any engine may."""
 
@@ -146,7 +150,7 @@ def quantization(folder: Path) -> str:
                 return name
     method, bits = packed.get("quant_method") or packed.get("method"), packed.get("bits")
     width = "" if bits is None else f" with {bits} bits"
-    known = ", ".join(QUANTIZATIONS.names())
+    known = ", ".join(name for name in QUANTIZATIONS.names() if not name.startswith("gguf-"))
     raise UsageError(f"{folder} is quantized by {method}{width}, which nobody runs here: there are {known}")
 
 

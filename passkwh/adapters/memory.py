@@ -8,6 +8,7 @@ from typing import Any
 
 from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import device as devices
+from passkwh.adapters import gguf
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.errors import UsageError
 
@@ -24,6 +25,8 @@ def memory_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int, devi
     From ``config.json`` and file headers only. A checkpoint that is not on this machine yet has neither: then it is
     the registry's number of weights at 16 bits (UsageError where that is unknown too), without the cache.
     """
+    if checkpoint.format == "gguf":
+        return _gguf_needed(checkpoint, batch_size, max_tokens)
     device = devices.pick(device)
     if checkpoint.path is None:
         if checkpoint.parameters is None:
@@ -34,6 +37,14 @@ def memory_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int, devi
     width = _BYTES[devices.dtype_name(config, device)]
     row = key_value_bytes(config, width) * max_tokens + int(config.get("vocab_size", 0)) * 3 * 4
     return int((_weight_bytes(checkpoint, width) + batch_size * row) * _MARGIN) + _LIBRARIES
+
+
+def _gguf_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int) -> int:
+    """Weights as they lie in the file, a cache in 16 bits, and what llama.cpp's server takes besides."""
+    if checkpoint.file is None:
+        raise UsageError(f"{checkpoint.location} is not on this machine yet, so its size is unknown: get it first")
+    cache = gguf.header(checkpoint.file).key_value_bytes() * batch_size * max_tokens
+    return int((checkpoint.file.stat().st_size + cache) * _MARGIN) + _LIBRARIES
 
 
 def _weight_bytes(checkpoint: Checkpoint, width: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from passkwh.adapters import checkpoint as folders
-from passkwh.adapters import embedded, engines
+from passkwh.adapters import embedded, engines, gguf
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.engines.base import ResolvesNames
 from passkwh.adapters.hub import snapshot
@@ -22,7 +22,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def resolve(model: str, quant: str = "none", engine: str = engines.AUTO) -> Checkpoint:
-    """The checkpoint that a name means: an engine's own (``openai:URL#MODEL``), a registered one, a hub id, a folder.
+    """The checkpoint that a name means: an engine's own (``openai:URL#MODEL``), a registered one, a hub id, a folder, a
+    GGUF file.
 
     With a ``quant``: the publisher's quantized checkpoint where one is known, the folder itself where it is already
     quantized so, otherwise one that ``passkwh.adapters.prepare`` will quantize here, into the cache.
@@ -34,7 +35,12 @@ def resolve(model: str, quant: str = "none", engine: str = engines.AUTO) -> Chec
         return checkpoint
     known = registered(model)
     if known and known.id == "embedded":
-        return _embedded(known, model, quant)
+        as_it_is = quant.startswith(gguf.PREFIX) or engines.reads(engine) == "gguf"
+        return _embedded_file(known, model, quant) if as_it_is else _embedded(known, model, quant)
+    if gguf.is_gguf(model):
+        return gguf.resolve(model, quant)
+    if quant.startswith(gguf.PREFIX):
+        raise UsageError(QUANTIZATIONS.get(quant).missing())
     if known:
         return _hub(known.id, model, quant)
     if Path(model).expanduser().is_dir() or _looks_like_a_path(model):
@@ -63,6 +69,12 @@ def _looks_like_a_path(model: str) -> bool:
 
 
 # ---------------------------------------------------------------- the three sources
+
+
+def _embedded_file(known: RegisteredModel, name: str, quant: str) -> Checkpoint:
+    """The embedded model as the package carries it, for engines that run GGUF files."""
+    file = embedded.gguf_file()
+    return gguf.of_file(name, file, "embedded", file.name, embedded.revision(), quant, known)
 
 
 def _embedded(known: RegisteredModel, name: str, quant: str) -> Checkpoint:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -18,6 +20,7 @@ from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
     from passkwh.analysis.overview import AnalysisSettings
+    from passkwh.records import Option
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 
@@ -41,6 +44,36 @@ Workers = Annotated[int, typer.Option(min=0, help="Programs at a time; 0 is one 
 UnsafeEvaluation = Annotated[
     bool, typer.Option("--unsafe-evaluation", help="Go on where the kernel refuses a layer of the isolation.")
 ]
+
+
+def typed_values(pairs: Sequence[str] | None, option: str) -> dict[str, Option]:
+    """``KEY=VALUE`` texts as a mapping; a value that reads as a whole number, a number or true or false is that.
+
+    Raises UsageError for a text without ``=``, or a key that is given twice.
+
+    Example:
+        >>> typed_values(["n_threads=4", "swa_full=true", "rope_freq_base=1e4"], "--engine-option")
+        {'n_threads': 4, 'swa_full': True, 'rope_freq_base': 10000.0}
+    """
+    values: dict[str, Option] = {}
+    for text in pairs or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{option} {text}: write KEY=VALUE")
+        if key in values:
+            raise UsageError(f"{option} {key} is given twice")
+        values[key] = _typed(value)
+    return values
+
+
+def _typed(value: str) -> Option:
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    for kind in (int, float):
+        with suppress(ValueError):
+            number = kind(value)
+            return number if math.isfinite(number) else value
+    return value
 
 
 def analysis_settings(

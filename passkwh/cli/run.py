@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
-from passkwh.cli.options import AsJson, BatchSize, TaskData, TaskLimit
+from passkwh.cli.options import AsJson, BatchSize, TaskData, TaskLimit, typed_values
 from passkwh.cli.output import note, number, print_json, print_table, size, table
 from passkwh.errors import UsageError
 from passkwh.measures import MEASURES, metric, metric_per_kwh
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from passkwh.records import Summary
 
 
-MODEL_HELP = "Registry name (see `bench list`), hub id, local folder or openai:URL#MODEL; repeat to run several."
+MODEL_HELP = "Registry name (see `bench list`), hub id, local folder, FILE.gguf or openai:URL#MODEL; repeat for more."
 QUANT_HELP = "none, or a quantization of `bench list`; repeat to run several."
 ENGINE_HELP = "What runs the model, an engine of `bench list`; auto takes the first that can."
+ENGINE_OPTION_HELP = "An option of the engine's own, for example n_threads=4 (llamacpp); repeat for more."
 EXIT_HELP = (
     "Rule by which tokens leave before the last layer, as fixed:LAYER or agent:T (see `bench list`), or none; "
     "repeat to run several. See docs/early-exit.md for its options."
@@ -33,6 +34,7 @@ def run(
     model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
     quant: Annotated[list[str] | None, typer.Option("--quant", "-q", help=QUANT_HELP)] = None,
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
+    engine_option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=ENGINE_OPTION_HELP)] = None,
     exit: Annotated[list[str] | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
     exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for every --exit.")] = None,
     benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="See `bench list`.")] = "bigcodebench",
@@ -67,7 +69,8 @@ def run(
     try:
         specs = [
             Spec(
-                model=name, quant=quantization, engine=engine, exit=rule, benchmark=benchmark,
+                model=name, quant=quantization, engine=engine,
+                engine_options=typed_values(engine_option, "--engine-option"), exit=rule, benchmark=benchmark,
                 benchmark_options=options, limit=limit, samples=samples, batch_size=batch_size,
                 max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, repeat=repeat,
                 meter=meter, idle_s=idle_s,

@@ -19,6 +19,7 @@ PACKAGES = (
     "tokenizers",
     "accelerate",
     "gptqmodel",
+    "xllamacpp",
     "zeus",
     "codecarbon",
     "numpy",

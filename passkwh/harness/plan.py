@@ -106,7 +106,9 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
         checkpoint = check("quant", lambda: adapters.resolve(spec.model, spec.quant, spec.engine))
     if checkpoint is not None:
         refused = "engine" if spec.engine != AUTO else "quant" if spec.quant != "none" else "model"
-        check(refused, lambda: adapters.choose(checkpoint, spec.engine))
+        chosen = check(refused, lambda: adapters.choose(checkpoint, spec.engine))
+        if chosen is not None:
+            check("engine_options", lambda: adapters.check_options(checkpoint, spec.engine, spec.engine_options))
     benchmark = check("benchmark", lambda: (open_benchmark or _open_benchmark)(spec))
     channels = check("meter", lambda: meter_channels(spec.meter))
     exit = None if spec.exit is None else check("exit", lambda: early_exit.parse(spec.exit))

@@ -17,7 +17,14 @@ from datetime import UTC, datetime
 import psutil
 
 from passkwh import adapters
-from passkwh.adapters.engines.base import Completion, Decoding, Model, SupportsTeacherForcing, SupportsTokenOffsets
+from passkwh.adapters.engines.base import (
+    Completion,
+    Decoding,
+    KeepsLog,
+    Model,
+    SupportsTeacherForcing,
+    SupportsTokenOffsets,
+)
 from passkwh.benchmarks.base import Benchmark, Candidate, CutByTokens, Task
 from passkwh.errors import UsageError
 from passkwh.harness.host import host_info, package_versions
@@ -30,7 +37,7 @@ from passkwh.harness.plan import Plan, language, refuse_problems
 from passkwh.harness.progress import Progress, Silent, Status
 from passkwh.harness.runs.folder import MANIFEST, RunFolder, check_new
 from passkwh.harness.summarise import finish
-from passkwh.prompts import Prompt
+from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
 from passkwh.records import Manifest, MeterInfo, Sample, Session, Spec, Window, sample_key
 from passkwh.units import ns_to_s
 
@@ -129,7 +136,17 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
         channels = stack.enter_context(opened(plan.spec.meter))
         progress.update(Status("loading the model", 0, 0))
         writes = language(plan.benchmark)
-        model = adapters.load(checkpoint, exit=plan.exit, language=writes, engine=plan.spec.engine)
+        model = adapters.load(
+            checkpoint,
+            exit=plan.exit,
+            language=writes,
+            engine=plan.spec.engine,
+            parallel=plan.spec.batch_size,
+            max_tokens=plan.tokens_per_row,
+            options=plan.spec.engine_options,
+            log=plan.folder.with_name(f"{plan.folder.name}.engine.log"),
+            report=lambda stage: progress.update(Status(stage, 0, 0)),
+        )
         stack.callback(model.close)
         benchmark = _fitted(plan.benchmark, model, plan.spec.model)
         manifest = _manifest(plan, benchmark, model, channels)
@@ -139,6 +156,8 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
         else:
             folder, manifest = existing, _same_run(existing, manifest)
         manifest = _begin_session(folder, manifest)
+        if isinstance(model, KeepsLog):
+            model.move_log(folder.path / f"engine-{len(manifest.sessions) - 1:03}.log")
         writer = folder.trace_writer(len(manifest.sessions) - 1, TRACE_SCHEMA)
         with Recorder(channels, writer.write, len(manifest.sessions) - 1, POLL_INTERVAL_S) as recorder:
             session = RunSession(plan.spec, benchmark, model, folder, manifest, recorder, progress)
@@ -209,13 +228,17 @@ def _idle(session: RunSession, kind: str) -> None:
 
 
 def _warm_up(session: RunSession, batch: Sequence[Item], decoding: Decoding) -> None:
-    """Short batches until their latency settles; recorded as windows, never counted."""
+    """Short batches until their latency settles; recorded as windows, never counted.
+
+    Their prompts begin otherwise than the run's, so that an engine that keeps what it has computed of a prompt (a
+    prefix cache) does not know those of the run.
+    """
     short = replace(decoding, max_new_tokens=WARMUP_TOKENS)
     latencies_s: list[float] = []
     while len(latencies_s) < WARMUP_BATCHES:
         session.report_progress("warming up", len(latencies_s), WARMUP_BATCHES)
         start_ns = session.recorder.mark()
-        run_batch(session, batch, short)
+        run_batch(session, [_other_prompt(item, len(latencies_s)) for item in batch], short)
         window = session.window("warmup", start_ns)
         session.recorder.flush()
         session.note(window)
@@ -223,6 +246,20 @@ def _warm_up(session: RunSession, batch: Sequence[Item], decoding: Decoding) -> 
         recent = latencies_s[-3:]
         if len(recent) == 3 and statistics.stdev(recent) < WARMUP_CV * statistics.mean(recent):
             return
+
+
+def _other_prompt(item: Item, number: int) -> Item:
+    """The item with another prompt, of about the same length and never more tokens."""
+    mark = f"# warm-up {number}:\n"
+
+    def other(text: str) -> str:
+        return mark + text[4 * len(mark) :]  # no tokenizer makes more of the mark than of four times as many characters
+
+    prompt = item.prompt
+    if isinstance(prompt, ChatPrompt):
+        return replace(item, prompt=replace(prompt, user=other(prompt.user)))
+    request = replace(item.task.request, text=other(item.task.request.text))
+    return replace(item, prompt=TextPrompt(other(prompt.text)), task=replace(item.task, request=request))
 
 
 def _decoding(session: RunSession) -> Decoding:
@@ -264,6 +301,7 @@ def _sample(item: Item, completion: Completion, window: Window, batch_size: int)
         batch_size=batch_size,
         seed=item.seed,
         prompt_tokens=completion.prompt_tokens,
+        cached_tokens=completion.cached_tokens,
         completion_tokens=completion.completion_tokens,
         text=completion.text,
         finish_reason=completion.finish_reason,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from passkwh.adapters.engines.base import Engine, SupportsEarlyExit
 from passkwh.errors import UsageError
-from passkwh.registry import ENGINES, OURS
+from passkwh.registry import ENGINES
 
 if TYPE_CHECKING:
     from passkwh.adapters.checkpoint import Checkpoint
@@ -19,7 +19,12 @@ def names(engine: str = AUTO) -> list[str]:
     """The engines to try, in order: the one that was named, or for ``auto`` the built-in ones before others."""
     if engine != AUTO:
         return [engine]
-    return sorted(ENGINES.names(), key=lambda name: (OURS not in ENGINES.providers(name), name))
+    return ENGINES.by_preference()
+
+
+def reads(engine: str) -> str | None:
+    """The format of weights that an engine reads, ``safetensors`` unless it says another; None where it reads none."""
+    return "safetensors" if engine == AUTO else getattr(ENGINES.get(engine), "format", "safetensors")
 
 
 def choose(checkpoint: Checkpoint, engine: str = AUTO, exit: ExitRequest | None = None) -> Engine:
@@ -52,6 +57,8 @@ def choose(checkpoint: Checkpoint, engine: str = AUTO, exit: ExitRequest | None 
 def _refusal(name: str, engine: Engine, checkpoint: Checkpoint, exit: ExitRequest | None) -> str | None:
     if checkpoint.engine not in (None, name):
         return f"its name is one of engine {checkpoint.engine}, which alone runs it"
+    if checkpoint.engine is None and reads(name) not in (None, checkpoint.format):
+        return f"it reads weights in {reads(name)} and these are in {checkpoint.format}"
     if reason := engine.refusal(checkpoint):
         return reason
     if exit is not None and not isinstance(engine, SupportsEarlyExit):

@@ -7,12 +7,13 @@ and :class:`PlansMemory` of engines, :class:`SupportsTokenOffsets`, :class:`Supp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from passkwh.prompts import Prompt
-from passkwh.records import ModelInfo
+from passkwh.records import ModelInfo, Option
 
 if TYPE_CHECKING:
     from passkwh.adapters.checkpoint import Checkpoint
@@ -31,6 +32,16 @@ class LoadOptions:
     """Early-exit rule; None where tokens run through all layers. Only for an engine that ``SupportsEarlyExit``."""
     language: str = "python"
     """Programming language that is going to be written: early exit may have an agent for it."""
+    parallel: int = 1
+    """Prompts that are in the model at a time."""
+    max_tokens: int | None = None
+    """Prompt and completion of the longest row, roughly; None where that is not known."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    """The engine's own options (``--engine-option``). Only for an engine that ``TakesOptions``."""
+    log: Path | None = None
+    """Where a server that the engine starts writes what it prints."""
+    report: Callable[[str], None] = lambda stage: None
+    """Is handed what loading is doing, in words."""
 
 
 class Engine(Protocol):
@@ -51,7 +62,8 @@ class Engine(Protocol):
     def refusal(self, checkpoint: Checkpoint) -> str | None:
         """Why it cannot run a checkpoint, with the command that gets what is missing; None where it can.
 
-        Reads the checkpoint's files where they are here, and nothing heavy.
+        Reads the checkpoint's files where they are here, and nothing heavy. It is asked of checkpoints in its own
+        format: safetensors, or another that its attribute ``format`` names (``gguf``).
         """
         ...
 
@@ -92,6 +104,15 @@ class ChecksInstallation(Protocol):
 
 
 @runtime_checkable
+class TakesOptions(Protocol):
+    """An engine with options of its own (``--engine-option``)."""
+
+    def check_options(self, options: Mapping[str, Option]) -> None:
+        """UsageError for an option that it does not have, or a value that it cannot take."""
+        ...
+
+
+@runtime_checkable
 class PlansMemory(Protocol):
     """An engine that knows what a run takes of this machine's memory."""
 
@@ -124,6 +145,8 @@ class Completion:
     finish_reason: Literal["stop", "length"]
     first_token_ns: int | None
     """Monotonic time at which the batch's first token was there; None where that cannot be known."""
+    cached_tokens: int | None = None
+    """Prompt tokens that were not computed, because a server had them from an earlier request; None: not known."""
     exit_layers: tuple[int, ...] | None = None
     """Layers that each token ran through; None for a model without early exit."""
 
@@ -146,6 +169,15 @@ class Model(Protocol):
 
     def close(self) -> None:
         """Free the model's memory."""
+        ...
+
+
+@runtime_checkable
+class KeepsLog(Protocol):
+    """A model whose engine writes a log."""
+
+    def move_log(self, path: Path) -> None:
+        """Go on writing it at ``path``, on the same disk as ``LoadOptions.log``."""
         ...
 
 

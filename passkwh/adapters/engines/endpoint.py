@@ -76,6 +76,7 @@ class EndpointEngine:
     """Models that another program serves."""
 
     summary = "a model behind an OpenAI-compatible server, named openai:URL#MODEL or openai-chat:URL#MODEL"
+    format = None
 
     def resolve(self, name: str, quant: str) -> Checkpoint | None:
         """Ask the server which models it has, and settle on one; None for a name that is no endpoint's.
@@ -92,7 +93,7 @@ class EndpointEngine:
 
     def load(self, checkpoint: Checkpoint, options: LoadOptions) -> EndpointModel:
         """A connection to the server."""
-        return EndpointModel(checkpoint)
+        return connect(checkpoint)
 
 
 ENGINE = EndpointEngine()
@@ -121,7 +122,7 @@ def _resolve(name: str, quant: str) -> Checkpoint:
     )
     if served and model not in served:  # some servers load what they are asked for, listed or not
         try:
-            EndpointModel(checkpoint).close()
+            connect(checkpoint).close()
         except ServerRefusal as error:
             close = difflib.get_close_matches(model, served, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
@@ -155,6 +156,24 @@ def _client(endpoint: Endpoint) -> Client:
     return Client(endpoint.url, os.environ.get(KEY), direct=place(endpoint.url) == "machine")
 
 
+def connect(checkpoint: Checkpoint) -> EndpointModel:
+    """The model of a checkpoint that this engine resolved."""
+    endpoint = parse(checkpoint.name)
+    info = ModelInfo(
+        name=checkpoint.name,
+        adapter=endpoint.adapter,
+        engine=NAME,
+        chat=checkpoint.chat,
+        checkpoint=checkpoint.location,
+        revision=str(checkpoint.revision),
+        dtype="unknown",
+        device=f"server:{endpoint.host}",
+        parameters=None,
+        place=place(endpoint.url),
+    )
+    return EndpointModel(_client(endpoint), checkpoint.location.partition("#")[2], info)
+
+
 class EndpointModel:
     """A served model (``passkwh.adapters.engines.base.Model``).
 
@@ -162,25 +181,12 @@ class EndpointModel:
     not count them. Token counts are the server's.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        endpoint = parse(checkpoint.name)
-        self._model = checkpoint.location.partition("#")[2]
-        self._chat = checkpoint.chat
-        self._client = _client(endpoint)
-        self._info = ModelInfo(
-            name=checkpoint.name,
-            adapter=endpoint.adapter,
-            engine=NAME,
-            chat=checkpoint.chat,
-            checkpoint=checkpoint.location,
-            revision=str(checkpoint.revision),
-            dtype="unknown",
-            device=f"server:{endpoint.host}",
-            parameters=None,
-            place=place(endpoint.url),
-        )
+    def __init__(self, client: Client, model: str, info: ModelInfo) -> None:
+        self._model = model
+        self._client = client
+        self._info = info
         try:
-            self._request(ChatPrompt("Say x.") if self._chat else TextPrompt("x = 1"), Decoding(1), 0)
+            self._request(ChatPrompt("Say x.") if info.chat else TextPrompt("x = 1"), Decoding(1), 0)
         except BaseException:
             self._client.close()
             raise
@@ -212,6 +218,18 @@ class EndpointModel:
         self._client.close()
 
     def _request(self, prompt: Prompt, decoding: Decoding, seed: int) -> Answer:
+        return self._client.complete(*self._path_and_body(prompt, decoding, seed))
+
+    def _path_and_body(self, prompt: Prompt, decoding: Decoding, seed: int) -> tuple[str, dict[str, Any]]:
+        """What is asked of the server, and where."""
+        body = self._sampling(decoding, seed)
+        if isinstance(prompt, ChatPrompt):
+            return "/chat/completions", {**body, "messages": _messages(prompt)}
+        if decoding.stop:
+            body["stop"] = list(decoding.stop)
+        return "/completions", {**body, "prompt": prompt.text}
+
+    def _sampling(self, decoding: Decoding, seed: int) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._model,
             "max_tokens": decoding.max_new_tokens,
@@ -219,11 +237,7 @@ class EndpointModel:
         }
         if decoding.temperature > 0:
             body |= {"top_p": decoding.top_p, "seed": seed}
-        if isinstance(prompt, ChatPrompt):
-            return self._client.complete("/chat/completions", {**body, "messages": _messages(prompt)})
-        if decoding.stop:
-            body["stop"] = list(decoding.stop)
-        return self._client.complete("/completions", {**body, "prompt": prompt.text})
+        return body
 
     def _completion(self, prompt: Prompt, answer: Answer, decoding: Decoding, alone: bool) -> Completion:
         stop = () if isinstance(prompt, ChatPrompt) else decoding.stop
@@ -236,4 +250,5 @@ class EndpointModel:
             completion_tokens=answer.completion_tokens,
             finish_reason="length" if answer.finish_reason == "length" else "stop",
             first_token_ns=answer.first_token_ns if alone else None,
+            cached_tokens=answer.cached_tokens,
         )

@@ -38,6 +38,8 @@ class Answer:
     finish_reason: str | None
     first_token_ns: int | None
     """Monotonic time at which the first piece of text had arrived; None without streaming."""
+    cached_tokens: int | None = None
+    """Prompt tokens that the server had from an earlier request; None where it does not say."""
 
 
 class Client:
@@ -79,6 +81,16 @@ class Client:
                 f"{self._url}/models does not answer as an OpenAI-compatible server: give its base URL, as a rule "
                 "http://HOST:PORT/v1"
             ) from None
+
+    def ask(self, path: str, body: dict[str, Any]) -> Any:
+        """The JSON answer to a request that is no completion. UsageError, in a line, where there is none."""
+        with self._reaching():
+            answer = self._http.post(self._url + path, json=body)
+        self._check(answer)
+        try:
+            return answer.json()
+        except ValueError:
+            raise self._strange(answer.text) from None
 
     def complete(self, path: str, body: dict[str, Any]) -> Answer:
         """Ask for one completion. UsageError, in a line, for anything but an answer with token counts."""
@@ -189,7 +201,10 @@ class Client:
                 f"{self._url} does not count tokens ('usage' is {json.dumps(usage)[:80]}), so nothing could be message "
                 "per token: use a server that does"
             ) from None
-        return Answer(text, prompt_tokens, completion_tokens, reason, first_ns)
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+        return Answer(
+            text, prompt_tokens, completion_tokens, reason, first_ns, cached if isinstance(cached, int) else None
+        )
 
     def _strange(self, message: str) -> UsageError:
         return UsageError(
