@@ -132,6 +132,8 @@ ENGINES = Registry(
         "endpoint": "passkwh.adapters.engines.endpoint:ENGINE",
         "transformers": "passkwh.adapters.engines.transformers:ENGINE",
         "llamacpp": "passkwh.adapters.engines.llamacpp:ENGINE",
+        "vllm": "passkwh.adapters.engines.vllm:ENGINE",
+        "sglang": "passkwh.adapters.engines.sglang:ENGINE",
     },
 )
 QUANTIZATIONS = Registry(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from passkwh.prompts import Request
@@ -133,35 +132,3 @@ class HasReferences(Protocol):
     def known_reference(self, task_id: str) -> Reference | None:
         """What the solution of a task did, if it was run here."""
         ...
-
-
-class BuiltEnvironment(Protocol):
-    """What was installed: a dataclass whose fields are shown."""
-
-    @property
-    def packages(self) -> dict[str, str]:
-        """Name and version of each distribution."""
-        ...
-
-
-class EnvironmentBuilder(Protocol):
-    """How an environment of its own is built for a benchmark's programs; a module may be one."""
-
-    def folder(self) -> Path:
-        """Where the environment is, or would be."""
-        ...
-
-    def setup(self, python: Path | None, progress: Callable[[str], None]) -> BuiltEnvironment:
-        """Build it with ``python`` (None: the builder's choice), replacing what is there; UsageError if it fails."""
-        ...
-
-    def check(self, progress: Callable[[str], None]) -> tuple[BuiltEnvironment, list[str]]:
-        """What was built and what is wrong with its files; UsageError when nothing was built."""
-        ...
-
-
-@runtime_checkable
-class HasEnvironment(Protocol):
-    """A benchmark's class whose programs run in an environment of their own (``bench setup``)."""
-
-    environment: EnvironmentBuilder

@@ -1,4 +1,4 @@
-"""``bench setup``: build the environment that a benchmark's programs run in, or check it."""
+"""``bench setup``: build the environment of a benchmark's programs or of an engine, or check it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ PYTHON_HELP = "Interpreter to build it with; default: a Python 3.11 if there is 
 
 
 def setup(
-    benchmark: Annotated[str, typer.Argument(help="bigcodebench, or another benchmark that needs an environment.")],
+    name: Annotated[str, typer.Argument(help="bigcodebench, vllm, or another that needs an environment of its own.")],
     python: Annotated[Path | None, typer.Option(help=PYTHON_HELP)] = None,
     check: Annotated[bool, typer.Option("--check", help="Compare what is installed with its hashes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
-    """Build a virtual environment of its own for a benchmark's libraries (about 3 GB), or check the one there is."""
-    from passkwh.benchmarks.base import HasEnvironment
-    from passkwh.registry import BENCHMARKS
+    """Build an environment of its own for a benchmark's libraries or an engine (3 GB and more), or check the one there
+    is."""
+    from passkwh.environments import HasEnvironment
+    from passkwh.registry import BENCHMARKS, ENGINES
 
-    member = BENCHMARKS.get(benchmark)
+    registry = ENGINES if name in ENGINES else BENCHMARKS
+    member = registry.get(name)
     if not isinstance(member, HasEnvironment):
-        raise UsageError(f"benchmark {benchmark} has no environment of its own to set up: it runs without one")
+        raise UsageError(f"{registry.noun} {name} has no environment of its own to set up: it runs without one")
     environment = member.environment
     wrong: list[str] = []
     if check:
@@ -41,7 +43,7 @@ def setup(
     for line in wrong[:20]:
         note(f"damaged: {line}")
     if wrong:
-        note(f"{len(wrong)} files differ: run `bench setup {benchmark}` again")
+        note(f"{len(wrong)} files differ: run `bench setup {name}` again")
         raise typer.Exit(1)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from passkwh.benchmarks import interpreter
 from passkwh.benchmarks.bigcodebench import environment, nltk_data
+from passkwh.environments import EnvironmentManifest, checksum, installed_packages
 from passkwh.errors import UsageError
 
 
@@ -31,7 +32,7 @@ def built(tmp_path, monkeypatch):
     (target / "bin" / "python").symlink_to(sys.executable)
     (target / "nltk_data").mkdir()
     (target / "nltk_data" / "words").write_text("a\n")
-    manifest = environment.EnvironmentManifest("3.11", environment._packages(target), (), environment._checksum(target))
+    manifest = EnvironmentManifest("3.11", installed_packages(target), (), checksum(target))
     (target / "environment.json").write_text(json.dumps(asdict(manifest)))
     return packages
 

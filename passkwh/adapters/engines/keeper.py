@@ -52,22 +52,26 @@ def _reap(server: int) -> int | None:
     return ended
 
 
-def _end(server: int) -> None:
-    """SIGTERM, a while, SIGKILL: to the server's group and to all that has been started from it."""
-    for sign, wait_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(server, sign)
-        until_s = time.monotonic() + wait_s
-        while time.monotonic() < until_s:
-            _reap(server)
-            left = _descendants(os.getpid())
-            if not left:
-                return
-            if sign == signal.SIGKILL:
-                for pid in left:
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, signal.SIGKILL)
+def _end(server: int, *, alive: bool) -> None:
+    """SIGTERM to the server's group, and when it has ended or ``GRACE_S`` are over SIGKILL to all that is left of it."""
+    if alive:
+        _signal_group(server, signal.SIGTERM)
+        until_s = time.monotonic() + GRACE_S
+        while time.monotonic() < until_s and _reap(server) is None:
             time.sleep(0.05)
+    _signal_group(server, signal.SIGKILL)
+    until_s = time.monotonic() + GRACE_S
+    while (left := _descendants(os.getpid())) and time.monotonic() < until_s:
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        _reap(server)
+        time.sleep(0.02)
+
+
+def _signal_group(leader: int, sign: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, sign)
 
 
 def main(command: list[str]) -> int:
@@ -91,11 +95,11 @@ def main(command: list[str]) -> int:
         signals = os.read(woken, 64) if woken in readable else b""
         status = _reap(server)
         if status is not None:
-            _end(server)  # what it has left behind
+            _end(server, alive=False)
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
         if 0 in readable or os.getppid() != parent or signal.SIGTERM in signals:
-            _end(server)
+            _end(server, alive=True)
             return 0
 
 

@@ -9,6 +9,7 @@ model's own chat template and tokenizer, so that every engine reads the same pro
 from __future__ import annotations
 
 import difflib
+import os
 import secrets
 import shlex
 import socket
@@ -47,9 +48,9 @@ class Server:
     """Name in the registry of engines."""
     version: str
     command: tuple[str, ...]
-    """The command line; the text ``{port}`` in it stands for the port."""
+    """The command line; ``{port}`` and ``{key}`` in it stand for the port and the key that clients must send."""
     key_variable: str
-    """Environment variable in which it takes the key that its clients must send."""
+    """Environment variable in which it takes that key."""
     model: str
     """The model's name in requests."""
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -86,7 +87,7 @@ class ServerProcess:
         self.key = secrets.token_urlsafe(16)
         self._server = server
         port = self.url.rpartition(":")[2]
-        command = [word.replace("{port}", port) for word in server.command]
+        command = [word.replace("{port}", port).replace("{key}", self.key) for word in server.command]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as file:
             file.write(f"{shlex.join(server.command)}\n".encode())
@@ -96,7 +97,7 @@ class ServerProcess:
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**_environment(), **server.environment, server.key_variable: self.key},
+                env={**_environment(server.command[0]), **server.environment, server.key_variable: self.key},
                 start_new_session=True,  # Ctrl-C is for the run, which then ends the server
             )
 
@@ -244,8 +245,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _environment() -> dict[str, str]:
-    """The run's environment, without what leads an interpreter of another installation to this one's packages."""
-    import os
-
-    return {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
+def _environment(program: str) -> dict[str, str]:
+    """The run's environment; for another interpreter without what leads it to this one's packages."""
+    ours = program == sys.executable
+    return {name: value for name, value in os.environ.items() if ours or name not in ("PYTHONHOME", "PYTHONPATH")}

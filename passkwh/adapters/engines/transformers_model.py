@@ -44,6 +44,17 @@ class GeneratedTokens:
     """Layers that each token up to a row's end ran through; None where that is always all of them."""
 
 
+def chat_text(tokenizer: Any, prompt: Prompt) -> str:
+    """A text as it is; a chat in the tokenizer's template, up to where the answer goes on."""
+    if not isinstance(prompt, ChatPrompt):
+        return prompt.text
+    turns = [{"role": "user", "content": prompt.user}]
+    if prompt.system is not None:
+        turns.insert(0, {"role": "system", "content": prompt.system})
+    chat = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return str(chat) + prompt.answer
+
+
 class TransformersModel:
     """A causal language model of transformers (``passkwh.adapters.engines.base.Model``).
 
@@ -129,13 +140,7 @@ class TransformersModel:
 
     def render(self, prompt: Prompt) -> str:
         """A text as it is; a chat in the model's own template, up to where the answer goes on."""
-        if not isinstance(prompt, ChatPrompt):
-            return prompt.text
-        turns = [{"role": "user", "content": prompt.user}]
-        if prompt.system is not None:
-            turns.insert(0, {"role": "system", "content": prompt.system})
-        chat = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return str(chat) + prompt.answer
+        return chat_text(self._tokenizer, prompt)
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding, seeds: Sequence[int]) -> list[Completion]:
         """Complete prompts as one batch, one seed a row; returns when the device has finished.
