@@ -297,6 +297,9 @@ class Sample(Record):
     cached_tokens: Annotated[
         int | None, Field(ge=0, description="prompt tokens that a server had from an earlier request, where known")
     ] = None
+    retries: Annotated[
+        int, Field(ge=0, description="how often a server was asked again; what that drew is in generation_energy")
+    ] = 0
     completion_tokens: Annotated[int, Field(ge=0)]
     text: str
     finish_reason: Literal["stop", "length"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from passkwh.harness.meter.condition import drift
 from passkwh.harness.meter.energies import add
 from passkwh.harness.meter.visibility import visibility_notes
@@ -17,6 +19,27 @@ BUSY = 0.10
 """CPU use during the idle windows above which the machine was not ours alone."""
 KS = (1, 5, 10, 25, 100)
 """The k of pass@k that a summary has, where all tasks have so many samples."""
+
+
+def _server_notes(manifest: Manifest, samples: SampleTable) -> Iterator[str]:
+    """What a server did to the run: asked again, prompts that it had already, fields that it does not take."""
+    again, cached = int(samples.retries.sum()), float(np.nansum(samples.cached_tokens))
+    if again:
+        yield (
+            f"the server was asked again {again} time(s), for {int((samples.retries > 0).sum())} samples: it was busy, "
+            "not reached or broke off its answer; what that drew is part of the energy of these samples"
+        )
+    if cached:
+        yield (
+            f"{cached / max(1, int(samples.prompt_tokens.sum())):.0%} of the prompts' tokens were not computed but "
+            "taken from the server's cache of earlier requests: their energy is less than that of samples on their own"
+        )
+    if "temperature" in manifest.model.engine_info:
+        yield (
+            f"the server does not take temperature {manifest.spec.temperature:g}, so it was left out: "
+            + ("decoding is not greedy, " if manifest.spec.temperature == 0 else "")
+            + "it is as the server does it by itself"
+        )
 
 
 def run_warnings(
@@ -56,6 +79,7 @@ def run_warnings(
         moved = drift(entry.idle_before, entry.idle_after)
         if entry.counted and gross_j is not None and moved and (warning := moved.warning(metered_s, gross_j)):
             yield warning
+    yield from _server_notes(manifest, samples)
     missing = int((samples.judged & ~samples.evaluated).sum())
     if missing:
         yield f"{missing} of {len(samples)} samples were not evaluated and count neither way: {samples.first_silent}"

@@ -302,6 +302,7 @@ def _sample(item: Item, completion: Completion, window: Window, batch_size: int)
         seed=item.seed,
         prompt_tokens=completion.prompt_tokens,
         cached_tokens=completion.cached_tokens,
+        retries=completion.retries,
         completion_tokens=completion.completion_tokens,
         text=completion.text,
         finish_reason=completion.finish_reason,

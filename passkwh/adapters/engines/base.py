@@ -147,6 +147,8 @@ class Completion:
     """Monotonic time at which the batch's first token was there; None where that cannot be known."""
     cached_tokens: int | None = None
     """Prompt tokens that were not computed, because a server had them from an earlier request; None: not known."""
+    retries: int = 0
+    """How often a server was asked again, because it was busy or broke off its answer."""
     exit_layers: tuple[int, ...] | None = None
     """Layers that each token ran through; None for a model without early exit."""
 

@@ -14,7 +14,7 @@ import difflib
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,13 +25,20 @@ from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions
 from passkwh.adapters.engines.endpoint_client import Answer, Client, ServerRefusal
 from passkwh.errors import UsageError
 from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
-from passkwh.records import ModelInfo
+from passkwh.records import ModelInfo, Option
 
 NAME = "endpoint"
 """In the registry of engines."""
 COMPLETIONS, CHAT = "openai", "openai-chat"
 """The two adapters, and the beginnings of their models' names."""
 KEY = "OPENAI_API_KEY"
+SET_BY_THE_RUN = frozenset(
+    {
+        "model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop",
+        "n", "stream", "stream_options",
+    }
+)  # fmt: skip
+"""Fields of requests that are no ``--engine-option``."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,14 @@ class EndpointEngine:
 
     def load(self, checkpoint: Checkpoint, options: LoadOptions) -> EndpointModel:
         """A connection to the server."""
-        return connect(checkpoint)
+        return EndpointModel(checkpoint, options.options)
+
+    def check_options(self, options: Mapping[str, Option]) -> None:
+        """UsageError for a field of requests that the run sets itself, or a text that begins as JSON and is not."""
+        for name in options:
+            if name in SET_BY_THE_RUN:
+                raise UsageError(f"--engine-option {name}: the run sets that field of requests itself: leave it out")
+        _extra_body(options)
 
 
 ENGINE = EndpointEngine()
@@ -122,7 +136,7 @@ def _resolve(name: str, quant: str) -> Checkpoint:
     )
     if served and model not in served:  # some servers load what they are asked for, listed or not
         try:
-            connect(checkpoint).close()
+            EndpointModel(checkpoint).close()
         except ServerRefusal as error:
             close = difflib.get_close_matches(model, served, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
@@ -156,22 +170,16 @@ def _client(endpoint: Endpoint) -> Client:
     return Client(endpoint.url, os.environ.get(KEY), direct=place(endpoint.url) == "machine")
 
 
-def connect(checkpoint: Checkpoint) -> EndpointModel:
-    """The model of a checkpoint that this engine resolved."""
-    endpoint = parse(checkpoint.name)
-    info = ModelInfo(
-        name=checkpoint.name,
-        adapter=endpoint.adapter,
-        engine=NAME,
-        chat=checkpoint.chat,
-        checkpoint=checkpoint.location,
-        revision=str(checkpoint.revision),
-        dtype="unknown",
-        device=f"server:{endpoint.host}",
-        parameters=None,
-        place=place(endpoint.url),
-    )
-    return EndpointModel(_client(endpoint), checkpoint.location.partition("#")[2], info)
+def _extra_body(options: Mapping[str, Option]) -> dict[str, Any]:
+    """``--engine-option KEY=VALUE`` as fields of every request; a value that begins as JSON does is read as that."""
+    body: dict[str, Any] = dict(options)
+    for name, value in body.items():
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            try:
+                body[name] = json.loads(value)
+            except ValueError as error:
+                raise UsageError(f"--engine-option {name}={value}: not JSON ({error})") from None
+    return body
 
 
 class EndpointModel:
@@ -181,12 +189,26 @@ class EndpointModel:
     not count them. Token counts are the server's.
     """
 
-    def __init__(self, client: Client, model: str, info: ModelInfo) -> None:
-        self._model = model
-        self._client = client
-        self._info = info
+    def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Option] | None = None) -> None:
+        endpoint = parse(checkpoint.name)
+        self._model = checkpoint.location.partition("#")[2]
+        self._chat = checkpoint.chat
+        self._client = _client(endpoint)
+        self._extra = _extra_body(options or {})
+        self._info = ModelInfo(
+            name=checkpoint.name,
+            adapter=endpoint.adapter,
+            engine=NAME,
+            chat=checkpoint.chat,
+            checkpoint=checkpoint.location,
+            revision=str(checkpoint.revision),
+            dtype="unknown",
+            device=f"server:{endpoint.host}",
+            parameters=None,
+            place=place(endpoint.url),
+        )
         try:
-            self._request(ChatPrompt("Say x.") if info.chat else TextPrompt("x = 1"), Decoding(1), 0)
+            self._request(ChatPrompt("Say x.") if self._chat else TextPrompt("x = 1"), Decoding(1), 0)
         except BaseException:
             self._client.close()
             raise
@@ -194,7 +216,7 @@ class EndpointModel:
     @property
     def info(self) -> ModelInfo:
         """The endpoint and its model; what only the server knows is unknown."""
-        return self._info
+        return self._info.model_copy(update={"engine_info": self._client.adaptations()})
 
     def render(self, prompt: Prompt) -> str:
         """The text to continue or, for a chat, its messages as they are sent, in JSON: the server has the template."""
@@ -218,26 +240,19 @@ class EndpointModel:
         self._client.close()
 
     def _request(self, prompt: Prompt, decoding: Decoding, seed: int) -> Answer:
-        return self._client.complete(*self._path_and_body(prompt, decoding, seed))
-
-    def _path_and_body(self, prompt: Prompt, decoding: Decoding, seed: int) -> tuple[str, dict[str, Any]]:
-        """What is asked of the server, and where."""
-        body = self._sampling(decoding, seed)
-        if isinstance(prompt, ChatPrompt):
-            return "/chat/completions", {**body, "messages": _messages(prompt)}
-        if decoding.stop:
-            body["stop"] = list(decoding.stop)
-        return "/completions", {**body, "prompt": prompt.text}
-
-    def _sampling(self, decoding: Decoding, seed: int) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._model,
             "max_tokens": decoding.max_new_tokens,
             "temperature": decoding.temperature,
+            **self._extra,
         }
         if decoding.temperature > 0:
             body |= {"top_p": decoding.top_p, "seed": seed}
-        return body
+        if isinstance(prompt, ChatPrompt):
+            return self._client.complete("/chat/completions", {**body, "messages": _messages(prompt)})
+        if decoding.stop:
+            body["stop"] = list(decoding.stop)
+        return self._client.complete("/completions", {**body, "prompt": prompt.text})
 
     def _completion(self, prompt: Prompt, answer: Answer, decoding: Decoding, alone: bool) -> Completion:
         stop = () if isinstance(prompt, ChatPrompt) else decoding.stop
@@ -251,4 +266,5 @@ class EndpointModel:
             finish_reason="length" if answer.finish_reason == "length" else "stop",
             first_token_ns=answer.first_token_ns if alone else None,
             cached_tokens=answer.cached_tokens,
+            retries=answer.retries,
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,23 @@ CONNECT_S = 5.0
 READ_S = 600.0
 """Between two pieces of an answer; without streaming, for the whole of it."""
 RETRIES = 6
-"""A busy server (429, 503) is asked again so often, ..."""
+"""A server that is busy (429, 503), that a gateway does not reach (502, 504) or that broke off its answer is asked again
+so often, ..."""
+FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 """... after as long as it says (Retry-After) or 0.5, 1, 2, ... s, and never longer than this."""
 BUSY = (429, 503)
+GATEWAY = (502, 504)
+OPTIONAL = ("temperature", "top_p", "seed", "stream_options")
+"""Fields of a request that are left out for a server that does not take them."""
 
 
 class ServerRefusal(UsageError):
     """The server is there and takes the key, and will not do what it was asked, as for a model that it has not."""
+
+
+class Interrupted(UsageError):
+    """The connection ended in the middle of an answer."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,8 @@ class Answer:
     """Monotonic time at which the first piece of text had arrived; None without streaming."""
     cached_tokens: int | None = None
     """Prompt tokens that the server had from an earlier request; None where it does not say."""
+    retries: int = 0
+    """How often it was asked again before this answer."""
 
 
 class Client:
@@ -50,6 +62,8 @@ class Client:
 
         self._url = url
         self._streams: bool | None = None  # not known before the first answer
+        self._left_out: dict[str, str] = {}  # field -> what the server said of it
+        self._length_field = "max_tokens"
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
@@ -92,21 +106,70 @@ class Client:
         except ValueError:
             raise self._strange(answer.text) from None
 
+    def adaptations(self) -> dict[str, Any]:
+        """What requests had to leave out or name otherwise for this server, for the run's record."""
+        about: dict[str, Any] = {name: f"left out: {said}" for name, said in self._left_out.items()}
+        if self._length_field != "max_tokens":
+            about["max_tokens"] = f"sent as {self._length_field}"
+        return about
+
     def complete(self, path: str, body: dict[str, Any]) -> Answer:
-        """Ask for one completion. UsageError, in a line, for anything but an answer with token counts."""
+        """Ask for one completion. UsageError, in a line, for anything but an answer with token counts.
+
+        A server that breaks off is asked again, with a limit; a field that it does not take is left out from then on.
+        """
+        tries = Tries()
+        for wait_s in _waits():
+            try:
+                while True:
+                    try:
+                        return replace(self._once(path, self._adapted(body), tries), retries=tries.again)
+                    except ServerRefusal as error:
+                        if not self._learn(str(error), body):
+                            raise
+            except Interrupted as error:
+                if wait_s is None:
+                    raise UsageError(f"{error}, {tries.again + 1} times: see to the server, then --resume") from error
+                tries.again += 1
+                time.sleep(wait_s)
+        raise AssertionError("the last of the waits is None")
+
+    def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body as this server takes it."""
+        kept = {name: value for name, value in body.items() if name not in self._left_out}
+        if self._length_field != "max_tokens" and "max_tokens" in kept:
+            kept[self._length_field] = kept.pop("max_tokens")
+        return kept
+
+    def _learn(self, refusal: str, body: dict[str, Any]) -> bool:
+        """Whether a refusal names a field that can be left out or named otherwise: then it is, from now on."""
+        if not re.search(r"support|unrecognized|unexpected|unknown|not allowed|not permitted|extra", refusal, re.I):
+            return False
+        if "max_completion_tokens" in refusal and self._length_field == "max_tokens":
+            self._length_field = "max_completion_tokens"
+        else:
+            named = [name for name in OPTIONAL if re.search(rf"\b{name}\b", refusal) and name in self._adapted(body)]
+            if not named:
+                return False
+            self._left_out[named[0]] = refusal.partition(": ")[2].partition("): ")[0][:120]
+        if self._streams is False:
+            self._streams = None  # it may have been this, and not the streaming, that was refused
+        return True
+
+    def _once(self, path: str, body: dict[str, Any], tries: Tries) -> Answer:
         if self._streams is not False:
-            answer = self._streamed(path, {**body, "stream": True, "stream_options": {"include_usage": True}})
+            answer = self._streamed(path, {**body, "stream": True, "stream_options": {"include_usage": True}}, tries)
             if answer is not None:
                 self._streams = True
                 return answer
             self._streams = False  # it cannot stream, or not count tokens when it does
-        return self._whole(path, body)
+        return self._whole(path, body, tries)
 
-    def _whole(self, path: str, body: dict[str, Any]) -> Answer:
+    def _whole(self, path: str, body: dict[str, Any], tries: Tries) -> Answer:
         for wait_s in _waits():
             with self._reaching():
                 answer = self._http.post(self._url + path, json=body)
-            if not self._busy(answer, wait_s):
+            if not self._busy(answer, wait_s, tries):
                 break
         self._check(answer)
         try:
@@ -116,7 +179,7 @@ class Client:
             raise self._strange(answer.text) from None
         return self._answer(_text(choice), choice.get("finish_reason"), content.get("usage"), None)
 
-    def _streamed(self, path: str, body: dict[str, Any]) -> Answer | None:
+    def _streamed(self, path: str, body: dict[str, Any], tries: Tries) -> Answer | None:
         """As ``_whole``, piece by piece; None where it turns out, at the first request, that this server cannot."""
         for wait_s in _waits():
             with self._reaching(), self._http.stream("POST", self._url + path, json=body) as answer:
@@ -125,7 +188,7 @@ class Client:
                 answer.read()
             if self._streams is None and (answer.status_code in (400, 422) or answer.status_code < 300):
                 return None  # whether it is the streaming that is not wanted shows when asked without
-            if not self._busy(answer, wait_s):
+            if not self._busy(answer, wait_s, tries):
                 break
         self._check(answer)
         raise self._strange(answer.text)
@@ -147,7 +210,8 @@ class Client:
         return self._answer("".join(texts), reason, usage, first_ns)
 
     def _events(self, answer: httpx.Response) -> Iterator[dict[str, Any]]:
-        for line in answer.iter_lines():
+        ended = False
+        for line in _lines(answer):
             if not line.startswith("data:"):
                 continue
             data = line.removeprefix("data:").strip()
@@ -159,17 +223,21 @@ class Client:
                 raise self._strange(data) from None
             if not isinstance(piece, dict) or piece.get("error"):
                 raise UsageError(f"{self._url} broke off its answer: {_message(data)}")
+            ended = ended or any(choice.get("finish_reason") for choice in piece.get("choices") or ())
             yield piece
+        if not ended:
+            raise Interrupted(f"{self._url} ended the connection in the middle of an answer")
 
     # ------------------------------------------------------------ what can go wrong
 
     def _reaching(self) -> _Reachable:
         return _Reachable(self._url)
 
-    def _busy(self, answer: httpx.Response, wait_s: float | None) -> bool:
-        """The server is busy and may be asked again, after a while that is waited here."""
-        if answer.status_code not in BUSY or wait_s is None:
+    def _busy(self, answer: httpx.Response, wait_s: float | None, tries: Tries) -> bool:
+        """The server is busy or not reached and may be asked again, after a while that is waited here."""
+        if answer.status_code not in (*BUSY, *GATEWAY) or wait_s is None:
             return False
+        tries.again += 1
         after = answer.headers.get("retry-after", "")
         time.sleep(min(float(after) if after.isdigit() else wait_s, LONGEST_WAIT_S))
         return True
@@ -184,6 +252,11 @@ class Client:
         if code in BUSY:
             raise UsageError(
                 f"{self._url} is busy and stays so ({code}: {message}): lower --batch-size or give it more room"
+            )
+        if code in GATEWAY:
+            raise UsageError(
+                f"the gateway at {self._url} does not reach its server and stays so ({code}: {message}): see to the "
+                "server, then --resume"
             )
         if code == 404:
             raise ServerRefusal(
@@ -201,10 +274,7 @@ class Client:
                 f"{self._url} does not count tokens ('usage' is {json.dumps(usage)[:80]}), so nothing could be message "
                 "per token: use a server that does"
             ) from None
-        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-        return Answer(
-            text, prompt_tokens, completion_tokens, reason, first_ns, cached if isinstance(cached, int) else None
-        )
+        return Answer(text, prompt_tokens, completion_tokens, reason, first_ns, _cached_tokens(usage))
 
     def _strange(self, message: str) -> UsageError:
         return UsageError(
@@ -231,6 +301,8 @@ class _Reachable:
             raise UsageError(
                 f"{self._url} is silent for {READ_S:g} s: see what it does, then go on with --resume"
             ) from None
+        if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+            raise Interrupted(f"{self._url} ended the connection in the middle of an answer ({error})") from None
         if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
             why = f"{type(error).__name__}: {error}"
             raise UsageError(f"the connection to {self._url} broke ({why}): see to the server, then --resume") from None
@@ -238,8 +310,31 @@ class _Reachable:
 
 def _waits() -> Iterator[float | None]:
     """How long to wait before each time a busy server is asked again; None when it is not asked again."""
-    yield from (0.5 * 2**turn for turn in range(RETRIES))
+    yield from (FIRST_WAIT_S * 2**turn for turn in range(RETRIES))
     yield None
+
+
+@dataclass
+class Tries:
+    """How often one completion was asked for."""
+
+    again: int = 0
+
+
+def _lines(answer: httpx.Response) -> Iterator[str]:
+    """Lines of a stream of events, which end at CR, LF or both alone: other ends of line are part of a text."""
+    rest = b""
+    for piece in answer.iter_bytes():
+        *lines, rest = (rest + piece).replace(b"\r", b"\n").split(b"\n")
+        yield from (line.decode("utf-8", "replace") for line in lines)
+    if rest:
+        yield rest.decode("utf-8", "replace")
+
+
+def _cached_tokens(usage: dict[str, Any]) -> int | None:
+    details = usage.get("prompt_tokens_details")
+    counted = details.get("cached_tokens") if isinstance(details, dict) else None
+    return counted if type(counted) is int and counted >= 0 else None
 
 
 def _is_stream(answer: httpx.Response) -> bool:

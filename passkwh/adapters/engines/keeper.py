@@ -53,7 +53,7 @@ def _reap(server: int) -> int | None:
 
 
 def _end(server: int, *, alive: bool) -> None:
-    """SIGTERM to the server's group, and when it has ended or ``GRACE_S`` are over SIGKILL to all that is left of it."""
+    """SIGTERM to the server's group; when it has ended, or ``GRACE_S`` later, SIGKILL to all that is left of it."""
     if alive:
         _signal_group(server, signal.SIGTERM)
         until_s = time.monotonic() + GRACE_S

@@ -17,16 +17,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions
-from passkwh.adapters.engines.endpoint import EndpointModel
 from passkwh.adapters.engines.endpoint_client import Client
 from passkwh.errors import UsageError
-from passkwh.prompts import ChatPrompt, Prompt
+from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
 from passkwh.records import ModelInfo, Option
 
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -152,7 +152,7 @@ class ServerProcess:
         return "; ".join(line[:200] for line in lines[-TAIL_LINES:]) or "it has logged nothing"
 
 
-class ServedModel(EndpointModel):
+class ServedModel:
     """The model of a server that this run has started (``passkwh.adapters.engines.base.Model``).
 
     Prompts go to ``/v1/completions`` as token ids. Closing it ends the server.
@@ -161,18 +161,31 @@ class ServedModel(EndpointModel):
     def __init__(self, process: ServerProcess, server: Server, client: Client, info: ModelInfo, encode: Encode) -> None:
         self._process = process
         self._server = server
+        self._client = client
         self._encode = encode
         self._encoded: dict[Prompt, EncodedPrompt] = {}
-        super().__init__(client, server.model, info)
+        self._info = info
+        self._complete(TextPrompt("x = 1"), Decoding(1), 0, alone=False)  # shows that it streams and counts tokens
+
+    @property
+    def info(self) -> ModelInfo:
+        """The checkpoint, and the server with its command line."""
+        return self._info
 
     def render(self, prompt: Prompt) -> str:
         """A text as it is; a chat in the model's own template, up to where the answer goes on."""
         return self._encoding(prompt).text
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding, seeds: Sequence[int]) -> list[Completion]:
-        """As an endpoint's; UsageError that says how the server ended where it has."""
+        """Complete prompts by that many requests at once; returns when all are answered.
+
+        The first token's time is known where the batch is a single prompt. UsageError says how the server ended where
+        it has.
+        """
+        alone = len(prompts) == 1
         try:
-            return super().generate(prompts, decoding, seeds)
+            with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
+                return list(pool.map(lambda one, seed: self._complete(one, decoding, seed, alone), prompts, seeds))
         except UsageError as error:
             if (ended := self._process.ended(BROKEN_S)) is not None:
                 raise UsageError(f"{ended}: go on with --resume") from error
@@ -184,14 +197,34 @@ class ServedModel(EndpointModel):
 
     def close(self) -> None:
         """Close the connections and end the server."""
-        super().close()
+        self._client.close()
         self._process.close()
 
-    def _path_and_body(self, prompt: Prompt, decoding: Decoding, seed: int) -> tuple[str, dict[str, Any]]:
-        body = {**self._sampling(decoding, seed), **self._server.request, "prompt": self._encoding(prompt).tokens}
-        if decoding.stop and not isinstance(prompt, ChatPrompt):
-            body["stop"] = list(decoding.stop)
-        return "/v1/completions", body
+    def _complete(self, prompt: Prompt, decoding: Decoding, seed: int, alone: bool) -> Completion:
+        """One completion; ``alone`` in its batch, so that its first token is the batch's."""
+        body: dict[str, Any] = {
+            "model": self._server.model,
+            "prompt": self._encoding(prompt).tokens,
+            "max_tokens": decoding.max_new_tokens,
+            "temperature": decoding.temperature,
+            **self._server.request,
+        }
+        if decoding.temperature > 0:
+            body |= {"top_p": decoding.top_p, "seed": seed}
+        stop = () if isinstance(prompt, ChatPrompt) else decoding.stop
+        if stop:
+            body["stop"] = list(stop)
+        answer = self._client.complete("/v1/completions", body)
+        cuts = [at for at in map(answer.text.find, stop) if at >= 0]
+        return Completion(
+            text=answer.text[: min(cuts, default=None)],
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            finish_reason="length" if answer.finish_reason == "length" else "stop",
+            first_token_ns=answer.first_token_ns if alone else None,
+            cached_tokens=answer.cached_tokens,
+            retries=answer.retries,
+        )
 
     def _encoding(self, prompt: Prompt) -> EncodedPrompt:
         if prompt not in self._encoded:

@@ -194,6 +194,10 @@ class SampleTable:
     """Tokens of the prompt."""
     completion_tokens = _integers("completion_tokens")
     """Tokens of the completion."""
+    cached_tokens = _numbers("cached_tokens")
+    """Prompt tokens that a server had from an earlier request; NaN where not known."""
+    retries = _integers("retries")
+    """How often a server was asked again."""
     latency_s = _numbers("latency_s")
     """Duration of the batch."""
     ttft_s = _numbers("ttft_s")
