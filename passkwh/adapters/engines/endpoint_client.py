@@ -19,7 +19,7 @@ CONNECT_S = 5.0
 READ_S = 600.0
 """Between two pieces of an answer; without streaming, for the whole of it."""
 RETRIES = 6
-"""A server that is busy (429, 503), that a gateway does not reach (502, 504) or that broke off its answer is asked again
+"""A server that is busy (429, 503), not reached by a gateway (502, 504) or that broke off its answer is asked again
 so often, ..."""
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
