@@ -71,16 +71,27 @@ def run(
     save: Annotated[Path | None, typer.Option(help="Keep the trace in this Parquet file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Meter a command: gross energy and net of idle, per channel, with standard errors."""
+    """Meter a command and all that it starts: gross energy and net of idle, per channel, with standard errors.
+
+    Ctrl-C ends the command, as without this, and what it drew until then is shown: so a server can be metered, too.
+    """
     from passkwh.harness.meter.block import measure
 
     if sys.stderr.isatty():
         note(f"idle baseline for {idle_s:g} s, then: {' '.join(command)}")
     with measure(meter, idle_s) as block:
         try:
-            exit_code = subprocess.run(command, check=False).returncode
+            process = subprocess.Popen(command)
         except OSError as error:
             raise UsageError(f"cannot run {command[0]!r}: {error.strerror}") from error
+        try:
+            exit_code = process.wait()
+        except KeyboardInterrupt:
+            exit_code = process.wait()  # it was interrupted as well, and may have to finish something
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
     if save is not None:
         block.save(save)
     channels = block.channels.values()
@@ -100,6 +111,10 @@ def run(
                 "command": list(command),
                 "exit_code": exit_code,
                 "duration_s": block.duration_s,
+                "energy_j": block.energy_j,
+                "net_energy_j": block.net_energy_j,
+                "reason": block.reason,
+                "provenance": block.provenance,
                 "trace": None if save is None else str(save),
                 "channels": rows,
             }
