@@ -1,0 +1,192 @@
+"""What `bench run` makes of a served engine, against the engine's own benchmark on the same prompts, by turns.
+
+    python perf/engines.py [--engine llamacpp] [--concurrency 1] [--tasks 8] [--max-new-tokens 128] [--turns 3]
+
+Ours is a whole `bench run`: server in a process of its own, prompts over HTTP, answers streamed, trace recorded. The
+engine's own is what it has itself: llama.cpp's server object inside one process, asked without HTTP (``llamacpp``);
+``vllm bench serve`` against a server with the same command line (``vllm``). Prompts are the token ids that our run
+sends, as many in flight, as long completions. Both are metered by the CPU estimate, where it counts both process trees.
+Prints one JSON line last; ``ratio`` is that of the medians of tokens/s, which should be 0.98 or more.
+
+Only on a machine that does nothing else: two busy programs on two cores make each other ten times as slow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import passkwh
+from passkwh import adapters
+from passkwh.adapters.engines import vllm
+from passkwh.adapters.engines.served import ServedModel
+from passkwh.harness.plan import plan
+from passkwh.harness.runner import run
+from passkwh.records import Spec
+
+DIRECT = """
+import json, sys, time
+from concurrent.futures import ThreadPoolExecutor
+import xllamacpp
+
+parameters, requests, concurrency = json.loads(sys.argv[1]), json.load(open(sys.argv[2])), int(sys.argv[3])
+common = xllamacpp.CommonParams()
+for name, value in parameters.items():
+    owner = common
+    *parts, attribute = name.split(".")
+    for part in parts:
+        owner = getattr(owner, part)
+    setattr(owner, attribute, value)
+server = xllamacpp.Server(common)
+def ask(request):
+    return server.handle_completions(request)["usage"]["completion_tokens"]
+ask({**requests[0], "max_tokens": 16})
+print("ready", flush=True)
+sys.stdin.readline()
+with ThreadPoolExecutor(concurrency) as pool:
+    start = time.monotonic()
+    tokens = sum(pool.map(ask, requests))
+print(json.dumps({"tokens": tokens, "seconds": time.monotonic() - start}), flush=True)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--engine", default="llamacpp", choices=["llamacpp", "vllm"])
+    parser.add_argument("--concurrency", type=int, default=1)
+    parser.add_argument("--tasks", type=int, default=8)
+    parser.add_argument("--max-new-tokens", type=int, default=128)
+    parser.add_argument("--turns", type=int, default=3)
+    options = parser.parse_args()
+    spec = Spec(
+        model=options.model, engine=options.engine, benchmark_options={"subset": "sample"}, limit=options.tasks,
+        batch_size=options.concurrency, max_new_tokens=options.max_new_tokens, meter="estimate", idle_s=0,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        ours: list[dict[str, float]] = []
+        own: list[dict[str, float]] = []
+        requests, command = _requests(spec, folder)
+        for turn in range(options.turns):
+            ours.append(_ours(spec.model_copy(update={"repeat": turn}), folder))
+            own.append(_OWN[options.engine](spec, requests, command, folder))
+            print(f"turn {turn + 1}: ours {ours[-1]}, its own {own[-1]}", file=sys.stderr)
+    medians = {
+        f"{who}_{figure}": statistics.median(turn[figure] for turn in turns)
+        for who, turns in (("ours", ours), ("own", own))
+        for figure in ("tokens_per_s", "joules_per_token")
+    }
+    print(json.dumps({**vars(options), **medians, "ratio": medians["ours_tokens_per_s"] / medians["own_tokens_per_s"]}))
+
+
+def _requests(spec: Spec, folder: Path) -> tuple[list[dict[str, Any]], Sequence[str]]:
+    """The requests of the run, as they are sent, and the words of the server's command line."""
+    planned = plan(spec, folder)
+    assert planned.checkpoint is not None
+    assert planned.benchmark is not None
+    checkpoint = adapters.prepare(planned.checkpoint)
+    model = adapters.load(
+        checkpoint, engine=spec.engine, parallel=spec.batch_size, max_tokens=planned.tokens_per_row, log=folder / "log"
+    )
+    assert isinstance(model, ServedModel)
+    try:
+        prompts = [task.request.prompt(model.info.chat) for task in planned.benchmark.tasks]
+        return [
+            {
+                "prompt": list(model._encoding(prompt).tokens),
+                "max_tokens": spec.max_new_tokens,
+                "temperature": 0,
+                "model": model._server.model,
+                **model._server.request,
+            }
+            for prompt in prompts
+        ], model._server.command
+    finally:
+        model.close()
+
+
+def _ours(spec: Spec, folder: Path) -> dict[str, float]:
+    summary = run(plan(spec, folder)).summary()
+    assert summary.tokens_per_s is not None
+    assert summary.joules_per_token is not None
+    return {"tokens_per_s": summary.tokens_per_s, "joules_per_token": summary.joules_per_token}
+
+
+def _llamacpp(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str], folder: Path) -> dict[str, float]:
+    """llama.cpp's server object in a process of its own, with the parameters of ours, asked without HTTP."""
+    file = folder / "requests.json"
+    file.write_text(json.dumps(requests))
+    parameters = command[-1].replace("{port}", "0")
+    words = [sys.executable, "-c", DIRECT, parameters, str(file), str(spec.batch_size)]
+    process = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    while process.stdout.readline().strip() != "ready":
+        assert process.poll() is None
+    with passkwh.measure("estimate") as block:
+        process.stdin.write("\n")
+        process.stdin.flush()
+        figures = json.loads(process.stdout.readline())
+    process.kill()
+    process.wait()
+    return _figures(figures["tokens"], figures["seconds"], block.energy_j)
+
+
+def _vllm(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str], folder: Path) -> dict[str, float]:
+    """``vllm bench serve`` against a server with the command line of ours; its prompts are texts of the same tokens."""
+    from transformers import AutoTokenizer
+
+    from passkwh.adapters.engines.served import Server, ServerProcess
+
+    interpreter = vllm.ENGINE.environment.interpreter()
+    assert interpreter is not None
+    place = command[list(command).index("--model") + 1]
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    file = folder / "requests.jsonl"
+    file.write_text("".join(json.dumps({"prompt": tokenizer.decode(r["prompt"])}) + "\n" for r in requests))
+    server = Server("vllm", interpreter[1], tuple(command), "VLLM_API_KEY", requests[0]["model"])
+    process = ServerProcess(server, folder / "vllm.log")
+    try:
+        process.wait_until_healthy(1800, lambda stage: None)
+        words = [
+            str(interpreter[0]), "-m", "vllm.entrypoints.cli.main", "bench", "serve", "--backend", "openai",
+            "--base-url", process.url, "--endpoint", "/v1/completions", "--model", place,
+            "--served-model-name", server.model, "--dataset-name", "custom", "--dataset-path", str(file),
+            "--skip-chat-template", "--custom-output-len", str(spec.max_new_tokens),
+            "--num-prompts", str(len(requests)), "--max-concurrency", str(spec.batch_size), "--temperature", "0",
+        ]  # fmt: skip
+        with passkwh.measure("estimate") as block:
+            done = subprocess.run(words, capture_output=True, text=True, check=True, env=_with_key(process.key))
+    finally:
+        process.close()
+    seconds = float(re.search(r"Benchmark duration \(s\):\s+([\d.]+)", done.stdout).group(1))  # type: ignore[union-attr]
+    tokens = int(re.search(r"Total generated tokens:\s+(\d+)", done.stdout).group(1))  # type: ignore[union-attr]
+    return _figures(tokens, seconds, block.energy_j)
+
+
+def _with_key(key: str) -> dict[str, str]:
+    import os
+
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OPENAI_API_KEY": key}
+
+
+def _figures(tokens: int, seconds: float, energy_j: float | None) -> dict[str, float]:
+    assert energy_j is not None
+    return {"tokens_per_s": tokens / seconds, "joules_per_token": energy_j / tokens}
+
+
+_OWN = {"llamacpp": _llamacpp, "vllm": _vllm}
+
+if __name__ == "__main__":
+    main()
