@@ -169,7 +169,7 @@ def test_a_field_that_is_added_changes_no_identity(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name", COMPLETE)
 def test_no_record_is_made_of_their_samples_to_read_them_all(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = RunFolder.open(RUNS / name).samples()
-    monkeypatch.setattr("passkwh.harness.runs.table._read_line", None)
+    monkeypatch.setattr("passkwh.harness.runs.lines.read_line", None)
     table = RunFolder.open(RUNS / name).table()
     assert table.table.to_pylist() == SampleTable.of(expected).table.to_pylist()
 

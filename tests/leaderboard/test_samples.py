@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from passkwh.harness.runs.table import NotASample, SampleTable, _read_strictly
+from passkwh.harness.runs.lines import NotASample, read_strictly
+from passkwh.harness.runs.table import SampleTable
 from passkwh.records import Sample
 from passkwh.reports.leaderboard.pack import members_of
 from passkwh.reports.leaderboard.parse import BOUNDS, HUGE
@@ -39,7 +40,7 @@ def joined(lines: Lines) -> bytes:
 
 
 def strictly(content: bytes) -> SampleTable | None:
-    found = _read_strictly(content, BOUNDS)
+    found = read_strictly(content, BOUNDS)
     return None if found is None else SampleTable(found)
 
 
@@ -108,12 +109,12 @@ def test_statistics_are_the_same_read_from_their_own_columns(lines: Lines) -> No
     del changed[2]["generation_energy"], changed[3]["verdict"], changed[4]["evaluation"]
     content = joined(changed)
     for counted in (["gpu:GPU-synthetic"], ["gpu:GPU-synthetic", "cpu:0"], []):
-        table = SampleTable.parse_for_statistics(content, counted)
+        table = SampleTable.parse(content, counted=counted)
         assert "text" not in table.table.column_names
         assert table.statistics(counted).to_pandas().equals(SampleTable.parse(content).statistics(counted).to_pandas())
     for bad in ('"order": "first"', '"order": -1'):
         with pytest.raises(NotASample, match="line 2: not a sample"):
-            SampleTable.parse_for_statistics(re.sub('"order": 0', bad, content.decode()).encode(), [])
+            SampleTable.parse(re.sub('"order": 0', bad, content.decode()).encode(), counted=[])
 
 
 def test_channels_and_metrics_may_be_of_later_lines_only(lines: Lines) -> None:
@@ -169,7 +170,7 @@ ANYTHING = (
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_is_read_strictly_is_what_records_give(lines: Lines, data: st.DataObject) -> None:
+def test_whatever_isread_strictly_is_what_records_give(lines: Lines, data: st.DataObject) -> None:
     changed = json.loads(json.dumps(lines))
     for _ in range(data.draw(st.integers(1, 2))):
         line = data.draw(st.sampled_from(changed))

@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from passkwh.errors import UsageError
-from passkwh.harness.runs.table import NotASample, SampleTable
+from passkwh.harness.runs.lines import NotASample
+from passkwh.harness.runs.table import SampleTable
 from passkwh.records import Manifest, Record, Sample, Summary
 
 MANIFEST = "manifest.json"
@@ -163,8 +164,7 @@ class RunFolder:
         """
         path = self.path / SAMPLES
         try:
-            content = path.read_bytes()
-            return SampleTable.parse(content) if counted is None else SampleTable.parse_for_statistics(content, counted)
+            return SampleTable.parse(path.read_bytes(), counted=counted)
         except FileNotFoundError as error:
             raise UsageError(
                 f"{path} is missing: the run folder is damaged, restore it or leave the run out"

@@ -1,82 +1,32 @@
-"""The one table of a run's samples: what the runner appends, and what integration, statistics and the board use.
+"""The one table of a run's samples: what integration, statistics and the board compute with.
 
-The schema is that of the record (:class:`passkwh.records.Sample`): a column a field, in its order; an integer is int64,
-a number float64, a word or text string, a window or verdict a struct. Energies are a struct with a field a channel and
-``scores`` a struct with a field a metric, so the schema of a run depends on its channels and metrics and on nothing
-else. On disk a run's samples are JSON lines; :meth:`SampleTable.parse` reads them.
-
-A record of every line takes longer to make than all that is then done with it. So a strict reader comes first, which
-takes only what the records would take, and gives up on anything else: then each line is read as a record, which says
-what is wrong and where, or that the line is good after all (an optional field left out, say). What it checks comes from
-the record's fields, so a field that is added to the record is a column here, and is checked, without another line.
+The Arrow table (:mod:`columns <passkwh.harness.runs.columns>` has its schema, :mod:`lines <passkwh.harness.runs.lines>`
+reads it) with arrays of what is computed from it, each made when it is first needed.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from types import UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from functools import cached_property
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pj
-from pydantic import BaseModel, ValidationError
 
 from passkwh.harness.meter.energies import Spans
 from passkwh.harness.meter.series import Bools, Floats, Ints
+from passkwh.harness.runs import lines
+from passkwh.harness.runs.columns import TAKEN_AS_THEY_ARE, table_of
 from passkwh.records import Sample, Window
 
 SCORED = ("pass", "fail", "timeout", "error")
 """Outcomes that count; a sample that was not evaluated counts neither way."""
-ENERGIES = ("generation_energy", "prefill_energy", "evaluation_energy")
-"""Columns of energies, each a struct with a field a channel."""
-KEYED = (*ENERGIES, "scores")
-"""Columns whose fields are each run's own."""
 KINDS: tuple[str, ...] = tuple(sorted(get_args(Window.model_fields["kind"].annotation)))
 """Kinds of windows; ``generation_kind`` and ``evaluation_kind`` are places in it."""
-TAKEN_AS_THEY_ARE = (
-    "key", "task_id", "sample_index", "order", "batch_id", "batch_size", "prompt_tokens", "completion_tokens",
-    "finish_reason", "latency_s",
-)  # fmt: skip
-"""Columns of statistics that are the table's own."""
 NO_BATCH = -(2**63)
 """Stands for the batch of a window that names none."""
-MOST_BYTES = 2**30
-"""More lines than this are read record by record: the strict reader takes them as one block."""
-
-
-class NotASample(ValueError):
-    """Why lines cannot be read as samples: where (``line`` from 1, and ``field``), and what is wrong."""
-
-    def __init__(self, why: str, field: str = "", line: int | None = None) -> None:
-        super().__init__(f"{f'line {line}: ' if line else ''}not a sample ({f'{field}: ' if field else ''}{why})")
-        self.why, self.field, self.line = why, field, line
-
-
-class Bounds(NamedTuple):
-    """Sizes that no text (in characters; completions apart) and no number of somebody else's run may exceed."""
-
-    longest: int
-    largest: float
-
-    def problem(self, content: Any) -> tuple[str, str] | None:
-        """The first field of ``content`` (of a record as Python objects) that exceeds them, and how."""
-        for field, value in _leaves(content, ""):
-            if isinstance(value, (int, float)) and not abs(value) <= self.largest:
-                return field, f"is {str(value)[:24]}, larger than {self.largest:.0e} or not finite"
-            if isinstance(value, str) and len(value) > self.longest:
-                return field, f"is a text of {len(value)} characters, more than {self.longest}"
-        return None
-
-
-UNBOUNDED = Bounds(2**62, float("inf"))
-"""For a run of this machine's own: whatever the records take."""
 
 
 class StatedEnergy(NamedTuple):
@@ -103,8 +53,6 @@ class SampleTable:
 
     table: pa.Table
 
-    # ------------------------------------------------------------ making one
-
     @classmethod
     def of(cls, samples: Sequence[Sample]) -> SampleTable:
         """From records, in any order.
@@ -112,48 +60,29 @@ class SampleTable:
         Raises:
             OverflowError: for an integer of more than 64 bits.
         """
-        ordered = sorted(samples, key=lambda sample: sample.order)
-        keys = {name: list(dict.fromkeys(key for sample in samples for key in getattr(sample, name))) for name in KEYED}
-        columns = _sample_columns(keys)
-        arrays = [_array([getattr(sample, column.name) for sample in ordered], column.kind) for column in columns]
-        return cls(pa.table(arrays, schema(keys)))
+        return cls(table_of(samples))
 
     @classmethod
-    def parse(cls, content: bytes, bounds: Bounds = UNBOUNDED) -> SampleTable:
+    def parse(
+        cls, content: bytes, bounds: lines.Bounds = lines.UNBOUNDED, counted: Sequence[str] | None = None
+    ) -> SampleTable:
         """From JSON lines, one sample a line, in any order.
+
+        With ``counted`` channels only what :meth:`statistics` of these takes is checked, and the rest is not looked at
+        unless anything is out of the ordinary: it takes a fifth less time.
 
         Raises:
             NotASample: for a line that is none, or exceeds ``bounds``.
         """
-        table = _read_strictly(content, bounds)
-        if table is not None:
-            return cls(table)
-        lines = content.removesuffix(b"\n").split(b"\n") if content else []
-        records = [_read_line(number, line, bounds) for number, line in enumerate(lines, start=1)]
-        try:
-            return cls.of(records)
-        except (OverflowError, pa.ArrowException) as error:  # a number that was written as a text
-            raise NotASample(f"holds a number larger than {bounds.largest:.0e}") from error
-
-    @classmethod
-    def parse_for_statistics(cls, content: bytes, counted: Sequence[str]) -> SampleTable:
-        """Of a complete run of this machine's own, only what :meth:`statistics` of these channels takes.
-
-        What it takes is checked and the rest is not looked at, unless anything is out of the ordinary: it takes a fifth
-        less time. Raises as :meth:`parse` does.
-        """
-        table = _read_strictly(content, UNBOUNDED, _statistics_columns(tuple(counted)))
-        return cls.parse(content) if table is None else cls(table)
+        return cls(lines.parse(content, bounds, counted))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
-    # ------------------------------------------------------------ identity and order
-
     @cached_property
     def keys(self) -> list[str]:
         """Of the samples."""
-        return _texts(self._column("key"))
+        return list(self._column("key").to_pylist())
 
     @property
     def distinct_keys(self) -> int:
@@ -163,7 +92,7 @@ class SampleTable:
     @cached_property
     def tasks(self) -> list[str]:
         """Task of each sample, by name."""
-        return _texts(self._column("task_id"))
+        return list(self._column("task_id").to_pylist())
 
     @cached_property
     def task(self) -> Ints:
@@ -253,8 +182,7 @@ class SampleTable:
     @cached_property
     def status(self) -> list[str | None]:
         """Of the verdict; None where there is none."""
-        statuses: list[str | None] = self._verdict("status").to_pylist()
-        return statuses
+        return list(self._verdict("status").to_pylist())
 
     @cached_property
     def detail(self) -> list[str]:
@@ -365,8 +293,6 @@ class SampleTable:
             }
         )
 
-    # ------------------------------------------------------------ columns
-
     def _column(self, name: str) -> pa.Array:
         column = self.table[name]
         return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
@@ -374,293 +300,6 @@ class SampleTable:
     def _verdict(self, name: str) -> pa.Array:
         """A field of the verdict, null where there is none."""
         return pc.struct_field(self._column("verdict"), name)
-
-
-# ---------------------------------------------------------------- the schema, from the record
-
-
-def schema(keys: Mapping[str, Sequence[str]]) -> pa.Schema:
-    """The schema of a run's samples; ``keys`` are the channels of each column of ``ENERGIES``, and those of scores."""
-    return _schema(_sample_columns(keys))
-
-
-def _schema(columns: Sequence[_Column]) -> pa.Schema:
-    return pa.schema([pa.field(column.name, column.kind) for column in columns])
-
-
-def _sample_columns(keys: Mapping[str, Sequence[str]]) -> tuple[_Column, ...]:
-    return _columns_of_keys(tuple((name, tuple(names)) for name, names in keys.items()))
-
-
-@lru_cache(maxsize=64)
-def _columns_of_keys(keys: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[_Column, ...]:
-    return _columns(Sample, dict(keys))
-
-
-@lru_cache(maxsize=64)
-def _statistics_columns(counted: tuple[str, ...]) -> tuple[_Column, ...]:
-    """What statistics take: of energies those of the counted channels, null where records have none."""
-    columns = {column.name: column for column in _sample_columns({})}
-    joules = tuple(_Column(name, pa.float64(), nullable=True, required=False) for name in ("gross_j", "net_j"))
-    energy = tuple(_struct(channel, joules)._replace(nullable=True, required=False) for channel in counted)
-    parts = {"generation_energy": energy, "evaluation_energy": energy}
-    for name, field in (("evaluation", "session"), ("verdict", "status")):
-        parts[name] = tuple(part for part in columns[name].parts if part.name == field)
-    structs = (_struct(name, fields)._replace(nullable=True, required=False) for name, fields in parts.items())
-    return (*(columns[name] for name in (*TAKEN_AS_THEY_ARE, "ttft_s")), *structs)
-
-
-class _Column(NamedTuple):
-    """A column, or a part of one, and what the record demands of its values."""
-
-    name: str
-    kind: pa.DataType
-    nullable: bool = False
-    """A value may be null."""
-    required: bool = True
-    """A value may not be left out."""
-    default: Any = None
-    """Of a value that is left out, where that is not a missing one."""
-    least: float = -np.inf
-    most: float = np.inf
-    words: frozenset[str] = frozenset()
-    """The only possible ones; any where empty."""
-    parts: tuple[_Column, ...] = ()
-    """Of a struct its fields, of a list what is in it."""
-
-
-def _columns(record: type[BaseModel], keys: Mapping[str, Sequence[str]]) -> tuple[_Column, ...]:
-    columns = []
-    for name, field in record.model_fields.items():
-        column = _column(name, field.annotation, keys.get(name, ()))
-        edges = {end: getattr(rule, end) for rule in field.metadata for end in ("ge", "le") if hasattr(rule, end)}
-        columns.append(
-            column._replace(
-                required=field.is_required(),
-                default=None if field.is_required() else field.get_default(),
-                least=edges.get("ge", -np.inf),
-                most=edges.get("le", np.inf),
-            )
-        )
-    return tuple(columns)
-
-
-def _column(name: str, annotation: Any, keys: Sequence[str]) -> _Column:
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin in (Union, UnionType):
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _column(name, inner, keys)._replace(nullable=True)
-    if origin is Literal:
-        return _Column(name, pa.string(), words=frozenset(arguments))
-    if origin is tuple:
-        item = _column("item", arguments[0], ())
-        return _Column(name, pa.list_(pa.field("item", item.kind)), parts=(item,))
-    if origin is dict:
-        return _struct(name, tuple(_column(key, arguments[1], ())._replace(required=False) for key in keys))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return _struct(name, _columns(annotation, {}))
-    return _Column(name, {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}[annotation])
-
-
-def _struct(name: str, parts: tuple[_Column, ...]) -> _Column:
-    return _Column(name, pa.struct([pa.field(part.name, part.kind) for part in parts]), parts=parts)
-
-
-def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Values of records as a column; column by column, as a run may have a million samples."""
-    if not pa.types.is_struct(kind) or not kind.num_fields:
-        return pa.array(values, kind)
-    fields = [kind.field(i) for i in range(kind.num_fields)]
-    parts = [_array([_part(value, field.name) for value in values], field.type) for field in fields]
-    missing = pa.array([value is None for value in values], pa.bool_())
-    return pa.StructArray.from_arrays(parts, fields=fields, mask=missing)
-
-
-def _part(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None if value is None else getattr(value, name)
-
-
-# ---------------------------------------------------------------- reading lines
-
-
-def _read_strictly(content: bytes, bounds: Bounds, only: Sequence[_Column] = ()) -> pa.Table | None:
-    """The table, or ``only`` some columns, or None where any line of it is out of the ordinary in any way."""
-    if not content or len(content) > MOST_BYTES:
-        return None
-    if not (lines := _lines_of_one_object(content)):
-        return None
-    try:
-        columns, table = (only, _read_json(content, only, "ignore")) if only else _read_all(content)
-        table.validate(full=True)
-        if len(table) != lines:
-            return None
-        table = _Check(content, bounds).table(table, columns)
-    except (ValueError, RecursionError, OverflowError, pa.ArrowException):
-        return None
-    order = np.argsort(table["order"].to_numpy(), kind="stable")
-    return table if np.array_equal(order, np.arange(len(order))) else table.take(pa.array(order))
-
-
-def _lines_of_one_object(content: bytes) -> int:
-    """How many lines there are; 0 where any is no single object: arrow would also take two on a line, or one on two."""
-    lines, start = 0, 0
-    while start < len(content):
-        end = content.find(b"\n", start)
-        if end < 0 or content[start] != ord("{") or content[end - 1] != ord("}"):
-            return 0
-        lines, start = lines + 1, end + 1
-    return lines
-
-
-def _read_all(content: bytes) -> tuple[tuple[_Column, ...], pa.Table]:
-    first = Sample.model_validate_json(content[: content.index(b"\n")])
-    keys = {name: list(getattr(first, name)) for name in KEYED}
-    columns = _sample_columns(keys)
-    try:
-        return columns, _read_json(content, columns)
-    except pa.ArrowInvalid:
-        columns = _sample_columns(_all_keys(content, keys))
-        return columns, _read_json(content, columns)
-
-
-def _read_json(content: bytes, columns: Sequence[_Column], unexpected: str = "error") -> pa.Table:
-    return pj.read_json(
-        pa.BufferReader(content),
-        pj.ReadOptions(use_threads=False, block_size=len(content) + 1),
-        pj.ParseOptions(explicit_schema=_schema(columns), unexpected_field_behavior=unexpected),
-    )
-
-
-def _all_keys(content: bytes, keys: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Channels and metrics of all lines, where a later one has others than the first. Raises where none has."""
-    inferred = _read_json(content, _sample_columns(keys), "infer").schema
-    wider = {name: [field.name for field in inferred.field(name).type] for name in keys}
-    if wider == keys:
-        raise _OutOfTheOrdinaryError
-    return wider
-
-
-class _OutOfTheOrdinaryError(ValueError):
-    """A value that records would not take, or might not."""
-
-
-class _Check:
-    """Whether records would take what arrow read from ``content``, and what they would make of what is left out.
-
-    Arrow tells no field that is left out from one that is null, and records do. So where a column has nulls and only
-    one of the two is possible, the field's name must stand in the lines as often as it then would.
-    """
-
-    def __init__(self, content: bytes, bounds: Bounds) -> None:
-        self._content = content
-        self._bounds = bounds
-        self._named: Counter[str] = Counter()
-        self._doubtful: set[str] = set()
-
-    def table(self, table: pa.Table, columns: Sequence[_Column]) -> pa.Table:
-        """The table, with defaults where a field is left out. Raises _OutOfTheOrdinaryError."""
-        arrays = [self._column(table[column.name].combine_chunks(), column) for column in columns]
-        for name in self._doubtful:
-            if self._content.count(f"{json.dumps(name, ensure_ascii=False)}:".encode()) != self._named[name]:
-                raise _OutOfTheOrdinaryError
-        return pa.table(arrays, table.schema)
-
-    def _column(self, values: pa.Array, column: _Column) -> pa.Array:
-        missing = values.null_count
-        if column.nullable == column.required:
-            self._named[column.name] += len(values) if column.nullable else len(values) - missing
-        if missing:
-            if column.nullable == column.required:
-                self._doubtful.add(column.name)
-            elif not column.nullable:
-                raise _OutOfTheOrdinaryError
-            if column.default is not None:
-                values = _filled(values, column)
-        if values.null_count < len(values):
-            present = values.drop_null() if values.null_count else values
-            if pa.types.is_struct(column.kind):
-                return self._struct(values, present, column)
-            if pa.types.is_list(column.kind):
-                self._column(present.flatten(), column.parts[0])
-            elif not self._possible(present, column):
-                raise _OutOfTheOrdinaryError
-        return values
-
-    def _struct(self, values: pa.Array, present: pa.Array, column: _Column) -> pa.Array:
-        read = present.flatten()
-        parts = [self._column(part, inner) for part, inner in zip(read, column.parts, strict=True)]
-        if not _fit(dict(zip((part.name for part in column.parts), parts, strict=True))):
-            raise _OutOfTheOrdinaryError
-        if all(after is before for after, before in zip(parts, read, strict=True)):
-            return values
-        completed = pa.StructArray.from_arrays(parts, fields=list(column.kind))
-        is_there = _valid(values)
-        return completed.take(pa.array(np.cumsum(is_there) - 1, mask=~is_there))
-
-    def _possible(self, values: pa.Array, column: _Column) -> bool:
-        """Whether texts are short or possible words, and numbers finite and within bounds."""
-        if pa.types.is_string(column.kind):
-            if column.words:
-                return column.words.issuperset(values.unique().to_pylist())
-            if column.name == "text" or self._bounds is UNBOUNDED:
-                return True
-            return bool(pc.max(pc.binary_length(values)).as_py() <= self._bounds.longest)
-        numbers = values.to_numpy(zero_copy_only=False)
-        least, most = float(numbers.min()), float(numbers.max())  # of numbers with a NaN both are
-        largest = self._bounds.largest
-        return -np.inf < least >= max(column.least, -largest) and np.inf > most <= min(column.most, largest)
-
-
-def _filled(values: pa.Array, column: _Column) -> pa.Array:
-    """With the default for what is left out."""
-    if not pa.types.is_struct(column.kind):
-        return pc.fill_null(values, pa.scalar(column.default, column.kind))
-    if not column.parts:
-        return _array([column.default] * len(values), column.kind)
-    return pa.StructArray.from_arrays(values.flatten(), fields=list(column.kind))
-
-
-def _fit(parts: Mapping[str, pa.Array]) -> bool:
-    """Whether windows end after they start, and a missing energy says why."""
-    if "start_ns" in parts:
-        return bool(pc.all(pc.greater_equal(parts["end_ns"], parts["start_ns"]), min_count=0).as_py())
-    if "reason" in parts and (parts["gross_j"].null_count or parts["net_j"].null_count):
-        is_known = pc.and_(parts["gross_j"].is_valid(), parts["net_j"].is_valid())
-        says_why = pc.fill_null(pc.not_equal(parts["reason"], ""), False)
-        return bool(pc.all(pc.or_(is_known, says_why), min_count=0).as_py())
-    return True
-
-
-SUSPICIOUS = re.compile(rb"[:,\[]\s*-?(?:\d{19}|\d[\d.]*[eE]\+?\d\d)")
-"""Only a line with this in it can hold a huge number: looking at every number of a million lines is slow."""
-
-
-def _read_line(number: int, line: bytes, bounds: Bounds) -> Sample:
-    try:
-        sample = Sample.model_validate_json(line)
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(str(part)[:60] for part in problem["loc"]) or "content"
-        raise NotASample(problem["msg"][:200].removeprefix("Value error, "), field[:200], number) from error
-    except (ValueError, RecursionError, OverflowError) as error:
-        raise NotASample(" ".join(str(error).split())[:160] or type(error).__name__, "", number) from error
-    if bounds is not UNBOUNDED and (len(line) > bounds.longest or SUSPICIOUS.search(line)):
-        problem_at = bounds.problem(sample.model_dump(exclude={"text"}))
-        if problem_at is not None:
-            raise NotASample(problem_at[1], problem_at[0], number)
-    return sample
-
-
-def _leaves(content: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(content, dict):
-        for key, value in content.items():
-            yield path, key
-            yield from _leaves(value, f"{path}.{str(key)[:60]}" if path else str(key)[:60])
-    elif isinstance(content, (list, tuple)):
-        for index, value in enumerate(content):
-            yield from _leaves(value, f"{path}[{index}]")
-    else:
-        yield path, content
 
 
 # ---------------------------------------------------------------- arrow to numpy
@@ -673,11 +312,6 @@ def _numbered(values: pa.Array) -> Ints:
 
 def _kinds(windows: pa.Array) -> Ints:
     return _ints(pc.index_in(windows.field("kind"), pa.array(KINDS)))
-
-
-def _texts(values: pa.Array) -> list[str]:
-    texts: list[str] = values.to_pylist()
-    return texts
 
 
 def _ints(values: pa.Array) -> Ints:

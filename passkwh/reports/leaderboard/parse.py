@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from passkwh.harness.meter.trace import TRACE_SCHEMA, Trace
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE
-from passkwh.harness.runs.table import Bounds, NotASample, SampleTable
+from passkwh.harness.runs.lines import Bounds, NotASample
+from passkwh.harness.runs.table import SampleTable
 from passkwh.records import Manifest, Record, Summary
 from passkwh.reports.leaderboard.pack import AGAIN, Problem
 
