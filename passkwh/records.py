@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -35,6 +35,9 @@ class Record(BaseModel):
     """Base of every record: immutable, and strict about unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 class Document(Record):
@@ -250,6 +253,9 @@ class Session(Record):
     started_at: Annotated[str, Field(description="UTC, ISO 8601")]
     windows: Annotated[tuple[Window, ...], Field(description="idle and warm-up; batches stand in the samples")] = ()
     busy: Annotated[float | None, Field(ge=0, description="share of all CPUs in use while idle was measured")] = None
+    ended: Annotated[str | None, Field(description="why it ended before the run was complete, where it could say")] = (
+        None
+    )
 
 
 class Manifest(Document):
@@ -404,6 +410,29 @@ class Summary(Document):
     channels: tuple[ChannelTotal, ...]
     checks: tuple[ChannelCheck, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- storing
+
+
+def storable(record: RecordT) -> RecordT:
+    """The record as a file can hold it: half of a surrogate pair, which is no character, is written out as ``\\udXXX``.
+
+    Such halves come from what other programs print and from names of files.
+    """
+    try:
+        record.model_dump_json()
+    except ValueError:
+        return type(record).model_validate(_escaped(record.model_dump()))
+    return record
+
+
+def _escaped(content: Any) -> Any:
+    if isinstance(content, str):
+        return content.encode("utf-8", "backslashreplace").decode()
+    if isinstance(content, dict):
+        return {_escaped(name): _escaped(value) for name, value in content.items()}
+    return [_escaped(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
 # ---------------------------------------------------------------- identity

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from passkwh.records import Sample
+from passkwh.stored import seal
 
 TASKS = 1140
 LIBRARIES = ("scipy.stats", "statsmodels.regression.linear_model", "scikit_posthocs")
@@ -51,7 +52,7 @@ def write_run(folder: Path, model: str, repeat: int, seed: int, difficulty: np.n
             "verdict": {"status": "pass" if passed[i] else "fail", "detail": ""}, "scores": {},
         }).model_dump_json())  # fmt: skip
         clock += span
-    (folder / "samples.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "samples.jsonl").write_bytes(b"".join(seal(line) + b"\n" for line in lines))
     infos = [{"name": c, "provenance": "simulated", "source": "perf", "quantity": "energy_j"} for c in channels]
     (folder / "manifest.json").write_text(json.dumps({
         "run_id": folder.name, "status": "complete",

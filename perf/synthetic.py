@@ -36,6 +36,7 @@ from passkwh.records import (
     Window,
     content_hash,
 )
+from passkwh.stored import seal
 
 SECOND = 1_000_000_000
 TEXT = "    # " + "x" * 74 + "\n"
@@ -155,7 +156,7 @@ def _write(
             )
         )  # fmt: skip
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1), "utf-8")
-    (folder / "samples.jsonl").write_text("\n".join(s.model_dump_json() for s in samples) + "\n", "utf-8")
+    (folder / "samples.jsonl").write_bytes(b"".join(seal(s.model_dump_json()) + b"\n" for s in samples))
     summary = summarise(manifest, SampleTable.of(samples), _totals(samples), {})
     (folder / "summary.json").write_text(summary.model_dump_json(), "utf-8")
     edges = np.concatenate([[-1.0, 10.0, 13.0], generating, [scoring[0]], scoring[1:], [end + 11.0]])

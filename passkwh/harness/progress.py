@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,3 +39,15 @@ class Silent:
 
     def update(self, status: Status) -> None:
         """Ignore ``status``."""
+
+
+class Shielded:
+    """Another progress, whose trouble with its terminal or log (closed, or on a full disk) does not end the run."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+
+    def update(self, status: Status) -> None:
+        """Show ``status`` where that is possible."""
+        with suppress(OSError, ValueError):  # a file that was closed is a ValueError
+            self._shown.update(status)

@@ -10,7 +10,7 @@ import hashlib
 import statistics
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -34,11 +34,11 @@ from passkwh.harness.meter.recorder import Recorder
 from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.harness.meter.visibility import visible_channels
 from passkwh.harness.plan import Plan, language, refuse_problems
-from passkwh.harness.progress import Progress, Silent, Status
-from passkwh.harness.runs.folder import MANIFEST, RunFolder, check_new
+from passkwh.harness.progress import Progress, Shielded, Silent, Status
+from passkwh.harness.runs.folder import MANIFEST, SAMPLES, RunFolder, check_new
 from passkwh.harness.summarise import finish
 from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
-from passkwh.records import Manifest, MeterInfo, Sample, Session, Spec, Window, sample_key
+from passkwh.records import Manifest, MeterInfo, Sample, Session, Spec, Window, sample_key, storable
 from passkwh.units import ns_to_s
 
 POLL_INTERVAL_S = 0.02
@@ -49,6 +49,14 @@ WARMUP_BATCHES = 10
 """... or after so many batches."""
 WARMUP_TOKENS = 16
 """Warm-up completions are short: they exist to settle clocks, caches and lazy kernels, not to be scored."""
+
+
+MOST_CLOCK_JUMPS = 5
+"""So often a run goes on in a new session after a clock has jumped."""
+
+
+class ClockJumpError(Exception):
+    """Moments before and after cannot be compared: the session ends, and what was under way is made again."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,16 @@ class RunSession:
         """Place among the manifest's sessions."""
         return len(self.manifest.sessions) - 1
 
+    def mark(self) -> int:
+        """This moment in ns. Raises ClockJumpError where it cannot be compared with earlier ones."""
+        now_ns = self.recorder.mark()
+        if (jump := self.recorder.clock_jump) is not None:
+            raise ClockJumpError(jump)
+        return now_ns
+
     def window(self, kind: str, start_ns: int) -> Window:
         """A window of this session from ``start_ns`` to now."""
-        return Window.model_validate(
-            {"kind": kind, "session": self.index, "start_ns": start_ns, "end_ns": self.recorder.mark()}
-        )
+        return Window.model_validate({"kind": kind, "session": self.index, "start_ns": start_ns, "end_ns": self.mark()})
 
     def note(self, window: Window) -> None:
         """Keep an idle or warm-up window in the manifest, on disk at once."""
@@ -119,7 +132,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
     refuse_problems([plan])
     assert plan.checkpoint is not None
     assert plan.benchmark is not None
-    progress = progress or Silent()
+    progress = Shielded(progress or Silent())
     existing = RunFolder.resume(plan.folder) if resume and (plan.folder / MANIFEST).exists() else None
     if existing is None:
         check_new(plan.folder)
@@ -155,17 +168,28 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             stack.callback(folder.close)
         else:
             folder, manifest = existing, _same_run(existing, manifest)
-        manifest = _begin_session(folder, manifest)
-        if isinstance(model, KeepsLog):
-            model.move_log(folder.path / f"engine-{len(manifest.sessions) - 1:03}.log")
-        writer = folder.trace_writer(len(manifest.sessions) - 1, TRACE_SCHEMA)
-        with Recorder(channels, writer.write, len(manifest.sessions) - 1, POLL_INTERVAL_S) as recorder:
-            session = RunSession(plan.spec, benchmark, model, folder, manifest, recorder, progress)
-            samples = _work(session)
-            recorder.flush()
-        writer.close()
+        items = plan_items(plan.spec, model, benchmark.tasks)
+        _refuse_foreign(folder, manifest, items)
+        for _ in range(MOST_CLOCK_JUMPS):
+            manifest = _begin_session(folder, manifest)
+            if isinstance(model, KeepsLog):
+                model.move_log(folder.path / f"engine-{len(manifest.sessions) - 1:03}.log")
+            try:
+                session = _record(plan.spec, benchmark, model, folder, manifest, channels, progress, items)
+                break
+            except ClockJumpError as error:
+                manifest = _end_session(folder, str(error))
+            except BaseException as error:
+                with suppress(UsageError):  # the disk may be what fails
+                    _end_session(folder, " ".join(f"{type(error).__name__}: {error}".split())[:300])
+                raise
+        else:
+            raise UsageError(
+                f"{manifest.sessions[-1].ended}, {MOST_CLOCK_JUMPS} times: let the machine run on, then --resume"
+            )
         progress.update(Status("integrating the trace", 0, 0))
-        finish(folder, session.manifest, samples, benchmark)
+        samples = {sample.key: sample for sample in folder.samples()}
+        finish(folder, session.manifest, [samples[item.key] for item in items], benchmark)
     return folder
 
 
@@ -180,10 +204,42 @@ def _fitted(benchmark: Benchmark, model: Model, name: str) -> Benchmark:
     return benchmark
 
 
-def _work(session: RunSession) -> list[Sample]:
-    """Generate and score what is not on disk yet; all samples of the run, in order."""
+def _record(
+    spec: Spec,
+    benchmark: Benchmark,
+    model: Model,
+    folder: RunFolder,
+    manifest: Manifest,
+    channels: Sequence[Channel],
+    progress: Progress,
+    items: Sequence[Item],
+) -> RunSession:
+    """A session, from its first reading to its last. Raises ClockJumpError; only what was under way is lost."""
+    writer = folder.trace_writer(len(manifest.sessions) - 1, TRACE_SCHEMA)
+    with Recorder(channels, writer.write, len(manifest.sessions) - 1, POLL_INTERVAL_S) as recorder:
+        session = RunSession(spec, benchmark, model, folder, manifest, recorder, progress)
+        _work(session, items)
+        recorder.flush()
+    writer.close()
+    return session
+
+
+def _refuse_foreign(folder: RunFolder, manifest: Manifest, items: Sequence[Item]) -> None:
+    """UsageError where the folder holds a sample that is none of this run's, or of a session that it never had."""
+    places = {item.key: (item.task.task_id, item.sample_index, item.order, item.seed) for item in items}
+    for sample in folder.samples():
+        windows = [window for window in (sample.generation, sample.evaluation) if window is not None]
+        place = (sample.task_id, sample.sample_index, sample.order, sample.seed)
+        if places.get(sample.key) != place or any(window.session >= len(manifest.sessions) for window in windows):
+            raise UsageError(
+                f"{folder.path / SAMPLES} holds a sample of another run (key {sample.key[:40]}, task "
+                f"{sample.task_id[:60]}): remove its line, and --resume makes what is missing"
+            )
+
+
+def _work(session: RunSession, items: Sequence[Item]) -> None:
+    """Generate and score what is not on disk yet."""
     spec = session.spec
-    items = plan_items(spec, session.model, session.benchmark.tasks)
     done = {sample.key: sample for sample in session.folder.samples()}
     batches = [items[start : start + spec.batch_size] for start in range(0, len(items), spec.batch_size)]
     # A batch is made whole or not at all: a half-written one would come back with other padding.
@@ -199,7 +255,6 @@ def _work(session: RunSession) -> list[Sample]:
             done[sample.key] = sample
     _score(session, done, items)
     _idle(session, "idle_after")
-    return [done[item.key] for item in items]
 
 
 def plan_items(spec: Spec, model: Model, tasks: Sequence[Task]) -> list[Item]:
@@ -285,8 +340,7 @@ def _generate(session: RunSession, number: int, batch: Sequence[Item], decoding:
         _sample(item, completion, window, len(batch)) for item, completion in zip(batch, completions, strict=True)
     ]
     session.recorder.flush()  # the trace reaches the disk before the samples whose energy is in it
-    session.folder.append(samples)
-    return samples
+    return session.folder.append(samples)
 
 
 def _sample(item: Item, completion: Completion, window: Window, batch_size: int) -> Sample:
@@ -325,8 +379,9 @@ def _score(session: RunSession, samples: dict[str, Sample], items: Sequence[Item
     passes = sum(verdict is not None and verdict.status == "pass" for verdict in verdicts)
     done = len(items) - len(todo)
     session.report_progress("scoring", done, len(items), passes)
-    session.recorder.mark()
+    session.mark()
     for count, score in enumerate(session.benchmark.score(candidates), start=done + 1):
+        session.mark()
         window = Window(kind="score", session=session.index, start_ns=score.start_ns, end_ns=score.end_ns)
         scored = samples[score.key].model_copy(
             update={
@@ -336,10 +391,8 @@ def _score(session: RunSession, samples: dict[str, Sample], items: Sequence[Item
                 "scores": score.scores,
             }
         )
-        samples[score.key] = scored
-        session.recorder.mark()
         session.recorder.flush()
-        session.folder.append([scored])
+        (samples[score.key],) = session.folder.append([scored])
         passes += score.verdict is not None and score.verdict.status == "pass"
         session.report_progress("scoring", count, len(items), passes)
 
@@ -363,7 +416,7 @@ def _manifest(plan: Plan, benchmark: Benchmark, model: Model, channels: Sequence
 
 def _same_run(folder: RunFolder, fresh: Manifest) -> Manifest:
     """The manifest of a run that goes on; UsageError where anything that changes what is measured is another now."""
-    stored = folder.manifest()
+    stored, fresh = folder.manifest(), storable(fresh)
     for name in ("spec", "model", "benchmark", "host", "meter"):
         old, new = getattr(stored, name), getattr(fresh, name)
         differing = (f for f in type(old).model_fields if getattr(old, f) != getattr(new, f) and f != "schema_version")
@@ -377,6 +430,18 @@ def _same_run(folder: RunFolder, fresh: Manifest) -> Manifest:
 
 def _begin_session(folder: RunFolder, manifest: Manifest) -> Manifest:
     session = Session(index=len(manifest.sessions), started_at=datetime.now(UTC).isoformat(timespec="seconds"))
-    manifest = manifest.model_copy(update={"sessions": (*manifest.sessions, session)})
+    manifest = manifest.model_copy(
+        update={"sessions": (*manifest.sessions, session), "status": "running", "failure": None}
+    )
+    folder.write_manifest(manifest)
+    return manifest
+
+
+def _end_session(folder: RunFolder, why: str) -> Manifest:
+    """Note why the session that goes on ended before the run was complete."""
+    manifest = folder.manifest()
+    *others, mine = manifest.sessions
+    sessions = (*others, mine.model_copy(update={"ended": why}))
+    manifest = manifest.model_copy(update={"sessions": sessions, "status": "failed", "failure": why})
     folder.write_manifest(manifest)
     return manifest

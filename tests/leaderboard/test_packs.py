@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from passkwh.reports.leaderboard import pack as packing
 from passkwh.reports.leaderboard.pack import CHECKSUMS, SUFFIX, members_of, write_pack
 from passkwh.reports.leaderboard.validate import Checked, check_members, duplicates, validate
+from passkwh.stored import unseal
 from tests.conftest import Bench, last_json
 from tests.leaderboard.synthetic import write_run
 
@@ -47,7 +48,7 @@ def edited(content: bytes, change: Callable[[Any], Any]) -> bytes:
 
 
 def edited_lines(content: bytes, change: Callable[[list[Any]], Any]) -> bytes:
-    parsed = [json.loads(line) for line in content.splitlines()]
+    parsed = [json.loads(unseal(line)) for line in content.splitlines()]
     change(parsed)
     return b"".join(json.dumps(line).encode() + b"\n" for line in parsed)
 

@@ -16,6 +16,7 @@ from passkwh.harness.runs.table import SampleTable
 from passkwh.records import Sample
 from passkwh.reports.leaderboard.pack import members_of
 from passkwh.reports.leaderboard.parse import BOUNDS, HUGE
+from passkwh.stored import unseal
 from tests.leaderboard.synthetic import write_run
 
 Lines = list[dict[str, Any]]
@@ -25,7 +26,7 @@ Lines = list[dict[str, Any]]
 def lines(tmp_path_factory: pytest.TempPathFactory) -> Lines:
     """Samples of a run; some were not evaluated, some are doubted, some hold exit layers or text beyond ASCII."""
     run = write_run(tmp_path_factory.mktemp("samples") / "run", tasks=5, samples=2, batch_size=3, period_s=0.5)
-    found = [json.loads(line) for line in members_of(run)["samples.jsonl"].splitlines()]
+    found = [json.loads(unseal(line)) for line in members_of(run)["samples.jsonl"].splitlines()]
     found[1]["verdict"] = {"status": "pass", "detail": "", "suspect": ["exits early", "prints"]}
     found[2]["verdict"] = {"status": "not_evaluated", "detail": "no sandbox", "suspect": []}
     found[3]["text"], found[3]["verdict"]["detail"] = 'é😀\n\t"\\', "Übergabe"
@@ -170,7 +171,7 @@ ANYTHING = (
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_isread_strictly_is_what_records_give(lines: Lines, data: st.DataObject) -> None:
+def test_whatever_is_read_strictly_is_what_records_give(lines: Lines, data: st.DataObject) -> None:
     changed = json.loads(json.dumps(lines))
     for _ in range(data.draw(st.integers(1, 2))):
         line = data.draw(st.sampled_from(changed))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from passkwh.stored import unseal
+
 from .conftest import Written, call
 
 DEPTH, EXITS = 28, "4+8+12+20+28"
@@ -34,7 +36,7 @@ def leaving(invented: Path, tmp_path_factory: pytest.TempPathFactory) -> Written
             }  # fmt: skip
         (run / "manifest.json").write_text(json.dumps(manifest), "utf-8")
         factor = layer / DEPTH * (1.1 if rule and rule.startswith("agent") else 1.0)
-        samples = [json.loads(line) for line in (run / "samples.jsonl").read_text("utf-8").splitlines()]
+        samples = [json.loads(unseal(line)) for line in (run / "samples.jsonl").read_bytes().splitlines()]
         for sample in samples:
             sample["exit_layers"] = [DEPTH, *[layer] * (sample["completion_tokens"] - 1)] if rule else None
         (run / "samples.jsonl").write_text("\n".join(map(json.dumps, samples)) + "\n", "utf-8")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from passkwh.errors import UsageError
+from passkwh.stored import unseal
 
 from .conftest import Written, call
 
@@ -27,8 +28,10 @@ def change(path: Path, **fields: Any) -> None:
 
 def change_samples(run: Path, update: dict[str, Any], every: int = 1) -> None:
     """Overwrite fields of samples."""
-    lines = (run / "samples.jsonl").read_text("utf-8").splitlines()
-    changed = [json.dumps({**json.loads(line), **(update if i % every == 0 else {})}) for i, line in enumerate(lines)]
+    lines = (run / "samples.jsonl").read_bytes().splitlines()
+    changed = [
+        json.dumps({**json.loads(unseal(line)), **(update if i % every == 0 else {})}) for i, line in enumerate(lines)
+    ]
     (run / "samples.jsonl").write_text("\n".join(changed) + "\n", "utf-8")
 
 
@@ -50,7 +53,7 @@ def test_one_configuration_is_not_compared(one_run: Path, tmp_path: Path) -> Non
 
 
 def test_no_verdicts_no_domains_no_trace(one_run: Path, tmp_path: Path) -> None:
-    lines = [json.loads(line) for line in (one_run / "samples.jsonl").read_text("utf-8").splitlines()]
+    lines = [json.loads(unseal(line)) for line in (one_run / "samples.jsonl").read_bytes().splitlines()]
     changed = [{**s, "task_id": f"py150/{i}", "verdict": None, "scores": {"edit": 0.5}} for i, s in enumerate(lines)]
     (one_run / "samples.jsonl").write_text("\n".join(map(json.dumps, changed)) + "\n", "utf-8")
     change(one_run / "summary.json", metrics={"rouge_l": 0.41}, metrics_per_kwh={"rouge_l": 12.0}, pass_at_k={})

@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from passkwh.stored import unseal
+
 from .conftest import Written, call
 from .test_report_page import DRAWN, Page
 
@@ -44,7 +46,7 @@ def hostile(invented: Path, tmp_path_factory: pytest.TempPathFactory) -> Written
         summary = json.loads((run / "summary.json").read_text("utf-8"))
         summary |= {"warnings": [EVIL, "=1+1"], "metrics": {EVIL: 1.0}}
         (run / "summary.json").write_text(json.dumps(summary), "utf-8")
-        samples = [json.loads(line) for line in (run / "samples.jsonl").read_text("utf-8").splitlines()]
+        samples = [json.loads(unseal(line)) for line in (run / "samples.jsonl").read_bytes().splitlines()]
         for place, sample in enumerate(samples):
             sample |= {"task_id": f"={EVIL}/{place}", "text": EVIL, "verdict": {**sample["verdict"], "detail": EVIL}}
         (run / "samples.jsonl").write_text("\n".join(map(json.dumps, samples)) + "\n", "utf-8")

@@ -178,12 +178,14 @@ class MeteredBlock:
     def _integrate(self) -> None:
         trace = Trace.from_table(pa.concat_tables(self._tables), self._infos)
         self.windows = (
-            Window(kind="idle_before", session=0, start_ns=self._idle_ns, end_ns=self._start_ns),
-            Window(kind="generate", session=0, start_ns=self._start_ns, end_ns=self._end_ns),
+            Window(kind="idle_before", session=0, start_ns=self._idle_ns, end_ns=max(self._idle_ns, self._start_ns)),
+            Window(kind="generate", session=0, start_ns=self._start_ns, end_ns=max(self._start_ns, self._end_ns)),
         )
         for info in self._infos:
             idle = trace.idle(info.name, self.windows[0])
             energy = trace.energy(info.name, 0, self._start_ns, self._end_ns, idle)
+            if (jump := self._running().clock_jump) is not None:
+                energy = Energy(gross_j=None, net_j=None, reason=jump)
             self._channels[info.name] = ChannelEnergy(info, energy, idle, net_se_j(energy, idle, self.duration_s))
         energies = {name: channel.energy for name, channel in self._channels.items()}
         self._total = counted_total(self._infos, energies, "the meter has no channel that counts")

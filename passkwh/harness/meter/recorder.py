@@ -34,6 +34,12 @@ GOLDEN = (5**0.5 - 1) / 2
 CHUNK_ROWS = 50_000
 """Rows that are handed to the sink even when nobody flushes."""
 
+CLOCK_JUMP_NS = 100_000_000
+"""The monotonic clock and the boot-time clock, which runs on in suspension, part by more only when one jumps."""
+
+LONGEST_SLEEP_S = 1.0
+"""A clock that has jumped back would make the thread sleep until it is again where it was."""
+
 LIVE_SPAN_NS = 1_000_000_000
 """Watts of the progress display are the mean over this long."""
 
@@ -74,6 +80,13 @@ class Recorder:
         self._failure: Exception | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._clock = ClockWatch()
+        self._latest_ns = [0] * len(self.channels)
+
+    @property
+    def clock_jump(self) -> str | None:
+        """Why times of this recording cannot be compared, once a clock has jumped: the machine slept, or was moved."""
+        return self._clock.check()
 
     @property
     def interval_s(self) -> float:
@@ -90,9 +103,12 @@ class Recorder:
     def start(self) -> None:
         """Begin to record; returns after the burst of close readings."""
         end_ns = time.monotonic_ns() + s_to_ns(BURST_S)
-        while (now_ns := time.monotonic_ns()) < end_ns:
+        for _ in range(round(BURST_S / BURST_INTERVAL_S)):  # and no more, should the clock jump back
+            if (now_ns := time.monotonic_ns()) >= end_ns:
+                break
             self._round(range(len(self.channels)))
-            time.sleep(max(now_ns + s_to_ns(BURST_INTERVAL_S) - time.monotonic_ns(), 0) / 1e9)
+            left_ns = now_ns + s_to_ns(BURST_INTERVAL_S) - time.monotonic_ns()
+            time.sleep(min(max(left_ns / 1e9, 0.0), BURST_INTERVAL_S))
         self._thread = threading.Thread(target=self._record, name="passkwh-recorder", daemon=True)
         self._thread.start()
 
@@ -136,7 +152,9 @@ class Recorder:
             late = turn * GOLDEN % 1.0 * DITHER
             wait_ns = start_ns + int((turn + late) * self._interval_ns) - time.monotonic_ns()
             if wait_ns > 0:
-                time.sleep(wait_ns / 1e9)
+                time.sleep(min(wait_ns / 1e9, LONGEST_SLEEP_S))
+            if time.monotonic_ns() < start_ns:  # jumped back
+                start_ns, due = time.monotonic_ns(), list(self._strides)
             self._round([index for index, next_turn in enumerate(due) if next_turn <= turn])
             # The grid stays where it is: what is already over is left out.
             over = (time.monotonic_ns() - start_ns) // self._interval_ns
@@ -164,6 +182,9 @@ class Recorder:
         # The device answered somewhere between the two moments.
         time_ns = (before_ns + time.monotonic_ns()) // 2
         with self._lock:
+            if time_ns < self._latest_ns[index]:  # the clock has jumped back: what was read before stays in order
+                return
+            self._latest_ns[index] = time_ns
             self._rows.add(index, time_ns, readings)
         for reading in readings:
             if reading.quantity == channel.info.quantity and reading.value is not None:
@@ -184,6 +205,36 @@ class Recorder:
             ],
             schema=TRACE_SCHEMA,
         )
+
+
+class ClockWatch:
+    """Compares the monotonic clock, which all marks are of, with the boot-time clock, which also runs in suspension.
+
+    A machine that slept, or was moved while it ran, sets them apart; both are slewed alike.
+    """
+
+    def __init__(self) -> None:
+        self._least_ns, self._most_ns = _clock_difference_ns()
+        self._jump: str | None = None
+
+    def check(self) -> str | None:
+        """What happened since it was made, in words; None where the clocks agree, or there is only one."""
+        if self._jump is None:
+            least_ns, most_ns = _clock_difference_ns()
+            if least_ns - self._most_ns > CLOCK_JUMP_NS or self._least_ns - most_ns > CLOCK_JUMP_NS:
+                self._jump = (
+                    f"the monotonic and the boot-time clock moved {abs(least_ns - self._least_ns) / 1e9:.1f} s apart: "
+                    "the machine was suspended or moved, or a clock jumped"
+                )
+        return self._jump
+
+
+def _clock_difference_ns() -> tuple[int, int]:
+    """Boot-time less monotonic clock, at least and at most: this thread may wait between two readings."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0, 0
+    before_ns, boot_ns, after_ns = time.monotonic_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.monotonic_ns()
+    return boot_ns - after_ns, boot_ns - before_ns
 
 
 class _Rows:

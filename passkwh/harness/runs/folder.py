@@ -18,18 +18,21 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from passkwh.errors import UsageError
-from passkwh.harness.runs.lines import NotASample
+from passkwh.harness.runs.files import replacing, write_atomic, writing
+from passkwh.harness.runs.lines import NotASample, read_line
 from passkwh.harness.runs.table import SampleTable
-from passkwh.records import Manifest, Record, Sample, Summary
+from passkwh.harness.runs.trace_files import TraceWriter, read_stream, read_trace, write_trace
+from passkwh.records import Manifest, Record, Sample, Summary, storable
+from passkwh.stored import distinct, seal
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.jsonl"
@@ -93,7 +96,8 @@ class RunFolder:
 
     def _lock(self) -> None:
         # The folder itself is locked: no lock file can be left behind, and the kernel frees it when the writer dies.
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        with writing(self.path):
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -120,7 +124,8 @@ class RunFolder:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest atomically."""
-        write_atomic(self.path / MANIFEST, manifest.model_dump_json(indent=1))
+        with writing(self.path / MANIFEST):
+            write_atomic(self.path / MANIFEST, storable(manifest).model_dump_json(indent=1))
 
     def summary(self) -> Summary:
         """The summary of a complete run. Raises UsageError when the run is not complete or the file is damaged."""
@@ -130,16 +135,21 @@ class RunFolder:
 
     # ------------------------------------------------------------ samples
 
-    def append(self, samples: Iterable[Sample]) -> None:
-        """Append a batch of samples in one write and see it on disk."""
-        appended = list(samples)
-        block = "".join(sample.model_dump_json() + "\n" for sample in appended).encode("utf-8", "surrogatepass")
-        with (self.path / SAMPLES).open("ab", buffering=0) as file:
+    def append(self, samples: Iterable[Sample]) -> list[Sample]:
+        """Append a batch of samples in one write and see it on disk; returns them as they stand there.
+
+        Raises:
+            UsageError: if the disk does not take it.
+        """
+        appended = [storable(sample) for sample in samples]
+        block = _lines(appended)
+        with writing(self.path / SAMPLES), (self.path / SAMPLES).open("ab", buffering=0) as file:
             while block:  # on a disk that is nearly full a write is cut short; the next one says why
                 block = block[file.write(block) :]
             os.fsync(file.fileno())
         if self._samples is not None:
             self._samples.update((sample.key, sample) for sample in appended)
+        return appended
 
     def samples(self) -> list[Sample]:
         """Every sample once, the last line of each key, in order of time.
@@ -172,34 +182,29 @@ class RunFolder:
         except OSError as error:
             raise UsageError(_unreadable(path, error)) from error
         except NotASample as error:
-            place = f"{path}, line {error.line}" if error.line else str(path)
-            field = f"{error.field}: " if error.field else ""
-            raise UsageError(
-                f"{place}: not a sample ({field}{error.why}): restore the file or leave the run out"
-            ) from error
+            raise _damaged(path, error, "restore the file or leave the run out") from error
 
     def _read_samples(self) -> dict[str, Sample]:
         path = self.path / SAMPLES
-        if not path.exists():
-            return {}
-        latest: dict[str, Sample] = {}
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n") and not self.complete:
-                    break
-                try:
-                    sample = Sample.model_validate_json(line)
-                except ValidationError as error:
-                    fix = "restore it" if self.complete else "restore it, or remove it and --resume makes it again"
-                    raise UsageError(f"{path}, line {number}: not a sample ({_first(error)}): {fix}") from error
-                latest[sample.key] = sample
-        return latest
+        try:
+            lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        except OSError as error:
+            raise UsageError(_unreadable(path, error)) from error
+        torn = lines.pop()
+        if torn and self.complete:
+            lines.append(torn)
+        try:
+            samples = [read_line(number, line) for number, line in enumerate(lines, start=1)]
+        except NotASample as error:
+            fix = "restore it" if self.complete else "restore it, or remove it and --resume makes it again"
+            raise _damaged(path, error, fix) from error
+        return {sample.key: sample for sample in samples}
 
     def _drop_torn_line(self) -> None:
         path = self.path / SAMPLES
         if not path.exists():
             return
-        with path.open("rb+") as file:
+        with writing(path), path.open("rb+") as file:
             content = file.read()
             file.truncate(content.rfind(b"\n") + 1)
 
@@ -217,10 +222,10 @@ class RunFolder:
         """
         if self.complete:
             try:
-                return pq.read_table(self.path / TRACE)
+                return read_trace(self.path / TRACE)
             except (OSError, pa.ArrowException) as error:
                 raise UsageError(_unreadable(self.path / TRACE, error)) from error
-        streams = (_read_stream(path) for path in sorted(self.path.glob("trace-*.arrows")))
+        streams = (read_stream(path) for path in sorted(self.path.glob("trace-*.arrows")))
         tables = [table for table in streams if table is not None]
         return pa.concat_tables(tables) if tables else pa.table({})
 
@@ -231,33 +236,15 @@ class RunFolder:
 
         A kill in between leaves an unfinished run from which finishing can be done again.
         """
-        lines = "".join(sample.model_dump_json() + "\n" for sample in samples)
-        write_atomic(self.path / SAMPLES, lines)
-        partial = self.path / f".{TRACE}.partial"
-        pq.write_table(trace, partial, compression="zstd")
-        partial.replace(self.path / TRACE)
+        with writing(self.path / SAMPLES), replacing(self.path / SAMPLES) as file:
+            file.write(_lines(samples))
+        write_trace(self.path / TRACE, trace)
         self.write_manifest(manifest)
-        write_atomic(self.path / SUMMARY, summary.model_dump_json(indent=1))
+        with writing(self.path / SUMMARY):
+            write_atomic(self.path / SUMMARY, storable(summary).model_dump_json(indent=1))
         for stream in self.path.glob("trace-*.arrows"):
-            stream.unlink()
-
-
-class TraceWriter:
-    """Appends tables to an Arrow stream file; unbuffered, so a killed process loses nothing that was written."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._file = path.open("wb", buffering=0)
-        self._stream = pa.ipc.new_stream(self._file, schema)
-
-    def write(self, table: pa.Table) -> None:
-        """Append a table of the schema."""
-        self._stream.write_table(table.cast(self._schema))
-
-    def close(self) -> None:
-        """End the stream."""
-        self._stream.close()
-        self._file.close()
+            with suppress(OSError):  # it is complete without that
+                stream.unlink()
 
 
 def check_new(path: Path) -> None:
@@ -277,32 +264,10 @@ def check_new(path: Path) -> None:
         raise UsageError(f"{path} is not empty and not a run; choose another --out")
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file so that a reader finds the old or the new content, never a part, also after a power cut."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", errors="surrogatepass") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def _finished(path: Path) -> str:
     return (
         f"{path} is a finished run, which is never changed: see it with `bench report {path}` or choose another --out"
     )
-
-
-def _read_stream(path: Path) -> pa.Table | None:
-    """What can be read of a stream file whose writer may have been killed."""
-    batches: list[pa.RecordBatch] = []
-    try:
-        with pa.ipc.open_stream(path) as reader:
-            while True:
-                batches.append(reader.read_next_batch())
-    except (StopIteration, pa.ArrowInvalid, OSError):
-        pass  # the end, or the point where a kill cut the stream
-    return pa.Table.from_batches(batches) if batches else None
 
 
 def _read(path: Path, kind: type[RecordT]) -> RecordT:
@@ -318,13 +283,24 @@ def _read(path: Path, kind: type[RecordT]) -> RecordT:
 @lru_cache(maxsize=1024)
 def _parsed(path: Path, kind: type[Record], _state: tuple[int, int, int]) -> Record:
     try:
-        content: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+        json.loads(content, object_pairs_hook=distinct)
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(_unreadable(path, error)) from error
     try:
-        return kind.model_validate(content)
+        return kind.model_validate_json(content)
     except ValidationError as error:
         raise UsageError(f"{path} is not a {kind.__name__.lower()} of this version: {_first(error)}") from error
+
+
+def _lines(samples: Iterable[Sample]) -> bytes:
+    return b"".join(seal(sample.model_dump_json()) + b"\n" for sample in samples)
+
+
+def _damaged(path: Path, error: NotASample, fix: str) -> UsageError:
+    place = f"{path}, line {error.line}" if error.line else str(path)
+    field = f"{error.field}: " if error.field else ""
+    return UsageError(f"{place}: not a sample ({field}{error.why}): {fix}")
 
 
 def _unreadable(path: Path, error: Exception) -> str:

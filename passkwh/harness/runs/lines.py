@@ -30,6 +30,7 @@ from passkwh.harness.runs.columns import (
     table_of,
 )
 from passkwh.records import Sample
+from passkwh.stored import distinct, is_sealed, unseal
 
 MOST_BYTES = 2**30
 """More lines than this are read record by record: the strict reader takes them as one block."""
@@ -59,6 +60,8 @@ class Bounds(NamedTuple):
         return None
 
 
+CHECKSUM = Column("crc32", pa.string())
+"""Of a line; read apart, and then not looked at."""
 UNBOUNDED = Bounds(2**62, float("inf"))
 """For a run of this machine's own: whatever the records take."""
 
@@ -98,18 +101,27 @@ def read_strictly(content: bytes, bounds: Bounds, only: Sequence[Column] = ()) -
 
 
 def _lines_of_one_object(content: bytes) -> int:
-    """How many lines there are; 0 where any is no single object: arrow would also take two on a line, or one on two."""
+    """How many lines there are; 0 where any is no single object: arrow would also take two on a line, or one on two.
+
+    Raises:
+        NotASample: for a line whose checksum is not its own.
+    """
     lines, start = 0, 0
     while start < len(content):
         end = content.find(b"\n", start)
         if end < 0 or content[start] != ord("{") or content[end - 1] != ord("}"):
             return 0
-        lines, start = lines + 1, end + 1
+        lines += 1
+        try:
+            is_sealed(content[start:end])
+        except ValueError as error:
+            raise NotASample(str(error), line=lines) from error
+        start = end + 1
     return lines
 
 
 def _read_all(content: bytes) -> tuple[tuple[Column, ...], pa.Table]:
-    first = Sample.model_validate_json(content[: content.index(b"\n")])
+    first = Sample.model_validate_json(unseal(content[: content.index(b"\n")]))
     keys = {name: list(getattr(first, name)) for name in KEYED}
     columns = sample_columns(keys)
     try:
@@ -120,11 +132,13 @@ def _read_all(content: bytes) -> tuple[tuple[Column, ...], pa.Table]:
 
 
 def _read_json(content: bytes, columns: Sequence[Column], unexpected: str = "error") -> pa.Table:
-    return pj.read_json(
+    read = arrow_schema(columns if unexpected == "ignore" else (*columns, CHECKSUM))
+    table = pj.read_json(
         pa.BufferReader(content),
         pj.ReadOptions(use_threads=False, block_size=len(content) + 1),
-        pj.ParseOptions(explicit_schema=arrow_schema(columns), unexpected_field_behavior=unexpected),
+        pj.ParseOptions(explicit_schema=read, unexpected_field_behavior=unexpected),
     )
+    return table.select([column.name for column in columns])
 
 
 def _all_keys(content: bytes, keys: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -234,7 +248,10 @@ SUSPICIOUS = re.compile(rb"[:,\[]\s*-?(?:\d{19}|\d[\d.]*[eE]\+?\d\d)")
 def read_line(number: int, line: bytes, bounds: Bounds = UNBOUNDED) -> Sample:
     """The record of a line. Raises NotASample."""
     try:
-        sample = Sample.model_validate_json(line)
+        content = unseal(line)
+        sample = Sample.model_validate_json(content)
+        if content is line:  # nothing says that it is what a record was written as
+            json.loads(content, object_pairs_hook=distinct)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part)[:60] for part in problem["loc"]) or "content"

@@ -29,6 +29,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, ValidationError
 
 from passkwh.errors import UsageError
+from passkwh.harness.runs.files import write_atomic
 from passkwh.harness.sweep.study import Study, StudySettings
 from passkwh.records import Document, Record, Spec
 
@@ -120,8 +121,6 @@ class StudyFolder:
 
     def write(self, study: Study, record: StudyRecord) -> None:
         """Write the plan of a new study; ``study.json`` last, since it makes the folder a study."""
-        from passkwh.harness.runs.folder import write_atomic  # not at the top: it loads pyarrow, status must be quick
-
         write_atomic(self.path / FILE, study.text)
         write_atomic(self.path / STUDY, record.model_dump_json(indent=1))
 

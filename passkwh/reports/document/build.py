@@ -22,7 +22,7 @@ from passkwh.analysis.overview import AnalysisSettings
 from passkwh.analysis.result_tables import analysis_tables
 from passkwh.analysis.tables import Table, make_table, to_csv, to_latex
 from passkwh.errors import UsageError
-from passkwh.harness.runs.folder import write_atomic
+from passkwh.harness.runs.files import write_atomic
 from passkwh.registry import OURS, REPORT_SECTIONS
 from passkwh.reports.document.content import (
     Block,
