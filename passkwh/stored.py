@@ -11,18 +11,19 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-_LENGTH = len(',"crc32":"00000000"}')
+_MARK = b',"crc32":"'
+_LENGTH = len(_MARK) + len('00000000"}')
 _MEMBER = re.compile(rb'"crc32"\s*:')
 
 
 def seal(line: str) -> bytes:
-    """A JSON object, written on one line, with its checksum.
+    """A JSON object, written on one line, with its checksum: of all that stands before it.
 
     >>> seal('{"a":1}')
-    b'{"a":1,"crc32":"561bacaf"}'
+    b'{"a":1,"crc32":"a702fc6e"}'
     """
-    content = line.encode()
-    return b'%s,"crc32":"%08x"}' % (content[:-1], zlib.crc32(content))
+    head = line.encode()[:-1]
+    return b'%s%s%08x"}' % (head, _MARK, zlib.crc32(head))
 
 
 def unseal(line: bytes) -> bytes:
@@ -31,16 +32,16 @@ def unseal(line: bytes) -> bytes:
     Raises:
         ValueError: the line is not what was written.
     """
-    return line[:-_LENGTH] + b"}" if is_sealed(line) else line
+    return line[:-_LENGTH] + b"}" if is_sealed(line, 0, len(line)) else line
 
 
-def is_sealed(line: bytes) -> bool:
-    """Whether the line has a checksum. Raises ValueError where that is not the line's."""
-    head, tail = line[:-_LENGTH], line[-_LENGTH:]
-    if tail.startswith(b',"crc32":"'):
-        if tail[-2:] == b'"}' and b"%08x" % zlib.crc32(b"}", zlib.crc32(head)) == tail[10:18]:
+def is_sealed(content: bytes, start: int, end: int) -> bool:
+    """Whether the line there has a checksum. Raises ValueError where that is not the line's."""
+    head = end - _LENGTH
+    if content.startswith(_MARK, head):
+        if content.startswith(b'%08x"}' % zlib.crc32(memoryview(content)[start:head]), end - 10):
             return True
-    elif not _MEMBER.search(line):  # in a text the quotes would be escaped
+    elif not _MEMBER.search(content, start, end):  # in a text the quotes would be escaped
         return False
     raise ValueError("its checksum does not match: it was changed after it was written")
 

@@ -71,6 +71,11 @@ def statistics_columns(counted: tuple[str, ...]) -> tuple[Column, ...]:
     return (*(columns[name] for name in (*TAKEN_AS_THEY_ARE, "ttft_s")), *structs)
 
 
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column of a table as one array, without a copy where it is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 class Column(NamedTuple):
     """A column, or a part of one, and what the record demands of its values."""
 

@@ -28,6 +28,7 @@ from passkwh.harness.runs.columns import (
     sample_columns,
     statistics_columns,
     table_of,
+    whole,
 )
 from passkwh.records import Sample
 from passkwh.stored import distinct, is_sealed, unseal
@@ -108,12 +109,10 @@ def _lines_of_one_object(content: bytes) -> int:
     """
     lines, start = 0, 0
     while start < len(content):
-        end = content.find(b"\n", start)
-        if end < 0 or content[start] != ord("{") or content[end - 1] != ord("}"):
-            return 0
-        lines += 1
+        lines, end = lines + 1, content.find(b"\n", start)
         try:
-            is_sealed(content[start:end])
+            if end < 0 or (not is_sealed(content, start, end) and (content[start] != 123 or content[end - 1] != 125)):
+                return 0
         except ValueError as error:
             raise NotASample(str(error), line=lines) from error
         start = end + 1
@@ -169,7 +168,7 @@ class _Check:
 
     def table(self, table: pa.Table, columns: Sequence[Column]) -> pa.Table:
         """The table, with defaults where a field is left out. Raises _OutOfTheOrdinaryError."""
-        arrays = [self._column(table[column.name].combine_chunks(), column) for column in columns]
+        arrays = [self._column(whole(table[column.name]), column) for column in columns]
         for name in self._doubtful:
             if self._content.count(f"{json.dumps(name, ensure_ascii=False)}:".encode()) != self._named[name]:
                 raise _OutOfTheOrdinaryError

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from passkwh.harness.meter.energies import Spans
 from passkwh.harness.meter.series import Bools, Floats, Ints
 from passkwh.harness.runs import lines
-from passkwh.harness.runs.columns import TAKEN_AS_THEY_ARE, table_of
+from passkwh.harness.runs.columns import TAKEN_AS_THEY_ARE, table_of, whole
 from passkwh.records import Sample, Window
 
 SCORED = ("pass", "fail", "timeout", "error")
@@ -294,8 +294,7 @@ class SampleTable:
         )
 
     def _column(self, name: str) -> pa.Array:
-        column = self.table[name]
-        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        return whole(self.table[name])
 
     def _verdict(self, name: str) -> pa.Array:
         """A field of the verdict, null where there is none."""
