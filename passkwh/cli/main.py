@@ -1,6 +1,6 @@
 """The program: collects the commands and turns a user's mistake into one line and exit code 2.
 
-Exit codes: 0 done, 1 the work failed, 2 wrong use, 130 interrupted.
+Exit codes: 0 done, 1 the work failed, 2 wrong use, 130 interrupted (Ctrl-C, SIGTERM, a closed terminal).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from passkwh import __version__
+from passkwh.cli import streams
 from passkwh.errors import UsageError
 
 app = typer.Typer(
@@ -78,18 +79,19 @@ def _add_commands() -> None:
 
 def main() -> None:
     """Entry point of ``bench`` and ``passkwh``."""
+    streams.prepare()
+    streams.end_like_ctrl_c()
     _add_commands()
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except UsageError as error:
         code = _wrong_use(str(error))
-    except PermissionError as error:
+    except OSError as error:
         if error.filename is None:  # no file: our defect
             raise
         code = _wrong_use(f"{error.filename}: {error.strerror}; make it accessible, or name another place")
-    except typer.Abort:
-        code = 130
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         code = 130
     except Exception as error:

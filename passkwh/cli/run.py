@@ -117,8 +117,12 @@ def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
         note(f"{len(plans) - len(todo)} of {len(plans)} runs are already complete")
     for entry in todo:
         name = entry.folder.name
-        with try_hold_machine(entry.spec.meter, name) as other, LiveProgress(name) as progress:
-            folder = run_plan(entry, resume=resume, progress=progress)
+        try:
+            with try_hold_machine(entry.spec.meter, name) as other, LiveProgress(name) as progress:
+                folder = run_plan(entry, resume=resume, progress=progress)
+        except KeyboardInterrupt:
+            note(f"{entry.folder}: the same command with --resume goes on from what is stored")
+            raise
         results.append((str(folder.path), folder.summary()))
         for warning in results[-1][1].warnings:
             note(f"warning: {warning}")

@@ -94,7 +94,7 @@ def run_warnings(
             "pass_at_k_trusted does not; look at them in samples.jsonl"
         )
     if len(manifest.sessions) > 1:
-        ends = "; ".join(dict.fromkeys(session.ended for session in manifest.sessions if session.ended))
-        why = f" ({ends[:300]})" if ends else ""
+        ends = "; ".join(dict.fromkeys(session.ended[:100] for session in manifest.sessions if session.ended))
+        why = f" ({ends})" if ends else ""
         times = len(manifest.sessions) - 1
         yield f"the run was interrupted and resumed {times} time(s){why}; each session has its own idle"

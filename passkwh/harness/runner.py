@@ -34,7 +34,7 @@ from passkwh.harness.meter.recorder import Recorder
 from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.harness.meter.visibility import visible_channels
 from passkwh.harness.plan import Plan, language, refuse_problems
-from passkwh.harness.progress import Progress, Shielded, Silent, Status
+from passkwh.harness.progress import Progress, Shielded, Silent, Status, Stop
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, RunFolder, check_new
 from passkwh.harness.summarise import finish
 from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
@@ -181,7 +181,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
                 manifest = _end_session(folder, str(error))
             except BaseException as error:
                 with suppress(UsageError):  # the disk may be what fails
-                    _end_session(folder, " ".join(f"{type(error).__name__}: {error}".split())[:300])
+                    _end_session(folder, _why(error))
                 raise
         else:
             raise UsageError(
@@ -435,6 +435,14 @@ def _begin_session(folder: RunFolder, manifest: Manifest) -> Manifest:
     )
     folder.write_manifest(manifest)
     return manifest
+
+
+def _why(error: BaseException) -> str:
+    """Why a session ended, in a line for the manifest."""
+    if isinstance(error, KeyboardInterrupt | Stop):
+        return "interrupted"
+    text = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:300]
 
 
 def _end_session(folder: RunFolder, why: str) -> Manifest:

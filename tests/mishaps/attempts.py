@@ -1,0 +1,87 @@
+"""One program, imported once, and as many attempts at a run as are wanted: each a fork that may fail, jump or be killed.
+
+    LD_PRELOAD=faults.so python -m tests.mishaps.attempts FOLDER < ATTEMPTS
+
+An attempt is a JSON object on a line of stdin: ``arguments`` of ``bench``, and as wanted ``fault`` (call, part of a path,
+number of the call from 1, errno; 0 kills the process there), ``jump`` (after so many seconds, by so many), ``signal_at``
+(when a file of this name is there, this signal), ``stdout`` and ``stderr`` (a path, or ``closed``). Answered by a line
+with the exit code, what was printed, and the files in FOLDER.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tests.mishaps import toy
+
+FAULTS = ctypes.CDLL(None)
+
+
+def attempt(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """Carry one out and say how it ended."""
+    out, err = folder / "out", folder / "err"
+    pid = os.fork()
+    if pid == 0:
+        _child(asked, out, err)
+    if "signal_at" in asked:
+        name, number = asked["signal_at"]
+        while not list(folder.glob(name)) and os.waitpid(pid, os.WNOHANG) == (0, 0):
+            time.sleep(0.01)
+        os.kill(pid, number)
+    status = os.waitpid(pid, 0)[1]
+    files = {str(file.relative_to(folder)): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        "code": os.waitstatus_to_exitcode(status), "out": _text(out), "err": _text(err), "files": files,
+    }  # fmt: skip
+
+
+def _child(asked: dict[str, Any], out: Path, err: Path) -> None:
+    for number, place in ((1, asked.get("stdout", out)), (2, asked.get("stderr", err))):
+        if place == "closed":
+            os.close(number)
+        else:
+            os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    if "fault" in asked:
+        call, place, number, error = asked["fault"]
+        FAULTS.fault_arm(call.encode(), place.encode(), number, error)
+    if "jump" in asked:
+        after_s, jump_s = asked["jump"]
+        threading.Timer(after_s, FAULTS.fault_jump, [ctypes.c_longlong(int(jump_s * 1e9))]).start()
+    sys.argv = ["bench", *asked["arguments"]]
+    code = 1
+    try:
+        toy.main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code)
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", "replace") if file.exists() else ""
+
+
+def main() -> None:
+    """Carry out the attempts."""
+    import passkwh.harness.runner  # noqa: F401  # once, and not in every fork
+
+    folder = Path(sys.argv[1])
+    for line in sys.stdin:
+        print(json.dumps(attempt(folder, json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+// Preloaded into a test process: system calls on files of one folder that fail or kill, and a monotonic clock that jumps.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/uio.h>
+
+static char place[PATH_MAX] = "";  // only calls on paths that contain this count
+static char call_name[16] = "";    // write, fsync, rename, or any
+static int after = 0;              // the call of this number, from 1, is the first to fail
+static int error_number = 0;       // with this errno; 0: the process is killed there
+static int count = 0;
+static long long jump_ns = 0;
+
+void fault_arm(const char *call, const char *where, int number, int error) {
+    strncpy(call_name, call, sizeof call_name - 1);
+    strncpy(place, where, sizeof place - 1);
+    after = number; error_number = error; count = 0;
+}
+
+int fault_count(void) { return count; }
+
+void fault_jump(long long ns) { jump_ns = ns; }
+
+static int fails(const char *call, const char *path) {
+    if (!*place || !strstr(path, place) || (strcmp(call_name, "any") && strcmp(call_name, call))) return 0;
+    if (++count < after || !after) return 0;
+    if (!error_number) kill(getpid(), SIGKILL);
+    errno = error_number;
+    return 1;
+}
+
+static int fails_on(const char *call, int fd) {
+    if (!*place) return 0;
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    return fails(call, path);
+}
+
+#define REAL(name) ((typeof(&name))dlsym(RTLD_NEXT, #name))
+
+ssize_t write(int fd, const void *bytes, size_t length) {
+    if (fails_on("write", fd)) return -1;
+    return REAL(write)(fd, bytes, length);
+}
+
+int fsync(int fd) { return fails_on("fsync", fd) ? -1 : REAL(fsync)(fd); }
+
+int rename(const char *from, const char *to) { return fails("rename", to) ? -1 : REAL(rename)(from, to); }
+
+int unlink(const char *path) { return fails("unlink", path) ? -1 : REAL(unlink)(path); }
+
+int ftruncate(int fd, off_t length) { return fails_on("truncate", fd) ? -1 : REAL(ftruncate)(fd, length); }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = REAL(clock_gettime)(clock, now);
+    if (jump_ns && clock == CLOCK_MONOTONIC && !result) {
+        long long ns = now->tv_sec * 1000000000LL + now->tv_nsec + jump_ns;
+        now->tv_sec = ns / 1000000000LL; now->tv_nsec = ns % 1000000000LL;
+    }
+    return result;
+}
