@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SCHEMA_VERSION = 2
 """1: the first edition. 2: engines (``Spec.engine``, ``ModelInfo.engine``)."""
@@ -26,6 +27,18 @@ Provenance = Literal["measured", "estimated", "simulated"]
 
 RunProvenance = Literal["measured", "estimated", "simulated", "mixed"]
 """The provenance of a total: that of its channels, or ``mixed`` where they differ."""
+
+MOST_J = 1e12
+"""No run takes more: a power plant gives it in a quarter of an hour."""
+ROUNDING_J = 1e-6
+"""Shares of an energy may be off by so much, since they are made to add up."""
+Joules = Annotated[float, Field(ge=-MOST_J, le=MOST_J)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Count = Annotated[int, Field(ge=0, le=2**31)]
+"""Of samples, tokens, places: all that one run can have."""
+Nanoseconds = Annotated[int, Field(ge=-(2**62), le=2**62)]
+"""Within 146 years of where the clock begins."""
+Share = Annotated[float, Field(ge=0, le=1)]
 
 Option = str | int | float | bool
 """A value of a benchmark's own options."""
@@ -100,10 +113,10 @@ class Window(Record):
     """Time between two marks on the trace of one session."""
 
     kind: Literal["idle_before", "warmup", "generate", "score", "idle_after"]
-    session: Annotated[int, Field(ge=0, description="index into Manifest.sessions; the clock is only valid within it")]
-    start_ns: int
-    end_ns: int
-    batch_id: Annotated[int | None, Field(description="generation batch the window belongs to")] = None
+    session: Annotated[Count, Field(description="index into Manifest.sessions; the clock is only valid within it")]
+    start_ns: Nanoseconds
+    end_ns: Nanoseconds
+    batch_id: Annotated[Count | None, Field(description="generation batch the window belongs to")] = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Window:
@@ -115,8 +128,8 @@ class Window(Record):
 class Energy(Record):
     """Energy of one channel over one window."""
 
-    gross_j: Annotated[float | None, Field(description="what the channel drew")]
-    net_j: Annotated[float | None, Field(description="gross minus idle power x duration; may be slightly negative")]
+    gross_j: Annotated[Joules | None, Field(ge=-ROUNDING_J, description="what the channel drew")]
+    net_j: Annotated[Joules | None, Field(description="gross minus idle power x duration; may be slightly negative")]
     se_j: Annotated[float | None, Field(ge=0, description="standard error of gross_j; of net_j with se_idle_j")] = None
     reason: Annotated[str | None, Field(description="why a value is missing")] = None
 
@@ -221,8 +234,8 @@ class GpuInfo(Record):
 
     uuid: str
     name: str
-    memory_bytes: int | None = None
-    power_limit_w: float | None = None
+    memory_bytes: Annotated[int | None, Field(ge=0)] = None
+    power_limit_w: Annotated[float | None, Field(ge=0)] = None
     driver: str | None = None
 
 
@@ -233,8 +246,8 @@ class HostInfo(Record):
     kernel: str
     python: str
     cpu: str
-    cores: int
-    memory_bytes: int
+    cores: Annotated[int, Field(ge=1)]
+    memory_bytes: Annotated[int, Field(ge=0)]
     gpus: tuple[GpuInfo, ...] = ()
 
 
@@ -242,20 +255,33 @@ class MeterInfo(Record):
     """What was metered, and how often it was read."""
 
     name: Annotated[str, Field(description="as asked for")]
-    interval_s: float
+    interval_s: Annotated[float, Field(gt=0)]
     channels: tuple[ChannelInfo, ...]
+
+    @model_validator(mode="after")
+    def _invented_is_not_measured(self) -> MeterInfo:
+        for channel in self.channels:
+            if self.name.partition(":")[0] == "simulated" and channel.provenance != "simulated":
+                raise ValueError(f"{channel.name} of the simulated meter is said to be {channel.provenance}")
+        return self
 
 
 class Session(Record):
     """One process's share of a run: a run that was killed and resumed has several, each with a clock of its own."""
 
-    index: int
+    index: Count
     started_at: Annotated[str, Field(description="UTC, ISO 8601")]
     windows: Annotated[tuple[Window, ...], Field(description="idle and warm-up; batches stand in the samples")] = ()
     busy: Annotated[float | None, Field(ge=0, description="share of all CPUs in use while idle was measured")] = None
     ended: Annotated[str | None, Field(description="why it ended before the run was complete, where it could say")] = (
         None
     )
+
+    @field_validator("started_at")
+    @classmethod
+    def _is_a_time(cls, text: str) -> str:
+        datetime.fromisoformat(text)
+        return text
 
 
 class Manifest(Document):
@@ -294,23 +320,23 @@ class Sample(Record):
     schema_version: SchemaVersion = SCHEMA_VERSION
     key: Annotated[str, Field(description="sample_key(): hash of all that determines the completion")]
     task_id: str
-    sample_index: Annotated[int, Field(ge=0, description="0 ... n-1 within the task")]
-    order: Annotated[int, Field(ge=0, description="place in time within the run")]
-    batch_id: int
-    batch_size: Annotated[int, Field(ge=1, description="rows that were generated together with this one, itself too")]
-    seed: int
-    prompt_tokens: Annotated[int, Field(ge=0)]
+    sample_index: Annotated[Count, Field(description="0 ... n-1 within the task")]
+    order: Annotated[Count, Field(description="place in time within the run")]
+    batch_id: Count
+    batch_size: Annotated[Count, Field(ge=1, description="rows that were generated together with this one, itself too")]
+    seed: Annotated[int, Field(ge=0, le=2**32)]
+    prompt_tokens: Count
     cached_tokens: Annotated[
-        int | None, Field(ge=0, description="prompt tokens that a server had from an earlier request, where known")
+        Count | None, Field(description="prompt tokens that a server had from an earlier request, where known")
     ] = None
     retries: Annotated[
-        int, Field(ge=0, description="how often a server was asked again; what that drew is in generation_energy")
+        Count, Field(description="how often a server was asked again; what that drew is in generation_energy")
     ] = 0
-    completion_tokens: Annotated[int, Field(ge=0)]
+    completion_tokens: Count
     text: str
     finish_reason: Literal["stop", "length"]
-    latency_s: Annotated[float, Field(ge=0, description="duration of the batch the sample was generated in")]
-    ttft_s: Annotated[float | None, Field(ge=0, description="time to first token, where known")] = None
+    latency_s: Annotated[Seconds, Field(description="duration of the batch the sample was generated in")]
+    ttft_s: Annotated[Seconds | None, Field(description="time to first token, where known")] = None
     exit_layers: Annotated[
         tuple[int, ...] | None,
         Field(description="layers that each generated token ran through (by hindsight: needed), where known"),
@@ -323,7 +349,7 @@ class Sample(Record):
         dict[str, Energy], Field(description="the part of generation_energy up to the batch's first token, where known")
     ] = {}
     evaluation: Window | None = None
-    evaluation_cpu_s: Annotated[float | None, Field(ge=0, description="CPU time of scoring this sample")] = None
+    evaluation_cpu_s: Annotated[Seconds | None, Field(description="CPU time of scoring this sample")] = None
     evaluation_energy: dict[str, Energy] = {}
     verdict: Verdict | None = None
     scores: Annotated[dict[str, float], Field(description="per-sample metrics of benchmarks without verdicts")] = {}
@@ -368,30 +394,30 @@ class Summary(Document):
     adapter: str
     quant: str
     benchmark: str
-    tasks: int
-    samples: int
-    solved: Annotated[float | None, Field(description="expected number of tasks solved by one sample")]
-    pass_at_k: Annotated[dict[str, float], Field(description="by k; empty for a benchmark without verdicts")]
+    tasks: Annotated[Count, Field(gt=0)]
+    samples: Annotated[Count, Field(gt=0)]
+    solved: Annotated[float | None, Field(ge=0, description="expected number of tasks solved by one sample")]
+    pass_at_k: Annotated[dict[str, Share], Field(description="by k; empty for a benchmark without verdicts")]
     pass_at_k_trusted: Annotated[
-        dict[str, float], Field(description="as pass_at_k, but a pass under suspicion counts as a failure")
+        dict[str, Share], Field(description="as pass_at_k, but a pass under suspicion counts as a failure")
     ] = {}
     metrics: Annotated[dict[str, float], Field(description="the benchmark's corpus-level metrics")] = {}
     metrics_per_kwh: Annotated[
         dict[str, float], Field(description="metric / energy_kwh, of those metrics of which more is better")
     ] = {}
     not_evaluated: Annotated[int, Field(ge=0, description="samples without a verdict; not counted as failed")] = 0
-    gross_energy_j: Annotated[float | None, Field(description="generation plus evaluation, counted channels")]
-    net_energy_j: float | None
+    gross_energy_j: Annotated[Joules | None, Field(gt=0, description="generation plus evaluation, counted channels")]
+    net_energy_j: Joules | None
     energy_kwh: Annotated[float | None, Field(description="gross_energy_j in kilowatt-hours")]
-    generation_energy_j: float | None
-    evaluation_energy_j: float | None
+    generation_energy_j: Joules | None
+    evaluation_energy_j: Joules | None
     energy_reason: Annotated[str | None, Field(description="why an energy is missing")] = None
     pass_at_kwh: Annotated[float | None, Field(description="pass@1 / energy_kwh (thesis, eq. 3.37)")]
     solved_per_kwh: Annotated[float | None, Field(description="solved / energy_kwh")]
-    generation_s: Annotated[float, Field(ge=0, description="total length of generation windows")]
-    evaluation_s: Annotated[float, Field(ge=0, description="time during which at least one sample was being scored")]
-    prompt_tokens: int
-    completion_tokens: int
+    generation_s: Annotated[Seconds, Field(description="total length of generation windows")]
+    evaluation_s: Annotated[Seconds, Field(description="time during which at least one sample was being scored")]
+    prompt_tokens: Annotated[int, Field(ge=0, le=2**53)]
+    completion_tokens: Annotated[int, Field(ge=0, le=2**53)]
     tokens_per_s: Annotated[float | None, Field(description="generated tokens / generation_s")]
     joules_per_token: Annotated[float | None, Field(description="gross generation energy / generated tokens")]
     joules_per_prompt_token: Annotated[

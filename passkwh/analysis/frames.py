@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from passkwh.errors import UsageError
+from passkwh.harness.runs.consistency import mismatch
 from passkwh.harness.runs.folder import SAMPLES, RunFolder
 from passkwh.records import Manifest, Summary
 
@@ -92,7 +93,14 @@ def expand(paths: Sequence[Path]) -> list[Path]:
 def open_run(path: Path) -> Run:
     """One complete run. Raises UsageError for what is no run, or not complete."""
     folder = RunFolder.open(path)
-    return Run(path, folder.manifest(), folder.summary())
+    run = Run(path, folder.manifest(), folder.summary())
+    _refuse(path, mismatch(run.manifest, run.summary))
+    return run
+
+
+def _refuse(path: Path, why: str | None) -> None:
+    if why is not None:
+        raise UsageError(f"{path} is not one run ({why}): restore its files or leave the run out")
 
 
 def _read_samples(runs: Sequence[Run]) -> pd.DataFrame:
@@ -117,6 +125,7 @@ def _statistics(run: Run) -> pa.Table:
             f"{file} holds {len(samples)} samples and its summary is of {run.summary.samples}: restore the file or "
             "leave the run out"
         )
+    _refuse(run.path, mismatch(run.manifest, run.summary, samples))
     return samples.statistics(counted)
 
 

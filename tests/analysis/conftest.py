@@ -139,7 +139,9 @@ def write_run(
                "sha256": content_hash(list(tasks)), **(benchmark or {})}
         ),
         host=HostInfo(os="Linux", kernel="6", python="3.11", cpu="cpu", cores=2, memory_bytes=1),
-        meter=MeterInfo(name="simulated", interval_s=0.02, channels=channels),
+        meter=MeterInfo(
+            name="simulated" if provenance == "simulated" else "auto", interval_s=0.02, channels=channels
+        ),
         versions=versions or {"torch": "2.11"},
         sessions=(session,),
     )  # fmt: skip

@@ -3,8 +3,8 @@
     LD_PRELOAD=faults.so python -m tests.mishaps.attempts FOLDER < ATTEMPTS
 
 An attempt is a JSON object on a line of stdin: ``arguments`` of ``bench``, and as wanted ``fault`` (call, part of a path,
-number of the call from 1, errno; 0 kills the process there), ``jump`` (after so many seconds, by so many), ``signal_at``
-(when a file of this name is there, this signal), ``stdout`` and ``stderr`` (a path, or ``closed``). Answered by a line
+number of the call from 1, errno; 0 kills the process there), ``jump_at`` (when a file of this name is there, so many
+seconds of the monotonic clock), ``signal_at`` (then this signal), ``stdout`` and ``stderr`` (a path, or ``closed``). Answered by a line
 with the exit code, what was printed, and the files in FOLDER.
 """
 
@@ -14,7 +14,6 @@ import contextlib
 import ctypes
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -54,9 +53,8 @@ def _child(asked: dict[str, Any], out: Path, err: Path) -> None:
     if "fault" in asked:
         call, place, number, error = asked["fault"]
         FAULTS.fault_arm(call.encode(), place.encode(), number, error)
-    if "jump" in asked:
-        after_s, jump_s = asked["jump"]
-        threading.Timer(after_s, FAULTS.fault_jump, [ctypes.c_longlong(int(jump_s * 1e9))]).start()
+    if "jump_at" in asked:
+        threading.Thread(target=_jump, args=(out.parent, *asked["jump_at"]), daemon=True).start()
     sys.argv = ["bench", *asked["arguments"]]
     code = 1
     try:
@@ -68,6 +66,12 @@ def _child(asked: dict[str, Any], out: Path, err: Path) -> None:
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     os._exit(code)
+
+
+def _jump(folder: Path, name: str, by_s: float) -> None:
+    while not list(folder.glob(name)):
+        time.sleep(0.005)
+    FAULTS.fault_jump(ctypes.c_longlong(int(by_s * 1e9)))
 
 
 def _text(file: Path) -> str:

@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -61,11 +63,31 @@ int unlink(const char *path) { return fails("unlink", path) ? -1 : REAL(unlink)(
 
 int ftruncate(int fd, off_t length) { return fails_on("truncate", fd) ? -1 : REAL(ftruncate)(fd, length); }
 
+static struct timespec moved(const struct timespec *at, long long ns) {
+    ns += at->tv_sec * 1000000000LL + at->tv_nsec;
+    return (struct timespec){ns / 1000000000LL, ns % 1000000000LL};
+}
+
 int clock_gettime(clockid_t clock, struct timespec *now) {
     int result = REAL(clock_gettime)(clock, now);
-    if (jump_ns && clock == CLOCK_MONOTONIC && !result) {
-        long long ns = now->tv_sec * 1000000000LL + now->tv_nsec + jump_ns;
-        now->tv_sec = ns / 1000000000LL; now->tv_nsec = ns % 1000000000LL;
-    }
+    if (jump_ns && clock == CLOCK_MONOTONIC && !result) *now = moved(now, jump_ns);
     return result;
+}
+
+// Whoever waits until a moment of the clock that jumped waits until that moment of the kernel's.
+
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left) {
+    struct timespec real = clock == CLOCK_MONOTONIC && (flags & TIMER_ABSTIME) ? moved(until, -jump_ns) : *until;
+    return REAL(clock_nanosleep)(clock, flags, &real, left);
+}
+
+int sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until) {
+    struct timespec real = clock == CLOCK_MONOTONIC ? moved(until, -jump_ns) : *until;
+    return REAL(sem_clockwait)(semaphore, clock, &real);
+}
+
+int pthread_cond_clockwait(pthread_cond_t *condition, pthread_mutex_t *mutex, clockid_t clock,
+                           const struct timespec *until) {
+    struct timespec real = clock == CLOCK_MONOTONIC ? moved(until, -jump_ns) : *until;
+    return REAL(pthread_cond_clockwait)(condition, mutex, clock, &real);
 }

@@ -10,8 +10,8 @@ from passkwh.cli.main import main
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "plugin" / "src"))
 
-from passkwh_toy.benchmark import ToySums  # noqa: E402  # the path is set above
-from passkwh_toy.engine import ENGINE  # noqa: E402
+from passkwh_toy.benchmark import ToySums  # the path is set above
+from passkwh_toy.engine import ENGINE
 
 passkwh.register("engines", "toy", ENGINE)
 passkwh.register("benchmarks", "toy-sums", ToySums)

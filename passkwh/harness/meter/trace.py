@@ -17,7 +17,7 @@ from passkwh.harness.meter.counter import CounterCurve
 from passkwh.harness.meter.energies import Energies, Spans
 from passkwh.harness.meter.power import PowerCurve
 from passkwh.harness.meter.series import Series, seconds
-from passkwh.records import ChannelInfo, Energy, IdleBaseline, Window
+from passkwh.records import MOST_J, ROUNDING_J, ChannelInfo, Energy, IdleBaseline, Window
 from passkwh.units import ns_to_s
 
 TRACE_SCHEMA = pa.schema(
@@ -102,6 +102,10 @@ class Trace:
                 continue
             start_ns, end_ns = spans.start_ns[places], spans.end_ns[places]
             energies = curve.over(start_ns, end_ns)
+            impossible = (energies.energy_j < -ROUNDING_J) | (energies.energy_j > MOST_J)
+            for i in np.flatnonzero(impossible).tolist():
+                energies.reasons[i] = f"its readings come to {energies.energy_j[i]:.4g} J, which cannot be"
+            energies.energy_j[impossible] = energies.se_j[impossible] = np.nan
             gross_j[places], se_j[places] = energies.energy_j, energies.se_j
             baseline = None if idle is None else idle[session]
             if baseline is None or baseline.mean_w is None:

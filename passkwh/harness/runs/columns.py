@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
-from passkwh.records import Sample
+from passkwh.records import Energy, Sample
 
 ENERGIES = ("generation_energy", "prefill_energy", "evaluation_energy")
 """Columns of energies, each a struct with a field a channel."""
@@ -62,8 +62,8 @@ def _columns_of_keys(keys: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[Col
 def statistics_columns(counted: tuple[str, ...]) -> tuple[Column, ...]:
     """What statistics take: of energies those of the counted channels, null where records have none."""
     columns = {column.name: column for column in sample_columns({})}
-    joules = tuple(Column(name, pa.float64(), nullable=True, required=False) for name in ("gross_j", "net_j"))
-    energy = tuple(_struct(channel, joules)._replace(nullable=True, required=False) for channel in counted)
+    joules = [column._replace(required=False) for column in _columns(Energy, {}) if column.name in ("gross_j", "net_j")]
+    energy = tuple(_struct(channel, tuple(joules))._replace(nullable=True, required=False) for channel in counted)
     parts = {"generation_energy": energy, "evaluation_energy": energy}
     for name, field in (("evaluation", "session"), ("verdict", "status")):
         parts[name] = tuple(part for part in columns[name].parts if part.name == field)
@@ -99,20 +99,23 @@ def _columns(record: type[BaseModel], keys: Mapping[str, Sequence[str]]) -> tupl
     columns = []
     for name, field in record.model_fields.items():
         column = _column(name, field.annotation, keys.get(name, ()))
-        edges = {end: getattr(rule, end) for rule in field.metadata for end in ("ge", "le") if hasattr(rule, end)}
-        columns.append(
-            column._replace(
-                required=field.is_required(),
-                default=None if field.is_required() else field.get_default(),
-                least=edges.get("ge", -np.inf),
-                most=edges.get("le", np.inf),
-            )
-        )
+        required, default = field.is_required(), None if field.is_required() else field.get_default()
+        columns.append(_bounded(column, field.metadata)._replace(required=required, default=default))
     return tuple(columns)
+
+
+def _bounded(column: Column, rules: Sequence[Any]) -> Column:
+    """With the edges that a field's rules set, the narrowest of each."""
+    inner = [rule for outer in rules for rule in getattr(outer, "metadata", [outer])]
+    least = max([column.least, *(rule.ge for rule in inner if hasattr(rule, "ge"))])
+    most = min([column.most, *(rule.le for rule in inner if hasattr(rule, "le"))])
+    return column._replace(least=least, most=most)
 
 
 def _column(name: str, annotation: Any, keys: Sequence[str]) -> Column:
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _bounded(_column(name, arguments[0], keys), arguments[1:])
     if origin in (Union, UnionType):
         (inner,) = (argument for argument in arguments if argument is not type(None))
         return _column(name, inner, keys)._replace(nullable=True)
