@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import socket
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from passkwh.errors import UsageError
+
 
 def cache_dir() -> Path:
     """``$PASSKWH_CACHE`` where that is set, otherwise the platform's folder for caches. It may not exist yet."""
@@ -23,6 +27,32 @@ def cache_dir() -> Path:
     if sys.platform == "darwin":
         return Path("~/Library/Caches/passkwh").expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "passkwh"
+
+
+HASHES = ".sha256"
+"""Of every file of a folder in the cache, written when it was made."""
+
+
+def check_intact(folder: Path) -> None:
+    """Compare what was made with what it was when it was made; a folder of an older program has nothing to compare.
+
+    Raises:
+        UsageError: naming the file that is missing or was changed.
+    """
+    try:
+        hashes = json.loads((folder / HASHES).read_text("utf-8"))
+        wrong = next((name for name, sha256 in hashes.items() if _sha256(folder / name) != sha256), None)
+    except FileNotFoundError as error:
+        wrong = None if error.filename == str(folder / HASHES) else str(error.filename)
+    except (OSError, ValueError, AttributeError):
+        wrong = HASHES
+    if wrong is not None:
+        raise UsageError(f"{folder / wrong} is missing or damaged: remove {folder}, and it is made again")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
@@ -41,6 +71,8 @@ def building(folder: Path) -> Iterator[Path]:
     draft = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         yield draft
+        hashes = {str(file.relative_to(draft)): _sha256(file) for file in sorted(draft.rglob("*")) if file.is_file()}
+        (draft / HASHES).write_text(json.dumps(hashes, indent=1) + "\n", "utf-8")
         draft.chmod(0o755)  # mkdtemp's folders are for their owner alone; a cache may be shared
         try:
             draft.rename(folder)

@@ -17,6 +17,7 @@ from passkwh.adapters.engines import AUTO, choose
 from passkwh.adapters.engines.base import LoadOptions, Model, PlansMemory, SupportsEarlyExit, TakesOptions
 from passkwh.adapters.memory import memory_free, memory_total
 from passkwh.adapters.resolution import resolve
+from passkwh.cache import check_intact
 from passkwh.errors import UsageError
 from passkwh.records import Option
 from passkwh.registry import ENGINES
@@ -117,6 +118,8 @@ def load(
     Raises:
         UsageError: the engine refuses the checkpoint, and why.
     """
+    if checkpoint.path is not None:
+        check_intact(checkpoint.path)
     return choose(checkpoint, engine, exit).load(checkpoint, LoadOptions(device, exit, language, **more))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from passkwh.benchmarks.sandbox import VERSION, Job, Limits, Outcome
 from passkwh.cache import cache_dir
 from passkwh.records import content_hash
+from passkwh.stored import seal, unseal
 
 MIN_TIMEOUT_S = 10.0
 FACTOR = 5.0
@@ -28,10 +29,10 @@ class Remembered:
         self._rows: dict[str, dict[str, Any]] = {}
         for line in self._file.read_bytes().split(b"\n") if self._file.is_file() else ():
             try:
-                row = json.loads(line)
-            except ValueError:  # the end of the file, or a torn last line
-                continue
-            self._rows[row.pop("key")] = row
+                row = json.loads(unseal(line))
+                self._rows[row.pop("key")] = row
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                continue  # the end of the file, a torn line, or one that was damaged: it is worked out again
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The row of a key."""
@@ -41,8 +42,8 @@ class Remembered:
         """Remember, from now on and for later calls."""
         self._rows[key] = row
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a") as lines:
-            lines.write(json.dumps({"key": key, **row}) + "\n")
+        with self._file.open("ab") as lines:
+            lines.write(seal(json.dumps({"key": key, **row})) + b"\n")
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,11 @@ class EndpointModel:
         return self._client.complete("/completions", {**body, "prompt": prompt.text})
 
     def _completion(self, prompt: Prompt, answer: Answer, decoding: Decoding, alone: bool) -> Completion:
+        if answer.completion_tokens > decoding.max_new_tokens:
+            raise UsageError(
+                f"{self._info.name} counts {answer.completion_tokens} generated tokens where at most "
+                f"{decoding.max_new_tokens} were asked for: make the server heed the limit, or count what it generates"
+            )
         stop = () if isinstance(prompt, ChatPrompt) else decoding.stop
         text = answer.text
         if cuts := [at for at in map(text.find, stop) if at >= 0]:

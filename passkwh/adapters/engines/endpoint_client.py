@@ -25,6 +25,8 @@ FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 """... after as long as it says (Retry-After) or 0.5, 1, 2, ... s, and never longer than this."""
 BUSY = (429, 503)
+MOST_TOKENS = 2**31
+"""No server has read or written more for one request."""
 GATEWAY = (502, 504)
 OPTIONAL = ("temperature", "top_p", "seed", "stream_options")
 """Fields of a request that are left out for a server that does not take them."""
@@ -269,7 +271,9 @@ class Client:
     def _answer(self, text: str, reason: str | None, usage: Any, first_ns: int | None) -> Answer:
         try:
             prompt_tokens, completion_tokens = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
-        except (LookupError, TypeError, ValueError):
+            if not (0 <= prompt_tokens <= MOST_TOKENS and 0 <= completion_tokens <= MOST_TOKENS):
+                raise ValueError
+        except (LookupError, TypeError, ValueError, OverflowError):
             raise UsageError(
                 f"{self._url} does not count tokens ('usage' is {json.dumps(usage)[:80]}), so nothing could be message "
                 "per token: use a server that does"
