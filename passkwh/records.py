@@ -15,7 +15,7 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 SCHEMA_VERSION = 2
 """1: the first edition. 2: engines (``Spec.engine``, ``ModelInfo.engine``)."""
@@ -42,6 +42,30 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 Option = str | int | float | bool
 """A value of a benchmark's own options."""
+
+
+def well_formed(text: str) -> str:
+    """Text that every encoding takes: halves of a character that stand alone (lone surrogates) become U+FFFD.
+
+    JSON can spell them and Python's strings hold them; UTF-8, and with it every file, does not. Two halves that belong
+    together become their character.
+
+    Example:
+        >>> well_formed("a\\ud83d\\ude00b\\ud83d")
+        'a😀b�'
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _well_formed(value: Any) -> Any:
+    """Of a text or of several; what is neither is for the validation to refuse."""
+    if isinstance(value, str):
+        return well_formed(value)
+    return tuple(map(_well_formed, value)) if isinstance(value, (list, tuple)) else value
+
+
+WellFormed = BeforeValidator(_well_formed)
+"""Of what a model or its program wrote: the one door where it becomes well-formed, so that no file refuses it."""
 
 
 class Record(BaseModel):
@@ -289,7 +313,7 @@ class Manifest(Document):
 
     run_id: Annotated[str, Field(description="name of the run folder")]
     status: Literal["running", "failed", "complete"]
-    failure: Annotated[str | None, Field(description="why status is failed")] = None
+    failure: Annotated[str | None, WellFormed, Field(description="why status is failed")] = None
     spec: Spec
     model: ModelInfo
     benchmark: BenchmarkInfo
@@ -306,8 +330,12 @@ class Verdict(Record):
     """Outcome of running a completion against its task's tests."""
 
     status: Literal["pass", "fail", "timeout", "error", "not_evaluated"]
-    detail: Annotated[str, Field(description="first failing test and its message, or why there is no verdict")] = ""
-    suspect: Annotated[tuple[str, ...], Field(description="reasons to distrust a pass; empty when none was seen")] = ()
+    detail: Annotated[
+        str, WellFormed, Field(description="first failing test and its message, or why there is no verdict")
+    ] = ""
+    suspect: Annotated[
+        tuple[str, ...], WellFormed, Field(description="reasons to distrust a pass; empty when none was seen")
+    ] = ()
 
 
 class Sample(Record):
@@ -333,7 +361,7 @@ class Sample(Record):
         Count, Field(description="how often a server was asked again; what that drew is in generation_energy")
     ] = 0
     completion_tokens: Count
-    text: str
+    text: Annotated[str, WellFormed]
     finish_reason: Literal["stop", "length"]
     latency_s: Annotated[Seconds, Field(description="duration of the batch the sample was generated in")]
     ttft_s: Annotated[Seconds | None, Field(description="time to first token, where known")] = None
