@@ -30,6 +30,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from passkwh.benchmarks.base import Program
 from passkwh.benchmarks.bigcodebench import environment
 from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
 from passkwh.benchmarks.sandbox import Job, evaluate
@@ -84,7 +85,9 @@ def model_like(benchmark: BigCodeBench, count: int, seed: int) -> list[tuple[str
 def run_ours(benchmark: BigCodeBench, programs: list[tuple[str, str, str]]) -> dict[str, Any]:
     """Verdicts, wall time and CPU time of everything that ran for them."""
     before, began = _cpu_s(), time.monotonic()
-    scores = list(benchmark.score_programs(programs, anew=True))
+    scores = list(
+        benchmark.score_programs([(key, task_id, Program(code)) for key, task_id, code in programs], anew=True)
+    )
     wall_s = time.monotonic() - began
     verdicts = {score.key: score.verdict.status for score in scores if score.verdict}
     judged_cpu_s = sum(score.cpu_s or 0 for score in scores)

@@ -33,6 +33,17 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Program:
+    """What a completion amounts to."""
+
+    code: str
+    remark: str = ""
+    """What the verdict on it should say where it does not pass: what extraction left out, for example."""
+    not_evaluated: str = ""
+    """Why there is no program to judge."""
+
+
+@dataclass(frozen=True)
 class Score:
     """The outcome of scoring one candidate, with when (monotonic ns) and at what cost it was found."""
 
@@ -109,11 +120,11 @@ class ScoresPrograms(Protocol):
     options_for_files: ClassVar[Mapping[str, Option]]
     """Its options for a file of programs that another harness wrote, unless the user gives others."""
 
-    def program(self, candidate: Candidate) -> str:
-        """The program that a completion amounts to."""
+    def program(self, candidate: Candidate) -> Program:
+        """The program that a completion amounts to; never raises for what is written in it."""
         ...
 
-    def score_programs(self, programs: Sequence[tuple[str, str, str]]) -> Iterator[Score]:
+    def score_programs(self, programs: Sequence[tuple[str, str, Program]]) -> Iterator[Score]:
         """Judge programs given as (key, task_id, program); the verdict on an equal one may be taken from earlier."""
         ...
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from passkwh.benchmarks import interpreter, rows
-from passkwh.benchmarks.base import Candidate, Score, Task
+from passkwh.benchmarks.base import Candidate, Program, Score, Task
 from passkwh.benchmarks.interpreter import Interpreter
+from passkwh.benchmarks.limited_worker import Failed
 from passkwh.benchmarks.options import ProgramOptions
 from passkwh.benchmarks.remembered import Reference, Remembered, Verdicts
 from passkwh.benchmarks.sandbox import (
@@ -94,7 +95,7 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
         self.by_id = dict(list(self.by_id.items())[:limit])
         self.tasks: Sequence[Task] = tuple(Task(task_id, self.request(task)) for task_id, task in self.by_id.items())
         self.info = BenchmarkInfo(
-            name=self.name,
+            name=self.data_name(),
             version=self.version,
             options=self.shown_options(),
             source=source,
@@ -124,8 +125,11 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
         """What a model is given."""
 
     @abstractmethod
-    def program_of(self, task: TaskT, text: str, continues: bool) -> str:
-        """The program that a completion amounts to."""
+    def program_of(self, task: TaskT, text: str, continues: bool) -> Program:
+        """The program that a completion amounts to.
+
+        What searches a text for code does so through :func:`passkwh.benchmarks.extraction.program`, which has a limit.
+        """
 
     def test(self, task: TaskT) -> str:
         """Of a script or unittest job: source to run after the program, in the same module."""
@@ -138,6 +142,10 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
     def reference(self, task: TaskT) -> str:
         """A program known to be right; empty where the data have none."""
         return ""
+
+    def data_name(self) -> str:
+        """What the benchmark of these tasks is called: another name where the data are another edition of it."""
+        return self.name
 
     def shown_options(self) -> dict[str, Option]:
         """The options that change prompts or verdicts: they stand in the manifest."""
@@ -167,15 +175,19 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
 
     # ------------------------------------------------------------ the benchmark
 
-    def program(self, candidate: Candidate) -> str:
-        """The program that a completion amounts to."""
-        return self.program_of(self.by_id[candidate.task_id], candidate.text, candidate.continues)
+    def program(self, candidate: Candidate) -> Program:
+        """The program that a completion amounts to; of one that none can be taken from, why."""
+        try:
+            return self.program_of(self.by_id[candidate.task_id], candidate.text, candidate.continues)
+        except Exception as error:  # whatever one completion does to it, the others are scored
+            why = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+            return Program("", not_evaluated=why)
 
     def score(self, candidates: Sequence[Candidate]) -> Iterator[Score]:
         """Judge candidates, each one anew; yields each as it is done."""
         yield from self._judge([(one.key, one.task_id, self.program(one)) for one in candidates], None)
 
-    def score_programs(self, programs: Sequence[tuple[str, str, str]], anew: bool = False) -> Iterator[Score]:
+    def score_programs(self, programs: Sequence[tuple[str, str, Program]], anew: bool = False) -> Iterator[Score]:
         """Judge whole programs: (key, task_id, program). Verdicts of equal programs are taken from earlier calls.
 
         Their times then mean nothing for energy; ``anew`` runs every program.
@@ -218,23 +230,24 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
         cases = [asdict(case) for case in self.cases(task)]
         return content_hash(VERSION, self.reference(task), self.test(task), *([cases] if cases else []))[:32]
 
-    def _judge(self, programs: Sequence[tuple[str, str, str]], verdicts: Verdicts | None) -> Iterator[Score]:
+    def _judge(self, programs: Sequence[tuple[str, str, Program]], verdicts: Verdicts | None) -> Iterator[Score]:
         left: dict[str, Job] = {}
+        remarks = {key: program.remark for key, _, program in programs}
         for key, task_id, program in programs:
             task = self.by_id[task_id]
-            if why := self.not_evaluated(task):
+            if why := self.not_evaluated(task) or program.not_evaluated:
                 yield _without_verdict(key, why)
                 continue
-            job = self.job(key, task, program)
+            job = self.job(key, task, program.code)
             known = verdicts.get(job) if verdicts else None
             if known is not None:
-                yield _score(known)
+                yield _score(known, remarks[key])
             else:
                 left[key] = job
         for outcome in self._evaluate(list(left.values())):
             if verdicts:
                 verdicts.put(left[outcome.key], outcome)
-            yield _score(outcome)
+            yield _score(outcome, remarks[outcome.key])
 
     def _evaluate(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         return evaluate(
@@ -247,8 +260,11 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
         )
 
 
-def _score(outcome: Outcome) -> Score:
-    verdict = Verdict(status=outcome.status, detail=outcome.detail, suspect=outcome.suspect)
+def _score(outcome: Outcome, remark: str = "") -> Score:
+    detail = outcome.detail
+    if remark and outcome.status != "pass":
+        detail = f"{remark}; {detail}" if detail else remark
+    verdict = Verdict(status=outcome.status, detail=detail, suspect=outcome.suspect)
     return Score(outcome.key, outcome.start_ns, outcome.end_ns, outcome.cpu_s, verdict)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from passkwh.benchmarks.extract import before, whole
+from passkwh.benchmarks import extraction
+from passkwh.benchmarks.base import Program
+from passkwh.benchmarks.extract import before
 from passkwh.benchmarks.programs import ProgramBenchmark, ProgramTask
 from passkwh.benchmarks.rows import text_fields
 from passkwh.benchmarks.sandbox import Case
@@ -70,9 +72,9 @@ class StdioBenchmark(ProgramBenchmark[StdioTask]):
             stop=_STOPS,
         )
 
-    def program_of(self, task: StdioTask, text: str, continues: bool) -> str:
+    def program_of(self, task: StdioTask, text: str, continues: bool) -> Program:
         """What continues the docstring, or the code block of an answer."""
-        return before(text, _STOPS) if continues else whole(text)
+        return Program(before(text, _STOPS)) if continues else extraction.program("whole", text)
 
     def cases(self, task: StdioTask) -> tuple[Case, ...]:
         """The task's own."""

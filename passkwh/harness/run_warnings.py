@@ -85,7 +85,7 @@ def run_warnings(
         yield f"{missing} of {len(samples)} samples were not evaluated and count neither way: {samples.first_silent}"
     for k in KS:
         _, reason = pass_at_k(samples.counts(), k)
-        if missing and k <= manifest.spec.samples and reason:
+        if missing and samples.judged.all() and k <= manifest.spec.samples and reason:
             yield f"pass@{k} is missing: {reason}"
     doubted = int(samples.doubted.sum())
     if doubted:

@@ -8,10 +8,12 @@ from functools import cached_property
 from importlib.metadata import version as installed_version
 from typing import Any, ClassVar
 
-from passkwh.benchmarks import extract, interpreter, rows
+from passkwh.benchmarks import extraction, interpreter, rows
+from passkwh.benchmarks.base import Program
 from passkwh.benchmarks.bigcodebench import environment, tasks
 from passkwh.benchmarks.bigcodebench.preload_groups import modules, preload_groups
 from passkwh.benchmarks.bigcodebench.tasks import BigCodeBenchOptions, BigCodeBenchTask
+from passkwh.benchmarks.extract import behind
 from passkwh.benchmarks.interpreter import Interpreter
 from passkwh.benchmarks.programs import REFERENCE_TIMEOUT_S, ProgramBenchmark
 from passkwh.benchmarks.remembered import MIN_TIMEOUT_S
@@ -61,13 +63,15 @@ class BigCodeBench(ProgramBenchmark[BigCodeBenchTask]):
         """The official prompts."""
         return tasks.request(task, self.options.style)
 
-    def program_of(self, task: BigCodeBenchTask, text: str, continues: bool) -> str:
+    def program_of(self, task: BigCodeBenchTask, text: str, continues: bool) -> Program:
         """The program that a completion amounts to, without calibration."""
-        text = extract.official_cut(text, tasks.BASE_STOPS if continues else tasks.STOPS)
-        if continues:
-            text = task.complete_prompt + text
-        select = extract.official if self.options.extraction == "official" else extract.fenced
-        return select(text, task.entry_point)
+        return extraction.program(
+            self.options.extraction,
+            text,
+            task.entry_point,
+            stops=tasks.BASE_STOPS if continues else tasks.STOPS,
+            continued=task.complete_prompt if continues else None,
+        )
 
     def test(self, task: BigCodeBenchTask) -> str:
         """The official tests."""
@@ -88,7 +92,8 @@ class BigCodeBench(ProgramBenchmark[BigCodeBenchTask]):
     def job(self, key: str, task: BigCodeBenchTask, program: str) -> Job:
         """The official test; deadline, order and expected tests come from what the reference solution did here."""
         if self.options.calibrated:
-            program = task.code_prompt + "\n    pass\n" + program
+            beginning = task.code_prompt + "\n    pass\n"
+            program = beginning + program if self.options.extraction == "official" else behind(beginning, program)
         known = self.known_reference(task.task_id)
         timeout_s = self.timeout_s
         if not self.options.official_timeout:

@@ -1,4 +1,4 @@
-"""Scores pairs in parallel, on every core, each pair with its own window and CPU time.
+"""Scores pairs in parallel, on every core, each pair with its own window and CPU time, and within limits.
 
 Plain subprocesses rather than ``multiprocessing``: a child re-imports nothing of the caller's program, inherits neither
 its threads nor its model, and starts with ``PYTHONHASHSEED=0``, on which CodeBLEU's data-flow part depends.
@@ -6,20 +6,17 @@ its threads nor its model, and starts with ``PYTHONHASHSEED=0``, on which CodeBL
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import queue
-import subprocess
-import sys
-import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from passkwh.benchmarks.base import Score
+from passkwh.benchmarks.limited_worker import Failed, LimitedWorker
 from passkwh.benchmarks.sandbox import default_workers
+from passkwh.records import Verdict, well_formed
 
 MESSAGE_PAIRS = 16
 """Most pairs in one message to a process: their scores fit a pipe's buffer, so that it never waits."""
@@ -42,10 +39,11 @@ class Pair:
 def score_pairs(pairs: Sequence[Pair], language: str, workers: int | None = None) -> Iterator[Score]:
     """Score pairs on ``workers`` processes, by default one a core or fewer for few pairs.
 
-    Yields each score as it is known, in any order.
+    Yields each score as it is known, in any order. A pair that takes too much, or on which its process ends, is
+    ``not_evaluated`` with the reason.
 
     Raises:
-        RuntimeError: a scoring process ended early, with the pair it had and its last words.
+        RuntimeError: a scoring process ended while starting, with its last words.
     """
     if not pairs:
         return
@@ -69,48 +67,25 @@ def score_pairs(pairs: Sequence[Pair], language: str, workers: int | None = None
 
 def _serve(language: str, messages: deque[Sequence[Pair]], done: _Done) -> None:
     """One scoring process and the conversation with it; whatever goes wrong is handed to the caller."""
-    command = [sys.executable, "-m", "passkwh.benchmarks.completion.worker", language]
-    environ = os.environ | {"PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"}
-    pipe = subprocess.PIPE
+    worker = LimitedWorker("passkwh.benchmarks.completion.worker", language, environment={"PYTHONHASHSEED": "0"})
     try:
-        with (
-            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
-            contextlib.suppress(BrokenPipeError),  # closing the pipe to a dead process flushes what it never read
-            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, encoding="utf-8", env=environ) as process,
-        ):
-            where = _converse(process, messages, done)
-            if where is not None:
-                code = process.wait()
-                errors.seek(0)
-                last = errors.read().strip().splitlines()[-1:] or ["nothing on stderr"]
-                done.put(RuntimeError(f"a scoring process ended {where} with code {code}: {last[0]}"))
+        while messages:
+            try:
+                pairs = messages.popleft()
+            except IndexError:  # another thread has the last one
+                break
+            for pair, answer in zip(pairs, worker.ask([_texts(pair) for pair in pairs]), strict=True):
+                done.put(_failed(pair.key, answer) if isinstance(answer, Failed) else Score(key=pair.key, **answer))
     except BaseException as error:
         done.put(error)
+    finally:
+        worker.close()
 
 
-def _converse(process: subprocess.Popen[str], messages: deque[Sequence[Pair]], done: _Done) -> str | None:
-    """Send message after message until there are none; where no score came back, at what point."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    if not process.stdout.readline():
-        return "while starting"
-    while messages:
-        try:
-            pairs = messages.popleft()
-        except IndexError:  # another thread has the last one
-            break
-        with contextlib.suppress(BrokenPipeError):  # it died before: no score comes
-            process.stdin.write("".join(map(_line, pairs)))
-            process.stdin.flush()
-        for pair in pairs:
-            answer = process.stdout.readline()
-            if not answer:
-                return f"on {pair.key!r}"
-            done.put(Score(key=pair.key, **json.loads(answer)))
-    return None
+def _texts(pair: Pair) -> dict[str, str]:
+    return {"reference": well_formed(pair.reference), "prediction": well_formed(pair.prediction)}
 
 
-def _line(pair: Pair) -> str:
-    """A pair in JSON; lone surrogates, which no parser takes, become question marks."""
-    texts = {"reference": pair.reference, "prediction": pair.prediction}
-    return json.dumps({name: text.encode("utf-8", "replace").decode("utf-8") for name, text in texts.items()}) + "\n"
+def _failed(key: str, why: Failed) -> Score:
+    now = time.monotonic_ns()
+    return Score(key, now, now, verdict=Verdict(status="not_evaluated", detail=f"no metrics could be computed: {why}"))
