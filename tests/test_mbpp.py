@@ -66,7 +66,7 @@ def test_solutions_pass_and_others_do_not(mbpp: Mbpp) -> None:
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
-        ([FULL, {"task_id": 12}], r"mbpp\.jsonl:2: not an MBPP task .*'prompt'"),
+        ([FULL, {"task_id": 12}], r"mbpp\.jsonl:2: not an MBPP task: .*'prompt'"),
         ([3], r"mbpp\.jsonl:1: expected a JSON object"),
         ([FULL, FULL], r"mbpp\.jsonl:2: task MBPP/11 stands twice"),
         ([FULL | {"code": "def other(): pass"}], "call none of its solution's functions"),

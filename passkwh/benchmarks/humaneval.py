@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from passkwh.benchmarks.extract import before, fenced
+from passkwh.benchmarks import evalplus, extraction
+from passkwh.benchmarks.base import Program
+from passkwh.benchmarks.extract import before, behind
 from passkwh.benchmarks.programs import ProgramBenchmark, ProgramTask
 from passkwh.benchmarks.rows import text_fields
 from passkwh.errors import UsageError
@@ -31,7 +33,7 @@ class HumanEvalTask(ProgramTask):
 
 
 class HumanEval(ProgramBenchmark[HumanEvalTask]):
-    """HumanEval's tasks."""
+    """HumanEval's tasks, or HumanEval+ (EvalPlus: Liu et al., 2023), named ``humaneval+``, where the tests are its."""
 
     name = "humaneval"
     hub_repository = "openai/openai_humaneval"
@@ -40,11 +42,16 @@ class HumanEval(ProgramBenchmark[HumanEvalTask]):
 
     def read(self, where: str, row: dict[str, Any]) -> HumanEvalTask:
         """The task in a row of the official form."""
+        evalplus.refuse_inputs(where, row)
         names = [field.name for field in fields(HumanEvalTask)]
         task = HumanEvalTask(**text_fields(where, row, names, "a HumanEval task"))
         if f"def {task.entry_point}(" not in task.prompt:
             raise UsageError(f"{where}: the prompt does not define {task.entry_point}")
         return task
+
+    def data_name(self) -> str:
+        """``humaneval+`` where all tests are EvalPlus's."""
+        return evalplus.name(self.name, {task_id: evalplus.is_test(task.test) for task_id, task in self.by_id.items()})
 
     def request(self, task: HumanEvalTask) -> Request:
         """The prompt to continue, or to be answered with the whole function."""
@@ -55,15 +62,16 @@ class HumanEval(ProgramBenchmark[HumanEvalTask]):
             stop=STOPS,
         )
 
-    def program_of(self, task: HumanEvalTask, text: str, continues: bool) -> str:
+    def program_of(self, task: HumanEvalTask, text: str, continues: bool) -> Program:
         """The prompt continued, or its imports and helpers before an answer that defines the function itself."""
         if continues:
-            return task.prompt + before(text, STOPS)
-        code = fenced(text, task.entry_point)
+            return Program(task.prompt + before(text, STOPS))
+        program = extraction.program("fenced", text, task.entry_point)
         signature = f"def {task.entry_point}("
-        if signature not in code:
-            return task.prompt + code
-        return task.prompt[: task.prompt.index(signature)] + code
+        if signature not in program.code:
+            is_body = program.code[:1] in (" ", "\t") and bool(program.code)
+            return Program(behind(task.prompt, program.code), "" if is_body else program.remark)
+        return Program(behind(task.prompt[: task.prompt.index(signature)], program.code), program.remark)
 
     def test(self, task: HumanEvalTask) -> str:
         """The official test, called."""

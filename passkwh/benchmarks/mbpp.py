@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from passkwh.benchmarks.extract import before, fenced
+from passkwh.benchmarks import evalplus, extraction
+from passkwh.benchmarks.base import Program
+from passkwh.benchmarks.extract import before
 from passkwh.benchmarks.programs import ProgramBenchmark, ProgramTask
+from passkwh.benchmarks.rows import text_fields
 from passkwh.errors import UsageError
 from passkwh.prompts import Request
 
@@ -33,10 +36,12 @@ class MbppTask(ProgramTask):
     """The reference solution."""
     setup: str
     assertions: tuple[str, ...]
+    plus: str = ""
+    """EvalPlus's test, which the assertions are a part of; empty where the data are MBPP's own."""
 
 
 class Mbpp(ProgramBenchmark[MbppTask]):
-    """MBPP's test split."""
+    """MBPP's test split, or MBPP+ (EvalPlus: Liu et al., 2023), named ``mbpp+``, where the data are of that form."""
 
     name = "mbpp"
     hub_repository = "google-research-datasets/mbpp"
@@ -45,19 +50,30 @@ class Mbpp(ProgramBenchmark[MbppTask]):
     no_tasks = f"no task of the test split ({TEST_SPLIT[0]} to {TEST_SPLIT[-1]}) in it"
 
     def read(self, where: str, row: dict[str, Any]) -> MbppTask | None:
-        """The task in a row of either published form; None for a row outside the test split."""
+        """The task in a row of either published form or EvalPlus's; None for one of MBPP outside the test split."""
+        evalplus.refuse_inputs(where, row)
         try:
-            text = row["text"] if "text" in row else row["prompt"]  # the sanitized part's name for it
+            name = "text" if "text" in row else "prompt"  # the sanitized part's name for it
+            text, code = text_fields(where, row, (name, "code"), "an MBPP task").values()
             setup = row["test_setup_code"] if "test_setup_code" in row else "\n".join(row["test_imports"])
-            number, code, assertions = int(row["task_id"]), row["code"], tuple(map(str, row["test_list"]))
+            number, assertions = int(row["task_id"]), tuple(map(str, row["test_list"]))
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{where}: not an MBPP task ({type(error).__name__}: {error})") from None
-        if number not in TEST_SPLIT:
+        plus = row.get("test") or ""
+        if number not in TEST_SPLIT and not plus:
             return None
         entry_point = _entry_point(code, assertions)
         if entry_point is None:
             raise UsageError(f"{where}: the assertions of MBPP/{number} call none of its solution's functions")
-        return MbppTask(f"MBPP/{number}", text.strip(), entry_point, code, setup, assertions)
+        return MbppTask(f"MBPP/{number}", text.strip(), entry_point, code, setup, assertions, plus)
+
+    def data_name(self) -> str:
+        """``mbpp+`` where all tasks have EvalPlus's tests."""
+        return evalplus.name(self.name, {task_id: bool(task.plus) for task_id, task in self.by_id.items()})
+
+    def hash_tasks(self, tasks: list[dict[str, Any]]) -> str:
+        """As before there were tests of EvalPlus, where there are none."""
+        return super().hash_tasks([{k: v for k, v in task.items() if k != "plus" or v} for task in tasks])
 
     def request(self, task: MbppTask) -> Request:
         """Sentence and assertions as a docstring to continue, or as an instruction."""
@@ -69,13 +85,13 @@ class Mbpp(ProgramBenchmark[MbppTask]):
             stop=STOPS,
         )
 
-    def program_of(self, task: MbppTask, text: str, continues: bool) -> str:
+    def program_of(self, task: MbppTask, text: str, continues: bool) -> Program:
         """The continuation, or the code of an answer."""
-        return before(text, STOPS) if continues else fenced(text, task.entry_point)
+        return Program(before(text, STOPS)) if continues else extraction.program("fenced", text, task.entry_point)
 
     def test(self, task: MbppTask) -> str:
-        """Setup and assertions."""
-        return "\n".join(("", task.setup, *task.assertions, ""))
+        """Setup and assertions, or EvalPlus's test."""
+        return "\n".join(("", task.setup, *((task.plus,) if task.plus else task.assertions), ""))
 
     def reference(self, task: MbppTask) -> str:
         """The task's own solution."""

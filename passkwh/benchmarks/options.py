@@ -45,7 +45,8 @@ class ProgramOptions(Options):
     """What all benchmarks have whose programs are run."""
 
     data: str = ""
-    """A .jsonl or .jsonl.gz file of tasks in the benchmark's form, or ``hub`` where the benchmark has data there."""
+    """A file of tasks in the benchmark's form (JSON lines or an array, gzipped or not), or ``hub`` where the benchmark
+    has data there."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Programs judged at a time; 0 is one per core."""
     unsafe_evaluation: bool = False

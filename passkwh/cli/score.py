@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
-    from passkwh.benchmarks.base import Benchmark, Score
+    from passkwh.benchmarks.base import Benchmark, Program, Score
     from passkwh.records import Option
 
 _Judging = tuple["Benchmark", dict[str, str], "Iterator[Score]"]
@@ -81,7 +82,7 @@ def _from_run(path: Path, options: dict[str, Option]) -> _Judging:
     name = manifest.spec.benchmark
     benchmark = benchmarks.open(name, {**manifest.spec.benchmark_options, **options}, manifest.spec.limit)
     samples = folder.samples()
-    if isinstance(benchmark, HasMetrics) and not any(sample.verdict for sample in samples):
+    if isinstance(benchmark, HasMetrics) and not all(sample.verdict for sample in samples):
         raise UsageError(f"{path} has no verdicts to judge again: benchmark {name} scores by metrics alone")
     if benchmark.info.sha256 != manifest.benchmark.sha256:
         raise UsageError(f"{path} was run on other tasks ({manifest.benchmark.source}): give them with --data FILE")
@@ -110,25 +111,64 @@ def _from_file(path: Path, name: str, options: dict[str, Option]) -> _Judging:
     return benchmark, {key: task_id for key, task_id, _ in programs}, benchmark.score_programs(programs)
 
 
-def _programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, str]]:
-    """Key, task and program of each line, as the official evaluators read them."""
-    known = {task.task_id: task.request.text for task in benchmark.tasks}
-    left_out = 0
-    for number_, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
+_OTHER_SAMPLES = {
+    "resps": "lm-evaluation-harness",
+    "filtered_resps": "lm-evaluation-harness",
+    "completions": "MultiPL-E",
+    "code_list": "LiveCodeBench",
+    "base_status": "EvalPlus's results, not its samples",
+}
+"""What writes samples in another form, by a field of it."""
+
+
+def _programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, Program]]:
+    """Key, task and program of each sample, as the official evaluators read them."""
+    from passkwh.benchmarks.base import Program
+    from passkwh.benchmarks.rows import objects
+
+    prompts = {task.task_id: task.request.text for task in benchmark.tasks}
+    names = _task_names(prompts)
+    left_out: list[str] = []
+    in_markdown = samples = 0
+    for samples, (where, row) in enumerate(objects(path, "samples")[0], start=1):
+        task_id, field = row.get("task_id"), "solution" if row.get("solution") is not None else "completion"
+        if task_id is None or not isinstance(row.get(field), str):
+            raise UsageError(f"{where}: not a sample with task_id and solution or completion{_what_instead(row)}")
+        name = names.get(str(task_id).casefold())
+        if name is None:
+            left_out.append(str(task_id))
             continue
-        try:
-            row = json.loads(line)
-            task_id = row["task_id"]
-            program = row["solution"] if "solution" in row else known.get(task_id, "") + row["completion"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path}, line {number_}: not a sample with task_id and solution ({error!r})") from error
-        if task_id in known:
-            yield f"{number_}", task_id, program
-        else:
-            left_out += 1
+        in_markdown += field == "solution" and bool(_FENCED.search(row[field]))
+        yield f"{samples}", name, Program(row[field] if field == "solution" else prompts[name] + row[field])
+    if not samples:
+        raise UsageError(f"{path} holds no samples: give one JSON object a line, with task_id and solution")
+    if len(left_out) == samples:
+        raise UsageError(
+            f"none of the {samples} samples in {path} is of a task of {benchmark.info.name}: theirs is {left_out[0]}, "
+            f"the data's is {next(iter(prompts))}; give the benchmark with --benchmark and its tasks with --data"
+        )
     if left_out:
-        note(f"{left_out} samples are of tasks that are not in the data: left out")
+        note(f"{len(left_out)} samples are of tasks that are not in the data: left out")
+    if in_markdown:
+        note(f"{in_markdown} solutions hold fences of markdown and are judged as they are: extract the code before")
+
+
+_FENCED = re.compile(r"^```", re.MULTILINE)
+
+
+def _task_names(task_ids: Iterable[str]) -> dict[str, str]:
+    """Ids of tasks by the forms in which other harnesses write them: in other case, or the number alone."""
+    names: dict[str, str] = {}
+    for task_id in task_ids:
+        names[task_id.casefold()] = task_id
+        names.setdefault(task_id.rpartition("/")[2].casefold(), task_id)
+    return names
+
+
+def _what_instead(row: dict[str, Any]) -> str:
+    harness = next((name for field, name in _OTHER_SAMPLES.items() if field in row), None)
+    fields = ", ".join(list(row)[:8]) or "nothing"
+    return f" but {f'of {harness}' if harness else 'another form'}: it has {fields}"
 
 
 def _summary(judged: Sequence[dict[str, Any]], benchmark: Benchmark) -> dict[str, Any]:
@@ -145,7 +185,7 @@ def _summary(judged: Sequence[dict[str, Any]], benchmark: Benchmark) -> dict[str
     sound = {task_id: entries for task_id, entries in by_task.items() if task_id not in unsound}
     unverified = sum(reference is None for reference in references.values())
     if unverified:
-        name = benchmark.info.name
+        name = benchmark.info.name.rstrip("+")  # as the registry has it: mbpp+ is mbpp with other data
         note(f"{unverified} tasks were never verified here: `bench verify {name}` says which of them are sound")
     return {
         "tasks": len(by_task),

@@ -126,9 +126,9 @@ def _find(path: Path, split: str) -> Path:
 
 
 def _holds_lines(path: Path) -> bool:
-    """Whether a file is of the line form: it begins with ``{``. An empty one is taken for the token form."""
+    """Whether a file is of the line form: it begins as JSON does. An empty one is taken for the token form."""
     first = next((line for _, line in rows.lines(path) if line.strip()), "")
-    return first.lstrip().startswith("{")
+    return first.lstrip().startswith(("{", "["))
 
 
 def read_files(path: Path) -> Iterator[CodeFile]:
