@@ -176,8 +176,8 @@ class Client:
         self._check(answer)
         try:
             content = answer.json()
-            choice = content["choices"][0]
-        except (ValueError, LookupError, TypeError):
+            choice = self._choices(content)[0]
+        except (ValueError, LookupError, RecursionError):
             raise self._strange(answer.text) from None
         return self._answer(_text(choice), choice.get("finish_reason"), content.get("usage"), None)
 
@@ -202,7 +202,7 @@ class Client:
         usage: dict[str, Any] | None = None
         for piece in self._events(answer):
             usage = piece.get("usage") or usage
-            for choice in piece.get("choices") or ():
+            for choice in self._choices(piece):
                 if text := _text(choice):
                     first_ns = first_ns or time.monotonic_ns()
                     texts.append(text)
@@ -221,14 +221,20 @@ class Client:
                 return
             try:
                 piece = json.loads(data)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise self._strange(data) from None
             if not isinstance(piece, dict) or piece.get("error"):
                 raise UsageError(f"{self._url} broke off its answer: {_message(data)}")
-            ended = ended or any(choice.get("finish_reason") for choice in piece.get("choices") or ())
+            ended = ended or any(choice.get("finish_reason") for choice in self._choices(piece))
             yield piece
         if not ended:
             raise Interrupted(f"{self._url} ended the connection in the middle of an answer")
+
+    def _choices(self, content: Any) -> list[dict[str, Any]]:
+        choices = (content.get("choices") or []) if isinstance(content, dict) else None
+        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+            raise self._strange(json.dumps(content))
+        return choices
 
     # ------------------------------------------------------------ what can go wrong
 
