@@ -34,11 +34,13 @@ HASHES = ".sha256"
 
 
 def check_intact(folder: Path) -> None:
-    """Compare what was made with what it was when it was made; a folder of an older program has nothing to compare.
+    """Compare a folder of the cache with what it was when it was made; one of an older program has nothing to compare.
 
     Raises:
         UsageError: naming the file that is missing or was changed.
     """
+    if cache_dir().resolve() not in folder.resolve().parents:
+        return
     try:
         hashes = json.loads((folder / HASHES).read_text("utf-8"))
         wrong = next((name for name, sha256 in hashes.items() if _sha256(folder / name) != sha256), None)

@@ -1,9 +1,9 @@
 """Mutated inputs over every reader: `python perf/fuzz.py [--inputs 10000] [--seed 0]`. Prints one JSON line last.
 
 Each input is a good one of its kind (a manifest, a summary, samples, a trace, a pack, a study, a file of tasks, an
-answer of an endpoint) that was damaged: bytes flipped, cut, repeated or swapped, values replaced by what they cannot be,
-names given twice. A reader takes it or says in one line what is wrong (UsageError); anything else counts as a traceback,
-and more than 10 s as a hang.
+answer of an endpoint) that was damaged: bytes flipped, cut, repeated or swapped, values replaced by what they cannot
+be, names given twice. A reader takes it or says in one line what is wrong (UsageError); anything else counts as a
+traceback, and more than 10 s as a hang.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from perf import synthetic
 HANG_S = 10
 IMPOSSIBLE: list[Any] = [
     None, True, -1, 0, -0.0, 0.5, 1e308, -1e308, 10**30, float("nan"), float("inf"), "", "12", "\ud800", "\x00",
-    "\x1b[2J", "x" * 70_000, [], {}, [[]], {"a": 1}, "9999-99-99", "1969-12-31T23:59:59+00:00", "measured", 2**63, -(2**63) - 1,
+    "\x1b[2J", "x" * 70_000, [], {}, [[]], {"a": 1}, "9999-99-99", "1969-12-31T23:59:59+00:00", "measured", 2**63,
+    -(2**63) - 1,
 ]  # fmt: skip
 STUDY = """[study]
 name = "s"

@@ -15,4 +15,4 @@ def test_damaged_inputs_are_taken_or_refused_in_a_line(inputs: int) -> None:
         pytest.skip("takes minutes: set PASSKWH_FUZZ=1")
     seen = fuzz(inputs, seed=1)
     assert (seen["tracebacks"], seen["hangs"]) == (0, 0), seen["first_tracebacks"]
-    assert set(seen["refused"]) == set(seen["by_reader"]) - {"pack"}  # a pack is refused by its findings
+    assert set(seen["refused"]) >= set(seen["by_reader"]) - {"pack"}  # a pack is refused by its findings

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -149,62 +144,6 @@ def test_report_of_two_runs(bench: Bench, tiny_llama: Path, tmp_path: Path) -> N
     assert "<script" not in text
     assert "simulated" in text
     assert "://" not in text.replace("http://www.w3.org", "")  # nothing is fetched
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_random_moments_loses_nothing(tiny_llama: Path, tmp_path: Path) -> None:
-    """Ten times kill -9, somewhere in every stage, then to the end: every key once, every sample with energy."""
-    out = tmp_path / "runs"
-    wanted = arguments(
-        tiny_llama, out, "--limit", 16, "--batch-size", 2, "--max-new-tokens", 200, "--meter", "simulated:counter-50ms"
-    )
-    command = [sys.executable, "-m", "passkwh.cli.main", *map(str, wanted), "--resume"]
-    chance = random.Random(7)
-    kept: dict[str, str] = {}
-    begun = 0
-
-    def written() -> int:
-        return sum(file.stat().st_size for file in out.glob("*/samples.jsonl"))
-
-    for number, stage in enumerate(("measuring idle", "warming up", *["generating"] * 5, *["scoring"] * 3)):
-        before = written()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if stage in line or "scoring" in line:  # a quick machine has made all samples before
-                break
-        # Half of the kills come while the first batch or score is made, half when something has been written.
-        while number in (3, 5, 7, 9) and written() <= before and process.poll() is None:
-            time.sleep(0.02)
-        time.sleep(chance.uniform(0.0, 0.6))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        begun += 1
-        if (next(out.iterdir()) / "summary.json").exists():
-            break
-        now = {s.key: s.text for s in the_run(out).samples()}
-        assert kept.items() <= now.items()  # nothing that was on disk is lost or changed
-        kept = now
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "finished run" not in result.stderr:
-        begun += 1
-        assert result.returncode == 0, result.stderr
-
-    folder = the_run(out)
-    lines = [json.loads(line) for line in (folder.path / "samples.jsonl").read_text().splitlines()]
-    samples = folder.samples()
-    tasks = folder.manifest().benchmark.tasks
-    assert len(lines) == len(samples) == len({s.key for s in samples}) == tasks == folder.summary().samples
-    assert len(folder.manifest().sessions) == begun > 5
-    assert all(e.gross_j is not None for s in samples for e in s.generation_energy.values()), [
-        e.reason for s in samples for e in s.generation_energy.values() if e.reason
-    ]
-    assert all(s.evaluation_energy["simulated:counter-50ms"].gross_j is not None for s in samples)
-    total = sum(
-        e.gross_j or 0.0 for s in samples for e in (*s.generation_energy.values(), *s.evaluation_energy.values())
-    )
-    assert folder.summary().gross_energy_j == pytest.approx(total)
-    assert not list(folder.path.glob("trace-*.arrows"))
 
 
 def test_a_resumed_run_must_be_the_same_run(bench: Bench, tiny_llama: Path, tmp_path: Path) -> None:

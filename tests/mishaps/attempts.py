@@ -1,11 +1,11 @@
-"""One program, imported once, and as many attempts at a run as are wanted: each a fork that may fail, jump or be killed.
+"""One program, imported once, for many attempts at a run: each is a fork that may fail, jump or be killed.
 
     LD_PRELOAD=faults.so python -m tests.mishaps.attempts FOLDER < ATTEMPTS
 
-An attempt is a JSON object on a line of stdin: ``arguments`` of ``bench``, and as wanted ``fault`` (call, part of a path,
-number of the call from 1, errno; 0 kills the process there), ``jump_at`` (when a file of this name is there, so many
-seconds of the monotonic clock), ``signal_at`` (then this signal), ``stdout`` and ``stderr`` (a path, or ``closed``). Answered by a line
-with the exit code, what was printed, and the files in FOLDER.
+An attempt is a JSON object on a line of stdin: ``arguments`` of ``bench``, and as wanted ``fault`` (call, part of a
+path, number of the call from 1, errno; 0 kills the process there), ``jump_at`` (when a file of this name is there, so
+many seconds of the monotonic clock), ``signal_at`` (then this signal), ``stdout`` and ``stderr`` (a path, or
+``closed``). Answered by a line with the exit code, what was printed, and the files in FOLDER.
 """
 
 from __future__ import annotations

@@ -226,8 +226,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, study_file: Stu
 def test_a_study_killed_at_random_points_loses_nothing(tmp_path: Path, study_file: StudyFile) -> None:
     """A few kills of driver or run; ``python -m tests.sweep.kills`` does any number on any study."""
     path = study_file("[matrix]\nbatch_size = 2", "repeats = 2", defaults="").as_posix()
-    text = Path(path).read_text().replace("limit = 2", "limit = 6").replace("max_new_tokens = 8", "max_new_tokens = 60")
+    text = Path(path).read_text().replace("limit = 2", "limit = 4").replace("max_new_tokens = 8", "max_new_tokens = 24")
     Path(path).write_text(text)
-    found = kills.survive(path, tmp_path / "runs", kills=4, within_s=4.0)
-    assert (found["runs"], found["samples"]) == (2, 12)
+    found = kills.survive(path, tmp_path / "runs", kills=2, within_s=2.0)
+    assert (found["runs"], found["samples"]) == (2, 8)
     assert sum(found["kills"].values()) >= 1
