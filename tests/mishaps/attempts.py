@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import sys
@@ -21,6 +22,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from passkwh.harness.plan import plan
+from passkwh.records import Spec
 from tests.mishaps import toy
 
 FAULTS = ctypes.CDLL(None)
@@ -80,9 +83,16 @@ def _text(file: Path) -> str:
 
 def main() -> None:
     """Carry out the attempts."""
-    import passkwh.harness.runner  # noqa: F401  # once, and not in every fork
-
     folder = Path(sys.argv[1])
+    for name in (
+        "passkwh.harness.runner",
+        "passkwh.harness.sweep.machine_lock",
+        "passkwh.cli.live",
+        "pandas",
+        "scipy.stats",
+    ):
+        importlib.import_module(name)  # what is imported here is not imported in every fork
+    plan(Spec(model="toy:2", benchmark="toy-sums", meter="simulated"), folder)
     for line in sys.stdin:
         print(json.dumps(attempt(folder, json.loads(line))), flush=True)
 
