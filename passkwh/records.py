@@ -115,17 +115,17 @@ class Spec(Record):
     benchmark_options: Annotated[
         dict[str, Option], Field(description="the benchmark's own options, for example style, subset, data")
     ] = {}
-    limit: Annotated[int | None, Field(ge=1, description="only the first so many tasks; all when None")] = None
-    samples: Annotated[int, Field(ge=1, description="completions per task (n of pass@k)")] = 1
-    batch_size: Annotated[int, Field(ge=1, description="prompts generated together")] = 1
+    limit: Annotated[Count | None, Field(ge=1, description="only the first so many tasks; all when None")] = None
+    samples: Annotated[Count, Field(ge=1, description="completions per task (n of pass@k)")] = 1
+    batch_size: Annotated[Count, Field(ge=1, description="prompts generated together")] = 1
     max_new_tokens: Annotated[
-        int | None,
+        Count | None,
         Field(ge=1, description="completion length limit; the benchmark's own when None, filled in by plan()"),
     ] = None
     temperature: Annotated[float, Field(ge=0, description="0 is greedy decoding")] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1, description="nucleus mass when sampling")] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of sampling and of order")] = 0
-    repeat: Annotated[int, Field(ge=0, description="which repetition of the same configuration this is")] = 0
+    repeat: Annotated[Count, Field(description="which repetition of the same configuration this is")] = 0
     meter: Annotated[str, Field(description="auto, or a meter of the registry with its arguments")] = "auto"
     idle_s: Annotated[float, Field(ge=0, description="length of the idle baseline before and after, in seconds")] = 10.0
 
@@ -224,7 +224,8 @@ class ModelInfo(Record):
         Field(description="version, command line and options of a server that the run started; empty without one"),
     ] = {}
     parameters: Annotated[
-        int | None, Field(ge=0, description="number of weights, before quantization packs them; None of an endpoint")
+        int | None,
+        Field(ge=0, le=2**62, description="number of weights, before quantization packs them; None of an endpoint"),
     ]
     place: Annotated[
         Literal["process", "machine", "elsewhere"],
@@ -250,7 +251,7 @@ class BenchmarkInfo(Record):
     options: dict[str, Option] = {}
     source: Annotated[str, Field(description="embedded, hub id and revision, or file name")]
     sha256: Annotated[str, Field(description="hash over the content of the selected tasks")]
-    tasks: Annotated[int, Field(ge=1)]
+    tasks: Annotated[Count, Field(ge=1)]
 
 
 class GpuInfo(Record):
@@ -258,7 +259,7 @@ class GpuInfo(Record):
 
     uuid: str
     name: str
-    memory_bytes: Annotated[int | None, Field(ge=0)] = None
+    memory_bytes: Annotated[int | None, Field(ge=0, le=2**62)] = None
     power_limit_w: Annotated[float | None, Field(ge=0)] = None
     driver: str | None = None
 
@@ -270,8 +271,8 @@ class HostInfo(Record):
     kernel: str
     python: str
     cpu: str
-    cores: Annotated[int, Field(ge=1)]
-    memory_bytes: Annotated[int, Field(ge=0)]
+    cores: Annotated[Count, Field(ge=1)]
+    memory_bytes: Annotated[int, Field(ge=0, le=2**62)]
     gpus: tuple[GpuInfo, ...] = ()
 
 
