@@ -473,7 +473,7 @@ class Summary(Document):
 def storable(record: RecordT) -> RecordT:
     """The record as a file can hold it: half of a surrogate pair, which is no character, is written out as ``\\udXXX``.
 
-    Such halves come from what other programs print and from names of files.
+    Such halves come from names of files; those in texts of models and their programs are replaced before (WellFormed).
     """
     try:
         record.model_dump_json()
