@@ -40,14 +40,15 @@ IMPOSSIBLE: list[Any] = [
     "\x1b[2J", "x" * 70_000, [], {}, [[]], {"a": 1}, "9999-99-99", "1969-12-31T23:59:59+00:00", "measured", 2**63,
     -(2**63) - 1,
 ]  # fmt: skip
-STUDY = """[study]
-name = "s"
+STUDY = """name = "s"
 repeats = 2
-[[configuration]]
+[defaults]
 model = "smollm2-135m-instruct"
 benchmark = "bigcodebench"
 limit = 2
 meter = "simulated"
+[matrix]
+batch_size = [1, 2]
 """
 TASK = {
     "task_id": "HumanEval/0", "prompt": "def f(x):\n", "canonical_solution": "    return x\n", "entry_point": "f",
