@@ -12,9 +12,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "passkwh"
 
 # A layer may import those of a lower rank, and itself; layers of one rank do not import each other.
 RANK = {
-    "errors": 0, "units": 0, "records": 0, "prompts": 0, "stored": 0, "registry": 1, "cache": 1, "environments": 1,
-    "passk": 1, "measures": 2,
-    "adapters": 3, "benchmarks": 3, "harness": 4, "analysis": 5, "reports": 6, "serve": 6, "api": 7, "cli": 8,
+    "errors": 0, "units": 0, "records": 0, "prompts": 0, "stored": 0, "clean": 0, "strict_json": 0, "registry": 1,
+    "cache": 1, "environments": 1, "passk": 1, "measures": 2, "adapters": 3, "benchmarks": 3, "harness": 4,
+    "analysis": 5, "reports": 6, "serve": 6, "api": 7, "cli": 8,
 }  # fmt: skip
 
 
@@ -50,5 +50,9 @@ def test_imports_point_down(path: Path) -> None:
 
 
 def test_the_contract_imports_nothing_of_ours() -> None:
+<<<<<<< HEAD
     for name in ("records.py", "units.py", "errors.py", "prompts.py", "stored.py"):
+=======
+    for name in ("records.py", "units.py", "errors.py", "prompts.py", "clean.py", "strict_json.py"):
+>>>>>>> 6692adc (Serve: end silent, dripping and unread connections; check Host, Origin, content type and key; read JSON strictly)
         assert list(imports(PACKAGE / name)) == []

@@ -24,6 +24,18 @@ def serve(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PASSKWH_API_KEY",
+            show_default=False,
+            help="Requests must carry it (Authorization: Bearer KEY); asked for where other machines reach --host. "
+            "Better given in the environment, where no list of processes shows it.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Name by which requests may call the server, beside localhost; repeatable.")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="What a request may ask for per completion.")] = 1024,
     max_prompt_tokens: Annotated[int, typer.Option(min=1, help="Longest prompt.")] = 8192,
     max_body_bytes: Annotated[int, typer.Option(min=1024, help="Largest request body.")] = 2**20,
@@ -47,6 +59,7 @@ def serve(
 
     try:
         from passkwh.serve import server
+        from passkwh.serve.access import KEY_VARIABLE, Access
         from passkwh.serve.service import Service
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("fastapi", "prometheus_client", "starlette", "uvicorn"):
@@ -54,9 +67,13 @@ def serve(
         raise
     from passkwh.serve.limits import Limits, Served
 
+    access = Access([host, *(allow_host or [])], api_key)
     bound = server.bind(host, port)
-    if not server.is_loopback(bound):
-        note(f"warning: {host} can be reached from other machines, and there is no password: anyone may use the model")
+    if api_key is None and not server.is_loopback(bound):
+        raise UsageError(
+            f"--host {host} can be reached from other machines: give a key that requests must carry, with --api-key or "
+            f"in {KEY_VARIABLE}"
+        )
     limits = Limits(max_body_bytes, max_prompt_tokens, max_new_tokens, max_queue, timeout_s, batch_size)
     meter_channels(meter)  # a mistake shows before the model is loaded
     rule = early_exit.parse(_rule(exit, exit_bundle))
@@ -83,7 +100,7 @@ def serve(
 
     served = Served((name, model), limits)
     service = Service(loaded, served, rule=rule, meter=meter, idle_s=idle_s, always_usage=usage)
-    server.serve(bound, service, ready)
+    server.serve(bound, service, ready, access)
     note("stopped")
 
 

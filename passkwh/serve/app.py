@@ -6,12 +6,13 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from passkwh.serve import huggingface_api, ollama_api, openai_api
+from passkwh.serve.access import Access
 from passkwh.serve.answer import Answer, Cost, error_object
 from passkwh.serve.batcher import Finished
 from passkwh.serve.body import read_body
@@ -23,31 +24,41 @@ from passkwh.serve.service import Service
 from passkwh.serve.usage import usage_extension
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+UNREAD = frozenset({"timeout", "too_large", "host", "origin", "key", "content_type"})
+"""Why a request is refused before its body was read to the end: the rest is not going to be read."""
 
 
-def make_app(service: Service) -> FastAPI:
-    """The application for a started service."""
-    app = FastAPI(title="pass@kWh", docs_url=None, redoc_url=None, openapi_url=None)
+def make_app(service: Service, access: Access) -> FastAPI:
+    """The application for a started service, to those that may use it."""
+    app = FastAPI(
+        title="pass@kWh",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # a redirect would name whatever host the request named
+        dependencies=[Depends(access.check)],
+    )
     app.add_middleware(MetricsMiddleware, metrics=service.metrics)
     served, model_name = service.served, service.served.names[0]
     listed = {"id": model_name, "object": "model", "created": int(time.time()), "owned_by": "passkwh"}
 
     def refuse(request: Request, refused: Refused, headers: dict[str, str]) -> Response:
         service.metrics.refused(refused.reason)
-        path = request.url.path
-        body = openai_api.error(refused) if path.startswith("/v1/") else error_object(refused)
+        body = openai_api.error(refused) if request.scope["path"].startswith("/v1/") else error_object(refused)
         return JSONResponse(body, refused.status, headers)
 
     @app.exception_handler(Refused)
     async def refused_request(request: Request, refused: Refused) -> Response:
         headers = {} if refused.retry_after_s is None else {"Retry-After": str(refused.retry_after_s)}
-        if refused.status in (408, 413):
-            headers["Connection"] = "close"  # the rest of the body is not going to be read
+        if refused.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if refused.reason in UNREAD:
+            headers["Connection"] = "close"
         return refuse(request, refused, headers)
 
     @app.exception_handler(HTTPException)
     async def no_such_path(request: Request, error: HTTPException) -> Response:
-        message = f"{request.method} {request.url.path[:200]}: {error.detail}"
+        message = f"{request.method} {request.scope['path'][:200]}: {error.detail}"
         return refuse(request, Refused(error.status_code, message, "invalid"), dict(error.headers or {}))
 
     @app.exception_handler(ClientDisconnected)

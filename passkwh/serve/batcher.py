@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from passkwh.adapters.engines.base import Completion, Decoding, Model, SupportsTokenOffsets, TextSoFar, Watchable
+from passkwh.clean import one_line
 from passkwh.errors import UsageError
 from passkwh.prompts import Prompt
 from passkwh.records import Energy
@@ -299,4 +300,4 @@ def timeout_error(limits: Limits) -> Refused:
 def _line(error: Exception) -> str:
     if isinstance(error, UsageError):
         return str(error)
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return one_line(f"{type(error).__name__}: {error}", 300)

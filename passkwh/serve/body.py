@@ -1,4 +1,4 @@
-"""Reading a body within bounds: never more of it in memory than the limit, and no longer than the request's time."""
+"""Reading a body within bounds: never more of it in memory than the limit, and for a bounded time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from passkwh.serve.limits import Limits, Refused
 
 DRAIN_BYTES = 4 * 2**20
 """Of a body that is too large so much is read and dropped, so that its sender gets to read the answer."""
+BODY_S = 20.0
+"""A body that is not whole by then does not come any more; a connection is ended a little later by itself."""
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
@@ -19,8 +21,9 @@ async def read_body(request: Request, limits: Limits) -> bytes:
         raise _too_large(limits)
     kept = bytearray()
     dropped = 0
+    limit_s = min(BODY_S, limits.timeout_s)
     try:
-        async with asyncio.timeout(limits.timeout_s):
+        async with asyncio.timeout(limit_s):
             async for chunk in request.stream():
                 if dropped or len(kept) + len(chunk) > limits.body_bytes:
                     dropped += len(kept) + len(chunk)
@@ -30,7 +33,7 @@ async def read_body(request: Request, limits: Limits) -> bytes:
                 else:
                     kept += chunk
     except TimeoutError:
-        raise Refused(408, f"the body did not come within {limits.timeout_s:g} s", "timeout") from None
+        raise Refused(408, f"the body did not come within {limit_s:g} s", "timeout") from None
     except ClientDisconnect:
         raise Refused(400, "the body broke off", "invalid") from None
     if dropped:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
 from passkwh.serve.batcher import Event, Finished, Row, timeout_error
-from passkwh.serve.limits import Refused, invalid
+from passkwh.serve.limits import CHARACTERS_PER_TOKEN, Refused, invalid
 from passkwh.serve.request import GenerationRequest
 from passkwh.serve.service import Service
 from passkwh.units import s_to_ns
@@ -34,6 +34,10 @@ class Exchange:
         self._batcher, self._limits = service.batcher, service.served.limits
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
+        most = CHARACTERS_PER_TOKEN * self._limits.prompt_tokens
+        if (length := max(map(_characters, request.prompts))) > most:
+            limit = f"this server's limit of {self._limits.prompt_tokens} tokens"
+            raise Refused(400, f"the prompt has {length} characters, more than {most}, {limit} allows", "too_long")
         rule = service.exit_choices.choose(request.exit, request.threshold)
         seed = secrets.randbits(32) if request.seed is None else request.seed
         deadline_ns = arrived_ns + s_to_ns(self._limits.timeout_s)
@@ -92,6 +96,10 @@ class Exchange:
         """All rows, complete, in order."""
         rows = {number: event async for number, event in self.events() if isinstance(event, Finished)}
         return [rows[number] for number in range(len(self.rows))]
+
+
+def _characters(prompt: Prompt) -> int:
+    return len(prompt.text) if isinstance(prompt, TextPrompt) else len(prompt.user) + len(prompt.system or "")
 
 
 def prompt_as_read(prompt: Prompt, chat: bool) -> Prompt:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from passkwh.clean import one_line
+
+MESSAGE_CHARACTERS = 400
+"""What is said of a request may quote it, and is no longer than this."""
+CHARACTERS_PER_TOKEN = 16
+"""No text has more on average; one that has is refused before its tokens are counted, which takes time."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -12,7 +19,8 @@ class Limits:
     body_bytes: int = 2**20
     """Of a request's body, as sent."""
     prompt_tokens: int = 8192
-    """Of one prompt, where the model's tokens can be counted; the model's context bounds it anyway."""
+    """Of one prompt, where the model's tokens can be counted; the model's context bounds it anyway. So many times
+    ``CHARACTERS_PER_TOKEN`` characters are counted, and no longer prompt."""
     new_tokens: int = 1024
     """What a request may ask for per completion."""
     queue: int = 64
@@ -29,12 +37,13 @@ class Refused(Exception):
     def __init__(
         self, status: int, message: str, reason: str, *, field: str | None = None, retry_after_s: int | None = None
     ) -> None:
-        super().__init__(message)
+        self.message = one_line(message, MESSAGE_CHARACTERS)
+        super().__init__(self.message)
         self.status = status
-        self.message = message
         self.reason = reason
-        """queue_full, timeout, too_large, too_long, invalid, unknown_model, stopping, failed."""
-        self.field = field
+        """queue_full, timeout, too_large, too_long, invalid, unknown_model, stopping, failed, host, origin, key,
+        content_type."""
+        self.field = None if field is None else one_line(field, MESSAGE_CHARACTERS)
         """The field of the request that is at fault, where one is."""
         self.retry_after_s = retry_after_s
 

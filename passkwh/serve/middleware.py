@@ -8,6 +8,7 @@ import time
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from passkwh.clean import one_line
 from passkwh.serve.metrics import Metrics
 
 PATHS = (
@@ -42,8 +43,8 @@ class MetricsMiddleware:
         try:
             await self._app(scope, receive, note_status)
         except Exception as error:
-            message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            print(f"error: {scope['path'][:200]}: {message}", file=sys.stderr, flush=True)
+            message = one_line(f"{type(error).__name__}: {error}", 300)
+            print(f"error: {one_line(scope['path'], 200)}: {message}", file=sys.stderr, flush=True)
             self._metrics.refused("failed")
             if status == CLIENT_GONE:
                 await JSONResponse({"error": f"internal error: {message}"}, 500)(scope, receive, note_status)

@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from passkwh import strict_json
 from passkwh.adapters.engines.base import Decoding
 from passkwh.prompts import Prompt
 from passkwh.serve.limits import Refused, invalid
@@ -144,10 +145,9 @@ def _unknown(name: str, known: list[str], kind: type[Body], within: str) -> str:
 def read_json(raw: bytes) -> dict[str, Any]:
     """A body's JSON object; Refused (400) where it is none."""
     try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        why = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
-        raise invalid(f"the body is not JSON: {why}") from None
+        data = strict_json.loads(raw)
+    except ValueError as error:
+        raise invalid(f"the body is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise invalid(f"the body is not a JSON object but {type(data).__name__}")
     return data

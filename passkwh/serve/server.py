@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import resource
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
 
 from passkwh.errors import UsageError
+from passkwh.serve.access import Access
 from passkwh.serve.app import make_app
+from passkwh.serve.connections import Patience, WatchedProtocol, sweep
 from passkwh.serve.service import Service
 
-MAX_CONNECTIONS = 256
+BACKLOG = 64
+"""Connections that the kernel holds until they are accepted, and that are accepted in one go."""
 SHUTDOWN_S = 5
 """Answers that are under way get so long to go out once the server is stopping."""
+ANSWER_SLACK_S = 40.0
+"""Beyond a request's time its answer may wait for its energy, and for its reader."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -29,7 +36,7 @@ def bind(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(MAX_CONNECTIONS)  # who comes before the model is loaded waits
+        bound.listen(BACKLOG)  # who comes before the model is loaded waits
     except (OSError, OverflowError) as error:
         raise UsageError(f"--host {host} --port {port} cannot be bound ({error}): choose another --port") from None
     return bound
@@ -49,19 +56,33 @@ def url(bound: socket.socket) -> str:
 class Server(uvicorn.Server):
     """uvicorn, calling ``ready`` when it answers; its batcher is stopped before its connections are."""
 
-    def __init__(self, service: Service, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, service: Service, ready: Callable[[], None], access: Access, patience: Patience | None = None
+    ) -> None:
+        self._patience = patience or Patience(
+            answer_s=service.served.limits.timeout_s + ANSWER_SLACK_S,
+            most=min(Patience.most, _descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0]) // 2),
+        )
         super().__init__(
             uvicorn.Config(
-                make_app(service),
-                log_level="warning",
+                make_app(service, access),
+                http=partial(WatchedProtocol, self._patience),  # type: ignore[arg-type]
+                ws="none",
+                log_level="error",  # warnings are about requests: whoever sends bad ones would write the log
                 access_log=False,
+                proxy_headers=False,  # whoever asks could say that it is somebody else
                 lifespan="off",
-                limit_concurrency=MAX_CONNECTIONS,
+                backlog=BACKLOG,
                 timeout_graceful_shutdown=SHUTDOWN_S,
             )
         )
         self._service = service
         self._ready = ready
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: end connections that have had their time."""
+        sweep(self.server_state.connections, self._patience)
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
@@ -75,11 +96,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(bound: socket.socket, service: Service, ready: Callable[[], None]) -> None:
+def serve(bound: socket.socket, service: Service, ready: Callable[[], None], access: Access) -> None:
     """Serve until interrupted (Ctrl-C or SIGTERM), then stop the service; ``ready`` is called when it answers."""
+    _allow_descriptors(2 * Patience.most)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        Server(service, ready).run(sockets=[bound])
+        Server(service, ready, access).run(sockets=[bound])
     except KeyboardInterrupt:
         pass  # how a server is stopped
     finally:
@@ -90,3 +112,15 @@ def serve(bound: socket.socket, service: Service, ready: Callable[[], None]) -> 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _descriptors(limit: int) -> int:
+    """A limit on descriptors as a number."""
+    return 2**20 if limit == resource.RLIM_INFINITY else limit
+
+
+def _allow_descriptors(wanted: int) -> None:
+    """Let this process open so many files and connections, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _descriptors(soft) < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, _descriptors(hard)), hard))

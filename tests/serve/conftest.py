@@ -22,14 +22,24 @@ from passkwh import adapters
 from passkwh.adapters import early_exit
 from passkwh.adapters.engines.base import Decoding, Model
 from passkwh.prompts import TextPrompt
+from passkwh.serve.access import Access
+from passkwh.serve.connections import Patience
 from passkwh.serve.limits import Limits, Served
 from passkwh.serve.server import Server as HttpServer
 from passkwh.serve.server import bind, url
 from passkwh.serve.service import Service
 
-HTTP = httpx.Client(verify=False, timeout=120)  # certificates would be read for every client, for nothing
+# Certificates would be read for every client, for nothing.
+HTTP = httpx.Client(verify=False, timeout=120, headers={"Content-Type": "application/json"})
 LONG = {"model": "letters", "prompt": "x = 1", "temperature": 0, "max_tokens": 1000, "n": 4}
 """Work for some seconds: the small model never ends by itself."""
+
+
+def head(path: str, length: int, method: str = "POST", **fields: str) -> bytes:
+    """The head of a request, as sent; ``fields`` are named with underscores and may replace ours."""
+    ours = {"Host": "localhost", "Content-Type": "application/json", "Content-Length": str(length)}
+    lines = {**ours, **{name.replace("_", "-"): value for name, value in fields.items()}}
+    return (f"{method} {path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items()) + "\r\n").encode()
 
 
 def until(wanted: Callable[[], bool]) -> None:
@@ -143,7 +153,15 @@ def server(letters: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @contextmanager
-def hosted(letters: Path, limits: Limits, *, exit: str | None = None, always_usage: bool = False) -> Iterator[Endpoint]:
+def hosted(
+    letters: Path,
+    limits: Limits,
+    *,
+    exit: str | None = None,
+    always_usage: bool = False,
+    key: str | None = None,
+    patience: Patience | None = None,
+) -> Iterator[Endpoint]:
     """The small model, served from this process by a server with limits of its own."""
     rule = early_exit.parse(exit)
     loaded = adapters.load(adapters.prepare(adapters.resolve(str(letters)), exit=rule), exit=rule)
@@ -151,7 +169,7 @@ def hosted(letters: Path, limits: Limits, *, exit: str | None = None, always_usa
     service = Service(loaded, served, rule=rule, meter="simulated:steady", idle_s=0, always_usage=always_usage)
     bound = bind("127.0.0.1", 0)
     ready = threading.Event()
-    server = HttpServer(service, ready.set)
+    server = HttpServer(service, ready.set, Access(key=key), patience)
     thread = threading.Thread(target=lambda: server.run(sockets=[bound]))
     thread.start()
     try:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from passkwh.serve.limits import Limits
-from tests.serve.conftest import LONG, Endpoint, Server, hosted, until
+from tests.serve.conftest import LONG, Endpoint, Server, head, hosted, until
 
 CLIENTS = 64
 PROMPTS = [f"def f{number}(x):\n    return x * {number * number}" for number in range(CLIENTS)]
@@ -106,8 +106,7 @@ def test_a_client_that_leaves_frees_its_place(server: Server, direct: Callable[.
     connections = []
     for _ in range(5):
         connection = socket.create_connection((host, int(port)))
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n"
-        connection.sendall(head.encode() + raw)
+        connection.sendall(head("/v1/completions", len(raw)) + raw)
         connections.append(connection)
     until(lambda: server.figure("passkwh_queue_length") > 0)
     for connection in connections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 from collections.abc import Callable
@@ -17,10 +18,16 @@ from passkwh.serve.exchange import prompt_as_read
 from passkwh.serve.limits import Limits, Refused, Served
 from passkwh.serve.openai_api import CompletionBody, completion
 from passkwh.serve.request import foreign_fields, parse, read_json
-from tests.serve.conftest import HTTP, Server
+from tests.serve.conftest import HTTP, Server, head
 
 GOOD = {"model": "letters", "prompt": "x = 1", "max_tokens": 3, "temperature": 0}
 COMPLETIONS, CHAT, GENERATE = "/v1/completions", "/v1/chat/completions", "/api/generate"
+
+
+def deep(levels: int) -> Any:
+    """Lists within each other."""
+    return functools.reduce(lambda inner, _: [inner], range(levels), 0)
+
 
 WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "misspelt field": (COMPLETIONS, {**GOOD, "temprature": 1}, "did you mean temperature"),
@@ -32,7 +39,15 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "empty prompt": (COMPLETIONS, {**GOOD, "prompt": ""}, "prompt"),
     "empty list of prompts": (COMPLETIONS, {**GOOD, "prompt": []}, "prompt: List should have at least 1"),
     "token ids": (COMPLETIONS, {**GOOD, "prompt": [1, 2]}, "token ids"),
-    "half a character": (COMPLETIONS, {**GOOD, "prompt": "\ud800"}, "prompt"),
+    "half a character": (COMPLETIONS, {**GOOD, "prompt": "\ud800"}, "half a character"),
+    "half a character in a name": (COMPLETIONS, {**GOOD, "\ud800": 1}, "half a character"),
+    "half a character in an option": (GENERATE, {"inputs": "x", "options": {"\udfff": 1}}, "half a character"),
+    "not a number": (COMPLETIONS, {**GOOD, "temperature": float("nan")}, "NaN is no number"),
+    "beyond all numbers": (GENERATE, {"inputs": "x", "parameters": {"top_p": float("inf")}}, "Infinity is no number"),
+    "control characters in a name": (COMPLETIONS, {**GOOD, "\x1b[31m\u202e": 1}, "unknown field \ufffd[31m\ufffd"),
+    "as deep as can be": (COMPLETIONS, {**GOOD, "logit_bias": deep(63)}, "logit_bias"),
+    "deeper": (COMPLETIONS, {**GOOD, "logit_bias": deep(64)}, "nested deeper than 64"),
+    "more characters than tokens can have": (COMPLETIONS, {**GOOD, "prompt": " " * 500_000}, "500000 characters"),
     "prompt is a number": (COMPLETIONS, {**GOOD, "prompt": 3}, "prompt"),
     "temperature is text": (COMPLETIONS, {**GOOD, "temperature": "hot"}, "temperature"),
     "negative temperature": (COMPLETIONS, {**GOOD, "temperature": -1}, "temperature"),
@@ -74,7 +89,21 @@ def test_wrong_requests(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"{", b"[1]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"model": NaN2}', b'{"a": ' + b"9" * 5000 + b"}"]
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"model": NaN2}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"model": "letters", "model": "other"}',
+        b'"\xed\xa0\x80"',
+        b'{"model": NaN}',
+        b'{"x": -Infinity}',
+    ],
 )
 def test_bad_json(server: Server, raw: bytes) -> None:
     answer = HTTP.post(server.url + COMPLETIONS, content=raw)
@@ -104,7 +133,7 @@ def test_large_bodies(server: Server, size: int, declared: bool) -> None:
 def test_a_huge_body_is_refused_before_it_is_sent(server: Server) -> None:
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {10**12}\r\n\r\n".encode())
+        connection.sendall(head(COMPLETIONS, 10**12))
         answer = b""
         while piece := connection.recv(65536):  # until the server closes
             answer += piece
