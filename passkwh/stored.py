@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,7 +51,6 @@ def distinct(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """For ``json.loads(object_pairs_hook=...)``: an object as a dict. Raises ValueError where a name stands twice."""
     content = dict(members)
     if len(content) < len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in names if names.count(name) > 1)
+        ((twice, _),) = Counter(name for name, _ in members).most_common(1)
         raise ValueError(f"{twice[:60]!r} stands twice in one object")
     return content

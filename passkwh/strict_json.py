@@ -14,8 +14,8 @@ DEEPEST = 64
 """Objects and lists within each other; records have about six."""
 
 
-def loads(content: bytes | str) -> Any:
-    """The value that the text is.
+def loads(content: bytes | str, *, constants: bool = False) -> Any:
+    """The value that the text is; with ``constants`` NaN and Infinity are read, for a reader that names their field.
 
     Raises:
         ValueError: it is none, with the reason in a line.
@@ -25,7 +25,7 @@ def loads(content: bytes | str) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
     try:
-        value = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
+        value = json.loads(text, object_pairs_hook=_distinct, parse_constant=float if constants else _no_number)
     except RecursionError:
         raise ValueError(f"nested deeper than {DEEPEST}") from None
     if text.count("[") + text.count("{") > DEEPEST and not _is_shallow(value):

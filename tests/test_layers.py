@@ -50,9 +50,5 @@ def test_imports_point_down(path: Path) -> None:
 
 
 def test_the_contract_imports_nothing_of_ours() -> None:
-<<<<<<< HEAD
-    for name in ("records.py", "units.py", "errors.py", "prompts.py", "stored.py"):
-=======
-    for name in ("records.py", "units.py", "errors.py", "prompts.py", "clean.py", "strict_json.py"):
->>>>>>> 6692adc (Serve: end silent, dripping and unread connections; check Host, Origin, content type and key; read JSON strictly)
+    for name in ("records.py", "units.py", "errors.py", "prompts.py", "stored.py", "clean.py", "strict_json.py"):
         assert list(imports(PACKAGE / name)) == []

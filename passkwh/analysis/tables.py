@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from passkwh.analysis.data_files import data_file
+from passkwh.clean import cell as spreadsheet_cell
+from passkwh.clean import one_line
 from passkwh.records import Record
 
 Cell = str | int | float | None
@@ -100,14 +102,9 @@ def to_csv(table: Table) -> str:
     """Comma-separated values with all digits; missing ones are empty, and no text is a formula to a spreadsheet."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([plain_text(c.name) for c in table.columns])
-    writer.writerows([plain_text(v) if isinstance(v, str) else v for v in row] for row in table.rows)
+    writer.writerow([spreadsheet_cell(c.name) for c in table.columns])
+    writer.writerows([spreadsheet_cell(v) if isinstance(v, str) else v for v in row] for row in table.rows)
     return out.getvalue()
-
-
-def plain_text(text: str) -> str:
-    """Text that a spreadsheet would run as a formula, marked as text by an apostrophe before it."""
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r")) else text
 
 
 def to_latex(table: Table) -> str:
@@ -173,4 +170,4 @@ _LATEX = {
 
 
 def _escape(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+    return "".join(_LATEX.get(c, c) for c in one_line(text))

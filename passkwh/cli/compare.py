@@ -17,7 +17,7 @@ from passkwh.cli.options import (
     Strict,
     analysis_settings,
 )
-from passkwh.cli.output import note, print_json
+from passkwh.cli.output import note, print_json, say
 
 
 def compare(
@@ -47,4 +47,4 @@ def compare(
         print_json(result.model_dump(mode="json"))
         return
     for text in sentences(result):
-        print(text)
+        say(text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from passkwh.cli.options import AsJson
-from passkwh.cli.output import number, print_json, print_table, size, table
+from passkwh.cli.output import number, print_json, print_table, say, size, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,9 +56,9 @@ def doctor(
             }
         )
         return
-    print(f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 2**30:.0f} GiB; {host.os} {host.kernel}")
+    say(f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 2**30:.0f} GiB; {host.os} {host.kernel}")
     for gpu in host.gpus:
-        print(f"{gpu.name} ({gpu.uuid}), driver {gpu.driver}, power limit {gpu.power_limit_w} W")
+        say(f"{gpu.name} ({gpu.uuid}), driver {gpu.driver}, power limit {gpu.power_limit_w} W")
     print_table(
         table(
             "energy channels",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from passkwh.cli.output import note, print_json
+from passkwh.cli.output import note, print_json, say
 from passkwh.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Share runs, and put them on a board.")
@@ -44,8 +44,8 @@ def pack(
         made.append(str(target))
     if as_json:
         print_json({"packs": made, "refused": refused})
-    else:
-        print("\n".join(made), end="\n" if made else "")
+    elif made:
+        say("\n".join(made))
     if refused:
         raise typer.Exit(1)
 
@@ -56,20 +56,20 @@ def validate(
     as_json: JsonOption = False,
 ) -> None:
     """Check packs: schema, checksums, pass@k from the verdicts, energy from the trace, plausibility."""
-    from passkwh.reports.leaderboard.validate import duplicates
+    from passkwh.reports.leaderboard.duplicates import duplicates
     from passkwh.reports.leaderboard.validate import validate as check
 
     checked = [check(path) for path in find_packs(packs)]
-    again = duplicates((one.path, one.fingerprint) for one in checked if one.valid)
+    again = duplicates([(one.path, one.fingerprint) for one in checked if one.valid])
     rows = []
     for one in checked:
         findings = [*one.findings, *([again[one.path]] if one.path in again else [])]
         valid = one.valid and one.path not in again
         rows.append({"pack": str(one.path), "valid": valid, "findings": [f.model_dump() for f in findings]})
         if not as_json:
-            print(f"{one.path}: {'valid' if valid else 'refused'}")
+            say(f"{one.path}: {'valid' if valid else 'refused'}")
             for finding in findings:
-                print(f"  {finding}")
+                say(f"  {finding}")
     if as_json:
         print_json({"valid": all(row["valid"] for row in rows), "packs": rows})
     if not all(row["valid"] for row in rows):
@@ -108,7 +108,10 @@ def build(
             }
         )
     else:
-        print(site.index.resolve())
+        say(str(site.index.resolve()))
+    if packs and len(site.refused) == len(packs):
+        note(f"error: all {len(packs)} packs were refused, for the reasons above: none is on the board")
+        raise typer.Exit(1)
 
 
 @app.command()

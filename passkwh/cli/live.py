@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from passkwh.clean import one_line
 from passkwh.harness.progress import Status
 
 
@@ -18,7 +19,7 @@ class LiveProgress:
     PLAIN_INTERVAL_S = 30.0
 
     def __init__(self, title: str) -> None:
-        self._title = title
+        self._title = title = one_line(title)
         self._bar: Progress | None = None
         if sys.stderr.isatty():
             self._bar = Progress(

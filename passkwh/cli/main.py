@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from passkwh import __version__
+from passkwh.clean import one_line
 from passkwh.cli import streams
 from passkwh.errors import UsageError
 
@@ -103,7 +104,7 @@ def main() -> None:
 
 
 def _wrong_use(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return 2
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from passkwh.cli.options import AsJson, Meter
-from passkwh.cli.output import note, number, print_json, print_table, table
+from passkwh.cli.output import note, number, print_json, print_table, say, table
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def watch(
         return
     for figure in figures:
         mean = number(figure["mean_w"], unit="W")
-        print(f"{figure['name']} ({figure['provenance']}): {number(figure['energy_j'], 4, 'J')}, mean {mean}")
+        say(f"{figure['name']} ({figure['provenance']}): {number(figure['energy_j'], 4, 'J')}, mean {mean}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from passkwh.clean import UNSAFE, clean
 from passkwh.measures import number as number
 
 if TYPE_CHECKING:
@@ -16,13 +18,25 @@ if TYPE_CHECKING:
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """The machine-readable result: one line, the last of stdout."""
-    print(json.dumps(result, ensure_ascii=False, allow_nan=False), flush=True)
+    """The machine-readable result: one line, the last of stdout. What a terminal might obey is written as an escape."""
+    text = json.dumps(result, ensure_ascii=False, allow_nan=False)
+    print(UNSAFE.sub(_escape, text), flush=True)
+
+
+def _escape(found: re.Match[str]) -> str:
+    """A character as JSON may write it."""
+    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+
+
+def say(text: str) -> None:
+    """A line of the result for the reader, on stdout."""
+    print(clean(text), flush=True)
 
 
 def note(text: str) -> None:
     """A line for the reader on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(clean(text), file=sys.stderr, flush=True)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Table:
@@ -30,12 +44,12 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str
     from rich.table import Table
     from rich.text import Text
 
-    whole = None if title is None else Text(title, no_wrap=True, overflow="ignore")  # a path in it can be copied
+    whole = None if title is None else Text(clean(title), no_wrap=True, overflow="ignore")  # a path in it can be copied
     result = Table(title=whole, title_justify="left")
     for index, column in enumerate(columns):
-        result.add_column(column, justify="right" if index in right else "left", overflow="fold")
+        result.add_column(Text(clean(column)), justify="right" if index in right else "left", overflow="fold")
     for row in rows:
-        result.add_row(*(Text(cell) for cell in row))
+        result.add_row(*(Text(clean(cell)) for cell in row))
     return result
 
 

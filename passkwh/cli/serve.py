@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from passkwh.cli.options import Engine, Meter
-from passkwh.cli.output import note, print_json
+from passkwh.cli.output import note, print_json, say
 from passkwh.errors import MissingExtra, UsageError
 
 EXIT_HELP = "Rule by which tokens leave early, as fixed:LAYER or agent:T (see `bench list`)."
@@ -96,7 +96,7 @@ def serve(
                 }
             )  # fmt: skip
         else:
-            print(f"serving {name} at {address} (Ctrl-C ends it)", flush=True)
+            say(f"serving {name} at {address} (Ctrl-C ends it)")
 
     served = Served((name, model), limits)
     service = Service(loaded, served, rule=rule, meter=meter, idle_s=idle_s, always_usage=usage)

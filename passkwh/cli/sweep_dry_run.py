@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from passkwh.cli.output import duration, number, print_json, print_table, size, table
+from passkwh.cli.output import duration, number, print_json, print_table, say, size, table
 
 if TYPE_CHECKING:
     from passkwh.harness.sweep.preflight import Preflight
@@ -80,7 +80,7 @@ def _show(study: Study, runs: list[dict[str, Any]], total: dict[str, Any]) -> No
     columns = ["run, in order", "samples", "time", "energy", "memory", "can run"]
     print_table(table(f"{study.settings.name}: would run", columns, rows, right=[1, 2, 3, 4]))
     known = total["time_s"] is not None or total["energy_j"] is not None
-    print(
+    say(
         f"{len(runs)} runs: time {duration(total['time_s'])}, energy {number(total['energy_j'], 3, 'J')}"
         f"{' (estimates)' if known else ''}, disk {size(total['disk_bytes'])} of {size(total['disk_free_bytes'])} "
         f"free, memory {size(total['memory_total_bytes'])} in all"
@@ -89,4 +89,4 @@ def _show(study: Study, runs: list[dict[str, Any]], total: dict[str, Any]) -> No
     lines += [f"metered by {channel} ({provenance})" for channel, provenance in total["channels"].items()]
     lines += [f"to be got first: {text}" for text in total["missing"]]
     lines += [f"cannot run here: {text}" for text in total["problems"]]
-    print("\n".join(lines))
+    say("\n".join(lines))

@@ -14,7 +14,7 @@ from typing import Protocol
 import pandas as pd
 
 from passkwh.analysis.frames import Frames
-from passkwh.analysis.tables import plain_text
+from passkwh.clean import cell
 from passkwh.errors import UsageError
 
 
@@ -59,7 +59,7 @@ class TableExport:
 def _save_csv(table: pd.DataFrame, path: Path) -> None:
     """All digits; missing values are empty, and no text is a formula to a spreadsheet."""
     texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
-    plain = {name: table[name].map(lambda v: plain_text(v) if isinstance(v, str) else v) for name in texts}
+    plain = {name: table[name].map(lambda v: cell(v) if isinstance(v, str) else v) for name in texts}
     table.assign(**plain).to_csv(path, index=False)
 
 

@@ -18,8 +18,9 @@ from passkwh.analysis.granularity import by_domain
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.power import power_timeline
 from passkwh.analysis.requirements import requirements
-from passkwh.analysis.tables import make_table, plain_text, to_csv, to_latex
+from passkwh.analysis.tables import make_table, to_csv, to_latex
 from passkwh.analysis.tasks import task_table
+from passkwh.clean import cell
 from passkwh.errors import UsageError
 
 TASKS = tuple(f"BigCodeBench/{i}" for i in range(40))
@@ -140,9 +141,27 @@ def test_requirements_are_estimated_or_say_why_not(make_run: MakeRun, family: li
     assert (found.estimate.workload.prompt_tokens, found.estimate.workload.quant) == (50, "gptq-int4")
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "  =1",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "\uff1d1",
+        "\uff20x",
+        "\u200b=1",
+        '"=1',
+        "\u2003-1",
+    ],
+)
 def test_no_text_is_a_formula(text: str) -> None:
-    assert plain_text(text) == f"'{text}"
+    assert cell(text).startswith("'")
+    assert cell(f"a;{text}").startswith("a;'")
     table = make_table("x", "x", [(text, "text"), ("n", "number")], [(text, -1.5)])
     assert to_csv(table).count("'") == 2
     assert "-1.5" in to_csv(table)

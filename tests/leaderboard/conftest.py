@@ -13,7 +13,7 @@ from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
 from tests.leaderboard.reader import Reader
 from tests.leaderboard.synthetic import write_run
 
-EVIL = "<img src=x onerror=window.hit=1><script>window.hit=1</script>\"'`${window.hit=1}"
+EVIL = "\x1b]0;hit\x07\u202e\x00<img src=x onerror=window.hit=1><script>window.hit=1</script>\"'`${window.hit=1}"
 
 
 def make_pack(folder: Path, name: str, **settings: Any) -> Path:
@@ -44,7 +44,8 @@ def packs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         make_pack(place, "elsewhere", model="lab/Beta-7B", accuracy=0.9, seed=5, gpu="Another GPU", **common),
         make_pack(place, "guessed", model="lab/Beta-7B", accuracy=0.9, seed=6, provenance="estimated", **common),
         make_pack(
-            place, "evil", model="lab/=cmd|calc!A1<img src=x onerror=window.hit=1>", accuracy=0.2, seed=7,
+            place, "evil", accuracy=0.2, seed=7,
+            model="lab/=cmd|calc!A1\x1b[31m\u202e\x9b1m\u200b<img src=x onerror=window.hit=1>",
             detail=EVIL, tasks=[f"{EVIL} {i}" for i in range(6)], batch_size=3,
         ),
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -114,9 +115,23 @@ def test_a_view_is_an_address(reader: Reader, site: Site) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["#group=nothing&sort=constructor&budget=NaN&with=../../x", "#f.quant=<script>&q=%22%3E<b>", "#pue=-3&grid=XX"],
+    [
+        "#group=nothing&sort=constructor&budget=NaN&with=../../x",
+        "#f.quant=<script>&q=%22%3E<b>",
+        "#pue=-3&grid=XX",
+        "#y=__proto__",
+        "#y=toString&sort=__proto__&grid=constructor&columns=__proto__",
+        "#budget=1e999&floor=Infinity",
+        "#y=%00%1b[31m%e2%80%ae&q=%ff&pue=0x10&price=1e308",
+        "#group=__proto__&across=__proto__,constructor&log=__proto__",
+        "#f.__proto__=1&with=__proto__,constructor&all&up",
+    ],
 )
 def test_a_broken_address_is_harmless(reader: Reader, address: str) -> None:
     page = reader.open(f"index.html{address}")
     assert page.locator("#board-table thead th").count() > 5
     assert page.locator("b").count() == 0
+    shown = page.locator("main").inner_text() + page.inner_html(".stage")
+    assert not {"NaN", "undefined", "Infinity", "[object", "function"} & set(re.split(r"[^A-Za-z\[]+", shown))
+    if "f." not in address:
+        assert page.locator("g[data-id] .mark").count() > 0

@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from passkwh.reports.leaderboard import pack as packing
+from passkwh.reports.leaderboard.duplicates import duplicates
 from passkwh.reports.leaderboard.pack import CHECKSUMS, SUFFIX, members_of, write_pack
-from passkwh.reports.leaderboard.validate import Checked, check_members, duplicates, validate
+from passkwh.reports.leaderboard.validate import Checked, check_members, validate
 from passkwh.stored import unseal
 from tests.conftest import Bench, last_json
 from tests.leaderboard.synthetic import write_run
@@ -69,7 +70,7 @@ def test_one_run_under_two_names_is_one_submission(members: Members, tmp_path: P
     for name in ("a", "b"):
         write_pack(members, tmp_path / f"{name}{SUFFIX}")
     both = [validate(tmp_path / f"{name}{SUFFIX}") for name in ("b", "a")]
-    found = duplicates((one.path, one.fingerprint) for one in both)
+    found = duplicates([(one.path, one.fingerprint) for one in both])
     assert [path.name for path in found] == [f"b{SUFFIX}"]
     assert f"a{SUFFIX}" in next(iter(found.values())).seen
 

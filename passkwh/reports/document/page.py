@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from passkwh.analysis.tables import Cell, Style
+from passkwh.clean import clean
 from passkwh.reports.document.content import Estimate, Link, Number, Report, Sentence, TableBlock
 from passkwh.reports.document.text import estimate_texts, listed, shown
 
@@ -26,9 +27,10 @@ def render(report: Report, pictures: Mapping[str, str], files: bool = True) -> s
     environment.filters["cell"] = _cell
     environment.filters["reasons"] = _reasons
     template = resources.files("passkwh.reports").joinpath("templates/document.html.j2").read_text("utf-8")
-    return environment.from_string(template).render(
+    page = environment.from_string(template).render(
         report=report, pictures={name: Markup(svg) for name, svg in pictures.items()}, files=files
     )
+    return clean(page)
 
 
 def _data(value: float, text: str, at: str) -> Markup:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import dataclass
 
 import altair as alt
 import vl_convert
 
+from passkwh.clean import clean, one_line
 from passkwh.reports.document.section import Drawing
 from passkwh.reports.figures.theme import THEMED
 
@@ -35,7 +37,8 @@ def draw(drawing: Drawing) -> Picture:
     try:
         svg = vl_convert.vegalite_to_svg(drawing.specification, vl_version=version)
     except ValueError as error:
-        raise ValueError(str(error).strip().splitlines()[0] if str(error).strip() else "no reason given") from error
+        raise ValueError(one_line(str(error).strip().partition("\n")[0], 300) or "no reason given") from error
+    svg = clean(svg)  # control characters in a name would make it no XML
     return Picture(svg, _inline(svg, drawing.block.name, drawing.block.title))
 
 
@@ -46,5 +49,5 @@ def _inline(svg: str, name: str, title: str) -> str:
     """
     themed = _COLOUR.sub(lambda m: f'{m[1]}="var(--{THEMED[m[2]]})"', svg)
     own = _REFERENCED.sub(lambda m: f"{m[1]}{name}-{m[2]}", themed)
-    label = title.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    label = html.escape(one_line(title))
     return own.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

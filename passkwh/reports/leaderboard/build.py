@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from passkwh import __version__
 from passkwh.analysis.footprint import grids
+from passkwh.clean import cell, clean
 from passkwh.errors import UsageError
 from passkwh.registry import QUANTIZATIONS
 from passkwh.reports.leaderboard import page
@@ -38,7 +39,6 @@ STATIC = ("style.css", "theme.js", "stats.js", "data.js", "chart.js", "compare.j
 SCRIPTS = ("stats.js", "data.js", "chart.js", "compare.js", "board.js")
 PLAIN_ROWS = 200
 """The first page shows so many rows without scripts; the plain table has all."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,6 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def csv_safe(value: object) -> object:
-    """A value that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-
-
 # ---------------------------------------------------------------- pages
 
 
@@ -184,7 +179,7 @@ def _write_downloads(out: Path, rows: Sequence[Row]) -> None:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(lines[0] if lines else ["id"])
-    writer.writerows([csv_safe(value) for value in line.values()] for line in lines)
+    writer.writerows([cell(value) if isinstance(value, str) else value for value in line.values()] for line in lines)
     _write(out / "board.csv", buffer.getvalue())
     _write(out / "board.json", json.dumps({"rows": lines}, ensure_ascii=True, allow_nan=False))
     pq.write_table(pa.Table.from_pylist(lines, schema()), out / "board.parquet")
@@ -223,7 +218,7 @@ def _tidy(out: Path, ids: set[str]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_bytes(text.encode("utf-8", "replace"))
+    path.write_bytes(clean(text).encode())
 
 
 def _dictionary(values: Sequence[str]) -> list[list[Any]]:

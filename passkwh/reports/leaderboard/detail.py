@@ -16,7 +16,7 @@ from passkwh.analysis.results import finite
 from passkwh.analysis.tasks import TaskTable
 from passkwh.records import Record
 from passkwh.reports.leaderboard.cells import number
-from passkwh.reports.leaderboard.escape import clean, script_json
+from passkwh.reports.leaderboard.escape import escaped, script_json
 
 Verdicts = Mapping[str, tuple[str, str]]
 """Of each task: its verdicts in words, and the message of a failure where there is one."""
@@ -115,8 +115,8 @@ def task_rows(detail: Detail) -> str:
     for task, passed, evaluated, energy_j, tokens, (status, message) in zip(*columns, strict=True):
         kind = "pass" if evaluated and passed == evaluated else "bad" if status in ("timeout", "error") else "fail"
         lines.append(
-            f'<tr><td class="left">{clean(task)}<td class="left {kind}">{clean(status) or "—"}<td>{number(energy_j)}'
-            f'<td>{tokens:.0f}<td class="left wide note">{clean(message)}'
+            f'<tr><td class="left">{escaped(task)}<td class="left {kind}">{escaped(status) or "—"}'
+            f'<td>{number(energy_j)}<td>{tokens:.0f}<td class="left wide note">{escaped(message)}'
         )
     return "\n".join(lines)
 

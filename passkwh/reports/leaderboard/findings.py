@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from passkwh.clean import one_line
 from passkwh.records import Record
+
+Line = Annotated[str, AfterValidator(one_line)]
+"""Foreign text, as it may be shown anywhere."""
 
 
 class Finding(Record):
     """One thing that is wrong (``error``: the submission is not taken) or that a reader must know (``warning``)."""
 
     severity: Literal["error", "warning"]
-    file: Annotated[str, Field(description="part of the pack")]
-    field: Annotated[str, Field(description="field, line or window in it; empty for the whole part")] = ""
-    seen: str
-    fix: str
+    file: Annotated[Line, Field(description="part of the pack")]
+    field: Annotated[Line, Field(description="field, line or window in it; empty for the whole part")] = ""
+    seen: Line
+    fix: Line
 
     def __str__(self) -> str:
         place = f"{self.file}, {self.field}" if self.field else self.file

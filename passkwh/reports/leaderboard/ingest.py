@@ -13,13 +13,16 @@ from typing import Any
 import pyarrow as pa
 
 from passkwh.analysis.frames import Run
+from passkwh.clean import one_line
 from passkwh.errors import UsageError
 from passkwh.harness.runs.table import SampleTable
 from passkwh.records import Manifest, Summary
 from passkwh.reports.leaderboard.cache import Cache
+from passkwh.reports.leaderboard.duplicates import NO_FINGERPRINT, Fingerprint, duplicates
 from passkwh.reports.leaderboard.findings import Finding
+from passkwh.reports.leaderboard.pack import Problem, read_file
 from passkwh.reports.leaderboard.picture import power_picture
-from passkwh.reports.leaderboard.validate import duplicates, validate
+from passkwh.reports.leaderboard.validate import validate
 from passkwh.reports.leaderboard.workers import Workers
 
 MESSAGE_CHARACTERS = 160
@@ -33,7 +36,7 @@ class Pack:
     path: Path
     sha256: str
     findings: tuple[Finding, ...]
-    fingerprint: str
+    fingerprint: Fingerprint
     run: Run | None = None
     picture: str = ""
     """Of its power over time: SVG, escaped."""
@@ -41,18 +44,21 @@ class Pack:
 
 def inspect(given: Sequence[Path], cache: Cache, workers: Workers) -> list[Pack]:
     """Check packs, those that were checked before by looking up; a run that stands in two is refused in the later."""
-    paths = list(dict.fromkeys(given))
+    paths = sorted(dict.fromkeys(given), key=lambda path: (path.name, str(path)))
     with ThreadPoolExecutor(workers.count) as threads:  # hashing needs no interpreter
-        sums = list(threads.map(_sum, paths))
+        read = dict(zip(paths, threads.map(_sum, paths), strict=True))
+    unread = [Pack(path, "", (it,), NO_FINGERPRINT) for path, it in read.items() if isinstance(it, Finding)]
+    sums = [key for key in read.values() if isinstance(key, str)]
+    paths = [path for path, key in read.items() if isinstance(key, str)]
     known = {key: value for key in set(sums) if (value := cache.get("packs", key)) is not None}
     todo = {key: path for key, path in zip(sums, paths, strict=True) if key not in known}
     jobs = [(path, key) for key, path in todo.items()]
     known |= zip(todo, workers.map(partial(_inspect, cache), jobs), strict=True)
     packs = [_pack(path, key, known[key]) for path, key in zip(paths, sums, strict=True)]
-    again = duplicates((pack.path, pack.fingerprint) for pack in packs if pack.run is not None)
+    again = duplicates([(pack.path, pack.fingerprint) for pack in packs if pack.run is not None])
     return [
         replace(pack, findings=(*pack.findings, again[pack.path]), run=None) if pack.path in again else pack
-        for pack in sorted(packs, key=lambda p: (p.path.name, str(p.path)))
+        for pack in [*packs, *unread]
     ]
 
 
@@ -65,12 +71,12 @@ def statistics(cache: Cache, pack: Pack) -> pa.Table:
     return table
 
 
-def _sum(path: Path) -> str:
+def _sum(path: Path) -> str | Finding:
+    """SHA-256 of a pack, or why it is none."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as problem:
-        raise UsageError(f"{path} cannot be read: {problem.strerror}") from problem
+        return hashlib.sha256(read_file(path)).hexdigest()
+    except Problem as problem:
+        return problem.finding
 
 
 def _inspect(cache: Cache, job: tuple[Path, str]) -> dict[str, Any]:
@@ -81,7 +87,7 @@ def _inspect(cache: Cache, job: tuple[Path, str]) -> dict[str, Any]:
         raise UsageError(f"{path} changed while the board was built: build again")
     facts: dict[str, Any] = {
         "findings": [finding.model_dump() for finding in checked.findings],
-        "fingerprint": checked.fingerprint,
+        "fingerprint": checked.fingerprint.model_dump(),
     }
     if checked.submission is not None and checked.valid:
         manifest, samples = checked.submission.manifest, checked.submission.samples
@@ -97,7 +103,7 @@ def _statistics(manifest: Manifest, samples: SampleTable) -> pa.Table:
     """A row a sample, in order: what statistics of a board need, and the verdict in words."""
     counted = [channel.name for channel in manifest.meter.channels if channel.counted]
     columns = ["task_id", "completion_tokens", "generation_s", "passed", "generation_gross_j", "gross_j"]
-    messages = [" ".join(text.split())[:MESSAGE_CHARACTERS] for text in samples.detail]
+    messages = [one_line(text[: 4 * MESSAGE_CHARACTERS], MESSAGE_CHARACTERS) for text in samples.detail]
     table = samples.statistics(counted).select(columns)
     return table.append_column("status", pa.array(samples.status, pa.string())).append_column(
         "message", pa.array(messages, pa.string())
@@ -106,7 +112,8 @@ def _statistics(manifest: Manifest, samples: SampleTable) -> pa.Table:
 
 def _pack(path: Path, sha256: str, facts: dict[str, Any]) -> Pack:
     findings = tuple(Finding.model_validate(finding) for finding in facts["findings"])
+    fingerprint = Fingerprint.model_validate(facts["fingerprint"])
     if "manifest" not in facts:
-        return Pack(path, sha256, findings, facts["fingerprint"])
+        return Pack(path, sha256, findings, fingerprint)
     run = Run(path, Manifest.model_validate(facts["manifest"]), Summary.model_validate(facts["summary"]))
-    return Pack(path, sha256, findings, facts["fingerprint"], run, facts["picture"])
+    return Pack(path, sha256, findings, fingerprint, run, facts["picture"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import stat
 import struct
 import zipfile
@@ -16,6 +17,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from passkwh import strict_json
 from passkwh.errors import UsageError
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE, RunFolder
 from passkwh.reports.leaderboard.findings import error
@@ -25,10 +27,10 @@ CHECKSUMS = "checksums.json"
 FORMAT = 1
 
 MEBI = 2**20
-LIMITS = {CHECKSUMS: 1 * MEBI, MANIFEST: 4 * MEBI, SUMMARY: 16 * MEBI, SAMPLES: 512 * MEBI, TRACE: 512 * MEBI}
+LIMITS = {CHECKSUMS: 1 * MEBI, MANIFEST: 1 * MEBI, SUMMARY: 1 * MEBI, SAMPLES: 512 * MEBI, TRACE: 512 * MEBI}
 """The members of a pack, in the order in which they stand in it, and how large each may be (bytes)."""
 MAX_PACK_BYTES = 512 * MEBI
-MAX_RATIO = 200
+MAX_RATIO = 100
 """A member of more than 1 MiB may be so many times as large as what is stored of it; runs reach about 30."""
 MAX_DIRECTORY_BYTES = 64 * 1024
 AGAIN = "make the pack again with `bench leaderboard pack RUN` and change nothing in it"
@@ -90,16 +92,38 @@ def read_pack(path: Path) -> tuple[str, dict[str, bytes]]:
         UsageError: when the file cannot be read at all.
         Problem: when it is not a pack, or one that must not be trusted.
     """
-    try:
-        size = path.stat().st_size
-        if size > MAX_PACK_BYTES:
-            raise _too_large(path.name, size, MAX_PACK_BYTES)
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    content = read_file(path)
     members = _members(content, path.name)
     _check_sums(members)
     return hashlib.sha256(content).hexdigest(), members
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a pack.
+
+    Raises:
+        UsageError: when the file cannot be read at all.
+        Problem: when it is no regular file, or too large.
+    """
+    try:
+        # What is no file could keep a reader waiting, or never end; a link could name a file that was not submitted.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if path.is_symlink() or path.is_socket():
+            raise Problem(path.name, "is a link or a socket, no regular file", "submit the pack itself") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Problem(path.name, "is no regular file", "submit the pack itself")
+        if status.st_size > MAX_PACK_BYTES:
+            raise _too_large(path.name, status.st_size, MAX_PACK_BYTES)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_PACK_BYTES)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
 
 
 def _members(content: bytes, name: str) -> dict[str, bytes]:
@@ -109,8 +133,9 @@ def _members(content: bytes, name: str) -> dict[str, bytes]:
             entries = archive.infolist()
             names = [entry.filename for entry in entries]
             for entry in entries:
-                if entry.filename not in LIMITS:
-                    raise Problem(name, f"holds {_shown(entry.filename)}, which is no part of a pack", AGAIN)
+                if entry.filename not in LIMITS or entry.orig_filename != entry.filename:  # zipfile ends names at a NUL
+                    raise Problem(name, f"holds {_shown(entry.orig_filename)}, which is no part of a pack", AGAIN)
+            for entry in entries:
                 if names.count(entry.filename) > 1:
                     raise Problem(entry.filename, "stands in the pack more than once", AGAIN)
                 _check_entry(entry)
@@ -172,11 +197,11 @@ def _inflate(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 def _check_sums(members: Mapping[str, bytes]) -> None:
     try:
-        stated = json.loads(members[CHECKSUMS])
+        stated = strict_json.loads(members[CHECKSUMS])
         sums = stated["sha256"]
         form = stated["format"]
         missing = [name for name in LIMITS if name != CHECKSUMS and not isinstance(sums[name], str)]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         kind = type(error).__name__
         raise Problem(CHECKSUMS, f"does not state a format and a checksum of each part ({kind})", AGAIN) from error
     if form != FORMAT:
@@ -197,5 +222,5 @@ def _too_large(file: str, size: int, limit: int) -> Problem:
 
 
 def _shown(text: str) -> str:
-    """A text from a pack, short and on one line."""
-    return repr(text[:80])
+    """A text from a pack, short, on one line and in ASCII."""
+    return ascii(text[:80])

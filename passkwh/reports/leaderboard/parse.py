@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from passkwh import strict_json
+from passkwh.clean import one_line
 from passkwh.harness.meter.trace import TRACE_SCHEMA, Trace
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.harness.runs.lines import Bounds, NotASample
@@ -26,11 +27,24 @@ RecordT = TypeVar("RecordT", bound=Record)
 MAX_SAMPLES = 2_000_000
 MAX_TRACE_ROWS = 50_000_000
 """Four days of three channels every 20 ms."""
-MAX_TRACE_BYTES = 4 * 2**30
+ROWS_PER_BYTE = 1
+"""Of a stored trace. Counters and times do not repeat: a reading of a real trace takes about nine bytes."""
+MAX_TRACE_RATIO = 50
+"""A trace may be so many times as large as what is stored of it; real ones are about twice as large."""
+TRACE_ROWS_AT_A_TIME = 2**16
+MAX_TRACE_TEXT_BYTES = 64 * 2**20
+"""Reasons of missing readings, written out."""
+TEXTS = ("channel", "quantity", "reason")
+"""Columns of a trace that are read as codes: a text that stands a million times must take its space once."""
 HUGE = 2.0**62
 """No number of a run is larger: nanoseconds of 146 years. Larger ones would overflow in sums."""
 BOUNDS = Bounds(longest=20_000, largest=HUGE)
 """No text of a manifest or summary is longer, nor can a page show it; completions may be."""
+MAX_VALUES = 50_000
+"""A manifest or summary holds no more values, names and separators."""
+MAX_ENTRIES = 1_000
+"""Of one list or table of a record: versions, warnings, channels, sessions, scores, reasons for suspicion, ..."""
+MAX_NAMES_IN_A_LINE = 2_000
 
 
 @dataclass(frozen=True)
@@ -58,10 +72,15 @@ def parse(members: Mapping[str, bytes]) -> Submission:
 
 
 def _record(content: bytes, file: str, kind: type[RecordT]) -> RecordT:
+    values = content.count(b",") + content.count(b"{") + content.count(b"[")
+    if values > MAX_VALUES:
+        raise Problem(file, f"holds about {values} values, more than {MAX_VALUES}", AGAIN)
     try:
-        parsed = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        parsed = strict_json.loads(content, constants=True)
+    except ValueError as error:
         raise Problem(file, f"is not JSON ({short(error)})", AGAIN) from error
+    if (field := _crowded(parsed)) is not None:
+        raise Problem(file, f"has more than {MAX_ENTRIES} entries", AGAIN, field)
     try:
         record = kind.model_validate(parsed)
     except ValidationError as error:
@@ -74,11 +93,25 @@ def _record(content: bytes, file: str, kind: type[RecordT]) -> RecordT:
     return record
 
 
+def _crowded(content: Any, path: str = "") -> str | None:
+    """The first list or table of ``content`` with too many entries."""
+    if not isinstance(content, dict | list):
+        return None
+    if len(content) > MAX_ENTRIES:
+        return path or "content"
+    entries = content.items() if isinstance(content, dict) else enumerate(content)
+    found = (_crowded(value, f"{path}.{str(key)[:60]}".lstrip(".")) for key, value in entries)
+    return next((field for field in found if field is not None), None)
+
+
 def _samples(content: bytes) -> SampleTable:
     if not content:
         raise Problem(SAMPLES, "holds no sample", "run the benchmark again")
     if (lines := content.count(b"\n")) > MAX_SAMPLES:
         raise Problem(SAMPLES, f"holds {lines} lines, more than {MAX_SAMPLES}", "submit fewer samples in one run")
+    for number, line in enumerate(content.split(b"\n") if b"\n" in content else [content], start=1):
+        if line.count(b'":') > MAX_NAMES_IN_A_LINE or line.count(b",") > 20 * MAX_NAMES_IN_A_LINE:
+            _check_line(number, line)
     try:
         return SampleTable.parse(content, BOUNDS)
     except NotASample as error:
@@ -86,22 +119,30 @@ def _samples(content: bytes) -> SampleTable:
         raise Problem(SAMPLES, error.why, AGAIN, place) from error
 
 
+def _check_line(number: int, line: bytes) -> None:
+    """Refuse a line with too many entries; most that seem to have many only have a long text."""
+    try:
+        sample = strict_json.loads(line, constants=True)
+    except ValueError as error:
+        raise Problem(SAMPLES, f"is not JSON ({short(error)})", AGAIN, f"line {number}") from error
+    if isinstance(sample, dict):
+        sample.pop("exit_layers", None)  # one a token
+    if (field := _crowded(sample)) is not None:
+        raise Problem(SAMPLES, f"has more than {MAX_ENTRIES} entries", AGAIN, f"line {number}, {field}")
+
+
 def _trace(content: bytes) -> pa.Table:
     try:
-        file = pq.ParquetFile(io.BytesIO(content))
+        file = pq.ParquetFile(io.BytesIO(content), read_dictionary=TEXTS)
         rows = file.metadata.num_rows
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        unpacked = sum(group.total_byte_size for group in groups)
-        if rows > MAX_TRACE_ROWS or unpacked > MAX_TRACE_BYTES:
-            raise Problem(
-                TRACE,
-                f"has {rows} rows of {unpacked / 2**20:.0f} MiB, more than {MAX_TRACE_ROWS} of "
-                f"{MAX_TRACE_BYTES / 2**20:.0f} MiB",
-                "submit fewer samples in one run",
-            )
+        unpacked = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        if rows > min(MAX_TRACE_ROWS, 1000 + ROWS_PER_BYTE * len(content)) or unpacked > 2**20 + MAX_TRACE_RATIO * len(
+            content
+        ):
+            raise _too_much(f"{rows} rows of {unpacked / 2**20:.0f} MiB in {len(content) / 2**20:.1f} MiB")
         if not _same_columns(file.schema_arrow):
             raise Problem(TRACE, f"has not the columns {', '.join(TRACE_SCHEMA.names)} of a trace", AGAIN)
-        table = file.read()
+        table = pa.Table.from_batches(_bounded(file, rows), file.schema_arrow)
     except Problem:
         raise
     except Exception as error:  # whatever a parser of a foreign binary file comes up with
@@ -123,6 +164,24 @@ def _trace(content: bytes) -> pa.Table:
     return table
 
 
+def _bounded(file: pq.ParquetFile, rows: int) -> Iterator[pa.RecordBatch]:
+    """The trace piece by piece, as far as it keeps to what its metadata say."""
+    text_bytes = 0
+    for batch in file.iter_batches(TRACE_ROWS_AT_A_TIME):
+        rows -= batch.num_rows
+        for name in TEXTS:
+            column = batch.column(name)
+            longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+            text_bytes += longest * (len(column) - column.null_count if name == "reason" else 1)
+        if rows < 0 or text_bytes > MAX_TRACE_TEXT_BYTES:
+            raise _too_much(f"more rows than stated, or texts of {text_bytes / 2**20:.0f} MiB")
+        yield batch
+
+
+def _too_much(seen: str) -> Problem:
+    return Problem(TRACE, f"holds {seen}, more than a meter writes", "submit fewer samples in one run")
+
+
 def _same_columns(schema: pa.Schema) -> bool:
     """Columns by name and type, a text being a dictionary or plain."""
 
@@ -137,10 +196,10 @@ def _same_columns(schema: pa.Schema) -> bool:
 def _first(error: ValidationError) -> tuple[str, str]:
     """Field and complaint of the first validation error, both short."""
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = ".".join(str(part)[:60] for part in problem["loc"]) or "content"
-    return field[:200], problem["msg"][:200].removeprefix("Value error, ")
+    field = ".".join(one_line(str(part), 60) for part in problem["loc"]) or "content"
+    return field[:200], one_line(problem["msg"].removeprefix("Value error, "), 200)
 
 
 def short(error: object) -> str:
     """An error's text on one line."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return one_line(str(error), 160) or type(error).__name__

@@ -3,35 +3,122 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from passkwh.harness.meter.condition import DRIFT, WARMING_C, drift
 from passkwh.harness.meter.series import seconds
 from passkwh.harness.run_warnings import BUSY, SHORT_WINDOW_S
-from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY
+from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.harness.runs.table import SampleTable
 from passkwh.records import ChannelTotal, Manifest, Summary
 from passkwh.reports.leaderboard.findings import Finding, error, warning
+from passkwh.reports.leaderboard.parse import MAX_ENTRIES, Submission
 
 OVERSHOOT = 1.1
 """A device may draw a tenth more than its power limit on average over a run; more is not possible."""
 MOST_POWER_W = 20_000.0
 """No channel of one machine draws more."""
+LEAST_POWER_W = 0.01
+"""No machine that generates draws less."""
 FASTEST_TOKENS_PER_S = 1e6
 CLOCK_SLACK_S = 0.05
 """Latency and window are read by the same clock a moment apart."""
+FIRST_YEAR, LAST_YEAR = 2015, 2100
+"""No run is older than the meters that are read here."""
+LONGEST_NS = 366 * 24 * 3600 * 10**9
+MOST_RESETS = 3
+"""A counter may start again with its driver, so many times a run."""
+QUANTITIES = ("energy_j", "power_w", "power_1s_w")
 REPEAT_LONGER = "run more tasks (--limit) or more samples (--samples)"
 
 
-def implausible(manifest: Manifest, samples: SampleTable, summary: Summary) -> list[Finding]:
+def implausible(submission: Submission) -> list[Finding]:
     """Findings on a run whose figures follow from its marks and trace."""
+    manifest, samples, summary = submission.manifest, submission.samples, submission.summary
     return [
+        *_machine(manifest),
+        *_provenance(manifest),
         *_power(manifest, summary),
+        *_readings(manifest, submission.trace_table),
         *_times(manifest, samples, summary),
+        *_entries(samples),
         *_state(manifest, summary),
         *_verdicts(samples),
     ]
+
+
+def _machine(manifest: Manifest) -> Iterator[Finding]:
+    """Is there such a machine, and such a day?"""
+    host, meter = manifest.host, manifest.meter
+    sizes = [
+        ("host.cores", host.cores, 1, 2**16), ("host.memory_bytes", host.memory_bytes, 2**20, 2**56),
+        ("meter.interval_s", meter.interval_s, 1e-6, 3600.0),
+        ("model.parameters", manifest.model.parameters, 0, 10**15),
+        ("benchmark.tasks", manifest.benchmark.tasks, 1, 10**7),
+        *((f"host.gpus.{i}.memory_bytes", gpu.memory_bytes, 0, 2**50) for i, gpu in enumerate(host.gpus)),
+        *((f"host.gpus.{i}.power_limit_w", gpu.power_limit_w, 0, MOST_POWER_W) for i, gpu in enumerate(host.gpus)),
+        *((f"sessions.{session.index}.busy", session.busy, 0, 1.5) for session in manifest.sessions),
+    ]  # fmt: skip
+    for field, value, least, most in sizes:
+        if value is not None and not least <= value <= most:
+            yield error(MANIFEST, field, f"is {value:.6g}, not between {least:.6g} and {most:.6g}", "run again")
+    for session in manifest.sessions:
+        try:
+            year = datetime.fromisoformat(session.started_at).year
+        except ValueError:
+            year = 0
+        if not FIRST_YEAR <= year <= LAST_YEAR:
+            seen = f"is {session.started_at[:40]!r}, no time of these days"
+            yield error(MANIFEST, f"sessions.{session.index}.started_at", seen, "set the machine's clock and run again")
+
+
+def _provenance(manifest: Manifest) -> Iterator[Finding]:
+    """Is a figure called what its meter is?"""
+    meters = {name.partition(":")[0] for name in (manifest.meter.name, manifest.spec.meter)}
+    for channel in manifest.meter.channels:
+        text = f"{channel.name} {channel.source} {channel.note or ''}".lower()
+        invented = bool(meters & {"simulated", "replay"}) or any(word in text for word in ("simulated", "invented"))
+        is_estimate = "estimate" in meters or "estimate" in text
+        honest = "simulated" if invented else "estimated" if is_estimate else channel.provenance
+        if channel.provenance != honest:
+            seen = f"is called {channel.provenance}, and its meter is one of {honest} figures"
+            yield error(MANIFEST, f"meter.channels.{channel.name}.provenance", seen, "call it what it is")
+
+
+def _readings(manifest: Manifest, trace: pa.Table) -> Iterator[Finding]:
+    """Does the trace go forward, as a recorder writes it, and do counters rise?"""
+    if not trace.num_rows:
+        return
+    session, time_ns = (trace[name].to_numpy().astype(np.int64) for name in ("session", "time_ns"))
+    value = trace["value"].to_numpy().astype(np.float64)
+    if session.min() < 0 or session.max() >= len(manifest.sessions):
+        yield error(TRACE, "session", "is none of the manifest's", "run again")
+    if time_ns.max() - time_ns.min() > LONGEST_NS:
+        yield error(TRACE, "time_ns", "goes over more than a year", "look at the clock")
+    texts = {name: trace[name].unify_dictionaries().combine_chunks() for name in ("channel", "quantity")}
+    channel, quantity = (text.indices.to_numpy().astype(np.int64) for text in texts.values())
+    names, quantities = (text.dictionary.to_pylist() for text in texts.values())
+    order = np.lexsort((np.arange(len(session)), quantity, channel, session))
+    same = np.all([np.diff(codes[order]) == 0 for codes in (session, channel, quantity)], axis=0)
+    steps, rises = np.diff(time_ns[order]), np.diff(value[order])
+    if (back := np.flatnonzero(same & (steps < 0))).size:
+        yield error(TRACE, "time_ns", f"goes back in time {back.size} times", "leave the trace as it was recorded")
+    for code, name in enumerate(names):
+        for kind, word in enumerate(quantities):
+            if word not in QUANTITIES:
+                continue
+            mine = (channel == code) & (quantity == kind)
+            if (value[mine] < 0).any():
+                yield error(TRACE, f"{name}, {word}", "is negative", "look at the meter")
+            within = same & mine[order][1:]
+            falls, rising = (int(np.count_nonzero(within & went)) for went in (rises < 0, rises > 0))
+            if word == "energy_j" and falls > MOST_RESETS and falls * 20 > rising:
+                seen = f"falls {falls} times and rises {rising} times, as no counter does"
+                yield error(TRACE, f"{name}, {word}", seen, "leave the trace as it was recorded")
 
 
 def _power(manifest: Manifest, summary: Summary) -> Iterator[Finding]:
@@ -54,6 +141,11 @@ def _power(manifest: Manifest, summary: Summary) -> Iterator[Finding]:
                 )
                 yield error(SUMMARY, f"{place}.{stage}", seen, "look at the meter's unit and the clock of the windows")
         yield from _idle(total, place, most_w)
+    metered_s = summary.generation_s + summary.evaluation_s
+    gross_j = summary.gross_energy_j
+    if gross_j is not None and gross_j < LEAST_POWER_W * metered_s:
+        seen = f"is {gross_j:.4g} J over {metered_s:.1f} s, less than any device draws"
+        yield error(SUMMARY, "gross_energy_j", seen, "look at the meter")
 
 
 def _idle(total: ChannelTotal, place: str, most_w: float) -> Iterator[Finding]:
@@ -130,6 +222,15 @@ def _state(manifest: Manifest, summary: Summary) -> Iterator[Finding]:
     if busiest > BUSY:
         seen = f"CPUs were {busiest:.0%} busy while idle was measured"
         yield warning(MANIFEST, "sessions.busy", seen, "run on a machine of its own")
+
+
+def _entries(samples: SampleTable) -> Iterator[Finding]:
+    """Are there no more scores and reasons than can be looked at?"""
+    names = samples.table.schema.field("scores").type.num_fields
+    reasons = pc.list_value_length(pc.struct_field(samples.table["verdict"].combine_chunks(), "suspect"))
+    for field, count in (("scores", names), ("verdict.suspect", pc.max(reasons).as_py() or 0)):
+        if count > MAX_ENTRIES:
+            yield error(SAMPLES, field, f"has {count} entries, more than {MAX_ENTRIES}", "run again")
 
 
 def _verdicts(samples: SampleTable) -> Iterator[Finding]:

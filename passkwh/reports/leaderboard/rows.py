@@ -16,6 +16,7 @@ from passkwh.harness.runs.labels import describe, identity
 from passkwh.harness.runs.labels import short_model as last_part
 from passkwh.measures import Measure, measure, metric
 from passkwh.records import Manifest, Record, content_hash
+from passkwh.reports.leaderboard.findings import Line
 
 MEASURES: dict[str, Measure] = {
     one.name: one
@@ -44,18 +45,18 @@ class Row(Record):
     """One configuration on the board."""
 
     id: Annotated[str, Field(description="hash of what the row is made of; name of its page")]
-    model: str
-    family: str
+    model: Line
+    family: Line
     parameters: Annotated[int | None, Field(description="number of weights, where known")]
-    tuning: Annotated[str, Field(description="base, instruct or fine-tuned")]
-    quant: str
-    exit: Annotated[str, Field(description="early-exit rule; full depth when empty")] = ""
+    tuning: Annotated[Line, Field(description="base, instruct or fine-tuned")]
+    quant: Line
+    exit: Annotated[Line, Field(description="early-exit rule; full depth when empty")] = ""
     batch_size: int | None
-    hardware: str
-    benchmark: str
+    hardware: Line
+    benchmark: Line
     provenance: RowProvenance
-    source: Annotated[str, Field(description="where a published row is printed; the run ids of a measured one")]
-    place: Annotated[str, Field(description="where in the source, or what it adds")] = ""
+    source: Annotated[Line, Field(description="where a published row is printed; the run ids of a measured one")]
+    place: Annotated[Line, Field(description="where in the source, or what it adds")] = ""
     tasks: int | None
     runs: Annotated[int, Field(ge=0, description="repeats pooled; 0 for a published row")]
     measures: dict[str, Cell]
@@ -68,7 +69,7 @@ class Row(Record):
         tuple[int, int] | None, Field(description="best and worst rank by pass@kWh that the uncertainty of all allows")
     ] = None
     page: bool = True
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Line, ...] = ()
 
     @property
     def label(self) -> str:

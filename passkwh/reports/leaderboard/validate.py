@@ -7,9 +7,8 @@ verdicts are true (the completions are in it: score them again) and whether the 
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from passkwh.harness.meter.series import Bools, Floats
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.harness.runs.table import SampleTable
 from passkwh.harness.summarise import summarise
-from passkwh.records import Energy, Summary, content_hash
+from passkwh.records import Energy, Summary
+from passkwh.reports.leaderboard.duplicates import NO_FINGERPRINT, Fingerprint, fingerprint_of
 from passkwh.reports.leaderboard.findings import Finding, error, refuses, warning
 from passkwh.reports.leaderboard.pack import Problem, read_pack
 from passkwh.reports.leaderboard.parse import Submission, parse, short
@@ -54,8 +54,7 @@ class Checked:
     sha256: str
     findings: tuple[Finding, ...]
     submission: Submission | None
-    fingerprint: str = ""
-    """Hash of what was generated and when: equal for one run that was packed twice."""
+    fingerprint: Fingerprint = NO_FINGERPRINT
 
     @property
     def valid(self) -> bool:
@@ -85,23 +84,9 @@ def check_members(path: Path, sha256: str, members: Mapping[str, bytes]) -> Chec
     findings = list(_inconsistent(submission))
     if not refuses(findings):
         findings += _derived(submission)
-        findings += implausible(submission.manifest, submission.samples, submission.summary)
-    spans = submission.samples.generation
-    times = hashlib.sha256(spans.start_ns.tobytes() + spans.end_ns.tobytes()).hexdigest()
-    fingerprint = content_hash(submission.samples.keys, times)
+        findings += implausible(submission)
+    fingerprint = fingerprint_of(members, submission.samples)
     return Checked(path, sha256, tuple(findings), None if refuses(findings) else submission, fingerprint)
-
-
-def duplicates(valid: Iterable[tuple[Path, str]]) -> dict[Path, Finding]:
-    """Of packs with their fingerprints those that hold a run which an earlier one (by name) holds, with a finding."""
-    first: dict[str, Path] = {}
-    repeated = {}
-    for path, fingerprint in sorted(valid, key=lambda pack: (pack[0].name, str(pack[0]))):
-        other = first.setdefault(fingerprint, path)
-        if other != path:
-            seen = f"holds the same generations as {other.name}"
-            repeated[path] = error(SAMPLES, "", seen, "submit a run once; make repeats with --repeats")
-    return repeated
 
 
 # ---------------------------------------------------------------- the parts fit together

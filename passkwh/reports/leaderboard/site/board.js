@@ -254,7 +254,8 @@
 
   // ---------------------------------------------------------------- taking it away
 
-  const safe = (value) => typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  // As passkwh/clean.py has it: no part of a text, as some spreadsheets would take it apart, begins a formula.
+  const safe = (value) => typeof value === "string" ? value.split(";").map((part) => /^[\s"\ufffd]*[=+\-@]/.test(part.normalize("NFKC")) ? `'${part}` : part).join(";") : value;
   const quoted = (value) => { const text = value === null || value === undefined ? "" : String(safe(value)); return /[",\r\n]/.test(text) ? `"${text.replaceAll("\"", "\"\"")}"` : text; };
 
   function lines() {

@@ -3,7 +3,8 @@
 (function () {
   const raw = JSON.parse(document.getElementById("board").textContent);
   const count = raw.ids.length;
-  const rows = raw.ids.map((id, i) => ({ id, index: i, page: raw.pages[i], warnings: raw.warnings[i], rankRange: raw.ranks[i], figures: {} }));
+  // Figures are looked up by names from the address: nothing may be found there but figures.
+  const rows = raw.ids.map((id, i) => ({ id, index: i, page: raw.pages[i], warnings: raw.warnings[i], rankRange: raw.ranks[i], figures: Object.create(null) }));
   for (const [name, [distinct, where]] of Object.entries(raw.texts)) rows.forEach((row, i) => { row[name] = distinct[where[i]]; });
   for (const [name, values] of Object.entries(raw.numbers)) rows.forEach((row, i) => { row[name] = values[i]; });
   for (const [name, [value, low, high]] of Object.entries(raw.figures)) {
@@ -161,10 +162,13 @@
     const query = new URLSearchParams(location.hash.slice(1));
     Object.assign(state, JSON.parse(JSON.stringify(fresh)));
     for (const [key, name] of Object.entries(WORDS)) if (query.has(name)) state[key] = query.get(name);
-    for (const [key, name] of Object.entries(NUMBERS)) { const value = Number(query.get(name)); if (query.has(name) && Number.isFinite(value) && value >= 0) state[key] = value; }
+    for (const [key, name] of Object.entries(NUMBERS)) { const value = Number(query.get(name)); if (query.has(name) && Number.isFinite(value) && value >= 0 && value < 1e12) state[key] = value; }
     for (const [key, name] of Object.entries(LISTS)) if (query.get(name)) state[key] = query.get(name).split(",").slice(0, 50);
     for (const [key] of FACETS) if (query.get(`f.${key}`)) state.facets[key] = query.get(`f.${key}`);
     state.chosen = state.chosen.filter((id) => byId.has(id));
+    const known = { y: raw.accuracy, grid: raw.grids.map(([code]) => code), group: groups.map((g) => g.key), sort: ["model", ...[...figureColumns(), ...TEXTS].map((c) => c.key)] };
+    for (const [key, values] of Object.entries(known)) if (!values.includes(state[key])) state[key] = fresh[key];
+    state.columns = state.columns.filter((key) => TEXTS.some((c) => c.key === key));
     state.down = !query.has("up");
     state.all = query.has("all");
     if (query.has("log")) state.log = query.get("log") === "1";
