@@ -20,8 +20,9 @@ from typing import Any, Literal
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-SEND_BUFFER_BYTES = 64 * 1024
-"""What the kernel keeps of an answer that is not read; more would hide for long that nobody reads, and cost memory."""
+SEND_BUFFER_BYTES = 16 * 1024
+"""What the kernel, and as much again this process, keep of an answer that is not read: more would hide for long that
+nobody reads, and cost memory."""
 
 Stage = Literal["head", "body", "answer"]
 
@@ -69,6 +70,7 @@ class WatchedProtocol(H11Protocol):
         """Take a connection; where there are too many, those that have waited longest make room."""
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        transport.set_write_buffer_limits(high=SEND_BUFFER_BYTES)
         if len(self.connections) > self._patience.most:
             _make_room(self.connections, self._patience.most // 16)
 

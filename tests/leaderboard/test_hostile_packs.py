@@ -23,6 +23,7 @@ from passkwh.reports.leaderboard.build import Site, build
 from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
 from passkwh.reports.leaderboard.validate import validate
 from tests.conftest import Bench
+from tests.leaderboard import synthetic
 from tests.leaderboard.synthetic import write_run
 from tests.leaderboard.test_packs import Members, as_entries, check, edited, edited_lines, errors, zipped
 
@@ -208,7 +209,8 @@ def test_a_sample_that_cannot_be(members: Members, change: Callable[[Any], Any],
     assert any(seen in str(finding) for finding in checked.findings if finding.severity == "error"), checked.findings
 
 
-def test_a_run_that_drew_nothing(tmp_path: Path) -> None:
+def test_a_run_that_drew_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "IDLE_W", 0.0)
     checked = check(members_of(write_run(tmp_path / "idle", tasks=8, work_w=0.0)))
     assert ("summary.json", "gross_energy_j") in errors(checked)
 

@@ -1,0 +1,174 @@
+"""`bench serve` beside connections that hold on: is every honest answer right, and how much later does it come?
+
+    python perf/serve_attack.py [--model smollm2-135m-instruct] [--connections 1000] [--seconds 60] [--clients 8]
+
+The server, the attackers and the honest clients are processes of their own on this machine, all with one address. Half
+of the connections are silent, a fifth drips the head of a request, a fifth its body, and a tenth asks and never reads;
+each that is ended comes again after a second. Honest clients ask one after the other, greedily, before, during and
+after the attack, and every answer is compared with the first one to its prompt. Prints one JSON line last:
+``slowest_ratio`` is the slowest answer during the attack by the slowest without it; descriptors, memory and CPU share
+are the server's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from multiprocessing.synchronize import Event as StopEvent
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+
+KINDS = ("silent",) * 5 + ("head",) * 2 + ("body",) * 2 + ("unread",)
+HEAD = (
+    b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n"
+)
+UNREAD = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 25
+AGAIN_S, DRIP_S = 1.0, 0.5
+
+
+async def _hold(host: str, port: int, kind: str, stop: StopEvent, ended: Counter[str]) -> None:
+    """One connection after another that holds on until the server ends it."""
+    loop = asyncio.get_running_loop()
+    while not stop.is_set():
+        connection = socket.socket()
+        connection.setblocking(False)
+        if kind == "unread":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with contextlib.closing(connection), contextlib.suppress(OSError):
+            await loop.sock_connect(connection, (host, port))
+            await _use(loop, connection, kind, stop)
+        ended[kind] += 1
+        await asyncio.sleep(AGAIN_S)
+
+
+async def _use(loop: asyncio.AbstractEventLoop, connection: socket.socket, kind: str, stop: StopEvent) -> None:
+    if kind == "unread":
+        await loop.sock_sendall(connection, UNREAD)
+        while not stop.is_set():  # whether it was ended shows without reading: an error stands at the socket
+            if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                return
+            await asyncio.sleep(DRIP_S)
+        return
+    begin = {"silent": b"", "head": HEAD, "body": HEAD + b"\r\n"}[kind]
+    await loop.sock_sendall(connection, begin)
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRIP_S):
+                if not await loop.sock_recv(connection, 4096):
+                    return
+        if kind != "silent":
+            await loop.sock_sendall(connection, b"x")
+
+
+def attack(url: str, connections: int, stop: StopEvent, results: Any) -> None:
+    """All attackers, in this process."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    place, ended = urlsplit(url), Counter[str]()
+
+    async def all_of_them() -> None:
+        kinds = [KINDS[number % len(KINDS)] for number in range(connections)]
+        await asyncio.gather(*(_hold(str(place.hostname), int(place.port or 0), kind, stop, ended) for kind in kinds))
+
+    asyncio.run(all_of_them())
+    results.put(dict(ended))
+
+
+async def ask(url: str, clients: int, seconds: float, tokens: int) -> list[tuple[str, int, str, float]]:
+    """Prompt, status, text and seconds of every honest answer."""
+    answers = []
+    end_s = time.monotonic() + seconds
+
+    async def client(number: int) -> None:
+        prompt = f"def f{number}(x):\n    return"
+        body = {"model": MODEL, "prompt": prompt, "max_tokens": tokens, "temperature": 0}
+        async with httpx.AsyncClient(timeout=300) as http:
+            while time.monotonic() < end_s:
+                start_s = time.monotonic()
+                answer = await http.post(f"{url}/v1/completions", json=body)
+                text = answer.json()["choices"][0]["text"] if answer.status_code == 200 else answer.text
+                answers.append((prompt, answer.status_code, text, time.monotonic() - start_s))
+
+    await asyncio.gather(*map(client, range(clients)))
+    return answers
+
+
+MODEL = "smollm2-135m-instruct"
+
+
+def main() -> None:
+    global MODEL
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--connections", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=4)
+    options = parser.parse_args()
+    command = [sys.executable, "-m", "passkwh.cli.main", "serve", "--model", options.model, "--port", "0"]
+    command += ["--idle-s", "0", "--meter", "simulated:steady", "--json"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        ready = json.loads(server.stdout.readline())
+        MODEL, url = ready["model"], ready["url"]
+        process = psutil.Process(server.pid)
+
+        def state() -> dict[str, float]:
+            return {"descriptors": process.num_fds(), "rss_mib": process.memory_info().rss / 2**20}
+
+        def phase(seconds: float) -> list[tuple[str, int, str, float]]:
+            return asyncio.run(ask(url, options.clients, seconds, options.tokens))
+
+        phase(5)  # what is made once, is now
+        before_state, before = state(), phase(options.seconds / 3)
+        context = multiprocessing.get_context("spawn")
+        stop, results = context.Event(), context.Queue()
+        attackers = context.Process(target=attack, args=(url, options.connections, stop, results))
+        attackers.start()
+        time.sleep(5)
+        cpu_s, start_s = sum(process.cpu_times()[:2]), time.monotonic()
+        during = phase(options.seconds)
+        during_state = state()
+        cpu_share = (sum(process.cpu_times()[:2]) - cpu_s) / (time.monotonic() - start_s)
+        stop.set()
+        ended = results.get(timeout=120)
+        attackers.join()
+        time.sleep(15)
+        after_state, after = state(), phase(options.seconds / 3)
+    finally:
+        server.terminate()
+        server.wait(60)
+    first = {prompt: text for prompt, _, text, _ in reversed(before)}
+    slowest = {
+        name: max(s for *_, s in one) for name, one in (("before", before), ("during", during), ("after", after))
+    }
+    result = {
+        "connections": options.connections,
+        "ended_by_the_server": ended,
+        "honest_answers": {name: len(answers) for name, answers in phases.items()},
+        "wrong": sum(status != 200 or text != first[prompt] for prompt, status, text, _ in [*before, *during, *after]),
+        "median_s": {name: statistics.median(seconds for *_, seconds in answers) for name, answers in phases.items()},
+        "slowest_s": slowest,
+        "slowest_ratio": slowest["during"] / max(slowest["before"], slowest["after"]),
+        "server": {"before": before_state, "during": during_state, "after": after_state},
+        "server_cpu_share": cpu_share,
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
