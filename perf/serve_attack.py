@@ -153,9 +153,8 @@ def main() -> None:
         server.terminate()
         server.wait(60)
     first = {prompt: text for prompt, _, text, _ in reversed(before)}
-    slowest = {
-        name: max(s for *_, s in one) for name, one in (("before", before), ("during", during), ("after", after))
-    }
+    phases = {"before": before, "during": during, "after": after}
+    slowest = {name: max(seconds for *_, seconds in answers) for name, answers in phases.items()}
     result = {
         "connections": options.connections,
         "ended_by_the_server": ended,

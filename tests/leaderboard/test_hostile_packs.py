@@ -210,8 +210,9 @@ def test_a_sample_that_cannot_be(members: Members, change: Callable[[Any], Any],
 
 
 def test_a_run_that_drew_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "IDLE_W", 0.0)
-    checked = check(members_of(write_run(tmp_path / "idle", tasks=8, work_w=0.0)))
+    """A tenth of a milliwatt; a counter that never moves is a missing reading, and no energy."""
+    monkeypatch.setattr(synthetic, "IDLE_W", 1e-4)
+    checked = check(members_of(write_run(tmp_path / "idle", tasks=8, work_w=1e-4)))
     assert ("summary.json", "gross_energy_j") in errors(checked)
 
 

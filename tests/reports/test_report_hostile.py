@@ -11,13 +11,17 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from typer.testing import CliRunner
 
+from passkwh.clean import UNSAFE
 from passkwh.stored import unseal
 
-from .conftest import Written, call
+from .conftest import RESAMPLES, Written, app, call
 from .test_report_page import DRAWN, Page
 
-EVIL = "</title></style><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
+TRAPS = "\x1b]0;pwned\x07\x00\x9b31m\u202e\u200b[bold red]"
+"""What a terminal obeys, what no XML may hold, what turns a text around or is not seen, and rich's markup."""
+EVIL = TRAPS + "</title></style><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
 NAMES = (
     f"evil/{EVIL}-1B",
     "=HYPERLINK(\"http://x\",\"y\")-1B",
@@ -76,6 +80,25 @@ def test_figures_hold_it_as_text_only(hostile: Written) -> None:
         root = ElementTree.fromstring(picture.read_text("utf-8"))
         assert {e.tag for e in root.iter()} <= DRAWN, picture.name
         assert not [a for e in root.iter() for a in e.attrib if a.lower().startswith("on") or "href" in a.lower()]
+
+
+def test_no_file_for_readers_holds_what_is_no_text(hostile: Written) -> None:
+    checked = 0
+    for path in hostile.folder.rglob("*"):
+        if path.suffix in (".html", ".svg", ".csv", ".tex"):
+            checked += 1
+            assert UNSAFE.findall(path.read_text("utf-8")) == [], path.name
+    assert checked > 50
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_no_terminal_gets_what_it_would_obey(hostile: Written, options: list[str]) -> None:
+    runs = str(hostile.folder.parent / "runs")
+    result = CliRunner().invoke(app, ["analyze", runs, "--resamples", str(RESAMPLES), *options])
+    assert result.exit_code == 0
+    assert "evil" in result.output
+    assert "[bold red]" in result.output  # rich's markup is text, too
+    assert UNSAFE.findall(result.output) == []
 
 
 def test_files_keep_their_names_and_place(hostile: Written) -> None:
