@@ -109,8 +109,8 @@ def build(
         )
     else:
         say(str(site.index.resolve()))
-    if packs and len(site.refused) == len(packs):
-        note(f"error: all {len(packs)} packs were refused, for the reasons above: none is on the board")
+    if packs and all(row.runs == 0 for row in site.rows):
+        note(f"error: all {len(site.refused)} packs were refused, for the reasons above: none is on the board")
         raise typer.Exit(1)
 
 

@@ -19,8 +19,10 @@ from passkwh.harness.runs.table import SampleTable
 from passkwh.records import Manifest, Summary
 from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.duplicates import NO_FINGERPRINT, Fingerprint, duplicates
+from passkwh.reports.leaderboard.escape import escaped
 from passkwh.reports.leaderboard.findings import Finding
 from passkwh.reports.leaderboard.pack import Problem, read_file
+from passkwh.reports.leaderboard.parse import Submission, short
 from passkwh.reports.leaderboard.picture import power_picture
 from passkwh.reports.leaderboard.validate import validate
 from passkwh.reports.leaderboard.workers import Workers
@@ -93,10 +95,18 @@ def _inspect(cache: Cache, job: tuple[Path, str]) -> dict[str, Any]:
         manifest, samples = checked.submission.manifest, checked.submission.samples
         facts["manifest"] = manifest.model_dump(mode="json")
         facts["summary"] = checked.submission.summary.model_dump(mode="json")
-        facts["picture"] = power_picture(manifest, samples, checked.submission.trace_table)
+        facts["picture"] = _picture(checked.submission)
         cache.put_table("columns", sha256, _statistics(manifest, samples))
     cache.put("packs", sha256, facts)
     return facts
+
+
+def _picture(submission: Submission) -> str:
+    """Power over time as SVG, or a sentence that says why there is none."""
+    try:
+        return power_picture(submission.manifest, submission.samples, submission.trace_table)
+    except (ArithmeticError, ValueError, LookupError) as problem:
+        return f"<p>The power over time could not be drawn ({escaped(short(problem))}).</p>"
 
 
 def _statistics(manifest: Manifest, samples: SampleTable) -> pa.Table:

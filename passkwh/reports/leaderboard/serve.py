@@ -82,12 +82,17 @@ class Preview:
 class _Handler(SimpleHTTPRequestHandler):
     """Files of the site; into pages goes a script that reloads them when the site was built again."""
 
+    timeout = 10
+    """A connection that says nothing for so long is ended (seconds)."""
+
     def __init__(self, *arguments: Any, version: Callable[[], int], **named: Any) -> None:
         self._version = version
         super().__init__(*arguments, **named)
 
     def do_GET(self) -> None:
-        if self.path == "/__version":
+        if (self.headers.get("Host") or "").rpartition(":")[0] not in ("127.0.0.1", "localhost"):
+            self.send_error(HTTPStatus.FORBIDDEN, "a name that was made to point here")
+        elif self.path == "/__version":
             self._send(str(self._version()).encode(), "text/plain")
         elif self.path == "/__live.js":
             self._send(SCRIPT, "text/javascript")
