@@ -23,7 +23,6 @@ from passkwh.errors import UsageError
 from passkwh.serve.access import Access
 from passkwh.serve.connections import Patience
 from passkwh.serve.limits import Limits, Refused
-from tests.conftest import Bench
 from tests.serve.conftest import HTTP, LONG, Endpoint, Server, head, hosted, until
 
 KEY = "correct-horse-battery"
@@ -129,13 +128,6 @@ def test_a_key_is_asked_for(hasty: Endpoint) -> None:
 def test_a_key_that_can_be_guessed_or_not_be_sent(key: str) -> None:
     with pytest.raises(UsageError, match="at least 16"):
         Access(key=key)
-
-
-def test_other_machines_only_with_a_key(bench: Bench, letters: Path) -> None:
-    result = bench("serve", "--model", letters, "--host", "0.0.0.0", "--port", 0)
-    assert result.returncode == 2
-    assert "--api-key" in result.stderr
-    assert "PASSKWH_API_KEY" in result.stderr
 
 
 HEADERS = st.lists(

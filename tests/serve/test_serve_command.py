@@ -64,11 +64,11 @@ def test_without_the_extra(letters: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert "pip install 'passkwh[serve]'" in mistake(monkeypatch, capsys, "--model", letters)
 
 
-def test_an_address_that_others_reach_is_warned_of(
+def test_an_address_that_others_reach_asks_for_a_key(
     letters: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["bench", "serve", "--model", str(letters), "--host", "0.0.0.0", "--port", "0",
-                                      "--meter", "none"])  # fmt: skip
-    with pytest.raises(SystemExit):
-        program.main()
-    assert "warning: 0.0.0.0 can be reached from other machines" in capsys.readouterr().err
+    monkeypatch.delenv("PASSKWH_API_KEY", raising=False)
+    everywhere = ("--model", letters, "--host", "0.0.0.0", "--port", 0)
+    assert "with --api-key or in PASSKWH_API_KEY" in mistake(monkeypatch, capsys, *everywhere)
+    monkeypatch.setenv("PASSKWH_API_KEY", "too short")
+    assert "at least 16 printable characters" in mistake(monkeypatch, capsys, *everywhere)
