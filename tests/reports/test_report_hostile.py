@@ -25,7 +25,7 @@ EVIL = TRAPS + "</title></style><script>document.title='pwned'</script><img src=
 NAMES = (
     f"evil/{EVIL}-1B",
     "=HYPERLINK(\"http://x\",\"y\")-1B",
-    "[x]\\input{/etc/passwd}$\\write18{id}$-3B\n\n% {",
+    "[x]\\input{/etc/passwd}$\\write18{id}$-3B\n\n% {" + TRAPS,
     "../../../../tmp/owned-7B",
     "\"><svg onload=alert(1)>' fill=\"#1f2933\" ]]><![CDATA[ &amp; </svg>",
 )  # fmt: skip
@@ -96,8 +96,7 @@ def test_no_terminal_gets_what_it_would_obey(hostile: Written, options: list[str
     runs = str(hostile.folder.parent / "runs")
     result = CliRunner().invoke(app, ["analyze", runs, "--resamples", str(RESAMPLES), *options])
     assert result.exit_code == 0
-    assert "evil" in result.output
-    assert "[bold red]" in result.output  # rich's markup is text, too
+    assert ("\\u202e" if options else "\ufffd") in result.output
     assert UNSAFE.findall(result.output) == []
 
 
