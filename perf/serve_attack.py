@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=4)
     options = parser.parse_args()
     command = [sys.executable, "-m", "passkwh.cli.main", "serve", "--model", options.model, "--port", "0"]
-    command += ["--idle-s", "0", "--meter", "simulated:steady", "--json"]
+    command += ["--idle-s", "0", "--meter", "simulated:steady", "--timeout-s", "600", "--json"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
@@ -152,14 +152,15 @@ def main() -> None:
     finally:
         server.terminate()
         server.wait(60)
-    first = {prompt: text for prompt, _, text, _ in reversed(before)}
+    first = {prompt: text for prompt, status, text, _ in [*after, *before] if status == 200}
     phases = {"before": before, "during": during, "after": after}
     slowest = {name: max(seconds for *_, seconds in answers) for name, answers in phases.items()}
     result = {
         "connections": options.connections,
         "ended_by_the_server": ended,
         "honest_answers": {name: len(answers) for name, answers in phases.items()},
-        "wrong": sum(status != 200 or text != first[prompt] for prompt, status, text, _ in [*before, *during, *after]),
+        "statuses": {name: dict(Counter(status for _, status, *_ in answers)) for name, answers in phases.items()},
+        "wrong": sum(status == 200 and text != first[prompt] for prompt, status, text, _ in [*before, *during, *after]),
         "median_s": {name: statistics.median(seconds for *_, seconds in answers) for name, answers in phases.items()},
         "slowest_s": slowest,
         "slowest_ratio": slowest["during"] / max(slowest["before"], slowest["after"]),
