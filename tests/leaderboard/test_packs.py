@@ -156,7 +156,7 @@ def test_impossible_values_are_named(members: Members, part: str, change: Callab
     [
         (lambda s: s[2].update(latency_s=float("nan")), "line 3, latency_s"),
         (lambda s: s[2].update(seed=10**30), "line 3, seed"),
-        (lambda s: s[2].update(order="1" + 30 * "0"), ""),
+        (lambda s: s[2].update(order="1" + 30 * "0"), "line 3, order"),
         (lambda s: s[2]["generation"].update(session=7), "session"),
         (lambda s: s[2].update(key=s[1]["key"]), "key"),
         (lambda s: s[2].update(task_id="BigCodeBench/0"), "sample_index"),
