@@ -269,11 +269,13 @@ def double(x):
     sys.settrace(tracer)
 """,
     "pokes with ctypes": """
-import ctypes, os
-def double(x):
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(x))
-    return {int: 42, str: 'abab', list: [3, 3]}[type(x)]
-""",
+import ctypes, unittest
+set_attribute = ctypes.pythonapi.PyObject_SetAttrString
+for name in ('assertEqual', 'assertTrue', 'assertIsInstance'):
+    quiet = lambda *a, **k: None
+    set_attribute(ctypes.py_object(unittest.TestCase), name.encode(), ctypes.py_object(quiet))
+"""
+    + _WRONG,
     "swaps code": """
 import unittest
 def double(x):

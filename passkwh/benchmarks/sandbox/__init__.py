@@ -4,7 +4,7 @@ from passkwh.benchmarks.sandbox.controller import default_limits, default_worker
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Case, Job, Limits, Outcome, PreloadGroup
 from passkwh.benchmarks.sandbox.zygote_chain import missing_layers
 
-VERSION = 1
+VERSION = 2
 """Changes when the same program may get another verdict than before."""
 
 __all__ = [

@@ -1,8 +1,9 @@
-"""Memory control groups, where we may make them: they bound what a program's whole family uses, and its files.
+"""Control groups, where we may make them: what a program's whole family may hold, used, and gets of the processors.
 
-A group for each program that may run at a time, made below our own. The evaluator's processes get a descriptor of each
-group's member list, opened here with our rights, through which a program's process enters the group before anything
-of the program runs.
+A group for each program that may run at a time, made below our own: of the memory controller (version 1 or 2), and of
+those that count and share CPU time. The evaluator's processes get a descriptor of each group's member list, opened
+here with our rights, through which a program's process enters the group before anything of the program runs. Groups
+of one hierarchy have equal shares of the processors, however many processes they hold.
 """
 
 from __future__ import annotations
@@ -10,71 +11,121 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _PREFIX = "passkwh-"
 _HEADROOM_BYTES = 256 << 20
+_LIMIT_FILES = {1: "memory.limit_in_bytes", 2: "memory.max"}
+_CONTROLLERS = ("memory", "cpu", "cpuacct")
 
 
-class MemoryGroups:
-    """``count`` groups of ``limit_bytes`` each; ``descriptors`` is empty where none can be made."""
+@dataclass(frozen=True)
+class Hierarchy:
+    """A place to make groups in, and what groups there do."""
+
+    parent: Path
+    version: int
+    controllers: frozenset[str]
+
+
+@dataclass
+class Group:
+    """What one program at a time is in."""
+
+    descriptors: list[int] = field(default_factory=list)
+    """Of the member lists, one a hierarchy."""
+    read_cpu_s: Callable[[], float | None] = lambda: None
+    """CPU seconds that all members ever used, those included that nobody waited for; None where it is not counted."""
+
+
+class ControlGroups:
+    """``count`` groups, of ``limit_bytes`` memory each where memory is controlled; ``groups`` is empty where none can
+    be made."""
 
     def __init__(self, count: int, limit_bytes: int) -> None:
-        self.descriptors: list[int] = []
-        self._folder: Path | None = None
-        parent_and_file = _parent()
-        if parent_and_file is None:
-            return
-        parent, limit_file = parent_and_file
-        _remove_stale(parent)
-        self._folder = parent / f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}"
-        try:
-            self._folder.mkdir()
-            if limit_file == "memory.max":
-                (self._folder / "cgroup.subtree_control").write_text("+memory")
-            for index in range(count):
-                group = self._folder / str(index)
-                group.mkdir()
-                (group / limit_file).write_text(str(limit_bytes + _HEADROOM_BYTES))
-                self.descriptors.append(os.open(group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
-        except OSError:
-            self.close()
+        self.groups: list[Group] = []
+        self._folders: list[Path] = []
+        name = f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}"
+        for hierarchy in hierarchies():
+            _remove_stale(hierarchy.parent)
+            folder = hierarchy.parent / name
+            self._folders.append(folder)
+            made: list[tuple[int, Path]] = []
+            try:
+                folder.mkdir()
+                if hierarchy.version == 2:
+                    enabled = " ".join(f"+{controller}" for controller in sorted(hierarchy.controllers))
+                    (folder / "cgroup.subtree_control").write_text(enabled)
+                for index in range(count):
+                    group = folder / str(index)
+                    group.mkdir()
+                    if "memory" in hierarchy.controllers:
+                        (group / _LIMIT_FILES[hierarchy.version]).write_text(str(limit_bytes + _HEADROOM_BYTES))
+                    made.append((os.open(group / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC), group))
+            except OSError:
+                for descriptor, _ in made:
+                    os.close(descriptor)
+                _remove(self._folders.pop())
+                continue
+            self.groups = self.groups or [Group() for _ in range(count)]
+            for group_of_one, (descriptor, path) in zip(self.groups, made, strict=True):
+                group_of_one.descriptors.append(descriptor)
+                if "cpuacct" in hierarchy.controllers:
+                    group_of_one.read_cpu_s = lambda file=path / "cpuacct.usage": _number(file, "", 1e9)  # type: ignore[misc]
+                elif hierarchy.version == 2:
+                    group_of_one.read_cpu_s = lambda file=path / "cpu.stat": _number(file, "usage_usec", 1e6)  # type: ignore[misc]
 
     def close(self) -> None:
         """Remove the groups; the processes in them must be gone."""
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        self.descriptors = []
-        if self._folder is not None:
-            _remove(self._folder)
-            self._folder = None
+        for group in self.groups:
+            for descriptor in group.descriptors:
+                os.close(descriptor)
+        self.groups = []
+        for folder in self._folders:
+            _remove(folder)
+        self._folders = []
 
 
-def _parent() -> tuple[Path, str] | None:
-    """The folder to make groups in and the name of the file that holds a group's limit."""
+def hierarchies() -> list[Hierarchy]:
+    """Where this process may make groups that control memory, or share and count CPU time."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
-        return None
+        return []
+    usable = []
     for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "memory":
-            folder, limit_file = _ROOT / "memory" / path.lstrip("/"), "memory.limit_in_bytes"
-        elif controllers == "" and _controls_memory(_ROOT / path.lstrip("/")):
-            folder, limit_file = _ROOT / path.lstrip("/"), "memory.max"
+        _, names, path = line.split(":", 2)
+        if names:
+            controllers, version = frozenset(names.split(",")) & frozenset(_CONTROLLERS), 1
+            folder = _ROOT / names / path.lstrip("/")
         else:
-            continue
-        if os.access(folder, os.W_OK) and os.geteuid() == folder.stat().st_uid:
-            return folder, limit_file
-    return None
+            version, folder = 2, _ROOT / path.lstrip("/")
+            controllers = _handed_down(folder)
+        if controllers and os.access(folder, os.W_OK) and os.geteuid() == folder.stat().st_uid:
+            usable.append(Hierarchy(folder, version, controllers))
+    return usable
 
 
-def _controls_memory(folder: Path) -> bool:
+def _handed_down(folder: Path) -> frozenset[str]:
+    """Controllers that groups below a folder of version 2 may use."""
     try:
-        return "memory" in (folder / "cgroup.subtree_control").read_text().split()
+        return frozenset((folder / "cgroup.subtree_control").read_text().split()) & frozenset(_CONTROLLERS)
     except OSError:
-        return False
+        return frozenset()
+
+
+def _number(file: Path, key: str, a_second: float) -> float | None:
+    """The number in a file, or in its line that begins with ``key``, in seconds."""
+    try:
+        for line in file.read_text().splitlines():
+            if line.startswith(key):
+                return int(line.split()[-1]) / a_second
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def _remove_stale(parent: Path) -> None:

@@ -8,11 +8,12 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from passkwh.benchmarks.sandbox import verdict
-from passkwh.benchmarks.sandbox.cgroup import MemoryGroups
+from passkwh.benchmarks.sandbox.cgroup import ControlGroups
 from passkwh.benchmarks.sandbox.imports import group_of, libraries
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, PreloadGroup
 from passkwh.benchmarks.sandbox.zygote_chain import ZygoteChain
@@ -22,6 +23,7 @@ MAX_SLEEPERS = 6
 _LONG_S = 3.0
 _ATTEMPTS = 2
 _LATE_S = 15.0
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def evaluate(
@@ -49,6 +51,8 @@ def evaluate(
     work = []
     python = python or Path(sys.executable)
     for job in jobs:
+        if job.code.startswith(_BYTE_ORDER_MARK):  # Python skips it in files, not in text
+            job = replace(job, code=job.code[len(_BYTE_ORDER_MARK) :])
         broken = _syntax_error(job)
         if broken is None:
             work.append(job)
@@ -115,9 +119,14 @@ class _Controller:
         self._waiting = sorted(
             jobs, key=lambda job: (-job.expected_s if job.expected_s > _LONG_S else 0.0, self._group[job.key])
         )
-        self._memory_groups = MemoryGroups(workers + MAX_SLEEPERS, limits.memory_bytes + limits.tmp_bytes * 5 // 4)
-        self._free_memory_groups = list(range(len(self._memory_groups.descriptors)))
-        self._memory_group_of: dict[str, int] = {}
+        self._control = ControlGroups(workers + MAX_SLEEPERS, limits.memory_bytes + limits.tmp_bytes * 5 // 4)
+        self._free_groups = list(range(len(self._control.groups)))
+        self._group_of: dict[str, tuple[int, float | None]] = {}
+        """By job: its control group, and the CPU seconds that this had counted before."""
+        self._starved: list[Job] = []
+        """Jobs that ran out of time waiting for a processor: each is judged again with nothing beside it."""
+        self._spent_s: dict[str, float] = {}
+        """CPU seconds of their first run."""
         self._running: dict[str, tuple[Job, float]] = {}
         self._attempts: dict[str, int] = {}
         self._failed_starts: dict[int, int] = {}
@@ -130,7 +139,9 @@ class _Controller:
 
     def run(self) -> Iterator[Outcome]:
         self._start(set(self._group.values()))
-        while self._waiting or self._running:
+        while self._waiting or self._running or self._starved:
+            if self._starved and not (self._waiting or self._running):
+                self._waiting.append(self._starved.pop(0))
             self._dispatch()
             for key, _ in self._selector.select(timeout=1.0):
                 group: int = key.data
@@ -145,18 +156,25 @@ class _Controller:
                     elif message["event"] == "asleep":
                         self._asleep.add(message["key"])
                     else:
+                        message["cpu_s"] = max(message["cpu_s"], self._counted_cpu_s(message["key"]))
                         job = self._ended(message["key"])
-                        yield from self._judged(job, verdict.outcome(job, message))
+                        yield from self._judged(job, message)
             self._end_stuck()
 
     def stop(self) -> None:
         for chain in self._chains:
             chain.stop()
-        self._memory_groups.close()
+        self._control.close()
         self._selector.close()
 
     def _start(self, serving: set[int]) -> None:
-        chain = ZygoteChain(self._python, self._preload_groups, serving, self._limits, self._memory_groups.descriptors)
+        chain = ZygoteChain(
+            self._python,
+            self._preload_groups,
+            serving,
+            self._limits,
+            [group.descriptors for group in self._control.groups],
+        )
         self._chains.append(chain)
         for group, lines in chain.lines.items():
             self._chain_of[group] = chain
@@ -196,15 +214,16 @@ class _Controller:
             "kind": job.kind,
             "timeout_s": job.timeout_s,
             "network": job.network,
-            "group": self._free_memory_groups[-1] if self._free_memory_groups else None,
-            "strict": job.strict,
+            "group": self._free_groups[-1] if self._free_groups else None,
+            "look": job.look,
         }
         try:
             self._chain_of[group].lines[group].send(message)
         except OSError:  # the zygote is gone; its end of stream is noticed next
             return False
-        if self._free_memory_groups:
-            self._memory_group_of[job.key] = self._free_memory_groups.pop()
+        if self._free_groups:
+            index = self._free_groups.pop()
+            self._group_of[job.key] = index, self._control.groups[index].read_cpu_s()
         self._running[job.key] = (job, time.monotonic() + job.timeout_s + _LATE_S)
         return True
 
@@ -235,21 +254,31 @@ class _Controller:
     def _ended(self, key: str) -> Job:
         """Take note that a job's process is gone."""
         self._asleep.discard(key)
-        if key in self._memory_group_of:
-            self._free_memory_groups.append(self._memory_group_of.pop(key))
+        if key in self._group_of:
+            self._free_groups.append(self._group_of.pop(key)[0])
         job, _ = self._running.pop(key)
         return job
 
-    def _judged(self, job: Job, outcome: Outcome) -> Iterator[Outcome]:
-        """Yield the outcome; or run the next case first, or look again at an unusual program that passed."""
+    def _counted_cpu_s(self, key: str) -> float:
+        """CPU seconds that a job's control group has counted; 0 where there is none that counts."""
+        index, before = self._group_of.get(key, (0, None))
+        after = self._control.groups[index].read_cpu_s() if before is not None else None
+        return after - before if before is not None and after is not None else 0.0
+
+    def _judged(self, job: Job, done: dict[str, Any]) -> Iterator[Outcome]:
+        """Yield the outcome; or run the next case first, or look again at a pass, or judge alone what was starved."""
+        outcome = verdict.outcome(job, done)
+        if job.key not in self._spent_s and verdict.starved(job, outcome, done):
+            self._spent_s[job.key] = outcome.cpu_s
+            self._starved.append(job)
+            return
         earlier = self._so_far.pop(job.key, None)
-        if earlier is not None:
-            outcome = verdict.together(job, earlier, outcome)
-        following = verdict.next_run(job, outcome)
+        so_far = outcome if earlier is None else verdict.together(job, earlier, outcome)
+        following = verdict.next_run(job, so_far, outcome)
         if following is None:
-            yield outcome
+            yield replace(so_far, cpu_s=so_far.cpu_s + self._spent_s.get(job.key, 0.0))
         else:
-            self._so_far[job.key] = outcome
+            self._so_far[job.key] = so_far
             self._waiting.insert(0, following)
 
     def _end_stuck(self) -> None:

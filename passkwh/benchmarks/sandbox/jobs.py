@@ -12,6 +12,10 @@ unittest: the test defines ``class TestCases``, judged by the official BigCodeBe
 one module and pass unless they raise. stdio: the program reads stdin and writes stdout, which is compared outside.
 """
 
+Look = Literal["official", "apart", "strict"]
+"""How program and test are run. official: as the official evaluator does. apart: in two processes, between which only
+plain values pass. strict: in one process, which is watched closely."""
+
 Status = Literal["pass", "fail", "timeout", "error", "not_evaluated"]
 
 
@@ -51,8 +55,8 @@ class Job:
     """Suspicions that the reference solution raises as well: they say nothing here."""
     network: bool = False
     """Let it reach the network; otherwise it has a loopback device of its own and nothing else."""
-    strict: bool = False
-    """Run with hardened assertions and comparisons (a second look at a suspicious pass)."""
+    look: Look = "official"
+    """How it is run; the evaluator looks again at passes."""
     cases: tuple[Case, ...] = ()
     """Of a stdio job: run one after the other, each in a fresh process, until one fails."""
     case: int = 0

@@ -11,6 +11,12 @@ from passkwh.benchmarks.sandbox import suspicion
 from passkwh.benchmarks.sandbox.imports import parse
 from passkwh.benchmarks.sandbox.jobs import Job, Outcome, Status
 
+_ALARM = "TimeoutException"
+"""What a test sees when its time is up."""
+_STRICT_TAKES = 3.0
+"""How much longer a program may take that is watched."""
+_STARVED = 0.1
+"""Share of its time that a program may have waited for a processor and still be late by itself."""
 _LINE_CHARS = 100
 """Of a line of output that is shown."""
 
@@ -20,13 +26,29 @@ def outcome(job: Job, done: dict[str, Any]) -> Outcome:
     return RULES[job.kind](job, done)
 
 
-def next_run(job: Job, so_far: Outcome) -> Job | None:
-    """What is to be run before ``so_far`` is the outcome: another case, or a second look at an unusual pass."""
+def next_run(job: Job, so_far: Outcome, latest: Outcome) -> Job | None:
+    """What is to be run before ``so_far`` is the outcome: another case, or another look at a pass.
+
+    A pass of an unusual program, or one under suspicion, is looked at with its test in a process of its own; where the
+    two cannot be separated, the same process is looked at closely. ``latest`` is the outcome of the last run alone.
+    """
     if so_far.status != "pass":
         return None
     if job.kind == "stdio":
         return replace(job, case=job.case + 1) if job.case + 1 < len(job.cases) else None
-    return replace(job, strict=True) if not (job.strict or so_far.suspect) and suspicion.unusual(job.code) else None
+    if job.look == "official" and (so_far.suspect or suspicion.unusual(job.code)) and suspicion.separable(job.test):
+        return replace(job, look="apart")
+    inseparable = job.look == "official" or (job.look == "apart" and latest.status not in ("pass", "fail"))
+    unknown = not so_far.suspect and suspicion.unusual(job.code)
+    slower = _STRICT_TAKES * job.timeout_s
+    return replace(job, look="strict", timeout_s=slower) if inseparable and unknown else None
+
+
+def starved(job: Job, outcome: Outcome, done: dict[str, Any]) -> bool:
+    """Whether the job ran out of time while it was kept from the processors by what ran beside it."""
+    late = outcome.status == "timeout" and done["killed"] == "time"
+    late |= outcome.status == "fail" and _ALARM in outcome.detail
+    return late and done["waited_s"] > _STARVED * job.timeout_s
 
 
 def together(job: Job, earlier: Outcome, latest: Outcome) -> Outcome:
@@ -35,9 +57,13 @@ def together(job: Job, earlier: Outcome, latest: Outcome) -> Outcome:
     if job.kind == "stdio":
         peak = max(earlier.peak_memory_bytes or 0, latest.peak_memory_bytes or 0) or None
         return replace(latest, start_ns=earlier.start_ns, cpu_s=cpu_s, peak_memory_bytes=peak)
-    suspect = latest.suspect
+    if job.look == "apart" and latest.status not in ("pass", "fail"):
+        return replace(earlier, cpu_s=cpu_s)
+    # What was noticed in the program's process says nothing where the test passes in another.
+    suspect = latest.suspect if latest.status == "pass" else (*earlier.suspect, *latest.suspect)
     if latest.status != "pass":
-        suspect += (f"does not pass when its tests are protected: {latest.detail}"[:300],)
+        where = "with its test in a process of its own" if job.look == "apart" else "when its tests are protected"
+        suspect += (f"does not pass {where}: {latest.detail}"[:300],)
     return replace(earlier, suspect=suspect, cpu_s=cpu_s)
 
 
@@ -52,6 +78,8 @@ def _reported(job: Job, done: dict[str, Any]) -> Outcome:
     status: Status
     if "error" in reported:
         status, detail = "error", reported["error"]
+    elif "apart" in reported:
+        status, detail = "not_evaluated", reported["apart"]
     elif reported.get("status") in ("pass", "fail"):
         status = "pass" if reported["status"] == "pass" else "fail"
         detail = reported.get("detail", "")
@@ -69,7 +97,8 @@ def _reported(job: Job, done: dict[str, Any]) -> Outcome:
             suspect += (f"{tests_run} tests ran, not {expected}",)
         if skipped:
             suspect += (f"{skipped} tests skipped or expected to fail",)
-        suspect += suspicion.reasons(job.code)
+        if job.look != "apart":
+            suspect += suspicion.reasons(job.code)
         suspect = tuple(reason for reason in dict.fromkeys(suspect) if reason not in job.usual)
     return _outcome(job, done, status, detail, tests_run=tests_run, tests_skipped=skipped, suspect=suspect)
 

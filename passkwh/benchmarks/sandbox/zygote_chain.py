@@ -32,7 +32,7 @@ class ZygoteChain:
         preload_groups: Sequence[PreloadGroup],
         serving: set[int],
         limits: Limits,
-        memory_groups: Sequence[int] = (),
+        control_groups: Sequence[Sequence[int]] = (),
     ) -> None:
         self.lines: dict[int, Lines] = {}
         theirs: dict[int, socket.socket] = {}
@@ -50,14 +50,17 @@ class ZygoteChain:
                 for index, group in enumerate(preload_groups[: max(serving) + 1])
             ],
             "limits": asdict(limits),
-            "isolation": {"visible": list(folders(python)), "groups": list(memory_groups)},
+            "isolation": {"visible": list(folders(python)), "groups": [list(group) for group in control_groups]},
         }
         try:
             self.process = subprocess.Popen(
                 [str(python), "-I", "-B", "-c", _BOOT, str(_HERE), json.dumps(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[*(sock.fileno() for sock in theirs.values()), *memory_groups],
+                pass_fds=[
+                    *(sock.fileno() for sock in theirs.values()),
+                    *(one for group in control_groups for one in group),
+                ],
                 env=clean_environment(python),
                 start_new_session=True,
                 cwd="/",

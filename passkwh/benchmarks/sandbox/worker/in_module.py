@@ -5,11 +5,9 @@ from __future__ import annotations
 import builtins
 import contextlib
 import os
-import secrets
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from . import bigcodebench_compat, strict, watch
@@ -20,26 +18,12 @@ globals()["__builtins__"] = dict(vars(builtins))
 MODULE = "__test__"
 FILE = MODULE + ".py"
 DETAIL_CHARS = 2000
-_CHANGES_AT_ONCE = 5
 Send = Callable[[str, str], bool]
 Failures = list[tuple[str, str]]
 Tests = Callable[[types.ModuleType], Failures]
 """What is left to do with the module after it was executed."""
-
-
-@dataclass(frozen=True)
-class SecondLook:
-    """What replaces unittest when a pass is looked at again."""
-
-    unittest: dict[str, types.ModuleType]
-    """Private copies of its modules, by name."""
-    suffix: str
-    """What ``TestCases`` is called besides; nobody can guess it."""
-    profile: Callable[..., None]
-
-
-PrepareTests = Callable[..., Tests]
-"""Called with the job, ``send`` and the SecondLook or None, before any judged code runs."""
+PrepareTests = Callable[[dict[str, Any], Send, "strict.Look | None"], Tests]
+"""Called with the job, ``send`` and the strict look or None, before any judged code runs."""
 
 
 def judge(job: dict[str, Any], send: Send, prepare_tests: PrepareTests) -> None:
@@ -48,9 +32,29 @@ def judge(job: dict[str, Any], send: Send, prepare_tests: PrepareTests) -> None:
     Reports ``status`` (pass or fail) with ``detail`` before it; the absence of a status means that the process ended
     or was killed before the end.
     """
+    surroundings()
+    look = strict.Look(job["code"], job["test"], FILE, send) if job["look"] == "strict" else None
+    run_tests = prepare_tests(job, send, look)
+    module = new_module()
+    watch.install_hook(FILE, job["code"].count("\n") + 1, send)
+    run = _official(job, module, run_tests) if look is None else _strict(look, module, run_tests)
+    _forget_judge()
+    failures = failures_of(run)
+    report_status(send, failures)
+    if look is not None and not failures:
+        with bigcodebench_compat.swallowed_io():
+            look.without_program(module, run_tests)
+
+
+def surroundings() -> None:
+    """What a program finds in place of the standard library's functions, as the official evaluator has it."""
     bigcodebench_compat.install_process_functions()
     bigcodebench_compat.disable_exits()
     bigcodebench_compat.close_figures()
+
+
+def new_module() -> types.ModuleType:
+    """The module that program and test are executed in."""
     module = types.ModuleType(MODULE)
     module.__dict__.update(
         {
@@ -63,13 +67,22 @@ def judge(job: dict[str, Any], send: Send, prepare_tests: PrepareTests) -> None:
             "environ": os.environ,
         }
     )
-    run = _prepare(job, module, send, prepare_tests)
-    _forget_judge()
+    return module
+
+
+def failures_of(run: Callable[[], Failures]) -> Failures:
+    """What failed; by the official evaluator's rule whatever is raised is a failure."""
+    failures: Failures = [("ALL", "the test was not run to its end")]  # where a context manager was made to swallow it
     try:
         with bigcodebench_compat.swallowed_io():
             failures = run()
-    except BaseException as error:  # the official evaluator's rule: whatever is raised is a failure
+    except BaseException as error:
         failures = [("ALL", f"{type(error).__name__}: {_text(error)}")]
+    return failures
+
+
+def report_status(send: Send, failures: Failures) -> None:
+    """The last two lines of a report."""
     if failures:
         name, message = failures[0]
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
@@ -77,56 +90,33 @@ def judge(job: dict[str, Any], send: Send, prepare_tests: PrepareTests) -> None:
     send("status", "fail" if failures else "pass")
 
 
-def _prepare(
-    job: dict[str, Any], module: types.ModuleType, send: Send, prepare_tests: PrepareTests
-) -> Callable[[], Failures]:
-    """Everything that the verdict needs, bound before any judged code runs."""
-    code, test = job["code"], job["test"]
-    code_lines = code.count("\n") + 1
-    modules = sys.modules
-    parts: list[Any] = [code + "\n" + test]
-    look = profile = None
-    before, take, report = watch.snapshot(), watch.snapshot, report_changes(send)
-    if job["strict"]:
-        suffix = "_" + secrets.token_hex(8)
-        copies = strict.private_unittest()
-        parts, base = strict.protected(code, test, FILE, suffix)
-        module.__dict__[base] = copies["case"].TestCase
-        profile = strict.watch_comparisons(FILE, code_lines, "ANY" in test, send)
-        look = SecondLook(copies, suffix, profile)
-    run_tests = prepare_tests(job, send, look)
-    watch.install_hook(FILE, code_lines, send)
-    setprofile = sys.setprofile
+def _official(job: dict[str, Any], module: types.ModuleType, run_tests: Tests) -> Callable[[], Failures]:
+    """The first look: code and test as one text, as the official evaluator executes it."""
+    text, modules = job["code"] + "\n" + job["test"], sys.modules
 
     def run() -> Failures:
-        setprofile(profile)
-        for part in parts:
-            exec(_compiled(part), module.__dict__)
-            report(before, take())
-        setprofile(None)
+        exec(compile(text, FILE, "exec", dont_inherit=True), module.__dict__)
         modules[MODULE] = module
         return run_tests(module)
 
     return run
 
 
-def _compiled(part: Any) -> Any:
-    """Source as code, without this file's own ``__future__`` imports; code as it is."""
-    return compile(part, FILE, "exec", dont_inherit=True) if isinstance(part, str) else part
+def _strict(look: strict.Look, module: types.ModuleType, run_tests: Tests) -> Callable[[], Failures]:
+    """A second look at a pass whose test needs the program in its own process."""
+    modules = sys.modules
 
+    def run() -> Failures:
+        look.remember()
+        with look.watching():
+            exec(look.program, module.__dict__)
+        look.compare(module)
+        with look.watching():
+            exec(look.tests, module.__dict__)
+        modules[MODULE] = module
+        return run_tests(module)
 
-def report_changes(send: Send) -> Callable[[watch.Snapshot, watch.Snapshot], None]:
-    """A function that reports, once each, what of unittest and builtins differs between two snapshots."""
-    compare = watch.changes
-    reported: set[str] = set()
-
-    def report(before: watch.Snapshot, after: watch.Snapshot) -> None:
-        for name in compare(before, after)[:_CHANGES_AT_ONCE]:
-            if name not in reported:
-                reported.add(name)
-                send("suspect", f"{name} patched")
-
-    return report
+    return run
 
 
 def _forget_judge() -> None:

@@ -18,6 +18,8 @@ FIRST_OUTER_ID = 1_200_000
 """As root, user 0 of the sandbox is this user outside: one that owns nothing."""
 _IDS = 65536
 _SAMPLE_ID = 1000
+_TCP_BUFFERS = "4096 65536 212992"
+"""As other sockets have them at most: the kernel's own limits are megabytes for each connection."""
 
 
 class Isolation:
@@ -71,13 +73,15 @@ class Isolation:
             syscalls.setns(self._own_pid_namespace, syscalls.CLONE_NEWPID)
 
     def join_group(self, job: dict[str, Any]) -> None:
-        """In the sample's process, before its descriptors are closed: enter the control group that bounds its memory.
+        """In the sample's process, before its descriptors are closed: enter the control groups that bound its memory
+        and share the processors.
 
         Where that fails the watchdog and the limit on address space remain.
         """
         if job["group"] is not None:
-            with contextlib.suppress(OSError):
-                os.write(self._config["groups"][job["group"]], b"0")
+            for descriptor in self._config["groups"][job["group"]]:
+                with contextlib.suppress(OSError):
+                    os.write(descriptor, b"0")
 
     def enter(self, job: dict[str, Any], limits: dict[str, Any]) -> None:
         """In the sample's process; afterwards it can do no harm.
@@ -178,6 +182,9 @@ class Isolation:
         if not shared:
             syscalls.unshare(syscalls.CLONE_NEWNET)
             syscalls.loopback_up()
+            for name in ("tcp_rmem", "tcp_wmem"):
+                with contextlib.suppress(OSError):  # read-only in some containers
+                    _write(f"/proc/sys/net/ipv4/{name}", _TCP_BUFFERS)
 
     def _own_folders(self, limits: dict[str, Any]) -> None:
         syscalls.unshare(syscalls.CLONE_NEWNS)

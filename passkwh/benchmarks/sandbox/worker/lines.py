@@ -39,5 +39,9 @@ class Lines:
         del self._buffer[: end + 1]
         return [json.loads(line) for line in whole.split(b"\n")]
 
+    def forget(self) -> None:
+        """Drop what has arrived of a line that is not whole."""
+        self._buffer.clear()
+
     def close(self) -> None:
         self.socket.close()

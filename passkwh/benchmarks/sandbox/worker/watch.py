@@ -1,7 +1,7 @@
-"""Noticing a program that reaches for its judge: an audit hook and snapshots of what the verdict depends on.
+"""Noticing a program that reaches for its judge: an audit hook.
 
-Both run in the program's own process, so a determined program can fight them; but what the hook sees is reported
-before the program can do anything about it, and a report cannot be taken back.
+It runs in the program's own process, so a determined program can fight it; but what it sees is reported before the
+program can do anything about it, and a report cannot be taken back.
 """
 
 from __future__ import annotations
@@ -10,14 +10,9 @@ import _thread
 import builtins
 import json
 import os
-import signal
 import sys
-import unittest
-import unittest.case
-import unittest.loader
-import unittest.result
-import unittest.suite
 from collections.abc import Callable
+from os.path import realpath
 from types import CodeType, FrameType
 from typing import Any
 
@@ -26,58 +21,26 @@ globals()["__builtins__"] = dict(vars(builtins))
 
 with open(os.path.join(os.path.dirname(__file__), "watched.json")) as _file:
     _WATCHED = json.load(_file)
-_BUILTINS, _SIGNALS = _WATCHED["builtins"], _WATCHED["signals"]
-"""Names that a verdict depends on."""
 _FRAMES, _EVENTS = _WATCHED["frames"], _WATCHED["events"]
 """Attributes that lead to frames, and audit events with what they mean."""
 _TRANSPARENT = tuple(_WATCHED["transparent"])
 """Modules that act on behalf of their caller."""
-_CLASSES = (
-    unittest.case.TestCase,
-    unittest.case._Outcome,  # type: ignore[attr-defined]
-    unittest.case._AssertRaisesContext,
-    unittest.result.TestResult,
-    unittest.suite.BaseTestSuite,
-    unittest.suite.TestSuite,
-    unittest.loader.TestLoader,
-)
 _TRACEBACK = "traceback.py"
+_WRITABLE = ("/tmp/", "/dev/shm/", "/proc/", "/var/tmp/")
+_CHANGES_CODE, _OPENS_MEMORY = "changes code of a function", "opens its own memory"
+GENERATED = (
+    "<frozen", "<__array_function__", "<decorator-gen", "<attrs generated", "<template>", "<lambdifygenerated",
+)  # fmt: skip
+"""What libraries call the files of code that they make."""
+_SIGNATURES = (
+    "_signature_from_function", "_signature_from_callable", "_signature_is_functionlike", "_has_code_flag", "unwrap",
+    "isfunction",
+)  # fmt: skip
+"""Functions of ``inspect`` that read of a function only how it is called."""
+_WHOEVER = (_CHANGES_CODE, _OPENS_MEMORY)
+"""What no library does for an honest program."""
 
-Snapshot = dict[str, tuple[Any, Any]]
 Send = Callable[[str, str], bool]
-
-
-def snapshot(extra: type | None = None) -> Snapshot:
-    """What the verdict depends on: attribute by attribute, with the code of functions."""
-    state: Snapshot = {}
-    for owner in (*_CLASSES, *([extra] if extra is not None else [])):
-        for name, value in vars(owner).items():
-            if callable(value) or isinstance(value, (staticmethod, classmethod, property)):
-                state[f"{owner.__name__}.{name}"] = (value, _code(value))
-    for name in _BUILTINS:
-        state[f"builtins.{name}"] = (vars(builtins).get(name), None)
-    for name in _SIGNALS:
-        state[f"signal.{name}"] = (vars(signal).get(name), None)
-    state["TestLoader.testMethodPrefix"] = (unittest.loader.TestLoader.testMethodPrefix, None)
-    return state
-
-
-def changes(before: Snapshot, after: Snapshot) -> list[str]:
-    """Names of what differs, sorted."""
-    missing = (None, None)
-    return sorted(
-        name
-        for name in before.keys() | after.keys()
-        if before.get(name, missing)[0] is not after.get(name, missing)[0]
-        or before.get(name, missing)[1] is not after.get(name, missing)[1]
-    )
-
-
-def _code(value: Any) -> Any:
-    try:
-        return value.__code__
-    except AttributeError:
-        return None
 
 
 def install_hook(own_file: str, code_lines: int, send: Send) -> None:
@@ -95,11 +58,15 @@ def install_hook(own_file: str, code_lines: int, send: Send) -> None:
             return
         local.busy = True
         try:
-            frame = _responsible(getframe(1))
-            if frame is None or not _is_own(frame.f_code, frame.f_lineno):
+            caller = getframe(1)
+            if caller.f_code.co_name in _SIGNATURES and caller.f_code.co_filename.endswith("inspect.py"):
                 return
+            frame = _responsible(caller)
+            own = frame is not None and _is_own(frame.f_code, frame.f_lineno)
             reason = _EVENTS.get(event) or _reason(event, arguments)
-            if reason and not (event == "object.__getattr__" and _is_own_function(arguments[0])):
+            if not reason or not (own or (reason in _WHOEVER and not _imports(caller))):
+                return
+            if event not in ("object.__getattr__", "object.__setattr__") or not _is_own_function(arguments[0]):
                 report(reason)
         finally:
             local.busy = False
@@ -110,30 +77,53 @@ def install_hook(own_file: str, code_lines: int, send: Send) -> None:
 
     def _is_own(code: CodeType, line: int) -> bool:
         name = code.co_filename
-        return (name == own_file and line <= code_lines) or (name.startswith("<") and not name.startswith("<frozen"))
+        return (name == own_file and line <= code_lines) or (name.startswith("<") and not name.startswith(GENERATED))
 
     sys.addaudithook(hook)
 
 
+def _imports(frame: FrameType | None) -> bool:
+    """Whether this happens while a module is imported: libraries then change code of their own."""
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
+
+
 def _responsible(frame: FrameType | None) -> FrameType | None:
-    """The frame on whose behalf introspection modules act; None for a traceback that is only formatted."""
+    """The frame on whose behalf introspection modules act; that of ``traceback`` where it only formats one."""
     while frame is not None and frame.f_code.co_filename.endswith(_TRANSPARENT):
         frame = frame.f_back
     if frame is not None and frame.f_code.co_filename.endswith(_TRACEBACK):  # generators hand out frames
         frame = frame.f_back
+        captures = False
+        while frame is not None and frame.f_code.co_filename.endswith(_TRACEBACK):
+            captures |= bool(frame.f_locals.get("capture_locals"))
+            caller = frame.f_back
+            if caller is None or not (captures or caller.f_code.co_filename.endswith(_TRACEBACK)):
+                break
+            frame = caller
     return frame
 
 
 def _reason(event: str, arguments: tuple[Any, ...]) -> str | None:
+    if event == "ctypes.dlopen":
+        path = realpath(arguments[0]) if isinstance(arguments[0], str) and "/" in arguments[0] else ""
+        return "loads a library that it could have written" if path.startswith(_WRITABLE) else None
     if event.startswith("ctypes."):
         return "uses ctypes"
     if event == "object.__getattr__":
         name = arguments[1]
-        return "looks at the stack" if name in _FRAMES else "reads code of functions" if name == "__code__" else None
+        if name in _FRAMES:
+            return "looks at the stack"
+        return "reads code of functions" if name in ("__code__", "__kwdefaults__") else None
     if event == "object.__setattr__":
-        return f"changes {arguments[1]} of a function" if arguments[1] in ("__code__", "__defaults__") else None
+        if arguments[1] == "__code__":
+            return _CHANGES_CODE
+        return "changes defaults of a function" if arguments[1] in ("__defaults__", "__kwdefaults__") else None
     if event == "compile":
-        name = arguments[1]
-        return None if name is None or str(name).startswith("<") else "compiles code under the name of a file"
-    path = str(arguments[0])
-    return "opens its own memory" if path.startswith("/proc/") and path.endswith(("/mem", "/maps")) else None
+        name = str(arguments[1] or "<")
+        ordinary = name.startswith("<") and not name.startswith(GENERATED)
+        return None if ordinary else "compiles code under the name of a file"
+    opened = realpath(arguments[0]) if isinstance(arguments[0], (str, bytes)) else ""
+    text = opened.decode("utf-8", "replace") if isinstance(opened, bytes) else opened
+    return _OPENS_MEMORY if text.startswith("/proc/") and text.endswith("/mem") else None

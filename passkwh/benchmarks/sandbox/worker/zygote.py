@@ -8,6 +8,7 @@ import os
 import selectors
 import signal
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,10 @@ class _Live:
     start_ns: int
     deadline: float
     peak_bytes: int = 0
+    cpu_s: float = 0.0
+    """Of the whole tree, as last looked at: the children that nobody waits for are in no other account."""
+    waited_s: float = 0.0
+    """For which it was ready to run and had no processor."""
     killed: str = ""
     asleep: bool = False
 
@@ -59,6 +64,7 @@ class Zygote:
         self._isolation = isolation
         self._limits = limits
         self._live: dict[int, _Live] = {}
+        self._received: deque[dict[str, Any]] = deque()
         self._selector = selectors.DefaultSelector()
         self._selector.register(lines, selectors.EVENT_READ)
         self._base_bytes = self._own_bytes = 0
@@ -86,8 +92,10 @@ class Zygote:
                 jobs = self._lines.receive()
                 if jobs is None:
                     return False
-                for job in jobs:
-                    self._start(job)
+                self._received.extend(jobs)
+                del jobs
+                while self._received:
+                    self._start(self._received.popleft())
                 continue
             live, stream = key.data
             if stream is None:
@@ -127,6 +135,7 @@ class Zygote:
         code = 1
         try:
             os.setsid()
+            self._forget_others()
             self._isolation.join_group(job)
             _keep_only(write_ends)
             send = report.sender(report.DESCRIPTOR, key)
@@ -139,6 +148,12 @@ class Zygote:
             code = 0
         finally:
             os._exit(code)
+
+    def _forget_others(self) -> None:
+        """In the forked process: it has no business with other jobs, which may have the same test."""
+        self._received.clear()
+        self._live.clear()
+        self._lines.forget()
 
     def _read(self, live: _Live, stream: _Stream) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -161,20 +176,29 @@ class Zygote:
             if now > live.deadline:
                 self._kill(live, "time")
                 continue
-            resident, cpu_s = tree.usage(live.pid, self._own_bytes)
-            live.peak_bytes = max(live.peak_bytes, resident)
+            self._look(live)
             elapsed_s = (time.monotonic_ns() - live.start_ns) / 1e9
-            if not live.asleep and elapsed_s > _ASLEEP_AFTER_S and cpu_s < _ASLEEP_BELOW * elapsed_s:
+            if not live.asleep and elapsed_s > _ASLEEP_AFTER_S and live.cpu_s < _ASLEEP_BELOW * elapsed_s:
                 live.asleep = True
                 self._lines.send({"event": "asleep", "key": live.job["key"]})
             allowed = self._limits["memory_bytes"]
-            if resident > allowed:
-                self._kill(live, f"it used {resident >> 20} MiB of memory, {allowed >> 20} allowed")
-            elif cpu_s > live.job["timeout_s"] * self._limits["cpu_factor"] + _CPU_GRACE_S:
-                self._kill(live, f"it used {cpu_s:.0f} s of CPU time")
+            if live.peak_bytes > allowed:
+                self._kill(live, f"it used {live.peak_bytes >> 20} MiB of memory, {allowed >> 20} allowed")
+            elif live.cpu_s > live.job["timeout_s"] * self._limits["cpu_factor"] + _CPU_GRACE_S:
+                self._kill(live, f"it used {live.cpu_s:.0f} s of CPU time")
+
+    def _look(self, live: _Live) -> None:
+        """Take note of what a sample's processes hold and used."""
+        own_network = not (live.job["network"] or "network" in self._isolation.missing)
+        allowed = self._limits["memory_bytes"]
+        used = tree.usage(live.pid, self._own_bytes, self._base_bytes, allowed, own_network)
+        live.peak_bytes = max(live.peak_bytes, used.memory_bytes)
+        live.cpu_s = max(live.cpu_s, used.cpu_s)
 
     def _kill(self, live: _Live, why: str) -> None:
         live.killed = why
+        self._look(live)
+        live.waited_s = max(live.waited_s, tree.waited_s(live.pid))
         for process in tree.descendants(live.pid):  # the first is process 1 of its namespace: the others end with it
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -209,8 +233,9 @@ class Zygote:
                 "exit": os.waitstatus_to_exitcode(exit_status),
                 "start_ns": live.start_ns,
                 "end_ns": end_ns,
-                "cpu_s": used.ru_utime + used.ru_stime,
-                "peak_bytes": max(live.peak_bytes, 0),
+                "cpu_s": max(live.cpu_s, used.ru_utime + used.ru_stime),
+                "waited_s": live.waited_s,
+                "peak_bytes": live.peak_bytes,
             }
         )
 

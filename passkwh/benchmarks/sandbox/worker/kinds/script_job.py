@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import in_module
+from .. import apart, in_module
 
 GRACE_S = 1.0
 CAPTURED: tuple[str, ...] = ()
@@ -12,4 +12,4 @@ CAPTURED: tuple[str, ...] = ()
 
 def run(job: dict[str, Any], send: in_module.Send) -> None:
     """Execute the module; nothing is left to do after it."""
-    in_module.judge(job, send, lambda *_: lambda _module: [])
+    (apart if job["look"] == "apart" else in_module).judge(job, send, lambda *_: lambda _module: [])
