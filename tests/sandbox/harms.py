@@ -97,7 +97,10 @@ def attempt():
     return True
 """,
     "through /proc/1/root": "def attempt():\n    return open('/proc/1/root{folder}/secret').read()",
-    "through /proc/self/cwd": "def attempt():\n    return open('/proc/self/cwd' + '/..' * 40 + '{folder}/secret').read()",
+    "through /proc/self/cwd": """
+def attempt():
+    return open('/proc/self/cwd' + '/..' * 40 + '{folder}/secret').read()
+""",
     "change permissions": "def attempt():\n    import os\n    os.chmod('/usr/bin/env', 0o4777)\n    return True",
     "make a device": """
 def attempt():

@@ -150,6 +150,7 @@ class _Program:
         named = plain.unpack(request["named"])
         given = [*positional, *named.values()]
         packer = plain.Packer()
+        answer: dict[str, Any]
         try:
             value = self._module.__dict__[request["call"]](*positional, **named)
             same = next((i for i, one in enumerate(given) if one is value and not isinstance(one, (int, str))), None)

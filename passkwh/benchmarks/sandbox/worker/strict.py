@@ -103,7 +103,7 @@ class Look:
         space = module.__dict__
         own = [name for name in self._free if _is_own(space.get(name)) and not hasattr(builtins, name)]
         for name in self._free:
-            value = space.get(name)
+            value: Any = space.get(name)
             real = sys.modules.get(_ALIASES.get(name, name))
             if name in space and hasattr(builtins, name) and (own or not _is_own(value)):
                 self.report(f"hides {name}, which its test uses")
