@@ -97,6 +97,8 @@ REFUSED = ERRNO | errno.EPERM
         ("x86_64", X86, 101, (), REFUSED),  # ptrace
         ("x86_64", X86, 435, (), ERRNO | errno.ENOSYS),  # clone3
         ("x86_64", X86, 500, (), ERRNO | errno.ENOSYS),  # newer than the table
+        ("x86_64", X86, 319, (), REFUSED),  # memfd_create
+        ("x86_64", X86, 29, (), REFUSED),  # shmget
         ("x86_64", X86, 56, (17,), ALLOW),  # clone as fork does
         ("x86_64", X86, 56, (0x10000000,), REFUSED),  # clone into a user namespace
         ("x86_64", X86, 41, (2,), ALLOW),  # socket: internet
@@ -111,6 +113,8 @@ REFUSED = ERRNO | errno.EPERM
         ("aarch64", ARM, 40, (), REFUSED),  # mount
         ("aarch64", ARM, 117, (), REFUSED),  # ptrace
         ("aarch64", ARM, 97, (), REFUSED),  # unshare
+        ("aarch64", ARM, 279, (), REFUSED),  # memfd_create
+        ("aarch64", ARM, 194, (), REFUSED),  # shmget
         ("aarch64", ARM, 220, (17,), ALLOW),  # clone as fork does
         ("aarch64", ARM, 220, (0x20000000,), REFUSED),  # clone into a pid namespace
         ("aarch64", ARM, 198, (40,), ERRNO | errno.EAFNOSUPPORT),  # socket: virtual machine
