@@ -229,7 +229,7 @@ def test_a_run_keeps_what_its_server_was_and_counts_its_cpu_time(spec: Spec, tmp
     assert summary.generation_energy_j is not None
     assert summary.generation_energy_j > 0
     samples = RunFolder.open(folder.path).samples()
-    shares = [energy.gross_j or 0.0 for sample in samples for energy in sample.generation_energy.values()]
+    shares = [sample.generation_energy["cpu:estimate"].gross_j or 0.0 for sample in samples]
     assert sum(shares) == pytest.approx(summary.generation_energy_j, rel=0.005)
     assert {sample.cached_tokens for sample in samples} == {0}
     assert not servers()
