@@ -15,6 +15,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -119,7 +120,7 @@ class ServerProcess:
                         f"{self._server.engine} is not healthy after {start_s:g} s ({self._last_words()}): see "
                         f"{self.log}, or give it longer with --engine-option start_s={2 * start_s:g}"
                     )
-                report(f"starting {self._server.engine} {self._server.version}, for {waited_s:.0f} s")
+                report(f"starting {self._server.engine} {self._server.version}, for {waited_s // 5 * 5:.0f} s")
                 time.sleep(POLL_S)
 
     def ended(self, wait_s: float = 0.0) -> str | None:
@@ -183,13 +184,18 @@ class ServedModel:
         it has.
         """
         alone = len(prompts) == 1
+        pool = ThreadPoolExecutor(max_workers=len(prompts))
         try:
-            with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
-                return list(pool.map(lambda one, seed: self._complete(one, decoding, seed, alone), prompts, seeds))
+            return list(pool.map(lambda one, seed: self._complete(one, decoding, seed, alone), prompts, seeds))
         except UsageError as error:
             if (ended := self._process.ended(BROKEN_S)) is not None:
                 raise UsageError(f"{ended}: go on with --resume") from error
             raise
+        except BaseException:
+            self._process.close()  # or the requests that are on their way would be waited for
+            raise
+        finally:
+            pool.shutdown()
 
     def move_log(self, path: Path) -> None:
         """Go on logging into another file of the same disk (``KeepsLog``)."""
@@ -249,7 +255,7 @@ def start(
     Raises:
         UsageError: it ends before it is healthy, with the end of its log, or is not in time.
     """
-    process = ServerProcess(server, options.log or Path(f"{server.engine}.log").absolute())
+    process = ServerProcess(server, options.log or Path(tempfile.mkdtemp(prefix="passkwh-")) / f"{server.engine}.log")
     try:
         process.wait_until_healthy(float(options.options.get("start_s", START_S)), options.report)
         client = Client(process.url, process.key, direct=True)

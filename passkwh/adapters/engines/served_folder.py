@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -34,6 +35,9 @@ from passkwh.records import ModelInfo, Option
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
+"""Required by the servers' packages, and imported by transformers where they are there: one that was built for another
+build of torch, as those of the public index are beside a CPU build, keeps the server from starting."""
 ROOM = 3
 """The planned length of a row is an estimate at three characters a token: there is room for one character a token."""
 
@@ -63,6 +67,11 @@ class PackageEnvironment:
         own_python = environments.create(self.folder(), base, progress)
         pip = [str(own_python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-compile"]
         environments.pip_install([*pip, package], progress)
+        for name in COMPANIONS:
+            if subprocess.run([str(own_python), "-c", f"import {name}"], capture_output=True, check=False).returncode:
+                progress(f"{name} does not fit this torch and is not needed: removed")
+                words = [str(own_python), "-m", "pip", "uninstall", "--yes", name]
+                environments.run(words, f"{name} could not be removed")
         return environments.complete(self.folder(), python_version, (), progress)
 
     def check(self, progress: Progress) -> tuple[EnvironmentManifest, list[str]]:

@@ -105,10 +105,16 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         "figures": figures,
         "measures": {name: [one.label, one.unit, one.better] for name, one in MEASURES.items() if name in figures},
         "accuracy": [name for name in ACCURACY if name in figures],
-        "quants": list(dict.fromkeys(["none", *QUANTIZATIONS.names(), *sorted(row.quant for row in rows)])),
+        "quants": _in_registry_order({row.quant for row in rows}),
         "grids": [[g.region, g.name, g.gco2e_per_kwh, g.year] for g in sorted(grids().values(), key=lambda g: g.name)],
         "grid_source": next(iter(grids().values())).source,
     }
+
+
+def _in_registry_order(quants: set[str]) -> list[str]:
+    """Quantizations in the order in which colours are given out: dense, those of the registry, others."""
+    known = ["none", *QUANTIZATIONS.names()]
+    return [name for name in known if name in quants] + sorted(quants.difference(known))
 
 
 # ---------------------------------------------------------------- pages
