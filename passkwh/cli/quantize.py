@@ -30,13 +30,14 @@ def quantize(
     meter_channels(meter)  # a wrong name is an error before the work, not after it
     made_here = any("quantize" in step for step in checkpoint.pending)
     checkpoint = adapters.prepare(checkpoint, note, lambda: metered_span(meter))
-    assert checkpoint.path is not None
-    manifest = quantizing.read_manifest(checkpoint.path)
+    place = checkpoint.file or checkpoint.path
+    assert place is not None
+    manifest = quantizing.read_manifest(place)
     result = {
         "model": model,
         "quant": quant,
         "checkpoint": checkpoint.location,
-        "path": str(checkpoint.path),
+        "path": str(place),
         "revision": checkpoint.revision,
         "source": "quantized here" if made_here else ("cache" if manifest else "published"),
         "quantization": manifest.model_dump(mode="json") if manifest else None,

@@ -127,7 +127,7 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
             "model", lambda: adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row, engine=spec.engine)
         )
         # A quantized checkpoint that is not here yet is reckoned at 16 bits: too much to say that it cannot be held.
-        exact = checkpoint.path is not None or checkpoint.quant == "none"
+        exact = checkpoint.path is not None or checkpoint.file is not None or checkpoint.quant == "none"
         if needed is not None and needed > total and exact:
             text = (
                 f"{spec.model} needs about {needed / 2**30:.1f} GiB with batch_size {spec.batch_size} and "

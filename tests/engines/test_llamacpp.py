@@ -100,6 +100,26 @@ def test_a_missing_file_and_what_cannot_be_made_here_are_said() -> None:
         adapters.choose(adapters.resolve("qwen2.5-0.5b", engine="llamacpp"), "llamacpp")
 
 
+def test_quantizing_to_a_type_that_is_there_already_shows_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    from passkwh.cli.quantize import quantize
+
+    quantize("smollm2-135m-instruct", quant="gguf-q4_1", meter="estimate", as_json=True)
+    made = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (made["path"], made["source"]) == (str(embedded.gguf_file()), "published")
+    with pytest.raises(UsageError, match="llama-quantize"):
+        quantize("qwen2.5-0.5b", quant="gguf-q4_k_m", meter="estimate")
+
+
+def test_a_plan_knows_what_a_file_takes(tiny_gguf: Path, tmp_path: Path) -> None:
+    from passkwh.harness.plan import plan
+    from passkwh.records import Spec
+
+    report = plan(Spec(model=str(tiny_gguf), limit=1, batch_size=4, meter="estimate"), tmp_path).report
+    assert report.problems == ()
+    assert report.memory_needed_bytes is not None
+    assert report.memory_needed_bytes > tiny_gguf.stat().st_size
+
+
 def test_auto_takes_llama_cpp_for_a_gguf_file_and_transformers_for_a_folder(tiny_gguf: Path, tiny_llama: Path) -> None:
     engines = [type(adapters.choose(adapters.resolve(str(path)))).__name__ for path in (tiny_gguf, tiny_llama)]
     assert engines == ["LlamaCppEngine", "TransformersEngine"]

@@ -65,7 +65,7 @@ class PackageEnvironment:
         base = python or Path(sys.executable)
         python_version = environments.python_version(base)
         own_python = environments.create(self.folder(), base, progress)
-        pip = [str(own_python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-compile"]
+        pip = [str(own_python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
         environments.pip_install([*pip, package], progress)
         for name in COMPANIONS:
             if subprocess.run([str(own_python), "-c", f"import {name}"], capture_output=True, check=False).returncode:

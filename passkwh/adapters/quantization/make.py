@@ -71,7 +71,7 @@ def read_manifest(folder: Path) -> QuantizationManifest | None:
     """The manifest of a checkpoint that was quantized here; None for any other folder."""
     try:
         return QuantizationManifest.model_validate_json((folder / MANIFEST).read_text("utf-8"))
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
 
 
