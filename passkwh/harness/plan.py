@@ -47,7 +47,7 @@ class PlanReport(Record):
     spec: Annotated[Spec, Field(description="as asked, with the benchmark's completion length filled in")]
     run_id: Annotated[str, Field(description="name of the run folder")]
     checkpoint: Annotated[str | None, Field(description="where the weights come from")] = None
-    weights: Annotated[str | None, Field(description="folder of the weights, where they are on this host")] = None
+    weights: Annotated[str | None, Field(description="folder or file of the weights, where they are here")] = None
     parameters: int | None = None
     tasks: int | None = None
     prompt_tokens: Annotated[int | None, Field(description="of the mean prompt, a token being three characters")] = None
@@ -142,7 +142,7 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
         spec=spec,
         run_id=run_name(spec),
         checkpoint=checkpoint.location if checkpoint else None,
-        weights=str(checkpoint.path) if checkpoint and checkpoint.path else None,
+        weights=str(place) if checkpoint and (place := checkpoint.path or checkpoint.file) else None,
         parameters=checkpoint.parameters if checkpoint else None,
         tasks=len(lengths) or None,
         prompt_tokens=math.ceil(sum(lengths) / len(lengths) / CHARACTERS_PER_TOKEN) if lengths else None,
