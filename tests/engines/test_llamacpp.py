@@ -204,23 +204,36 @@ def test_transformers_has_no_options(tiny_llama: Path) -> None:
         adapters.check_options(adapters.resolve(str(tiny_llama)), "auto", {"n_threads": 1})
 
 
-def test_the_embedded_models_chat_is_the_same_tokens_for_both_engines(tmp_path: Path) -> None:
+def test_the_embedded_model_reads_all_tasks_in_the_tokens_of_its_publisher(tmp_path: Path) -> None:
+    from tokenizers import pre_tokenizers
     from transformers import AutoTokenizer
+
+    from passkwh import benchmarks
+    from passkwh.adapters.engines.transformers_model import chat_text
 
     folder = embedded.converted_folder(embedded.revision())
     if not folder.is_dir():
         pytest.skip("the embedded model has not been converted yet")
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    # SmolLM's own: a digit is a piece of text of its own. transformers leaves that out when it reads a GGUF file, so the
+    # converted checkpoint cuts a line break with spaces before a digit otherwise than this.
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tasks = benchmarks.open("bigcodebench", {"subset": "sample"}, None).tasks
+    prompts = [task.request.prompt(chat) for task in tasks for chat in (True, False)]
+    prompts.append(ChatPrompt("Naïve\n\t≠ 名前 <|im_end|> \u2028", system="Be brief.", answer="Here:\n```python\n"))
     checkpoint = adapters.resolve("smollm2-135m-instruct", engine="llamacpp")
-    model = adapters.load(checkpoint, max_tokens=256, options=OPTIONS, log=tmp_path / "log")
+    model = adapters.load(checkpoint, max_tokens=2048, options=OPTIONS, log=tmp_path / "log")
+    assert isinstance(model, ServedModel)
     try:
-        prompt = ChatPrompt("Write `add(a, b)`.\n\tNaïve ≠ 名前 <|im_end|>", answer="Here:\n```python\n")
-        text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt.user}], tokenize=False, add_generation_prompt=True
-        )
-        assert model.render(prompt) == text + prompt.answer
-        tokens = tokenizer(text + prompt.answer, add_special_tokens=False)["input_ids"]
-        assert list(model._encoding(prompt).tokens) == tokens
-        assert model.generate([prompt], Decoding(1), [0])[0].prompt_tokens == len(tokens)
+        for prompt in prompts:
+            text = chat_text(tokenizer, prompt)
+            tokens = tokenizer(text, add_special_tokens=not isinstance(prompt, ChatPrompt))["input_ids"]
+            assert model.render(prompt) == text
+            assert list(model._encoding(prompt).tokens) == tokens
+        shortest = min(prompts, key=lambda prompt: len(model._encoding(prompt).tokens))
+        counted = model.generate([shortest], Decoding(1), [0])[0].prompt_tokens
+        assert counted == len(model._encoding(shortest).tokens)
     finally:
         model.close()
