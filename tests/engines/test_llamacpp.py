@@ -215,8 +215,8 @@ def test_the_embedded_model_reads_all_tasks_in_the_tokens_of_its_publisher(tmp_p
     if not folder.is_dir():
         pytest.skip("the embedded model has not been converted yet")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    # SmolLM's own takes every digit for itself. transformers leaves that out when it reads a GGUF file, so the converted
-    # checkpoint cuts a line break with spaces before a digit otherwise.
+    # SmolLM's own takes every digit for itself. transformers leaves that out when it reads a GGUF file, so that the
+    # converted checkpoint cuts a line break with spaces before a digit otherwise.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -56,6 +57,34 @@ def test_a_live_child_counts_while_it_runs_and_once_after(tree: ProcessTreeTime)
     own_s = time.process_time() - own_before_s
     assert 0.45 < while_running_s - own_s < 0.8
     assert 0.45 < after_s - own_s < 0.8
+
+
+SERVER = """
+import subprocess, sys, threading, time
+for _ in range(200):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(flush=True)
+time.sleep(60)
+"""
+"""Has many threads, each of which could have children, and starts its child last."""
+
+
+def test_what_a_server_used_before_the_first_reading_is_in_that(tree: ProcessTreeTime) -> None:
+    burn = BURN.format(seconds=0.5) + "print(flush=True)\ntime.sleep(60)\n"
+    server = subprocess.Popen([sys.executable, "-c", SERVER, burn], stdout=subprocess.PIPE)
+    try:
+        assert server.stdout is not None
+        server.stdout.readline()
+        own_s, first_s = time.process_time(), tree.read_s()
+        assert first_s - own_s > 0.45
+        assert watch(tree, seconds=1.0) - first_s < 0.3
+    finally:
+        for child in psutil.Process(server.pid).children():
+            child.kill()
+        server.kill()
+        server.wait()
 
 
 def test_a_child_that_ends_between_readings_counts(tree: ProcessTreeTime) -> None:

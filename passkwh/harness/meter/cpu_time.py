@@ -20,6 +20,10 @@ FILES_PER_LOOK = 8
 LOOK_EVERY_NS = 100_000_000
 """... and not in every reading. Until a descendant is found, its time is missing; then all of it is there."""
 
+UNREAD_NS = 1_000_000_000
+"""After such a time without a reading, as before the first one, all descendants are looked for at once: what a server of
+many threads used while it started would otherwise turn up within the first windows."""
+
 PAGE = 1 << 16
 """Room for a process with nine thousand children."""
 
@@ -53,8 +57,11 @@ class ProcessTreeTime:
         """CPU seconds so far; never less than what an earlier call returned."""
         now_ns = time.monotonic_ns()
         if now_ns >= self._next_look_ns:
+            unread = now_ns - self._next_look_ns > UNREAD_NS
             self._next_look_ns = now_ns + LOOK_EVERY_NS
             if self._known or _has_children():
+                if unread:
+                    self._scan_all()
                 for _, _ in zip(range(FILES_PER_LOOK), self._scan, strict=False):
                     pass
         own_s = time.process_time_ns() / 1e9
@@ -108,6 +115,15 @@ class ProcessTreeTime:
             # Waited-for sums of other processes are kept in clock ticks.
             if shortfall_s > TICK_S * (1 + len(ended)):
                 self._unwaited_s += shortfall_s
+
+    def _scan_all(self) -> None:
+        """Find every descendant now."""
+        scanned: set[int] = set()
+        while pids := [pid for pid in (self._pid, *self._known) if pid not in scanned]:
+            for pid in pids:
+                scanned.add(pid)
+                for _ in self._scan_children(pid):
+                    pass
 
     def _scanning(self) -> Iterator[None]:
         """Endlessly walk the tree for new descendants, one small file a step."""
