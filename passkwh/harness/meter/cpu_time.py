@@ -21,8 +21,8 @@ LOOK_EVERY_NS = 100_000_000
 """... and not in every reading. Until a descendant is found, its time is missing; then all of it is there."""
 
 UNREAD_NS = 1_000_000_000
-"""After such a time without a reading, as before the first one, all descendants are looked for at once: what a server of
-many threads used while it started would otherwise turn up within the first windows."""
+"""After such a time without a reading, as before the first one, all descendants are looked for at once: what a server
+of many threads used while it started would otherwise turn up within the first windows."""
 
 PAGE = 1 << 16
 """Room for a process with nine thousand children."""
