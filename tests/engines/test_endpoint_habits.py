@@ -22,7 +22,7 @@ from passkwh.harness.runner import run
 from passkwh.prompts import ChatPrompt, TextPrompt
 from passkwh.records import Spec
 
-USAGE = {"prompt_tokens": 9, "completion_tokens": 12, "prompt_tokens_details": {"cached_tokens": 4}}
+USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
 Event = dict[str, Any] | str
 
 
@@ -185,7 +185,7 @@ def answer(server: Server, habit: str) -> Any:
 def test_a_whole_answer_is_taken_with_its_counts(server: Server, habit: str) -> None:
     completion = answer(server, habit)
     assert (completion.text, completion.finish_reason, completion.retries) == ("abc", "stop", 0)
-    assert (completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens) == (9, 12, 4)
+    assert (completion.prompt_tokens, completion.completion_tokens, completion.cached_tokens) == (9, 2, 4)
 
 
 @pytest.mark.parametrize(("habit", "expected"), [("line_separator", "a\u2028b"), ("next_line", "a\x85b\x0bc\x0c\x1c")])
