@@ -61,7 +61,7 @@ def test_a_changed_or_missing_file_is_named(built):
 def test_an_added_package_or_other_nltk_data_is_noticed(built):
     words = environment.folder() / "nltk_data" / "words"
     words.write_text("b\n")
-    assert "nltk data were added, removed or replaced" in environment.check(quiet)[1][0]
+    assert "data were added, removed or replaced" in environment.check(quiet)[1][0]
     words.write_text("a\n")
     other = built / "other-2.0.dist-info"
     other.mkdir()
