@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
 from passkwh.records import GpuInfo, HostInfo
+
+T = TypeVar("T")
 
 # Packages whose version can change a completion, a verdict or a joule.
 PACKAGES = (
@@ -20,6 +25,10 @@ PACKAGES = (
     "accelerate",
     "gptqmodel",
     "xllamacpp",
+    "bitsandbytes",
+    "torchao",
+    "compressed-tensors",
+    "peft",
     "zeus",
     "codecarbon",
     "numpy",
@@ -71,9 +80,16 @@ def _nvidia_gpus() -> list[GpuInfo]:
         return []  # no NVIDIA driver on this machine
     try:
         driver = str(pynvml.nvmlSystemGetDriverVersion())
-        return [_nvidia_gpu(pynvml.nvmlDeviceGetHandleByIndex(i), driver) for i in range(pynvml.nvmlDeviceGetCount())]
+        count = pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError:
+        pynvml.nvmlShutdown()
         return []  # the driver is there but does not answer; the meter says so with its reason
+    gpus = []
+    try:
+        for index in range(count):
+            with suppress(pynvml.NVMLError):  # one that is lost keeps no other from being listed
+                gpus.append(_nvidia_gpu(pynvml.nvmlDeviceGetHandleByIndex(index), driver))
+        return gpus
     finally:
         pynvml.nvmlShutdown()
 
@@ -81,14 +97,17 @@ def _nvidia_gpus() -> list[GpuInfo]:
 def _nvidia_gpu(handle: object, driver: str) -> GpuInfo:
     import pynvml
 
-    try:
-        limit_w: float | None = pynvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000
-    except pynvml.NVMLError:
-        limit_w = None
+    def answer(call: Callable[[object], T]) -> T | None:
+        """None where a device does not have it: memory of GB10 and Jetson is the machine's, and not theirs."""
+        try:
+            return call(handle)
+        except pynvml.NVMLError:
+            return None
+
     return GpuInfo(
-        uuid=pynvml.nvmlDeviceGetUUID(handle),
-        name=pynvml.nvmlDeviceGetName(handle),
-        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-        power_limit_w=limit_w,
+        uuid=answer(pynvml.nvmlDeviceGetUUID) or "unknown",
+        name=answer(pynvml.nvmlDeviceGetName) or "unknown",
+        memory_bytes=answer(lambda gpu: int(pynvml.nvmlDeviceGetMemoryInfo(gpu).total)),
+        power_limit_w=answer(lambda gpu: float(pynvml.nvmlDeviceGetPowerManagementLimit(gpu)) / 1000),
         driver=driver,
     )

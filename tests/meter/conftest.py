@@ -21,13 +21,14 @@ Scripted = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def nvml_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the fake driver library, for LD_LIBRARY_PATH."""
+    """A folder with the fake libraries of the driver, for LD_LIBRARY_PATH."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler to build the fake driver with")
     folder = tmp_path_factory.mktemp("nvml")
-    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(folder / "libnvidia-ml.so.1"), str(HERE / "fake_nvml.c")]
-    subprocess.run(command, check=True)
+    for library, source in (("libnvidia-ml.so.1", "fake_nvml.c"), ("libcuda.so.1", "fake_cuda.c")):
+        command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(folder / library), str(HERE / source)]
+        subprocess.run(command, check=True)
     return folder
 
 

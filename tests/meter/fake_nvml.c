@@ -3,7 +3,8 @@
  * FAKE_NVML names a text file of lines "GPU KEY VALUE"; it is read again when it has changed, so that a test can make
  * a device fail while it is being recorded. Keys: uuid, name, arch, low_w, high_w, half_s (square wave from monotonic
  * time 0), period_ms (counter), quantum_mj, base_mj (subtracted from the counter: a reset), energy_error, power_error,
- * all_error (NVML return codes; a negative energy_error is a counter that shows 0), mig, c2c, temperature, throttle. Only what the meter calls is here.
+ * all_error (NVML return codes; a negative energy_error is a counter that shows 0), mig, c2c, temperature, throttle, capability (80 for
+ * 8.0), memory_error. GPU i stands at the PCI address 00000000:0i:00.0. Only what the meter calls is here.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 
 struct gpu {
     char uuid[96], name[96];
-    int used, arch, energy_error, power_error, all_error, mig, c2c, temperature;
+    int used, arch, capability, memory_error, energy_error, power_error, all_error, mig, c2c, temperature;
     unsigned long long throttle;
     double low_w, high_w, half_s, period_ms, quantum_mj, base_mj;
 };
@@ -66,6 +67,8 @@ static void load(void) {
         else if (!strcmp(key, "energy_error")) g->energy_error = (int)number;
         else if (!strcmp(key, "power_error")) g->power_error = (int)number;
         else if (!strcmp(key, "all_error")) g->all_error = (int)number;
+        else if (!strcmp(key, "capability")) g->capability = (int)number;
+        else if (!strcmp(key, "memory_error")) g->memory_error = (int)number;
         else if (!strcmp(key, "mig")) g->mig = (int)number;
         else if (!strcmp(key, "c2c")) g->c2c = (int)number;
         else if (!strcmp(key, "temperature")) g->temperature = (int)number;
@@ -161,6 +164,20 @@ int nvmlDeviceGetName(void *handle, char *text, unsigned length) {
     snprintf(text, length, "%s", g->name);
     return OK;
 }
+int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) {
+    DEVICE(handle);
+    if (!g->capability) return NOT_SUPPORTED;
+    *major = g->capability / 10;
+    *minor = g->capability % 10;
+    return OK;
+}
+int nvmlDeviceGetHandleByPciBusId_v2(const char *address, void **handle) {
+    unsigned domain, bus;
+    load();
+    if (sscanf(address, "%x:%x:", &domain, &bus) != 2 || bus >= GPUS || !gpus[bus].used) return NOT_FOUND;
+    *handle = &gpus[bus];
+    return OK;
+}
 int nvmlDeviceGetArchitecture(void *handle, unsigned *arch) { DEVICE(handle); *arch = (unsigned)g->arch; return OK; }
 
 int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *mj) {
@@ -234,6 +251,7 @@ int nvmlDeviceGetC2cModeInfoV(void *handle, struct c2c *info) {
 struct memory { unsigned long long total, free, used; };
 int nvmlDeviceGetMemoryInfo(void *handle, struct memory *m) {
     DEVICE(handle);
+    if (g->memory_error) return g->memory_error;
     m->total = m->free = 80ull << 30;
     m->used = 0;
     return OK;

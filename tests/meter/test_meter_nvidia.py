@@ -131,3 +131,59 @@ print(json.dumps(found))
     assert ["gpu:GPU-00000001-fake", "measured", "readable"] in found["states"]
     (mute,) = [state for state in found["mute"] if state[0].startswith("gpu:GPU-")]
     assert mute[2] != "readable"
+
+
+@pytest.mark.parametrize(("visible", "gpus"), [("1", [0]), ("0,2", [2, 1]), ("GPU-00000001", [1])])
+def test_cuda_counts_in_an_order_of_its_own(visible: str, gpus: list[int], with_gpus: Scripted) -> None:
+    """The fastest first: CUDA's 0 is the card that stands third on the bus."""
+    script = """
+import json
+from passkwh.harness.meter import open_meter
+print(json.dumps([channel.info.name for channel in open_meter("auto") if channel.info.name.startswith("gpu:")]))
+"""
+    there = "\n".join(f"{index} name Fake {index}" for index in range(3))
+    names = with_gpus(there, script, FAKE_CUDA_ORDER="2,0,1", CUDA_VISIBLE_DEVICES=visible)
+    assert names == [f"gpu:GPU-0000000{index}-fake" for index in gpus]
+
+
+def test_numbers_that_cuda_could_not_be_asked_for_are_noted(with_gpus: Scripted) -> None:
+    script = """
+import json
+from passkwh.harness.meter import open_meter
+print(json.dumps([channel.info.note for channel in open_meter("auto") if channel.info.name.startswith("gpu:")]))
+"""
+    different, alike = "0 name Fast\n1 name Slow", "0 name Same\n1 name Same"
+    (note,) = with_gpus(different, script, CUDA_VISIBLE_DEVICES="1")
+    assert "CUDA, which may count otherwise, could not be asked" in note
+    assert with_gpus(different, script, CUDA_VISIBLE_DEVICES="1", CUDA_DEVICE_ORDER="PCI_BUS_ID") == [None]
+    assert with_gpus(alike, script, CUDA_VISIBLE_DEVICES="1") == [None]
+
+
+def test_which_power_a_driver_averages_is_told_by_the_chip(with_gpus: Scripted) -> None:
+    """Without the field of instantaneous power, an RTX A1000 is no A100; and a GPU may have no memory of its own."""
+    script = """
+import json
+from types import SimpleNamespace
+import pynvml
+pynvml.nvmlInit()
+from passkwh.harness.host import host_info
+from passkwh.harness.meter.nvidia import NvidiaGpu
+
+def quantity(index):
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    gpu = SimpleNamespace(
+        handle=handle, get_name=lambda: pynvml.nvmlDeviceGetName(handle),
+        get_instant_power_usage=lambda: 1 / 0, get_total_energy_consumption=lambda: 0,
+    )
+    return NvidiaGpu(gpu, pynvml, f"GPU-{index}").info.quantity
+
+print(json.dumps([[quantity(index) for index in range(6)], [g.memory_bytes for g in host_info().gpus]]))
+"""
+    gpus = [
+        ("NVIDIA A100-SXM4-80GB", 80), ("NVIDIA RTX A1000", 86), ("NVIDIA RTX A3000 Laptop GPU", 86), ("NVIDIA A30", 0),
+        ("NVIDIA RTX A1000", 0), ("NVIDIA GB10", 121),
+    ]  # fmt: skip
+    lines = [f"{i} name {name}\n{i} capability {capability}" for i, (name, capability) in enumerate(gpus)]
+    quantities, memories = with_gpus("\n".join([*lines, "5 memory_error 3"]), script)
+    assert quantities == ["power_w", "power_1s_w", "power_1s_w", "power_w", "power_1s_w", "power_1s_w"]
+    assert [memory is None for memory in memories] == [False] * 5 + [True]

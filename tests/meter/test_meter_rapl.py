@@ -51,6 +51,18 @@ def test_nested_domains_are_counted_once(tree: Path) -> None:
     assert all(channel.info.provenance == "measured" for channel in channels)
 
 
+def test_a_package_that_is_shown_by_each_of_its_dies_is_counted_once(tmp_path: Path) -> None:
+    for die, name in enumerate(("package-0-die-0", "package-0-die-1")):
+        zone(tmp_path, f"{die}", name, 123_456_789)
+        zone(tmp_path, f"{die}:0", "dram", 5_000)
+    zone(tmp_path, "2", "package-1-die-0", 123_456_789)
+    zone(tmp_path, "3", "package-1-die-1", 123_456_790)
+    zone(tmp_path, "4", "package-10-die-0", 123_456_789)
+    channels = {channel.info.name: channel.info for channel in open_meter(f"rapl:{tmp_path}")}
+    assert [name for name, info in channels.items() if not info.counted] == ["cpu:0-die-1", "dram:0-die-1"]
+    assert channels["cpu:0-die-1"].note == "not counted: it shows the counter of cpu:0-die-0"
+
+
 def show(folder: Path, energy_uj: int) -> None:
     (folder / "energy_uj").write_text(f"{energy_uj}\n")
 

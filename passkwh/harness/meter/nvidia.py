@@ -7,7 +7,9 @@ reasons and the power limit every second.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -60,9 +62,14 @@ class NvidiaGpu(Channel):
         architecture = _or_none(lambda: nvml.nvmlDeviceGetArchitecture(handle))
         averaged = architecture is not None and architecture >= nvml.NVML_DEVICE_ARCH_AMPERE
         # Up to Turing, and on GA100, power usage is instantaneous; from Ampere on it is the mean of the last second.
-        if averaged and "A100" not in self._gpu.get_name() and "A30" not in self._gpu.get_name():
-            return "power_1s_w", usage
-        return "power_w", usage
+        return ("power_1s_w" if averaged and not self._is_ga100() else "power_w"), usage
+
+    def _is_ga100(self) -> bool:
+        """The chip of A100 and A30, by its compute capability, which it alone has; names tell it from no RTX A1000."""
+        capability = _or_none(lambda: tuple(self._nvml.nvmlDeviceGetCudaComputeCapability(self._gpu.handle)))
+        if capability is not None:
+            return bool(capability == (8, 0))
+        return re.search(r"\b(A100|A30|A800)\b", self._gpu.get_name()) is not None
 
     def read(self) -> list[Reading]:
         """The counter; power and condition when they are due."""
@@ -112,7 +119,7 @@ def find_nvidia(visible: str | None = None) -> tuple[list[Channel], list[Channel
     channels: list[Channel] = []
     states: list[ChannelState] = []
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible
-    for what, device in _visible_devices(nvml, wanted):
+    for what, device in _visible_devices(nvml, wanted, by_cuda=visible is None):
         if isinstance(device, str):
             states.append(ChannelState(f"gpu:{what}", "measured", device))
             continue
@@ -130,7 +137,9 @@ def find_nvidia(visible: str | None = None) -> tuple[list[Channel], list[Channel
     return channels, states
 
 
-def _visible_devices(nvml: Any, wanted: str | None) -> list[tuple[str, tuple[int, str, list[str]] | str]]:
+def _visible_devices(
+    nvml: Any, wanted: str | None, by_cuda: bool
+) -> list[tuple[str, tuple[int, str, list[str]] | str]]:
     """For each GPU that CUDA may use its NVML index, UUID and notes, or why it cannot be metered."""
     count = nvml.nvmlDeviceGetCount()
     if wanted is None:
@@ -139,6 +148,9 @@ def _visible_devices(nvml: Any, wanted: str | None) -> list[tuple[str, tuple[int
         names = [name.strip() for name in wanted.split(",") if name.strip()]
         if not names:
             return [("nvidia", "CUDA_VISIBLE_DEVICES is empty: CUDA may use no GPU")]
+    # Given on the command line, numbers are those of nvidia-smi. CUDA_VISIBLE_DEVICES counts in CUDA's own order.
+    if by_cuda and count > 1 and any(name.isdigit() for name in names):
+        return _as_cuda_counts(nvml, names)
     devices_seen: list[tuple[str, tuple[int, str, list[str]] | str]] = []
     seen: set[str] = set()
     for name in names:
@@ -153,6 +165,56 @@ def _visible_devices(nvml: Any, wanted: str | None) -> list[tuple[str, tuple[int
         seen.add(uuid)
         devices_seen.append((name, (index, uuid, notes + _notes(nvml, index))))
     return devices_seen
+
+
+def _as_cuda_counts(nvml: Any, names: Sequence[str]) -> list[tuple[str, tuple[int, str, list[str]] | str]]:
+    """The GPUs of a CUDA_VISIBLE_DEVICES that has numbers: as CUDA's driver has them, by their PCI addresses.
+
+    By default CUDA counts the fastest first, and NVML by the bus: number 1 may be another card. Where CUDA's driver
+    cannot be asked, NVML's numbers are taken, with a note.
+    """
+    addresses = cuda_bus_ids()
+    if addresses is None:
+        seen = _visible_devices(nvml, ",".join(names), by_cuda=False)
+        handles = map(nvml.nvmlDeviceGetHandleByIndex, range(nvml.nvmlDeviceGetCount()))
+        alike = len({str(nvml.nvmlDeviceGetName(handle)) for handle in handles}) == 1
+        if alike or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
+            return seen
+        note = "numbered as nvidia-smi does: CUDA, which may count otherwise, could not be asked; give UUIDs to be sure"
+        return [
+            (what, (device[0], device[1], [*device[2], note]) if isinstance(device, tuple) else device)
+            for what, device in seen
+        ]
+    found: list[tuple[str, tuple[int, str, list[str]] | str]] = []
+    for address in dict.fromkeys(addresses):
+        try:
+            handle = nvml.nvmlDeviceGetHandleByPciBusId(address.encode())
+            index = int(nvml.nvmlDeviceGetIndex(handle))
+            found.append((address, (index, str(nvml.nvmlDeviceGetUUID(handle)), _notes(nvml, index))))
+        except Exception as error:
+            found.append((address, f"CUDA's GPU at {address} is not NVML's ({reason_of(error)})"))
+    return found or [("nvidia", f"CUDA_VISIBLE_DEVICES={','.join(names)}: CUDA has no such GPU")]
+
+
+def cuda_bus_ids() -> list[str] | None:
+    """PCI addresses of the GPUs that CUDA may use, in its order; None where its driver is not there or refuses.
+
+    Asked of the driver itself: importing torch for it would take seconds, and memory on every GPU.
+    """
+    try:
+        cuda = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        count = ctypes.c_int()
+        if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+            return None
+        addresses = []
+        for place in range(count.value):
+            device, text = ctypes.c_int(), ctypes.create_string_buffer(32)
+            if cuda.cuDeviceGet(ctypes.byref(device), place) or cuda.cuDeviceGetPCIBusId(text, len(text), device):
+                return None
+            addresses.append(text.value.decode())
+        return addresses
+    except (OSError, AttributeError):
+        return None
 
 
 def _resolve(nvml: Any, name: str, count: int) -> tuple[int, list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from passkwh.errors import UsageError
@@ -23,6 +24,8 @@ CONTAINER_POWERCAP = Path("/zeus_sys/class/powercap")
 
 ZEUSD_SOCKET = Path("/var/run/zeusd.sock")
 DAEMON_INTERVAL_S = 0.05
+MIRROR_LOOKS = 3
+"""How often two counters are compared before they are taken for one."""
 
 PERMISSION_ADVICE = "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj (until the next boot), or run zeusd"
 
@@ -50,6 +53,10 @@ class RaplDomain:
     def read(self) -> list[Reading]:
         """The counter, made continuous across wraps."""
         return [reading("energy_j", lambda: self._unwrap(int(os.pread(self._file, 32, 0)) / 1e6, time.monotonic()))]
+
+    def raw(self) -> int:
+        """The counter as the file shows it, in microjoules."""
+        return int(os.pread(self._file, 32, 0))
 
     def close(self) -> None:
         os.close(self._file)
@@ -105,7 +112,7 @@ def find_rapl(root: Path | None = None) -> tuple[list[Channel], list[ChannelStat
                 f"in a container: docker run -v {POWERCAP}:{POWERCAP}:ro ...; in a virtual machine: use the host",
             )
         ]
-    channels: list[Channel] = []
+    channels: list[RaplDomain] = []
     states: list[ChannelState] = []
     for zone in zones:
         domain = _domain(root, zone)
@@ -122,7 +129,39 @@ def find_rapl(root: Path | None = None) -> tuple[list[Channel], list[ChannelStat
             continue
         channels.append(channel)
         states += readable([channel])
-    return channels, states
+    _count_mirrors_once(channels)
+    return list(channels), states
+
+
+def _count_mirrors_once(channels: Sequence[RaplDomain]) -> None:
+    """Of domains of one package that show one and the same counter, only the first is counted.
+
+    Some processors of several dies list each die with the counter of the whole package. Two counters of their own never
+    agree to the microjoule: a mirror's value lies between two readings of its original, each time that it is looked at.
+    """
+    originals: list[RaplDomain] = []
+    for channel in channels:
+        original = next(
+            (other for other in originals if _same_package(other, channel) and _mirrors(other, channel)), None
+        )
+        if original is None:
+            originals.append(channel)
+            continue
+        note = f"not counted: it shows the counter of {original.info.name}"
+        channel.info = channel.info.model_copy(update={"counted": False, "note": note})
+
+
+def _same_package(a: RaplDomain, b: RaplDomain) -> bool:
+    """Domains of one kind (package, memory) of the same package, by names such as ``cpu:0-die-1``."""
+    return a.info.counted and b.info.counted and a.info.name.partition("-die-")[0] == b.info.name.partition("-die-")[0]
+
+
+def _mirrors(original: RaplDomain, other: RaplDomain) -> bool:
+    try:
+        looks = [(original.raw(), other.raw(), original.raw()) for _ in range(MIRROR_LOOKS)]
+    except (OSError, ValueError):
+        return False
+    return all(before <= shown <= after for before, shown, after in looks)
 
 
 def _domain(root: Path, zone: Path) -> tuple[str, str, str | None] | None:
