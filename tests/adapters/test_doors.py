@@ -13,7 +13,7 @@ from passkwh import adapters, registry
 from passkwh.adapters import early_exit
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions
-from passkwh.adapters.quantization.base import Recipe
+from passkwh.adapters.quantization.base import Loading, Recipe
 from passkwh.adapters.quantization.make import read_manifest
 from passkwh.errors import UsageError
 from passkwh.prompts import Prompt, TextPrompt
@@ -69,12 +69,12 @@ class Copied:
     def recognises(self, packed: Mapping[str, Any]) -> bool:
         return packed.get("quant_method") == "copied"
 
-    def load(self, folder: Path, device: str) -> Any:
+    def load(self, folder: Path, how: Loading) -> Any:
         from transformers import AutoConfig, AutoModelForCausalLM
 
         config = AutoConfig.from_pretrained(folder)
         del config.quantization_config
-        return AutoModelForCausalLM.from_pretrained(folder, config=config).to(device)
+        return AutoModelForCausalLM.from_pretrained(folder, config=config, **how.arguments())
 
     def describe(self, model: Any, folder: Path, device: str) -> dict[str, Option]:
         return {"method": "copied", "bits": self.bits}

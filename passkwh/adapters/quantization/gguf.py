@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from passkwh.adapters.quantization.base import Recipe
+from passkwh.adapters.quantization.base import Loading, Recipe
 from passkwh.errors import UsageError
 
 
@@ -39,7 +39,7 @@ class GgufQuantization:
         """Never: a ``config.json`` does not stand beside a GGUF file."""
         return False
 
-    def load(self, folder: Path, device: str) -> Any:
+    def load(self, folder: Path, how: Loading) -> Any:
         """Not by transformers."""
         raise UsageError(self.missing())
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from passkwh.adapters import checkpoint as folders
-from passkwh.adapters.quantization.base import Recipe
+from passkwh.adapters.model_files import CONFIG, ModelFiles
+from passkwh.adapters.quantization.base import Loading, Progress, Recipe
+from passkwh.adapters.quantization.recognise import packed_as
 from passkwh.errors import MissingExtra, UsageError
 from passkwh.records import Option
 
@@ -30,11 +32,18 @@ class GptqModelQuantization:
     summary: str
     method: str
     bits: int
+    options: Mapping[str, Option] = field(default_factory=dict)
+    """Settings of ``OPTIONS`` that were given for making one."""
+
+    def with_options(self, options: Mapping[str, Option]) -> GptqModelQuantization:
+        """The same, made with these settings (``OPTIONS``)."""
+        return replace(self, options=checked_options(self.name, self.method, options))
 
     @property
     def bits_per_weight(self) -> float:
         """Packed bits, and of every group a scale in 16 bits and a zero point as wide as a weight."""
-        return self.bits + (16 + self.bits) / DEFAULT_GROUP_SIZE
+        size = int(self.options.get("group_size", DEFAULT_GROUP_SIZE))
+        return self.bits + ((16 + self.bits) / size if size > 0 else 0.0)
 
     def missing(self) -> str | None:
         """The library's extra, where it is not installed."""
@@ -43,53 +52,104 @@ class GptqModelQuantization:
         return None
 
     def recognises(self, packed: Mapping[str, Any]) -> bool:
-        """By method and bits."""
-        return (method_of(packed), packed.get("bits")) == (self.method, self.bits)
+        """By method and bits; AWQ has 4 where a file does not say."""
+        bits = packed.get("bits", 4 if self.method == "awq" else None)
+        return (packed.get("quant_method"), bits) == (self.method, self.bits)
 
-    def load(self, folder: Path, device: str) -> Any:
-        """The model that the library makes of transformers'."""
+    def load(self, folder: Path, how: Loading) -> Any:
+        """The model that the library makes of transformers'. UsageError where no kernel of it runs these weights."""
         gptqmodel = library()
-        return gptqmodel.GPTQModel.load(str(folder), device=device, backend=self._backend(gptqmodel, device)).model
+        place = {"device_map": dict(how.device_map)} if how.device_map else {"device": how.device}
+        try:
+            with _head_of_its_own(folder) as view:
+                return gptqmodel.GPTQModel.load(
+                    str(view),
+                    backend=self._backend(gptqmodel, folder, how.device),
+                    trust_remote_code=how.trust_remote_code,
+                    **place,
+                ).model
+        except (ValueError, NotImplementedError, RuntimeError, AttributeError) as error:
+            why = " ".join(str(error).split())[:240]
+            raise UsageError(f"{folder} ({self.name}) cannot be run on {how.device} by gptqmodel: {why}") from error
 
     def describe(self, model: Any, folder: Path, device: str) -> dict[str, Option]:
         """Method, bits, group size, kernel and tool."""
-        packed = folders.config(folder)["quantization_config"]
+        packed = packed_as(ModelFiles(folder)).config
         kernels = {type(part).__name__ for part in model.modules() if hasattr(part, "qweight") or hasattr(part, "bits")}
         about: dict[str, Option] = {
-            "method": method_of(packed),
-            "bits": int(packed["bits"]),
-            "group_size": int(packed["group_size"]),
+            "method": self.method,
+            "bits": self.bits,
             "kernel": "+".join(sorted(kernels)) or "unknown",
             "tool": f"gptqmodel {library().__version__}",
         }
-        if self._rounded_again(device):
+        size = packed.get("group_size", packed.get("q_group_size"))
+        if size is not None:
+            about["group_size"] = int(size)
+        # What is usual is left out, so that keys of samples from before this was written hold.
+        if packed.get("desc_act"):
+            about["desc_act"] = True
+        if packed.get("sym") is False and self.method == "gptq":
+            about["sym"] = False
+        if (form := str(packed.get("checkpoint_format") or packed.get("format") or "")) == "gptq_v2":
+            about["format"] = form
+        if packed.get("lm_head"):
+            about["lm_head"] = True
+        if self._rounded_again(folder, device):
             about["kernel_weights"] = "int8 per channel, rounded again from groups"
         return about
 
-    def make(self, source: Path, target: Path) -> Recipe:
+    def expected_s(self, source: Path) -> float | None:
+        """About how long making it takes on this machine's processor; None with an accelerator, of unknown speed.
+
+        From the number of weights, and what a product of matrices takes here now: calibration passes every text through
+        every layer several times (AWQ: for each of its 20 scales), and GPTQ inverts a matrix for each layer.
+        """
+        return expected_s(source, self.method)
+
+    def make(self, source: Path, target: Path, progress: Progress | None = None) -> Recipe:
         """Quantize on the standard library's own code (``calibration.py``), with the largest group size that fits."""
         import torch
         from transformers import AutoTokenizer
 
         from passkwh.adapters.quantization import calibration
 
-        size = group_size(folders.config(source))
+        files = ModelFiles(source)
+        size = int(self.options.get("group_size") or group_size(files.text_config))
         gptqmodel = library()
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
         texts = calibration.standard_library(tokenizer)
         rows = [{"input_ids": row, "attention_mask": [1] * len(row)} for row in texts.rows]
+        settings = dict(self.options)
+        if settings.get("desc_act") or size < 0:
+            settings["act_group_aware"] = False  # the library's own way of ordering excludes this one
+        if settings.get("lm_head") and files.text_config.get("tie_word_embeddings"):
+            raise UsageError(
+                f"--quant-option lm_head=true: {source.name} has one matrix for embeddings and head, which stays dense"
+            )
         with scratch() as temporary:
             config = gptqmodel.QuantizeConfig(
-                bits=self.bits,
-                group_size=size,
-                quant_method=self.method,
-                offload_to_disk_path=str(temporary / "offload"),
+                **(
+                    settings
+                    | {
+                        "bits": self.bits,
+                        "group_size": size,
+                        "quant_method": self.method,
+                        "offload_to_disk_path": str(temporary / "offload"),
+                    }
+                )
             )
             model = gptqmodel.GPTQModel.load(str(source), config)
+            if progress is not None:
+                layers = int(files.text_config.get("num_hidden_layers", 0))
+                model.layer_callback = _told(progress, layers)
             # By itself the library packs AWQ with a kernel for CUDA only.
             packing = gptqmodel.BACKEND.AWQ_TORCH if self.method == "awq" else gptqmodel.BACKEND.AUTO
-            model.quantize(rows, batch_size=1, backend=packing)
-            model.save(str(target))
+            try:
+                model.quantize(rows, batch_size=1, backend=packing)
+                model.save(str(target))
+            except (AssertionError, NotImplementedError, ValueError, RuntimeError) as error:
+                why = " ".join(str(error).split())[:240] or "the widths of its layers do not fit"
+                raise UsageError(f"{source.name} cannot be quantized to {self.name} by gptqmodel: {why}") from error
             del model
             gc.collect()
         tokenizer.save_pretrained(target)
@@ -104,22 +164,117 @@ class GptqModelQuantization:
             libraries=("gptqmodel", "torch", "transformers"),
         )
 
-    def _backend(self, gptqmodel: Any, device: str) -> Any:
+    def _backend(self, gptqmodel: Any, folder: Path, device: str) -> Any:
         """Which kernel to ask for: the library's own choice, except for 8 bits on a CPU.
 
         There its choice unpacks every weight for every token (about 1 token/s with SmolLM2 on 2 cores). Its int8 kernel
         is faster than dense weights are, but has one scale a channel: weights are rounded to it once, at loading.
         """
-        return gptqmodel.BACKEND.GPTQ_TORCH_INT8 if self._rounded_again(device) else gptqmodel.BACKEND.AUTO
+        return gptqmodel.BACKEND.GPTQ_TORCH_INT8 if self._rounded_again(folder, device) else gptqmodel.BACKEND.AUTO
 
-    def _rounded_again(self, device: str) -> bool:
+    def _rounded_again(self, folder: Path, device: str) -> bool:
+        """Whether its int8 kernel runs these weights: symmetric ones, in the first of the two formats."""
         on_cpu = device == "cpu" and sys.platform in ("linux", "win32")
-        return on_cpu and (self.method, self.bits) == ("gptq", 8)
+        if not on_cpu or (self.method, self.bits) != ("gptq", 8):
+            return False
+        packed = packed_as(ModelFiles(folder)).config
+        plain = packed.get("sym") is not False and not packed.get("desc_act") and not packed.get("lm_head")
+        return plain and packed.get("checkpoint_format", packed.get("format")) != "gptq_v2"
 
 
-def method_of(packed: Mapping[str, Any]) -> str:
-    """The method that a ``quantization_config`` names, under either of its keys."""
-    return str(packed.get("quant_method") or packed.get("method"))
+@contextmanager
+def _head_of_its_own(folder: Path) -> Iterator[Path]:
+    """The folder, or a view of it whose configuration does not tie a packed LM head to the embeddings.
+
+    Such a head has tensors of its own; tying it, transformers would look for a dense weight that is not there.
+    """
+    files = ModelFiles(folder)
+    tied = bool(files.text_config.get("tie_word_embeddings", files.config.get("tie_word_embeddings")))
+    if not (tied and packed_as(files).config.get("lm_head")):
+        yield folder
+        return
+    untied = {**files.config, "tie_word_embeddings": False}
+    if isinstance(inner := untied.get("text_config"), dict):
+        untied["text_config"] = {**inner, "tie_word_embeddings": False}
+    with tempfile.TemporaryDirectory(prefix="passkwh-") as place:
+        for file in folder.iterdir():
+            if file.name != CONFIG:
+                (Path(place) / file.name).symlink_to(file.resolve())
+        (Path(place) / CONFIG).write_text(json.dumps(untied), "utf-8")
+        yield Path(place)
+
+
+def checked_options(name: str, method: str, options: Mapping[str, Option]) -> dict[str, Option]:
+    """Settings of a quantization that is made here, checked. UsageError for one that is not known or cannot be."""
+    checked: dict[str, Option] = {}
+    for key, value in options.items():
+        if key not in OPTIONS[method]:
+            raise UsageError(f"--quant-option {key}: {name} takes {', '.join(OPTIONS[method])}")
+        kind, meaning = OPTIONS[method][key]
+        size = key == "group_size" and isinstance(value, int) and (value == -1 or (value > 0 and value % 32 == 0))
+        choice = isinstance(kind, tuple) and value in kind
+        if not (size or choice or (kind is bool and isinstance(value, bool))):
+            raise UsageError(f"--quant-option {key}={value}: {meaning}")
+        checked[key] = value
+    return checked
+
+
+_SIZE = (int, "give a multiple of 32, or -1 for one scale a row")
+OPTIONS: dict[str, dict[str, tuple[object, str]]] = {
+    "gptq": {
+        "group_size": _SIZE,
+        "desc_act": (bool, "true quantizes columns in the order of their activations, false in their own"),
+        "sym": (bool, "true for scales around zero, false with zero points"),
+        "format": (("gptq", "gptq_v2"), "gptq, or gptq_v2, which keeps zero points as they are"),
+        "lm_head": (bool, "true quantizes the LM head, too"),
+    },
+    "awq": {"group_size": _SIZE, "sym": (bool, "true for scales around zero, false with zero points")},
+}
+"""What can be set, by method: what it takes, and what to say to anything else."""
+
+
+def expected_s(source: Path, method: str) -> float | None:
+    """See ``GptqModelQuantization.expected_s``."""
+    import time
+
+    import torch
+
+    from passkwh.adapters.quantization import calibration
+    from passkwh.adapters.weights import size_of, tensors
+
+    if torch.accelerator.is_available():
+        return None
+    parameters = size_of(tensors(source), ModelFiles(source), None).parameters
+    if parameters is None:
+        return None
+    square = torch.ones(512, 512)
+    square @ square
+    start = time.perf_counter()
+    for _ in range(4):
+        square @ square
+    flop_per_s = 4 * 2 * 512**3 / (time.perf_counter() - start)
+    work_s = PASSES[method] * 2 * parameters * calibration.TEXTS * calibration.TOKENS / flop_per_s
+    return work_s + LAYER_S * int(ModelFiles(source).text_config.get("num_hidden_layers", 0))
+
+
+LAYER_S = 2.0
+"""What a layer costs whatever its width: taking it apart and packing it."""
+
+PASSES = {"gptq": 6.0, "awq": 24.0}
+"""Passes of the calibration texts through all weights that making one comes to, all its work counted (SmolLM2-135M on
+two cores of an AMD EPYC)."""
+
+
+def _told(progress: Progress, layers: int) -> Any:
+    """The library's callback of a layer that is done, as our progress."""
+    done: set[int] = set()
+
+    def layer_complete(layer_idx: int, submodule_finalized: bool) -> None:
+        if layer_idx not in done:  # a layer is told of twice, when it is done and when its parts are packed
+            done.add(layer_idx)
+            progress(len(done), layers)
+
+    return layer_complete
 
 
 def group_size(config: dict[str, Any]) -> int:

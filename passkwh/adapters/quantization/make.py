@@ -10,16 +10,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import device as devices
 from passkwh.adapters.checkpoint import Checkpoint
-from passkwh.adapters.quantization.base import Quantization
+from passkwh.adapters.model_files import ModelFiles
+from passkwh.adapters.quantization.base import MakesCheckpoints, ReportsProgress
+from passkwh.adapters.quantization.lookup import configured
 from passkwh.adapters.silence import silence_libraries
+from passkwh.adapters.weights import size_of, tensors
 from passkwh.cache import building, cache_dir
-from passkwh.records import Provenance, Record
-from passkwh.registry import QUANTIZATIONS
+from passkwh.records import Option, Provenance, Record, content_hash
 
 RECIPE = 1
 """Raised when quantization as done here changes, so that older results in the cache are made anew."""
@@ -51,6 +53,7 @@ class QuantizationManifest(Record):
     calibration_sha256: str
     tool: str
     versions: dict[str, str]
+    options: dict[str, Option] = Field(default_factory=dict)
     device: str
     duration_s: float
     energy: SpentEnergy
@@ -61,10 +64,13 @@ OpenSpan = Callable[[], AbstractContextManager[Callable[[], SpentEnergy]]]
 
 
 def folder_of(base: Checkpoint, quant: str) -> Path:
-    """Where the quantized form of a dense checkpoint is, or will be."""
+    """Where the quantized form of a dense checkpoint, made with its options, is or will be."""
+    options = base.overrides.quant_options
     label = "".join(c if c.isalnum() or c in "-." else "-" for c in base.location.split("/")[-1].removesuffix(".gguf"))
-    revision = str(base.revision).removeprefix("sha256:")[:12]
-    return cache_dir() / "quantized" / f"{label}-{revision}-{quant}-r{RECIPE}"
+    dense, _, adapter = str(base.revision).removeprefix("sha256:").partition("+lora:")
+    revision = dense[:12] + (f"-lora-{adapter}" if adapter else "")
+    made_with = f"-{content_hash(dict(options))[:8]}" if options else ""
+    return cache_dir() / "quantized" / f"{label}-{revision}-{quant}{made_with}-r{RECIPE}"
 
 
 def read_manifest(folder: Path) -> QuantizationManifest | None:
@@ -100,25 +106,38 @@ def ensure(
     """``base`` (dense weights at ``path``, wanted ``quant``) quantized: from the cache, or made now and kept there."""
     if made := cached(base, base.quant):
         return made
-    if progress:
-        progress(f"quantize {base.location} to {base.quant}, once")
+    report = progress or (lambda _: None)
     folder = folder_of(base, base.quant)
     with building(folder) as draft:
-        make(base, draft, meter)
+        make(base, draft, report, meter)
     result = cached(base, base.quant)
     assert result is not None
     return result
 
 
-def make(base: Checkpoint, draft: Path, meter: OpenSpan | None = None) -> None:
+def make(base: Checkpoint, draft: Path, report: Callable[[str], None], meter: OpenSpan | None = None) -> None:
     """Quantize into the empty folder ``draft``; the manifest is written last."""
     assert base.path is not None
-    quantization: Quantization = QUANTIZATIONS.get(base.quant)
+    quantization = configured(base.quant, base.overrides.quant_options)
+    assert isinstance(quantization, MakesCheckpoints)
     device = devices.pick("auto")
+    what = f"quantize {base.location} to {base.quant}"
+    with silence_libraries():
+        expected_s = quantization.expected_s(base.path) if isinstance(quantization, ReportsProgress) else None
+    report(f"{what}, once" + ("" if expected_s is None else f": about {_minutes(expected_s)} here, an estimate"))
     span: AbstractContextManager[Callable[[], SpentEnergy]] = meter() if meter else nullcontext(_unmetered)
     start_ns = time.monotonic_ns()
+
+    def layer_done(done: int, of: int) -> None:
+        elapsed_s = (time.monotonic_ns() - start_ns) / 1e9
+        left = f", about {_minutes(elapsed_s / done * (of - done))} more" if done < of else ""
+        report(f"{what}: layer {done} of {of} after {_minutes(elapsed_s)}{left}")
+
     with span as spent, silence_libraries():
-        recipe = quantization.make(base.path, draft)
+        if isinstance(quantization, ReportsProgress):
+            recipe = quantization.make(base.path, draft, layer_done)
+        else:
+            recipe = quantization.make(base.path, draft)
     manifest = QuantizationManifest(
         recipe=RECIPE,
         quant=base.quant,
@@ -128,16 +147,21 @@ def make(base: Checkpoint, draft: Path, meter: OpenSpan | None = None) -> None:
         base=base.location,
         base_revision=str(base.revision),
         revision=folders.content_revision(draft),
-        parameters=base.parameters or folders.count_parameters(base.path) or 0,
+        parameters=base.parameters or size_of(tensors(base.path), ModelFiles(base.path), None).parameters or 0,
         calibration=recipe.calibration,
         calibration_sha256=recipe.calibration_sha256,
         tool=recipe.tool,
         versions={name: version(name) for name in recipe.libraries},
+        options=dict(base.overrides.quant_options),
         device=device,
         duration_s=(time.monotonic_ns() - start_ns) / 1e9,
         energy=spent(),
     )
     (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _unmetered() -> SpentEnergy:

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from passkwh.adapters.quantization.lookup import quantization
 from passkwh.analysis.estimate.architecture import Architecture
 from passkwh.analysis.estimate.devices import Device
 from passkwh.errors import UsageError
 from passkwh.records import Record
-from passkwh.registry import QUANTIZATIONS
 from passkwh.units import joules_to_kwh
 
 HALF_BYTES = 2
@@ -70,7 +70,7 @@ def weight_bytes(model: Architecture, quant: str) -> float:
     """Bytes of the checkpoint: half precision, or packed matrices with a scale and zero point per group."""
     if quant == "none":
         return float(model.parameters * HALF_BYTES)
-    bits: float = QUANTIZATIONS.get(quant).bits_per_weight
+    bits = quantization(quant).bits_per_weight
     packed = model.body() * bits / 8
     return packed + (model.parameters - model.body()) * HALF_BYTES
 

@@ -17,7 +17,6 @@ from passkwh.analysis.estimate.devices import Device
 from passkwh.analysis.frames import Frames
 from passkwh.errors import UsageError
 from passkwh.records import Record
-from passkwh.registry import QUANTIZATIONS
 
 Floats = NDArray[np.float64]
 
@@ -117,7 +116,7 @@ def _left_out(x: Floats, y: Floats, i: int) -> float:
 def _ideal(architecture: Architecture, device: Device, samples: Any, quant: str) -> tuple[float, int]:
     """Time at peak rates and number of steps of a run, batch by batch: a batch goes on until its longest row ends."""
     total, steps = 0.0, 0
-    known = {name: name for name in ("none", *QUANTIZATIONS.names())}
+
     for _, batch in samples.groupby("batch_id"):
         new = max(int(batch["completion_tokens"].max()), 1)
         workload = Workload.model_validate(
@@ -125,7 +124,7 @@ def _ideal(architecture: Architecture, device: Device, samples: Any, quant: str)
                 "prompt_tokens": max(round(float(batch["prompt_tokens"].mean())), 1),
                 "new_tokens": new,
                 "batch_size": len(batch),
-                "quant": known.get(quant, "none"),
+                "quant": quant,
             }
         )
         total += estimate_cost(architecture, device, workload).tgt_s

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from passkwh.adapters.quantization.base import Recipe
+from passkwh.adapters.quantization.base import Loading, Recipe
 
 
 class ToyInt8:
@@ -26,14 +26,13 @@ class ToyInt8:
         """Whether a checkpoint's ``quantization_config`` is one of these."""
         return packed.get("quant_method") == self.name
 
-    def load(self, folder: Path, device: str) -> Any:
+    def load(self, folder: Path, how: Loading) -> Any:
         """The model, dense: only the configuration says that it was rounded."""
         from transformers import AutoConfig, AutoModelForCausalLM
 
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         del config.quantization_config  # transformers knows no method of this name
-        model = AutoModelForCausalLM.from_pretrained(folder, config=config, local_files_only=True, dtype="auto")
-        return model.to(device)
+        return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype="auto", **how.arguments())
 
     def describe(self, model: Any, folder: Path, device: str) -> dict[str, str | int | float | bool]:
         """What the manifest says of it."""
