@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import math
-import struct
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from passkwh.adapters.model_files import ModelFiles, not_a_checkpoint
+from passkwh.adapters.prompt_form import PromptForm
 from passkwh.adapters.reasoning import Reasoning
+from passkwh.adapters.weights import check_weights, weight_files
 from passkwh.errors import UsageError
-from passkwh.registry import QUANTIZATIONS
+from passkwh.records import Option
+
+TOKENIZERS = ("tokenizer.json", "*.model", "vocab.json", "vocab.txt", "tekken.json", "*.tiktoken", "*.spm")
+"""Files of which a tokenizer needs one, as publishers have them."""
 
 Source = Literal["embedded", "hub", "local", "engine"]
 """Where weights come from: a Python package's GGUF file, the Hugging Face hub, a folder of the user's, or the engine,
@@ -24,8 +25,29 @@ which has them already (a server does)."""
 
 
 @dataclass(frozen=True)
+class Overrides:
+    """What is asked of a model besides its name; the defaults leave everything to its files."""
+
+    revision: str | None = None
+    """Branch, tag or commit of the hub; None for the main branch."""
+    prompt: PromptForm | None = None
+    """Whether the model continues texts or answers chats; None for what its files say."""
+    lora: str | None = None
+    """LoRA adapter put onto the weights: a folder or a hub id."""
+    trust_remote_code: bool = False
+    """The model's own Python code may run."""
+    quant_options: Mapping[str, Option] = field(default_factory=dict)
+    """Of the quantization that is made here, as ``group_size``."""
+
+    def given(self) -> dict[str, str]:
+        """Those that were given, in words, for records."""
+        values = {name: getattr(self, name) for name in ("revision", "prompt", "lora", "trust_remote_code")}
+        return {name: str(value).lower() if value is True else str(value) for name, value in values.items() if value}
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """A model's weights, as resolved from a name (see ``passkwh.adapters.resolve``)."""
+    """A model's weights, as resolved from a name (see ``passkwh.adapters.resolve``), and what its files say of it."""
 
     name: str
     """As asked for."""
@@ -36,7 +58,7 @@ class Checkpoint:
     """Folder of the weights in transformers' format; None until ``passkwh.adapters.prepare`` has made it, and where the
     engine has its own."""
     revision: str | None
-    """Hub commit, or ``sha256:...`` over a folder's content; None where the hub's is not known yet."""
+    """Hub commit, or ``sha256:...`` over a folder's content."""
     chat: bool
     """Prompts go through the model's chat template."""
     quant: str = "none"
@@ -46,6 +68,16 @@ class Checkpoint:
     """What ``prepare`` still has to do, in words; empty when the weights are ready."""
     parameters: int | None = None
     """Number of weights before quantization packs them; None where that is not known yet."""
+    active_parameters: int | None = None
+    """Those that one token goes through, of a mixture of experts; None of other models and where unknown."""
+    weight_bytes: int | None = None
+    """Size of the weight files; None where nobody says."""
+    files: Path | None = None
+    """Folder of the small files, which is there before the weights are; None where the engine has its own."""
+    context_tokens: int | None = None
+    """Tokens of prompt and completion that the model was made for; None where its configuration does not say."""
+    end_tokens: tuple[int, ...] = ()
+    """Tokens that end a sequence, as configuration and generation config name them."""
     reasoning: Reasoning | None = None
     """The thinking phase, as the model's template and tokenizer name it; None for a model that has none, and where
     that is not known (an endpoint)."""
@@ -53,8 +85,25 @@ class Checkpoint:
     """A folder as transformers has them, at ``path``; or one GGUF file, at ``file``."""
     file: Path | None = None
     """The GGUF file; None for the other format, and until ``prepare`` has fetched it."""
+    read: Mapping[str, str] = field(default_factory=dict)
+    """What says so, in words: of ``prompt`` and ``quantization``."""
+    guesses: tuple[str, ...] = ()
+    """What the files leave open and was guessed, each with the option that decides it."""
+    overrides: Overrides = Overrides()
     engine: str | None = None
     """The engine that resolved the name as one of its own, which alone runs it; None where any engine may."""
+
+    def about(self) -> dict[str, Any]:
+        """What the files say of the model, as fields of ``ModelInfo``, whichever engine runs it."""
+        return {
+            "active_parameters": self.active_parameters,
+            "context_tokens": self.context_tokens,
+            "end_tokens": self.end_tokens,
+            "reasoning": None if self.reasoning is None else self.reasoning.switch or "always",
+            "read": dict(self.read),
+            "overridden": self.overrides.given(),
+            "guesses": self.guesses,
+        }
 
     @property
     def adapter(self) -> str:
@@ -77,87 +126,16 @@ def check(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"no checkpoint folder {folder}: give a registered name, a hub id or an existing folder")
     config(folder)
-    missing = [file.name for file in weight_files(folder) if not file.is_file()]
-    if missing:
-        raise UsageError(not_a_checkpoint(folder, f"weight file {missing[0]} is missing"))
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")):
+    check_weights(folder)
+    if not any(any(folder.glob(pattern)) for pattern in TOKENIZERS):
         raise UsageError(not_a_checkpoint(folder, "it has no tokenizer (tokenizer.json or tokenizer.model)"))
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The weight files a folder should have, sorted, present or not; UsageError when it has none at all."""
-    for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
-        if (folder / index).is_file():
-            try:
-                shards = json.loads((folder / index).read_text("utf-8"))["weight_map"].values()
-            except (OSError, ValueError, KeyError, AttributeError):
-                raise UsageError(not_a_checkpoint(folder, f"its {index} cannot be read")) from None
-            return sorted(folder / shard for shard in set(shards))
-    for pattern in ("*.safetensors", "pytorch_model*.bin"):
-        if files := sorted(folder.glob(pattern)):
-            return files
-    raise UsageError(not_a_checkpoint(folder, "it has no weights (*.safetensors or pytorch_model.bin)"))
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor as a safetensors header lists it."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    bytes: int
-
-
-def tensors(folder: Path) -> Iterator[Tensor]:
-    """The tensors of a folder's safetensors files, from their headers alone; nothing for other formats."""
-    for file in weight_files(folder):
-        if file.suffix != ".safetensors":
-            continue
-        try:
-            with file.open("rb") as stream:
-                (length,) = struct.unpack("<Q", stream.read(8))
-                header = json.loads(stream.read(length))
-            for name, entry in header.items():
-                if name != "__metadata__":
-                    start, end = entry["data_offsets"]
-                    yield Tensor(name, tuple(entry["shape"]), entry["dtype"], end - start)
-        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-            raise UsageError(not_a_checkpoint(folder, f"{file.name} is damaged ({error})")) from None
-
-
-def count_parameters(folder: Path) -> int | None:
-    """Number of weights, counting packed ones as what they stand for; None where no header tells."""
-    bits = (config(folder).get("quantization_config") or {}).get("bits", 0)
-    total = 0
-    for tensor in tensors(folder):
-        kind = tensor.name.rsplit(".", 1)[-1]
-        if kind == "qweight":
-            total += math.prod(tensor.shape) * 32 // bits
-        elif kind not in ("qzeros", "scales", "g_idx"):
-            total += math.prod(tensor.shape)
-    return total or None
-
-
-def quantization(folder: Path) -> str:
-    """Name of the quantization of a folder's weights, ``none`` for dense ones; UsageError for one nobody runs here."""
-    packed = config(folder).get("quantization_config")
-    if not packed:
-        return "none"
-    for name in QUANTIZATIONS.names():
-        with suppress(UsageError):  # a package that cannot be imported: it is named where somebody asks for it
-            if QUANTIZATIONS.get(name).recognises(packed):
-                return name
-    method, bits = packed.get("quant_method") or packed.get("method"), packed.get("bits")
-    width = "" if bits is None else f" with {bits} bits"
-    known = ", ".join(name for name in QUANTIZATIONS.names() if not name.startswith("gguf-"))
-    raise UsageError(f"{folder} is quantized by {method}{width}, which nobody runs here: there are {known}")
 
 
 def content_revision(folder: Path) -> str:
     """``sha256:...`` over names and content of all that shapes a model's answers: equal content, equal revision."""
     files = set(weight_files(folder))
-    for pattern in ("*.json", "*.jinja", "*.model", "*.txt"):
+    code = ("*.py",) if ModelFiles(folder).own_code else ()
+    for pattern in ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", *code):
         files.update(folder.glob(pattern))
     digest = hashlib.sha256()
     for file in sorted(files):

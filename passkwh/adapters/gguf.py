@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from passkwh.adapters.checkpoint import Checkpoint, file_hash
-from passkwh.adapters.models import RegisteredModel, is_base_name
+from passkwh.adapters.models import RegisteredModel
+from passkwh.adapters.prompt_form import is_base_name
+from passkwh.adapters.reasoning import reasoning_of
 from passkwh.errors import UsageError
 
 PREFIX = "gguf-"
@@ -214,6 +216,9 @@ def of_file(
         quant=about.quant,
         prequantized=about.quant != "none",
         parameters=about.parameters,
+        weight_bytes=file.stat().st_size,
+        context_tokens=about.context_tokens,
+        reasoning=reasoning_of(about.metadata.get("tokenizer.chat_template"), ""),
     )
 
 

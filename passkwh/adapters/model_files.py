@@ -13,7 +13,7 @@ CONFIG = "config.json"
 SMALL_FILES = (
     CONFIG, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "chat_template.jinja", "chat_template.json", "quantize_config.json", "quant_config.json", "hf_quant_config.json",
-    "model.safetensors.index.json", "pytorch_model.bin.index.json", "adapter_config.json", "params.json",
+    "model.safetensors.index.json", "pytorch_model.bin.index.json", "adapter_config.json",
 )  # fmt: skip
 """What is fetched before a run is planned: some kilobytes that say what a model is."""
 
@@ -53,8 +53,17 @@ class ModelFiles:
     @functools.cached_property
     def text_config(self) -> dict[str, Any]:
         """The configuration of the language model, which models of several kinds of input keep in a part of its own."""
-        inner = next((self.config[key] for key in ("text_config", "llm_config") if self.config.get(key)), {})
-        return {**self.config, **inner} if isinstance(inner, dict) else self.config
+        for key in ("text_config", "llm_config", "language_config", "thinker_config"):
+            inner: Any = self.config.get(key)
+            if isinstance(inner, dict):
+                deeper = inner.get("text_config")
+                return {**self.config, **inner, **(deeper if isinstance(deeper, dict) else {})}
+        return self.config
+
+    @functools.cached_property
+    def index(self) -> dict[str, Any]:
+        """The index of the weights' shards; empty where there is none."""
+        return self.read("model.safetensors.index.json") or self.read("pytorch_model.bin.index.json")
 
     @functools.cached_property
     def tokenizer_config(self) -> dict[str, Any]:
@@ -108,6 +117,15 @@ class ModelFiles:
         return tuple(sorted(named))
 
     @functools.cached_property
+    def own_code(self) -> tuple[str, ...]:
+        """Classes that the model's files bring as Python code of their own (``auto_map``), sorted; empty for most."""
+        named: set[str] = set()
+        for content in (self.read(CONFIG), self.tokenizer_config):
+            for value in dict(content.get("auto_map") or {}).values():
+                named.update(entry for entry in (value if isinstance(value, list) else [value]) if entry)
+        return tuple(sorted(named))
+
+    @functools.cached_property
     def context_tokens(self) -> int | None:
         """Tokens of prompt and completion that the model was made for; None where its configuration does not say."""
         for key in (
@@ -124,7 +142,7 @@ class ModelFiles:
         return None
 
 
-def not_a_checkpoint(folder: Path, why: str) -> str:
+def not_a_checkpoint(folder: object, why: str) -> str:
     """What to say of a folder that lacks something."""
     return f"{folder} is not a checkpoint: {why}; save it with save_pretrained() or fetch it with `hf download`"
 

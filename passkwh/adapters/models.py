@@ -1,17 +1,13 @@
-"""The models that have a name of their own (``models.toml``), and what the name of any model tells."""
+"""The models that have a name of their own (``models.toml``), and under which names others are published."""
 
 from __future__ import annotations
 
 import difflib
 import functools
-import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-_CHAT_NAME = re.compile(r"(?i)(^|[-_.])(instruct|chat|it)([-_.]|$)")
-_BASE_NAME = re.compile(r"(?i)[-_.](base|pt)$")
 
 
 @dataclass(frozen=True)
@@ -38,13 +34,15 @@ def registry() -> dict[str, RegisteredModel]:
     return {name: RegisteredModel(name, **entry) for name, entry in _registry_file()["models"].items()}
 
 
-def published(hub_id: str, quant: str) -> str | None:
-    """Hub id of the checkpoint published for ``hub_id`` with this quantization, by registry or naming habit."""
+def published(hub_id: str, quant: str, tuning: str) -> str | None:
+    """Hub id under which ``hub_id`` may be published with this quantization, by registry or naming habit.
+
+    A habit is no promise: who uses the name has to look whether there is such a repository, and what it holds.
+    """
     model = registered(hub_id)
     if model and quant in model.quantized:
         return model.quantized[quant]
     habit = _registry_file()["publishers"].get(hub_id.split("/")[0])
-    tuning = model.tuning if model else ("instruct" if is_chat_name(hub_id) else "base")
     if habit and habit["tuning"] == tuning and quant in habit["suffixes"]:
         return str(hub_id + habit["suffixes"][quant])
     return None
@@ -68,13 +66,3 @@ def registered(name: str) -> RegisteredModel | None:
         if wanted in (model.name, model.id.lower()) and wanted != "embedded":
             return model
     return None
-
-
-def is_chat_name(name: str) -> bool:
-    """The name is one that publishers give to models that answer."""
-    return bool(_CHAT_NAME.search(name))
-
-
-def is_base_name(name: str) -> bool:
-    """The name is one that publishers give to models that continue text."""
-    return bool(_BASE_NAME.search(name))

@@ -38,12 +38,16 @@ class Reasoning:
 
 
 def read_reasoning(files: ModelFiles) -> Reasoning | None:
+    """The thinking phase of a model by its small files, see :func:`reasoning_of`."""
+    return reasoning_of(files.chat_template, "\n".join(files.tokens.values()))
+
+
+def reasoning_of(template: str | None, tokens: str) -> Reasoning | None:
     """The thinking phase that a model's chat template knows; None for a model that does not think, or has no template.
 
     A marker that only the tokenizer has is no sign: publishers keep one vocabulary for models that think and that do
     not. A template that is given a switch and shows no marker leaves the markers to the tokenizer.
     """
-    template = files.chat_template
     if template is None:
         return None
     code = " ".join(re.findall(r"\{[{%].*?[%}]\}", template, re.DOTALL))
@@ -55,7 +59,7 @@ def read_reasoning(files: ModelFiles) -> Reasoning | None:
     if switch is None and start is None:
         return None
     if start is None:
-        start, end = _markers("\n".join(files.tokens.values()))
+        start, end = _markers(tokens)
     return Reasoning(switch, _levels(code), start, end)
 
 

@@ -21,7 +21,7 @@ def list_(
 
     models: list[dict[str, Any]] = [
         {"name": m.name, "id": m.id, "family": m.family, "parameters": m.parameters, "tuning": m.tuning,
-         "published": [quant for quant in QUANTIZATIONS.names() if named.published(m.id, quant)]}
+         "published": [quant for quant in QUANTIZATIONS.names() if named.published(m.id, quant, m.tuning)]}
         for m in sorted(named.registry().values(), key=lambda model: (model.family, model.parameters, model.name))
     ]  # fmt: skip
     groups = {registry.group.removeprefix("passkwh."): _members(registry) for registry in GROUPS}

@@ -268,7 +268,7 @@ def test_a_dry_run_says_what_it_takes_and_what_lacks(
 
     lacking = read(str(study_file("[matrix]\nmodel = 'Qwen/Qwen2.5-0.5B'")))
     dry_run(lacking, inspect([lacking.configurations[0].spec]), tmp_path / "runs", None, as_json=False)
-    assert "to be got first: download Qwen/Qwen2.5-0.5B from the hub" in capsys.readouterr().out
+    assert "cannot run here: model: Qwen/Qwen2.5-0.5B is not in the hub's cache" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
 
 
