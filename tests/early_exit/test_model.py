@@ -12,10 +12,10 @@ import torch
 from passkwh import adapters
 from passkwh.adapters import early_exit
 from passkwh.adapters.early_exit.bundle import BaseModelCard, Bundle, ExitCard
-from passkwh.adapters.early_exit.lora import dense_only
 from passkwh.adapters.early_exit.policy import ExitPolicy, PolicyMeta
 from passkwh.adapters.early_exit.request import ExitRequest
 from passkwh.adapters.engines.base import Completion, Decoding
+from passkwh.adapters.peft_on_dense import dense_only
 from passkwh.errors import UsageError
 from passkwh.prompts import TextPrompt
 from passkwh.records import Spec, sample_key

@@ -52,6 +52,7 @@ def prepare(
     from passkwh.adapters.early_exit.merged_lora import has_weights, merged_lora
     from passkwh.adapters.early_exit.request import check_base
     from passkwh.adapters.quantization import make as quantize
+    from passkwh.adapters.quantization.lookup import is_made
 
     bundle = request.find_bundle(checkpoint)
     if bundle is None or not has_weights(bundle):
@@ -59,7 +60,7 @@ def prepare(
         if bundle is not None:
             check_base(bundle, ready)
         return ready
-    dense = adapters.resolve(checkpoint.name)
+    dense = adapters.resolve(checkpoint.name, overrides=replace(checkpoint.overrides, quant_options={}))
     if dense.prequantized:
         raise UsageError(
             f"{bundle.folder} fine-tunes dense weights, and {checkpoint.name} is packed ({dense.quant}): name the "
@@ -67,6 +68,5 @@ def prepare(
         )
     report = progress or (lambda _: None)
     merged = merged_lora(adapters.prepare(dense, progress), bundle, report)
-    if checkpoint.quant == "none":
-        return merged
-    return quantize.ensure(replace(merged, quant=checkpoint.quant), report, meter)
+    wanted = replace(merged, quant=checkpoint.quant, overrides=checkpoint.overrides)
+    return quantize.ensure(wanted, report, meter) if is_made(wanted) else wanted

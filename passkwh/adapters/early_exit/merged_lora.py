@@ -8,18 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from passkwh.adapters import checkpoint as folders
-from passkwh.adapters import device as devices
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import Bundle
-from passkwh.adapters.early_exit.lora import dense_only
 from passkwh.adapters.early_exit.request import check_base
+from passkwh.adapters.lora import folder_hash, merge
 from passkwh.adapters.silence import silence_libraries
 from passkwh.cache import building, cache_dir
-from passkwh.errors import MissingExtra, UsageError
-from passkwh.records import content_hash
 
 MANIFEST = "early-exit.json"
 
@@ -47,33 +43,7 @@ def merged_lora(dense: Checkpoint, bundle: Bundle, report: Callable[[str], None]
     if not folder.is_dir():
         report(f"merge the fine-tuning in {bundle.folder.name} into {dense.location}, once")
         with building(folder) as draft, silence_libraries():
-            _merge(dense.path, bundle.lora, draft)
+            merge(dense.path, bundle.lora, draft, "the LITE adapter", dense.overrides.trust_remote_code)
             made = {"base": dense.location, "base_revision": dense.revision, "adapter_sha256": adapter}
             (draft / MANIFEST).write_text(json.dumps(made, indent=2) + "\n", "utf-8")
     return replace(dense, path=folder, revision=folders.content_revision(folder))
-
-
-def folder_hash(folder: Path) -> str:
-    """Hash over names and content of all files in a folder, whatever its own name."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return content_hash([[file.relative_to(folder).as_posix(), folders.file_hash(file)] for file in files])
-
-
-def _merge(base: Path, lora: Path, draft: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        from peft import PeftModel
-    except ImportError:
-        raise MissingExtra("a LITE adapter", "early-exit") from None
-    dtype = getattr(torch, devices.dtype_name(folders.config(base), devices.pick("auto")))
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, local_files_only=True)
-    try:
-        with dense_only():
-            merged = PeftModel.from_pretrained(model, str(lora), local_files_only=True).merge_and_unload()
-        merged.save_pretrained(draft)
-    except (ValueError, RuntimeError, KeyError, OSError) as error:
-        why = str(error).strip().splitlines()[0]
-        raise UsageError(f"the LITE adapter in {lora} does not fit {base.name}: {why}") from None
-    AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(draft)

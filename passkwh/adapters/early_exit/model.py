@@ -11,9 +11,9 @@ from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
-from passkwh.adapters.early_exit.merged_lora import folder_hash
 from passkwh.adapters.early_exit.request import ExitRequest, model_context
 from passkwh.adapters.engines.transformers_model import GeneratedTokens, TransformersModel
+from passkwh.adapters.lora import folder_hash
 from passkwh.errors import UsageError
 from passkwh.records import Option
 
@@ -22,6 +22,8 @@ class EarlyExitModel(TransformersModel):
     """Loads as ``TransformersModel`` does and decodes with a rule that says at each exit which tokens leave."""
 
     def __init__(self, checkpoint: Checkpoint, device: str, request: ExitRequest, language: str) -> None:
+        if "," in device:
+            raise UsageError(f"--exit {request.text}: early exit needs the model on one device: give one of --devices")
         super().__init__(checkpoint, device)
         self._language = language
         self._request = request

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from passkwh.adapters.early_exit.bundle import CARD, LORA, MODEL
-from passkwh.adapters.early_exit.lora import dense_only
 from passkwh.adapters.early_exit.training import lite
 from passkwh.adapters.early_exit.training.job import TrainingJob, check_same
 from passkwh.adapters.early_exit.training.model import TrainableModel
 from passkwh.adapters.early_exit.training.quality import agreement
 from passkwh.adapters.early_exit.training.states import StateReader
+from passkwh.adapters.peft_on_dense import dense_only
 from passkwh.errors import UsageError
 
 CHECKPOINT = "checkpoint.pt"

@@ -18,7 +18,7 @@ from passkwh.adapters.early_exit.bundle import CARD, BaseModelCard, Bundle, Exit
 from passkwh.adapters.early_exit.families import ModelParts, model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
-from passkwh.adapters.early_exit.lora import dense_only
+from passkwh.adapters.peft_on_dense import dense_only
 from passkwh.adapters.silence import silence_libraries
 from passkwh.errors import UsageError
 
