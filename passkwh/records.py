@@ -110,6 +110,18 @@ class Spec(Record):
     engine_options: Annotated[
         dict[str, Option], Field(description="the engine's own options, for example n_threads")
     ] = {}
+    quant_options: Annotated[
+        dict[str, Option], Field(description="of a quantization that is made here, for example group_size, desc_act")
+    ] = {}
+    revision: Annotated[
+        str | None, Field(description="branch, tag or commit of the hub; its main branch when None")
+    ] = None
+    prompt: Annotated[
+        Literal["base", "chat"] | None, Field(description="how the model is asked; what its files say when None")
+    ] = None
+    lora: Annotated[str | None, Field(description="LoRA adapter, a folder or hub id, merged into the weights")] = None
+    trust_remote_code: Annotated[bool, Field(description="the model's own Python code may run")] = False
+    devices: Annotated[str, Field(description="auto, cpu, or GPUs by their CUDA numbers, as 0,1")] = "auto"
     exit: Annotated[str | None, Field(description="early-exit rule with its argument, as fixed:12 or agent:0.9")] = None
     benchmark: Annotated[str, Field(description="name in the benchmark registry")] = "bigcodebench"
     benchmark_options: Annotated[
@@ -227,6 +239,22 @@ class ModelInfo(Record):
         int | None,
         Field(ge=0, le=2**62, description="number of weights, before quantization packs them; None of an endpoint"),
     ]
+    active_parameters: Annotated[
+        int | None, Field(ge=0, description="weights that one token goes through, of a mixture of experts")
+    ] = None
+    context_tokens: Annotated[int | None, Field(ge=1, description="prompt and completion that it was made for")] = None
+    end_tokens: Annotated[tuple[int, ...], Field(description="tokens that end a sequence")] = ()
+    reasoning: Annotated[
+        str | None, Field(description="the template's switch of its thinking phase, or always; None without a phase")
+    ] = None
+    read: Annotated[
+        dict[str, str], Field(description="what says so, in words: of prompt form, quantization, LoRA")
+    ] = {}
+    overridden: Annotated[dict[str, str], Field(description="what was given instead of what the files say")] = {}
+    guesses: Annotated[tuple[str, ...], Field(description="what the files left open")] = ()
+    gpus: Annotated[
+        tuple[str, ...] | None, Field(description="UUIDs of the GPUs that hold weights; None where that is not known")
+    ] = None
     place: Annotated[
         Literal["process", "machine", "elsewhere"],
         Field(

@@ -11,12 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from passkwh.adapters import memory
-from passkwh.adapters.checkpoint import Checkpoint, content_revision, count_parameters
-from passkwh.adapters.device import pick
+from passkwh.adapters.checkpoint import Checkpoint, Overrides
+from passkwh.adapters.device import listed
 from passkwh.adapters.engines import AUTO, choose
 from passkwh.adapters.engines.base import LoadOptions, Model, PlansMemory, SupportsEarlyExit, TakesOptions
 from passkwh.adapters.memory import memory_free, memory_total
-from passkwh.adapters.resolution import resolve
+from passkwh.adapters.model_files import ModelFiles
+from passkwh.adapters.placement import place
+from passkwh.adapters.quantization.lookup import is_made
+from passkwh.adapters.resolution import resolve, with_facts
 from passkwh.cache import check_intact
 from passkwh.errors import UsageError
 from passkwh.records import Option
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
     from passkwh.adapters.quantization.make import OpenSpan
 
 __all__ = [
-    "Checkpoint", "check", "check_memory", "check_options", "choose", "load", "memory_free", "memory_needed",
-    "memory_total", "prepare", "resolve",
+    "Checkpoint", "Overrides", "check", "check_devices", "check_memory", "check_options", "choose", "load",
+    "memory_free", "memory_needed", "memory_total", "prepare", "resolve",
 ]  # fmt: skip
 
 
@@ -71,31 +74,45 @@ def prepare(
 
         if progress:
             progress(checkpoint.pending[0])
-        return gguf.download(checkpoint)
+        here = gguf.download(checkpoint)
+        asked = checkpoint.overrides
+        return replace(
+            here, chat=here.chat if asked.prompt is None else checkpoint.chat, read=checkpoint.read, overrides=asked
+        )
     if exit is not None:
         from passkwh.adapters import early_exit
 
         return early_exit.prepare(checkpoint, exit, progress, meter)
-    from passkwh.adapters import embedded, hub
+    from passkwh.adapters import embedded, hub, lora
 
     report = progress or (lambda _: None)
     if checkpoint.path is None and checkpoint.source == "embedded":
         report(checkpoint.pending[0])
         checkpoint = replace(checkpoint, path=embedded.convert(str(checkpoint.revision)))
     elif checkpoint.path is None:
-        folder = hub.download(checkpoint.location, lambda: report(checkpoint.pending[0]))
-        checkpoint = replace(checkpoint, path=folder, revision=folder.name)
-    if checkpoint.quant != "none" and not checkpoint.prequantized:
+        asked = checkpoint.overrides
+        # The commit that was looked at, not what the branch has become since.
+        commit = str(checkpoint.revision).partition("+lora:")[0]
+        folder = hub.download(
+            checkpoint.location, commit, asked.trust_remote_code, lambda: report(checkpoint.pending[0])
+        )
+        checkpoint = replace(checkpoint, path=folder)
+    if checkpoint.overrides.lora is not None and checkpoint.pending:
+        checkpoint = replace(checkpoint, path=lora.merged(checkpoint, report))
+    if is_made(checkpoint):
         from passkwh.adapters.quantization import make as quantize
 
         return quantize.ensure(checkpoint, report, meter)
     assert checkpoint.path is not None
-    return replace(
-        checkpoint,
-        pending=(),
-        revision=checkpoint.revision or content_revision(checkpoint.path),
-        parameters=checkpoint.parameters or count_parameters(checkpoint.path),
-    )
+    if checkpoint.files is None:  # they came with the weights
+        checkpoint = with_facts(checkpoint, ModelFiles(checkpoint.path))
+    return replace(checkpoint, pending=())
+
+
+def check_devices(text: str) -> str:
+    """``--devices``, checked. UsageError for a device that is not there."""
+    listed(text)
+    return text
 
 
 def load(
@@ -142,12 +159,15 @@ def memory_needed(
 
 def check_memory(
     checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str = "auto", engine: str = AUTO
-) -> None:
-    """UsageError, with what is needed and what is free, when the run would not fit."""
-    needed, free = memory_needed(checkpoint, batch_size, max_tokens, device, engine), memory_free(device)
-    if needed > free:
-        raise UsageError(
-            f"{checkpoint.name} needs about {needed / 2**30:.1f} GiB on {pick(device)} and "
-            f"{free / 2**30:.1f} GiB are free: choose a smaller model, a --quant, or lower --batch-size and "
-            "--max-new-tokens"
-        )
+) -> str:
+    """The devices that a run takes, as ``load`` wants them. UsageError, with what is needed and free, where it does not
+    fit."""
+    if checkpoint.engine is not None or checkpoint.format == "gguf" or engine not in (AUTO, "transformers"):
+        needed, free = memory_needed(checkpoint, batch_size, max_tokens, device, engine), memory_free(device)
+        if needed > free:
+            raise UsageError(
+                f"{checkpoint.name} needs about {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free: choose a "
+                "smaller model, or lower --batch-size and --max-new-tokens"
+            )
+        return device
+    return ",".join(place(checkpoint, batch_size, max_tokens, device).devices)

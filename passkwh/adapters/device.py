@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,61 @@ def pick(device: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
     return device
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The devices that ``--devices`` allows, as torch names them: ``0,1`` are two GPUs, ``auto`` all accelerators.
+
+    Raises:
+        UsageError: a device that is not there, or a list of others than GPUs.
+
+    Example:
+        >>> listed("cpu")
+        ('cpu',)
+    """
+    import torch
+
+    if text == "auto":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return tuple(f"cuda:{place}" for place in range(count)) or (pick("auto"),)
+    names = [f"cuda:{name}" if name.isdecimal() else name for name in (part.strip() for part in text.split(","))]
+    if len(set(names)) != len(names) or (len(names) > 1 and not all(name.startswith("cuda:") for name in names)):
+        raise UsageError(f"--devices {text}: write auto, cpu, or GPUs by their numbers, each once, as 0,1")
+    return tuple(pick(name) for name in names)
+
+
+def gpu_uuids(names: Iterable[str]) -> tuple[str, ...] | None:
+    """UUIDs, as NVIDIA's driver has them, of the GPUs among torch's devices; None where they cannot be told.
+
+    torch counts in CUDA's order and NVML in that of the bus, so a GPU is found by its PCI address and never by number.
+    """
+    gpus = sorted({name for name in names if name.startswith("cuda")})
+    if not gpus:
+        return ()
+    import torch
+
+    if torch.version.hip is not None:
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # no bindings or no driver: the meter has none either
+        return None
+    try:
+        return tuple(sorted({_uuid_at(torch.cuda.get_device_properties(torch.device(gpu))) for gpu in gpus}))
+    except (pynvml.NVMLError, AttributeError):
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _uuid_at(properties: Any) -> str:
+    """The UUID that the driver has for the GPU at a PCI address."""
+    import pynvml
+
+    address = f"{properties.pci_domain_id:08x}:{properties.pci_bus_id:02x}:{properties.pci_device_id:02x}.0"
+    return str(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByPciBusId(address.encode())))
 
 
 def bound_kernel_caches() -> None:

@@ -6,10 +6,11 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import device as devices
 from passkwh.adapters import gguf
 from passkwh.adapters.checkpoint import Checkpoint
+from passkwh.adapters.model_files import ModelFiles
+from passkwh.adapters.quantization.lookup import configured, quantization
 from passkwh.errors import UsageError
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -22,21 +23,14 @@ _MARGIN = 1.1
 def memory_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str = "auto") -> int:
     """Bytes for weights, key-value cache and margin; ``max_tokens`` is prompt plus completion of one row.
 
-    From ``config.json`` and file headers only. A checkpoint that is not on this machine yet has neither: then it is
-    the registry's number of weights at 16 bits (UsageError where that is unknown too), without the cache.
+    From the small files and what is known of the weights, which need not be here. UsageError where nobody says how
+    large they are.
     """
     if checkpoint.format == "gguf":
         return _gguf_needed(checkpoint, batch_size, max_tokens)
-    device = devices.pick(device)
-    if checkpoint.path is None:
-        if checkpoint.parameters is None:
-            raise UsageError(f"{checkpoint.location} is not on this machine yet, so its size is unknown: get it first")
-        return int(checkpoint.parameters * 2 * _MARGIN) + _LIBRARIES
-    config = folders.config(checkpoint.path)
-    config = {**config, **(config.get("text_config") or {})}
-    width = _BYTES[devices.dtype_name(config, device)]
-    row = key_value_bytes(config, width) * max_tokens + int(config.get("vocab_size", 0)) * 3 * 4
-    return int((_weight_bytes(checkpoint, width) + batch_size * row) * _MARGIN) + _LIBRARIES
+    device = devices.listed(device)[0]
+    cache = batch_size * row_bytes(checkpoint, max_tokens, device)
+    return int((weight_bytes(checkpoint, device) + cache) * _MARGIN) + _LIBRARIES
 
 
 def _gguf_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int) -> int:
@@ -47,12 +41,46 @@ def _gguf_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int) -> in
     return int((checkpoint.file.stat().st_size + cache) * _MARGIN) + _LIBRARIES
 
 
-def _weight_bytes(checkpoint: Checkpoint, width: int) -> int:
+def needed_by_device(
+    checkpoint: Checkpoint, batch_size: int, max_tokens: int, weights: dict[str, int]
+) -> dict[str, int]:
+    """The same for a model that lies on several devices, by what of its weights lies on each: device -> bytes."""
+    total = sum(weights.values()) or 1
+    cache = batch_size * row_bytes(checkpoint, max_tokens, next(iter(weights)))
+    return {device: int((part + cache * part / total) * _MARGIN) + _LIBRARIES for device, part in weights.items()}
+
+
+def row_bytes(checkpoint: Checkpoint, max_tokens: int, device: str) -> int:
+    """Bytes of one row besides weights: its keys and values, and the scores of its next token."""
+    if checkpoint.files is None:
+        return 0
+    config = ModelFiles(checkpoint.files).text_config
+    width = _BYTES[devices.dtype_name(config, device.partition(":")[0])]
+    return key_value_bytes(config, width) * max_tokens + int(config.get("vocab_size") or 0) * 3 * 4
+
+
+def weight_bytes(checkpoint: Checkpoint, device: str) -> int:
     """Bytes of the weights as they lie in memory: converted to the run's format, or packed."""
-    assert checkpoint.path is not None
-    if checkpoint.prequantized or checkpoint.parameters is None:
-        return sum(file.stat().st_size for file in folders.weight_files(checkpoint.path))
-    return checkpoint.parameters * width
+    if checkpoint.prequantized and checkpoint.weight_bytes is not None:
+        return checkpoint.weight_bytes
+    if checkpoint.parameters is None:
+        if checkpoint.weight_bytes is None:
+            raise UsageError(f"nobody says how large {checkpoint.location} is: get it first, with `hf download`")
+        return checkpoint.weight_bytes
+    config = {} if checkpoint.files is None else ModelFiles(checkpoint.files).text_config
+    width = _BYTES[devices.dtype_name(config, device.partition(":")[0])] if config else 2
+    if checkpoint.quant == "none":
+        return checkpoint.parameters * width
+    packing = (
+        quantization(checkpoint.quant)
+        if checkpoint.prequantized
+        else configured(checkpoint.quant, checkpoint.overrides.quant_options)
+    )
+    # Embeddings stay dense: one matrix, or two where the LM head has its own.
+    matrices = 1 if config.get("tie_word_embeddings") else 2
+    embedded = int(config.get("vocab_size") or 0) * int(config.get("hidden_size") or 0)
+    dense = min(checkpoint.parameters, matrices * embedded)
+    return int((checkpoint.parameters - dense) * packing.bits_per_weight / 8) + dense * width
 
 
 def key_value_bytes(config: dict[str, Any], width: int) -> int:
@@ -60,21 +88,29 @@ def key_value_bytes(config: dict[str, Any], width: int) -> int:
 
     The thesis's formulas 3.23-3.25 put the number of weights where the number of layers belongs.
     """
-    layers = int(config["num_hidden_layers"])
-    heads = int(config["num_attention_heads"])
-    if "kv_lora_rank" in config:  # DeepSeek: the cache holds one compressed state for all heads, and positions
+    layers = _number(config, "num_hidden_layers", "n_layer", "num_layers")
+    heads = _number(config, "num_attention_heads", "n_head", "num_heads")
+    if not layers or not heads:
+        return 0  # a model without attention has no cache that grows
+    if config.get("kv_lora_rank"):  # DeepSeek: the cache holds one compressed state for all heads, and positions
         return layers * (int(config["kv_lora_rank"]) + int(config["qk_rope_head_dim"])) * width
-    head_width = int(config.get("head_dim") or config["hidden_size"] // heads)
-    return layers * int(config.get("num_key_value_heads") or heads) * head_width * 2 * width
+    head_width = _number(config, "head_dim") or _number(config, "hidden_size", "n_embd", "d_model") // heads
+    return layers * (_number(config, "num_key_value_heads", "multi_query_groups") or heads) * head_width * 2 * width
+
+
+def _number(config: dict[str, Any], *keys: str) -> int:
+    """The first of these keys that has a number, 0 where none has."""
+    return next((int(config[key]) for key in keys if isinstance(config.get(key), int)), 0)
 
 
 @functools.cache
-def memory_total() -> int:
-    """Bytes of the device that models run on: of the largest accelerator, else of this host or its control group."""
-    if devices.pick("auto").startswith("cuda"):
+def memory_total(device: str = "auto") -> int:
+    """Bytes of the devices that a model may lie on: of all GPUs together, else of this host or its control group."""
+    names = devices.listed(device)
+    if names[0].startswith("cuda"):
         import torch
 
-        return max(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
+        return sum(torch.cuda.get_device_properties(name).total_memory for name in names)
     import psutil
 
     total = int(psutil.virtual_memory().total)
@@ -85,12 +121,16 @@ def memory_total() -> int:
 
 
 def memory_free(device: str = "auto") -> int:
-    """Bytes that can still be taken on the device; on a CPU within the limit of the process's control group."""
-    device = devices.pick(device)
-    if device.startswith("cuda"):
+    """Bytes that can still be taken on the devices together; on a CPU within the process's control group."""
+    return sum(map(free_on, devices.listed(device)))
+
+
+def free_on(name: str) -> int:
+    """Bytes that can still be taken on one device."""
+    if name.startswith("cuda"):
         import torch
 
-        return int(torch.cuda.mem_get_info(device)[0])
+        return int(torch.cuda.mem_get_info(name)[0])
     import psutil
 
     free = int(psutil.virtual_memory().available)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import Field
 
 from passkwh import adapters, benchmarks
 from passkwh.adapters import early_exit
 from passkwh.adapters.engines import AUTO
+from passkwh.adapters.model_name import short
 from passkwh.benchmarks.base import ChecksRequirements
 from passkwh.errors import UsageError
 from passkwh.harness.meter.base import meter_channels
@@ -41,6 +42,23 @@ class PlanProblem(Record):
     text: str
 
 
+class ModelReading(Record):
+    """What a model is, as it was read from its files before the weights are here."""
+
+    revision: str | None
+    prompt: Literal["base", "chat"]
+    quant: str
+    context_tokens: int | None
+    end_tokens: tuple[int, ...]
+    parameters: int | None
+    active_parameters: int | None
+    weight_bytes: int | None
+    reasoning: Annotated[str | None, Field(description="the template's switch of its thinking phase, or always")]
+    read: Annotated[dict[str, str], Field(description="what says so, in words")]
+    overridden: dict[str, str]
+    guesses: tuple[str, ...]
+
+
 class PlanReport(Record):
     """What a run would be on this host, in figures. What could not be determined is None, and a problem says why."""
 
@@ -49,6 +67,7 @@ class PlanReport(Record):
     checkpoint: Annotated[str | None, Field(description="where the weights come from")] = None
     weights: Annotated[str | None, Field(description="folder or file of the weights, where they are here")] = None
     parameters: int | None = None
+    model: Annotated[ModelReading | None, Field(description="what the model's own files say of it")] = None
     tasks: int | None = None
     prompt_tokens: Annotated[int | None, Field(description="of the mean prompt, a token being three characters")] = None
     memory_needed_bytes: int | None = None
@@ -101,9 +120,11 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
             problems.append(PlanProblem(field=field, text=str(error)))
             return None
 
-    checkpoint = check("model", lambda: adapters.resolve(spec.model, engine=spec.engine))
-    if checkpoint is not None and spec.quant != "none":
-        checkpoint = check("quant", lambda: adapters.resolve(spec.model, spec.quant, spec.engine))
+    asked = adapters.Overrides(spec.revision, spec.prompt, spec.lora, spec.trust_remote_code)
+    checkpoint = check("model", lambda: adapters.resolve(spec.model, engine=spec.engine, overrides=asked))
+    if checkpoint is not None and (spec.quant != "none" or spec.quant_options):
+        asked = replace(asked, quant_options=spec.quant_options)
+        checkpoint = check("quant", lambda: adapters.resolve(spec.model, spec.quant, spec.engine, asked))
     if checkpoint is not None:
         refused = "engine" if spec.engine != AUTO else "quant" if spec.quant != "none" else "model"
         chosen = check(refused, lambda: adapters.choose(checkpoint, spec.engine))
@@ -121,14 +142,14 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
         spec = spec.model_copy(update={"max_new_tokens": benchmark.default_max_new_tokens})
 
     tokens_per_row = (spec.max_new_tokens or 0) + (0 if benchmark is None else _longest_prompt_tokens(benchmark))
-    needed, free, total = None, adapters.memory_free(), adapters.memory_total()
+    on = check("devices", lambda: adapters.check_devices(spec.devices)) or "auto"
+    needed, free, total = None, adapters.memory_free(on), adapters.memory_total(on)
     if checkpoint is not None:
         needed = check(
-            "model", lambda: adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row, engine=spec.engine)
+            "model",
+            lambda: adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row, on, spec.engine),
         )
-        # A quantized checkpoint that is not here yet is reckoned at 16 bits: too much to say that it cannot be held.
-        exact = checkpoint.path is not None or checkpoint.file is not None or checkpoint.quant == "none"
-        if needed is not None and needed > total and exact:
+        if needed is not None and needed > total:
             text = (
                 f"{spec.model} needs about {needed / 2**30:.1f} GiB with batch_size {spec.batch_size} and "
                 f"{total / 2**30:.1f} GiB is all there is ({free / 2**30:.1f} GiB free): leave it out, lower "
@@ -144,6 +165,7 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
         checkpoint=checkpoint.location if checkpoint else None,
         weights=str(place) if checkpoint and (place := checkpoint.path or checkpoint.file) else None,
         parameters=checkpoint.parameters if checkpoint else None,
+        model=_reading(checkpoint) if checkpoint else None,
         tasks=len(lengths) or None,
         prompt_tokens=math.ceil(sum(lengths) / len(lengths) / CHARACTERS_PER_TOKEN) if lengths else None,
         memory_needed_bytes=needed,
@@ -154,6 +176,24 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
         problems=tuple(problems),
     )
     return Plan(report, out / report.run_id, checkpoint, benchmark, exit, tokens_per_row)
+
+
+def _reading(checkpoint: Checkpoint) -> ModelReading:
+    thinking = checkpoint.reasoning
+    return ModelReading(
+        revision=checkpoint.revision,
+        prompt="chat" if checkpoint.chat else "base",
+        quant=checkpoint.quant,
+        context_tokens=checkpoint.context_tokens,
+        end_tokens=checkpoint.end_tokens,
+        parameters=checkpoint.parameters,
+        active_parameters=checkpoint.active_parameters,
+        weight_bytes=checkpoint.weight_bytes,
+        reasoning=None if thinking is None else thinking.switch or "always",
+        read=dict(checkpoint.read),
+        overridden=checkpoint.overrides.given(),
+        guesses=checkpoint.guesses,
+    )
 
 
 def _open_benchmark(spec: Spec) -> Benchmark:
@@ -173,6 +213,6 @@ def _longest_prompt_tokens(benchmark: Benchmark) -> int:
 def run_name(spec: Spec) -> str:
     """Name of the run folder: readable, and the same for the same spec, so that ``--resume`` finds it."""
     identity = spec_identity(spec)[:8]
-    model = re.sub(r"[^a-z0-9.]+", "-", Path(spec.model.rpartition("#")[2]).name.lower()).strip("-.") or "model"
+    model = re.sub(r"[^a-z0-9.]+", "-", short(spec.model).lower()).strip("-.") or "model"
     rule = "" if spec.exit is None else "-" + re.sub(r"[^a-z0-9.]+", "-", spec.exit.partition(",")[0].lower())
     return f"{model}-{spec.quant}{rule}-{spec.benchmark}-{identity}-r{spec.repeat}"

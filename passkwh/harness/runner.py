@@ -145,15 +145,18 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             lambda: metered_span(plan.spec.meter),
             plan.exit,
         )
-        adapters.check_memory(checkpoint, plan.spec.batch_size, plan.tokens_per_row, engine=plan.spec.engine)
+        on = adapters.check_memory(
+            checkpoint, plan.spec.batch_size, plan.tokens_per_row, plan.spec.devices, plan.spec.engine
+        )
         channels = stack.enter_context(opened(plan.spec.meter))
         progress.update(Status("loading the model", 0, 0))
         writes = language(plan.benchmark)
         model = adapters.load(
             checkpoint,
-            exit=plan.exit,
-            language=writes,
-            engine=plan.spec.engine,
+            on,
+            plan.exit,
+            writes,
+            plan.spec.engine,
             parallel=plan.spec.batch_size,
             max_tokens=plan.tokens_per_row,
             options=plan.spec.engine_options,
@@ -419,7 +422,8 @@ def _same_run(folder: RunFolder, fresh: Manifest) -> Manifest:
     stored, fresh = folder.manifest(), storable(fresh)
     for name in ("spec", "model", "benchmark", "host", "meter"):
         old, new = getattr(stored, name), getattr(fresh, name)
-        differing = (f for f in type(old).model_fields if getattr(old, f) != getattr(new, f) and f != "schema_version")
+        known = old.model_fields_set - {"schema_version"}  # what an older program did not write cannot be compared
+        differing = (f for f in type(old).model_fields if f in known and getattr(old, f) != getattr(new, f))
         if (changed := next(differing, None)) is not None:
             raise UsageError(
                 f"{folder.path} was begun with another {name}.{changed} ({getattr(old, changed)!r}, now "

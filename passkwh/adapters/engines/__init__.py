@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from passkwh.adapters.engines.base import Engine, SupportsEarlyExit
+from passkwh.adapters.quantization.lookup import is_packed_while_loading
 from passkwh.errors import UsageError
 from passkwh.registry import ENGINES
 
@@ -59,6 +60,8 @@ def _refusal(name: str, engine: Engine, checkpoint: Checkpoint, exit: ExitReques
         return f"its name is one of engine {checkpoint.engine}, which alone runs it"
     if checkpoint.engine is None and reads(name) not in (None, checkpoint.format):
         return f"it reads weights in {reads(name)} and these are in {checkpoint.format}"
+    if not getattr(engine, "quantizes_while_loading", False) and is_packed_while_loading(checkpoint):
+        return f"{checkpoint.quant} packs weights while they are loaded, which only the engine transformers does"
     if reason := engine.refusal(checkpoint):
         return reason
     if exit is not None and not isinstance(engine, SupportsEarlyExit):

@@ -97,6 +97,7 @@ class LlamaCppEngine:
                 device=_device(logged),
                 parameters=checkpoint.parameters,
                 engine_info=server.about(),
+                **checkpoint.about(),
             )
 
         return start(server, options, info, _encoder)

@@ -215,6 +215,7 @@ def load(
             device=f"cuda:{gpu_names()[0]}" if device == "gpu" else "cpu",
             parameters=checkpoint.parameters,
             engine_info=server.about(),
+            **checkpoint.about(),
         )
 
     return start(server, options, info, lambda client: _encoder(checkpoint.path, client))

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from passkwh.adapters import memory
 from passkwh.adapters.checkpoint import Checkpoint
-from passkwh.adapters.device import bound_kernel_caches
+from passkwh.adapters.device import bound_kernel_caches, listed
 from passkwh.adapters.engines.base import LoadOptions
-from passkwh.registry import QUANTIZATIONS
+from passkwh.adapters.model_files import ModelFiles
+from passkwh.adapters.quantization.base import ChecksDevices
+from passkwh.adapters.quantization.lookup import quantization
+from passkwh.adapters.quantization.recognise import packed_as
 
 if TYPE_CHECKING:
     from passkwh.adapters.early_exit.request import ExitRequest
@@ -20,12 +23,19 @@ class TransformersEngine:
 
     summary = "Hugging Face transformers in this process, on a GPU or a CPU; the only one that leaves layers early"
 
+    quantizes_while_loading = True
+
     def refusal(self, checkpoint: Checkpoint) -> str | None:
-        """It runs every checkpoint of ours whose quantization's library is installed."""
+        """It runs every checkpoint whose quantization's library is installed and whose kernels run on this machine."""
         if checkpoint.quant == "none":
             return None
-        missing: str | None = QUANTIZATIONS.get(checkpoint.quant).missing()
-        return missing
+        packing = quantization(checkpoint.quant)
+        if missing := packing.missing():
+            return missing
+        if not isinstance(packing, ChecksDevices):
+            return None
+        packed = packed_as(ModelFiles(checkpoint.files)).config if checkpoint.files and checkpoint.prequantized else {}
+        return packing.refusal(packed, listed("auto")[0])
 
     def check_exit(self, checkpoint: Checkpoint, exit: ExitRequest, language: str) -> None:
         """UsageError for a rule that does not fit the model, where its weights are here."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BatchEncoding,
@@ -18,18 +17,20 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import device as devices
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.engines.base import Completion, Decoding, Watch
 from passkwh.adapters.engines.decoding import FirstToken, SeededSampling, StopStrings, Watched, synchronize
-from passkwh.adapters.quantization.base import Quantization
+from passkwh.adapters.memory import free_on
+from passkwh.adapters.model_files import ModelFiles
+from passkwh.adapters.placement import skeleton, split
+from passkwh.adapters.quantization.base import Loading, Quantization
+from passkwh.adapters.quantization.lookup import quantization
 from passkwh.adapters.quantization.make import read_manifest
 from passkwh.adapters.silence import silence_libraries
 from passkwh.errors import UsageError
 from passkwh.prompts import FORCED_FIRST, FORCED_HIT, FORCED_MISS, ChatPrompt, Prompt
 from passkwh.records import ModelInfo, Option
-from passkwh.registry import QUANTIZATIONS
 
 FORCED_PART = 128
 """Positions of a forced pass whose scores stand in memory together."""
@@ -68,12 +69,16 @@ class TransformersModel:
         self.watch: Watch | None = None
         self._checkpoint = checkpoint
         self._folder = checkpoint.path
-        self._device = torch.device(devices.pick(device))
-        self._quantization: Quantization | None = (
-            None if checkpoint.quant == "none" else QUANTIZATIONS.get(checkpoint.quant)
-        )
+        self._how = self._loading(device)
+        self._device = torch.device(self._how.device)
+        self._quantization: Quantization | None = None if checkpoint.quant == "none" else quantization(checkpoint.quant)
         with silence_libraries():
-            self._tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True, padding_side="left")
+            self._tokenizer = AutoTokenizer.from_pretrained(
+                self._folder,
+                local_files_only=True,
+                padding_side="left",
+                trust_remote_code=self._how.trust_remote_code,
+            )
             self._model = self._load_model()
         self._model.eval()
         self._end_tokens = self._find_end_tokens()
@@ -92,16 +97,26 @@ class TransformersModel:
             dtype=str(self._model.dtype).removeprefix("torch."),
             device=self._device_name(),
             parameters=self._count_parameters(),
+            **checkpoint.about() | {"context_tokens": self._context_tokens, "end_tokens": tuple(self._end_tokens)},
+            gpus=devices.gpu_uuids({str(weight.device) for weight in self._model.parameters()}),
         )
+
+    def _loading(self, device: str) -> Loading:
+        """Onto which devices, as ``passkwh.adapters.check_memory`` names them: several joined by commas."""
+        names = devices.listed(device)
+        trust = self._checkpoint.overrides.trust_remote_code
+        if len(names) == 1 or device == "auto":
+            return Loading(names[0], trust_remote_code=trust)
+        placement = split(self._checkpoint, {name: free_on(name) for name in names})
+        return Loading(placement.devices[0], placement.device_map, trust)
 
     def _load_model(self) -> Any:
         """The model on its device; UsageError when the folder lacks some of its weights."""
         if self._quantization is not None:
-            return self._quantization.load(self._folder, str(self._device))
-        dtype = getattr(torch, devices.dtype_name(folders.config(self._folder), self._device.type))
-        place = {} if self._device.type == "cpu" else {"device_map": self._device}
+            return self._quantization.load(self._folder, self._how)
+        dtype = getattr(torch, devices.dtype_name(ModelFiles(self._folder).text_config, self._device.type))
         model, report = AutoModelForCausalLM.from_pretrained(
-            self._folder, dtype=dtype, local_files_only=True, output_loading_info=True, **place
+            self._folder, dtype=dtype, output_loading_info=True, **self._how.arguments()
         )
         if missing := sorted(report["missing_keys"]):
             raise UsageError(f"{self._folder} lacks weights of its model: {missing[0]} and {len(missing) - 1} more")
@@ -308,14 +323,10 @@ class TransformersModel:
 
     def _device_name(self) -> str:
         if self._device.type == "cuda":
-            return f"cuda:{torch.cuda.get_device_name(self._device)}"
+            names = [torch.cuda.get_device_name(name) for name in dict.fromkeys(self._how.device_map.values())]
+            return "cuda:" + "+".join(names or [torch.cuda.get_device_name(self._device)])
         return str(self._device)
 
     def _count_parameters(self) -> int:
         """Number of weights that the configuration describes, built without memory: exact for packed ones too."""
-        config = AutoConfig.from_pretrained(self._folder, local_files_only=True)
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
-        with torch.device("meta"), silence_libraries():
-            shape = AutoModelForCausalLM.from_config(config)
-        return sum(weight.numel() for weight in shape.parameters())
+        return sum(weight.numel() for weight in skeleton(self._checkpoint).parameters())

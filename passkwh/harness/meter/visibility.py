@@ -24,11 +24,19 @@ _SEES = {"processes": ("process",), "machine": ("process", "machine"), "external
 
 
 def visible_channels(channels: Sequence[ChannelInfo], model: ModelInfo) -> tuple[ChannelInfo, ...]:
-    """The channels, not counted where they do not see the model."""
+    """The channels, not counted where they do not see the model, or are GPUs that hold none of it."""
     return tuple(
-        channel if model.place in _SEES[channel.scope] else channel.model_copy(update={"counted": False})
+        channel
+        if model.place in _SEES[channel.scope] and not _is_idle_gpu(channel, model)
+        else channel.model_copy(update={"counted": False})
         for channel in channels
     )
+
+
+def _is_idle_gpu(channel: ChannelInfo, model: ModelInfo) -> bool:
+    """A GPU of which it is known that no weight lies on it; channels are matched by the driver's UUID."""
+    kind, _, uuid = channel.name.partition(":")
+    return kind == "gpu" and model.place == "process" and model.gpus is not None and uuid not in model.gpus
 
 
 def why_no_energy(meter: MeterInfo, model: ModelInfo) -> str:
@@ -41,6 +49,9 @@ def why_no_energy(meter: MeterInfo, model: ModelInfo) -> str:
 def visibility_notes(meter: MeterInfo, model: ModelInfo) -> Iterator[str]:
     """What a reader must know of the energy of a model that runs outside of the run."""
     if model.place == "process":
+        idle = [channel.name for channel in meter.channels if _is_idle_gpu(channel, model)]
+        if idle:
+            yield f"{', '.join(idle)} held none of the model's weights: their energy is recorded and not counted"
         return
     for channel in meter.channels:
         if model.place not in _SEES[channel.scope]:
