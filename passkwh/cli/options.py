@@ -19,6 +19,7 @@ import typer
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
+    from passkwh.adapters.checkpoint import Overrides
     from passkwh.analysis.overview import AnalysisSettings
     from passkwh.records import Option
 
@@ -74,6 +75,43 @@ def _typed(value: str) -> Option:
             number = kind(value)
             return number if math.isfinite(number) else value
     return value
+
+
+LORA_HELP = "LoRA adapter, a folder or hub id, merged into the model's weights."
+CODE_HELP = "Let the model's own Python code run; read it first."
+QUANT_OPTION_HELP = "Of a quantization that is made here, as group_size=32, desc_act=true; repeat for several."
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelOptions:
+    """What is asked of a model besides its name; each left out is read from the model's files."""
+
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None
+    prompt: Annotated[str | None, typer.Option(help="base (continue a text) or chat; default: by its files.")] = None
+    lora: Annotated[str | None, typer.Option(help=LORA_HELP)] = None
+    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help=CODE_HELP)] = False
+    quant_option: Annotated[
+        list[str] | None, typer.Option("--quant-option", metavar="KEY=VALUE", help=QUANT_OPTION_HELP)
+    ] = None
+
+    def spec_fields(self) -> dict[str, Any]:
+        """As fields of a spec."""
+        if self.prompt not in (None, "base", "chat"):
+            raise UsageError(f"--prompt {self.prompt}: write base or chat")
+        return {
+            "revision": self.revision,
+            "prompt": self.prompt,
+            "lora": self.lora,
+            "trust_remote_code": self.trust_remote_code,
+            "quant_options": typed_values(self.quant_option, "--quant-option"),
+        }
+
+    def overrides(self, quant: str) -> Overrides:
+        """As the adapters take them, for a quantization."""
+        from passkwh.adapters.checkpoint import Overrides
+
+        fields = self.spec_fields()
+        return Overrides(**fields if quant != "none" else {**fields, "quant_options": {}})
 
 
 def analysis_settings(

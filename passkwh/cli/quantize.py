@@ -6,27 +6,34 @@ from typing import Annotated
 
 import typer
 
-from passkwh.cli.options import AsJson, Meter
+from passkwh.cli.options import AsJson, Meter, ModelOptions, grouped
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
 
 
+@grouped
 def quantize(
     model: Annotated[str, typer.Argument(help="Registry name (see `bench list`), hub id or local folder.")],
     quant: Annotated[str, typer.Option("--quant", "-q", help="See `bench list`.")] = "gptq-int4",
+    asked: ModelOptions = ModelOptions(),  # noqa: B008
     meter: Meter = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Quantize a model into the cache, once, under the meter; `bench run --quant` then uses it."""
     from passkwh import adapters
     from passkwh.adapters.quantization import make as quantizing
+    from passkwh.adapters.quantization.lookup import is_made
     from passkwh.harness.meter.base import meter_channels
     from passkwh.harness.meter.block import metered_span
     from passkwh.registry import QUANTIZATIONS
 
     if quant == "none":
         raise UsageError(f"--quant none is the model as it is: give one of {', '.join(QUANTIZATIONS.names())}")
-    checkpoint = adapters.resolve(model, quant)
+    checkpoint = adapters.resolve(model, quant, overrides=asked.overrides(quant))
+    if not checkpoint.prequantized and not is_made(checkpoint):
+        raise UsageError(
+            f"--quant {quant} is applied while a model is loaded: there is nothing to make ahead of `bench run`"
+        )
     meter_channels(meter)  # a wrong name is an error before the work, not after it
     made_here = any("quantize" in step for step in checkpoint.pending)
     checkpoint = adapters.prepare(checkpoint, note, lambda: metered_span(meter))

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
-from passkwh.cli.options import AsJson, BatchSize, TaskData, TaskLimit, typed_values
+from passkwh.cli.options import AsJson, BatchSize, ModelOptions, TaskData, TaskLimit, grouped, typed_values
 from passkwh.cli.output import note, number, print_json, print_table, size, table
 from passkwh.errors import UsageError
 from passkwh.measures import MEASURES, metric, metric_per_kwh
 
 if TYPE_CHECKING:
-    from passkwh.harness.plan import Plan
+    from passkwh.harness.plan import ModelReading, Plan
     from passkwh.records import Summary
 
 
-MODEL_HELP = "Registry name (see `bench list`), hub id, local folder, FILE.gguf or openai:URL#MODEL; repeat for more."
+MODEL_HELP = (
+    "Registry name (see `bench list`), hub id or URL, OWNER/NAME@REV, local folder, FILE.gguf or openai:URL#MODEL; "
+    "repeat to run several."
+)
+DEVICES_HELP = "auto, cpu, or the GPUs that the model may lie on, as 0,1."
 QUANT_HELP = "none, or a quantization of `bench list`; repeat to run several."
 ENGINE_HELP = "What runs the model, an engine of `bench list`; auto takes the first that can."
 ENGINE_OPTION_HELP = "An option of the engine's own, for example n_threads=4 (llamacpp); repeat for more."
@@ -30,11 +34,14 @@ EXIT_HELP = (
 )
 
 
+@grouped
 def run(
     model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
     quant: Annotated[list[str] | None, typer.Option("--quant", "-q", help=QUANT_HELP)] = None,
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
     engine_option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=ENGINE_OPTION_HELP)] = None,
+    asked: ModelOptions = ModelOptions(),  # noqa: B008
+    devices: Annotated[str, typer.Option(help=DEVICES_HELP)] = "auto",
     exit: Annotated[list[str] | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
     exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for every --exit.")] = None,
     benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="See `bench list`.")] = "bigcodebench",
@@ -73,7 +80,7 @@ def run(
                 engine_options=typed_values(engine_option, "--engine-option"), exit=rule, benchmark=benchmark,
                 benchmark_options=options, limit=limit, samples=samples, batch_size=batch_size,
                 max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, repeat=repeat,
-                meter=meter, idle_s=idle_s,
+                meter=meter, idle_s=idle_s, devices=devices, **_of_quant(asked.spec_fields(), quantization),
             )
             for name in model
             for quantization in quant or ["none"]
@@ -91,6 +98,11 @@ def run(
     refuse_problems(plans)
     if not dry_run:
         _carry_out(plans, resume, as_json)
+
+
+def _of_quant(fields: dict[str, Any], quantization: str) -> dict[str, Any]:
+    """What is asked of a model, for one quantization: the dense model beside quantized ones takes no options."""
+    return {**fields, "quant_options": {}} if quantization == "none" else fields
 
 
 def _rules(exits: list[str] | None, bundle: Path | None) -> list[str | None]:
@@ -166,6 +178,7 @@ def _show_plans(plans: list[Plan], as_json: bool) -> None:
     rows = [
         [
             str(entry.folder),
+            _model_in_words(entry.report.model),
             number(entry.report.tasks, 6),
             number(entry.report.tasks and entry.report.tasks * entry.spec.samples, 6),
             f"{size(entry.report.memory_needed_bytes)} of {size(entry.report.memory_free_bytes)} free",
@@ -175,8 +188,19 @@ def _show_plans(plans: list[Plan], as_json: bool) -> None:
         ]
         for entry in plans
     ]
-    columns = ["run", "tasks", "samples", "memory", "meter", "missing", "can run"]
-    print_table(table("would run", columns, rows, right=[1, 2]))
+    columns = ["run", "model", "tasks", "samples", "memory", "meter", "missing", "can run"]
+    print_table(table("would run", columns, rows, right=[2, 3]))
+    for guess in dict.fromkeys(guess for entry in plans if entry.report.model for guess in entry.report.model.guesses):
+        note(f"guessed: {guess}")
+
+
+def _model_in_words(model: ModelReading | None) -> str:
+    """What the files say of a model, in a cell."""
+    if model is None:
+        return "—"
+    weights = "" if model.parameters is None else f", {model.parameters / 1e9:.3g} B weights"
+    active = "" if model.active_parameters is None else f" ({model.active_parameters / 1e9:.3g} B active)"
+    return f"{model.prompt}, {'dense' if model.quant == 'none' else model.quant}{weights}{active}"
 
 
 def _plan_content(entry: Plan) -> dict[str, Any]:
@@ -187,6 +211,7 @@ def _plan_content(entry: Plan) -> dict[str, Any]:
         "complete": (entry.folder / "summary.json").exists(),
         **spec.model_dump(include={"model", "quant", "engine", "exit", "max_new_tokens"}),
         **report.model_dump(mode="json", include=figures),
+        "files_say": report.model and report.model.model_dump(mode="json"),
         "samples": None if report.tasks is None else report.tasks * spec.samples,
         "channels": [{"name": name, "provenance": provenance} for name, provenance in report.channels.items()],
     }

@@ -80,9 +80,9 @@ def serve(
     resolved = adapters.resolve(model, quant, engine)
     adapters.check(resolved, engine, rule)
     checkpoint = adapters.prepare(resolved, note, exit=rule)
-    adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens, engine=engine)
+    on = adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens, engine=engine)
     note("loading the model")
-    loaded = adapters.load(checkpoint, exit=rule, engine=engine)
+    loaded = adapters.load(checkpoint, on, rule, engine=engine)
     name = checkpoint.location if checkpoint.source == "local" else model.rpartition("#")[2]
     address = server.url(bound)
 
