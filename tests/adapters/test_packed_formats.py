@@ -60,10 +60,10 @@ def packed_and_dense(
         part = weight[:, groups == group]
         low, high = part.amin(1).clamp(max=0), part.amax(1).clamp(min=0)
         if sym:
-            scales[group] = torch.maximum(-low, high) * 2 / top
+            scales[group] = (torch.maximum(-low, high) * 2 / top).clamp(min=1e-4)  # a row may be all zero
             zeros[group] = 2 ** (bits - 1)
         else:
-            scales[group] = (high - low) / top
+            scales[group] = ((high - low) / top).clamp(min=1e-4)
             zeros[group] = (-low / scales[group]).round().clamp(1, top)
     scales = scales.to(torch.float16).float()
     whole = (weight.T / scales[groups] + zeros[groups]).round().clamp(0, top)

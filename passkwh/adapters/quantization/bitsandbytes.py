@@ -6,6 +6,7 @@ NF4 is the data type of QLoRA (Dettmers et al., 2023); int8 is LLM.int8() (Dettm
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -55,6 +56,8 @@ class BitsAndBytes:
         if packed_as(files).label != "none":
             return load_packed(folder, how)
         if self.kind == "int8":
+            # For every product it says on the terminal that activations are rounded, which is what LLM.int8() is.
+            logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
             return load_packed(folder, how, quantization_config=BitsAndBytesConfig(load_in_8bit=True))
         dtype = getattr(torch, devices.dtype_name(files.text_config, how.device.partition(":")[0]))
         config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=self.kind, bnb_4bit_compute_dtype=dtype)
