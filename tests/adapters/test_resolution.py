@@ -477,3 +477,22 @@ def test_context_and_end_tokens_of_a_model_whose_text_part_is_one_of_several(tmp
     config = {"text_config": {"max_position_embeddings": 4096, "eos_token_id": [5, 3]}, "eos_token_id": 7}
     found = adapters.resolve(str(publish(tmp_path / "x", config, generation_config__json={"eos_token_id": [3, 9]})))
     assert (found.context_tokens, found.end_tokens) == (4096, (3, 5, 9))
+
+
+def test_a_model_of_its_own_code_runs_where_that_is_allowed(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The class is that of the code it brings."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = shutil.copytree(tiny_llama, tmp_path / "own-code")
+    config = json.loads((folder / "config.json").read_text())
+    named = {"auto_map": {"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}, "architectures": ["OwnForCausalLM"]}
+    (folder / "config.json").write_text(json.dumps(config | named))
+    (folder / "modeling_own.py").write_text(
+        "from transformers import LlamaForCausalLM\n\n\nclass OwnForCausalLM(LlamaForCausalLM):\n    pass\n"
+    )
+    allowed = adapters.prepare(adapters.resolve(str(folder), overrides=Overrides(trust_remote_code=True)))
+    model: Any = adapters.load(allowed, "cpu")
+    assert type(model._model).__name__ == "OwnForCausalLM"
+    assert model.info.overridden == {"trust_remote_code": "true"}
+    assert model.info.parameters == adapters.resolve(str(tiny_llama)).parameters

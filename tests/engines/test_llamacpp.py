@@ -91,13 +91,13 @@ def test_what_is_no_gguf_file_is_said_in_a_line(content: bytes, reason: str, tmp
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file_and_what_cannot_be_made_here_are_said() -> None:
+def test_a_missing_file_and_what_cannot_be_made_here_are_said(tiny_llama: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no file .*/absent.gguf"):
         adapters.resolve("absent.gguf")
     with pytest.raises(UsageError, match=r"not made here: name one .*llama-quantize"):
         adapters.resolve("qwen2.5-0.5b", "gguf-q4_k_m")
     with pytest.raises(UsageError, match="reads weights in gguf and these are in safetensors"):
-        adapters.choose(adapters.resolve("qwen2.5-0.5b", engine="llamacpp"), "llamacpp")
+        adapters.choose(adapters.resolve(str(tiny_llama), engine="llamacpp"), "llamacpp")
 
 
 def test_quantizing_to_a_type_that_is_there_already_shows_the_file(capsys: pytest.CaptureFixture[str]) -> None:
