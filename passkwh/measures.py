@@ -208,7 +208,19 @@ def _no_tokens(summary: Summary) -> str:
     return _no_energy(summary) if summary.generation_energy_j is None else "the run has no generated tokens"
 
 
-_REASONS = {"verdicts": _no_verdicts, "energy": _no_energy, "ratio": _no_ratio, "tokens": _no_tokens}
+def _no_thinking(summary: Summary) -> str:
+    if summary.cut_while_thinking is None:
+        return "the run has no thinking"
+    if summary.reasoning_energy_j is None and summary.generation_energy_j is None:
+        return _no_energy(summary)
+    if summary.reasoning_tokens is None:
+        return "the server does not count tokens of thinking"
+    return "samples share their windows, or it is not known when thinking ended"
+
+
+_REASONS = {
+    "verdicts": _no_verdicts, "energy": _no_energy, "ratio": _no_ratio, "tokens": _no_tokens, "thought": _no_thinking,
+}  # fmt: skip
 """Why a value is missing, by the word in measures.csv; anything else there is the reason itself."""
 
 

@@ -19,7 +19,7 @@ class ChatPrompt:
     user: str
     system: str | None = None
     answer: str = ""
-    """How the answer begins; it is not part of the completion."""
+    """How the answer begins; it is not part of the completion. Left out where the answer follows a thinking phase."""
 
 
 Prompt = TextPrompt | ChatPrompt
@@ -37,20 +37,30 @@ class Request:
     """How the answer of a chat begins; it is not part of the completion."""
     stop: tuple[str, ...] = ()
     """A base model's completion is cut before the first of these."""
+    chat_stop: tuple[str, ...] = ()
+    """A chat's answer is cut before the first of these; what is thought before the answer is not."""
     raw: bool = False
     """Every model continues ``text`` as it is, a chat model too."""
     forced: bool = False
     """Nothing is written: the model reads ``text`` and says what it would have written (teacher forcing)."""
 
-    def prompt(self, chat: bool) -> Prompt:
-        """The prompt for a chat model, or for one that continues text.
+    def is_chat(self, chat: bool) -> bool:
+        """Whether a model that is a chat model (``chat``) is asked in a chat."""
+        return chat and not self.raw
+
+    def stops(self, chat: bool) -> tuple[str, ...]:
+        """What ends the completion of such a model."""
+        return self.chat_stop if self.is_chat(chat) else self.stop
+
+    def prompt(self, chat: bool, system: str | None = None) -> Prompt:
+        """The prompt for a chat model, ``system`` being its system prompt, or for one that continues text.
 
         Example:
             >>> Request("def f():", "Write f.").prompt(chat=True)
             ChatPrompt(user='Write f.', system=None, answer='')
         """
-        if chat and not self.raw:
-            return ChatPrompt(self.instruction, answer=self.response_prefix)
+        if self.is_chat(chat):
+            return ChatPrompt(self.instruction, system, self.response_prefix)
         return TextPrompt(self.text)
 
 

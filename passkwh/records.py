@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 SCHEMA_VERSION = 2
-"""1: the first edition. 2: engines (``Spec.engine``, ``ModelInfo.engine``)."""
+"""1: the first edition. 2: engines (``Spec.engine``, ``ModelInfo.engine``), thinking (``Spec.thinking``)."""
 
 SchemaVersion = Annotated[int, Field(ge=1, le=SCHEMA_VERSION, description="version of the records it was written as")]
 
@@ -42,6 +42,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 Option = str | int | float | bool
 """A value of a benchmark's own options."""
+
+FinishReason = Literal["stop", "length", "context", "content_filter"]
+"""Why a completion ended: the model or a stop string ended it, it reached the length limit or the end of the context,
+the prompt alone did not fit the context (there is no completion then), or a server withheld the rest."""
 
 
 def well_formed(text: str) -> str:
@@ -134,6 +138,14 @@ class Spec(Record):
         Count | None,
         Field(ge=1, description="completion length limit; the benchmark's own when None, filled in by plan()"),
     ] = None
+    system: Annotated[str | None, Field(description="system prompt of chats; the template's own when None")] = None
+    thinking: Annotated[
+        str,
+        Field(
+            pattern=r"^(auto|on|off|low|medium|high|[1-9]\d*)$",
+            description="auto (as the template does by itself), on, off, an effort, or how many tokens it may take",
+        ),
+    ] = "auto"
     temperature: Annotated[float, Field(ge=0, description="0 is greedy decoding")] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1, description="nucleus mass when sampling")] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of sampling and of order")] = 0
@@ -234,6 +246,10 @@ class ModelInfo(Record):
     engine_info: Annotated[
         dict[str, Option],
         Field(description="version, command line and options of a server that the run started; empty without one"),
+    ] = {}
+    prompting: Annotated[
+        dict[str, Option],
+        Field(description="how chats are put to it: template date, thinking, the answer's beginning; empty for a base"),
     ] = {}
     parameters: Annotated[
         int | None,
@@ -367,6 +383,24 @@ class Verdict(Record):
     ] = ()
 
 
+class Reasoning(Record):
+    """What a model thought before it answered, up to the end of its last thinking phase: no part of the answer, always
+    part of the energy."""
+
+    text: Annotated[str, WellFormed, Field(description="without its markers; empty where a server keeps it to itself")]
+    tokens: Annotated[
+        Count | None, Field(description="of completion_tokens, markers included; None where a server counts none")
+    ]
+    end_ns: Annotated[
+        Nanoseconds | None,
+        Field(description="when it had ended, on the session's clock; None where it did not, or not known"),
+    ] = None
+    ended_by: Annotated[
+        Literal["model", "budget"] | None,
+        Field(description="budget: the end marker was inserted; None: it never ended, and finish_reason says why"),
+    ]
+
+
 class Sample(Record):
     """One line of ``samples.jsonl``: one completion of one task.
 
@@ -382,16 +416,18 @@ class Sample(Record):
     batch_id: Count
     batch_size: Annotated[Count, Field(ge=1, description="rows that were generated together with this one, itself too")]
     seed: Annotated[int, Field(ge=0, le=2**32)]
-    prompt_tokens: Count
+    prompt_tokens: Annotated[Count, Field(description="that the model read: none where the prompt did not fit")]
     cached_tokens: Annotated[
         Count | None, Field(description="prompt tokens that a server had from an earlier request, where known")
     ] = None
     retries: Annotated[
         Count, Field(description="how often a server was asked again; what that drew is in generation_energy")
     ] = 0
-    completion_tokens: Count
-    text: Annotated[str, WellFormed]
-    finish_reason: Literal["stop", "length"]
+    completion_tokens: Annotated[Count, Field(description="generated, those of thinking, too")]
+    text: Annotated[str, WellFormed, Field(description="the answer; what was thought before it stands in reasoning")]
+    reasoning: Annotated[Reasoning | None, Field(description="the thinking phase; None where there was none")] = None
+    finish_reason: FinishReason
+    failure: Annotated[str, WellFormed, Field(description="why there is no completion; empty where there is one")] = ""
     latency_s: Annotated[Seconds, Field(description="duration of the batch the sample was generated in")]
     ttft_s: Annotated[Seconds | None, Field(description="time to first token, where known")] = None
     exit_layers: Annotated[
@@ -404,6 +440,13 @@ class Sample(Record):
     ] = {}
     prefill_energy: Annotated[
         dict[str, Energy], Field(description="the part of generation_energy up to the batch's first token, where known")
+    ] = {}
+    reasoning_energy: Annotated[
+        dict[str, Energy],
+        Field(
+            description="the part of generation_energy spent on thinking: measured between its marks where the sample "
+            "has a window of its own, else its share by tokens"
+        ),
     ] = {}
     evaluation: Window | None = None
     evaluation_cpu_s: Annotated[Seconds | None, Field(description="CPU time of scoring this sample")] = None
@@ -420,6 +463,9 @@ class ChannelTotal(Record):
     counted: bool
     generation: Energy
     prefill: Annotated[Energy | None, Field(description="part of generation up to first tokens, where known")] = None
+    reasoning: Annotated[Energy | None, Field(description="part of generation spent on thinking; None: none was")] = (
+        None
+    )
     evaluation: Energy
     idle_before: IdleBaseline
     idle_after: IdleBaseline
@@ -475,6 +521,22 @@ class Summary(Document):
     evaluation_s: Annotated[Seconds, Field(description="time during which at least one sample was being scored")]
     prompt_tokens: Annotated[int, Field(ge=0, le=2**53)]
     completion_tokens: Annotated[int, Field(ge=0, le=2**53)]
+    reasoning_tokens: Annotated[
+        int | None,
+        Field(ge=0, le=2**53, description="generated tokens of thinking; None where there was none, or none counted"),
+    ] = None
+    reasoning_energy_j: Annotated[float | None, Field(description="part of generation_energy_j, thinking")] = None
+    reasoning_energy_by: Annotated[
+        Literal["marks", "tokens", "both"] | None,
+        Field(description="measured between the marks of thinking, shared by tokens, or some samples so and some so"),
+    ] = None
+    reasoning_share: Annotated[float | None, Field(description="reasoning_energy_j / generation_energy_j")] = None
+    reasoning_s: Annotated[
+        Seconds | None, Field(description="time spent thinking, where every sample has a window of its own")
+    ] = None
+    cut_while_thinking: Annotated[
+        Count | None, Field(description="samples that ended before their thinking did; None: no sample thought")
+    ] = None
     tokens_per_s: Annotated[float | None, Field(description="generated tokens / generation_s")]
     joules_per_token: Annotated[float | None, Field(description="gross generation energy / generated tokens")]
     joules_per_prompt_token: Annotated[
@@ -562,4 +624,5 @@ def sample_key(spec: Spec, model: ModelInfo, task_id: str, prompt: str, sample_i
         *([model.early_exit] if model.early_exit else []),
         *([model.engine] if model.engine not in ("transformers", "endpoint") else []),  # keys of the first edition hold
         *([{"engine_options": spec.engine_options}] if spec.engine_options else []),
+        *([{"thinking": spec.thinking}] if spec.thinking != "auto" else []),
     )[:32]

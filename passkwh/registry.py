@@ -227,6 +227,7 @@ REPORT_SECTIONS = Registry(
         "power": "passkwh.reports.sections.measured:POWER",
         "results": "passkwh.reports.sections.results:RESULTS",
         "summary": "passkwh.reports.sections.summary:SUMMARY",
+        "thinking": "passkwh.reports.sections.thinking:THINKING",
         "threats": "passkwh.reports.sections.threats:THREATS",
     },
 )

@@ -14,12 +14,20 @@ from passkwh.adapters import memory
 from passkwh.adapters.checkpoint import Checkpoint, Overrides
 from passkwh.adapters.device import listed
 from passkwh.adapters.engines import AUTO, choose
-from passkwh.adapters.engines.base import LoadOptions, Model, PlansMemory, SupportsEarlyExit, TakesOptions
+from passkwh.adapters.engines.base import (
+    LoadOptions,
+    Model,
+    PlansMemory,
+    SupportsEarlyExit,
+    SupportsThinking,
+    TakesOptions,
+)
 from passkwh.adapters.memory import memory_free, memory_total
 from passkwh.adapters.model_files import ModelFiles
 from passkwh.adapters.placement import place
 from passkwh.adapters.quantization.lookup import is_made
 from passkwh.adapters.resolution import resolve, with_facts
+from passkwh.adapters.thinking import AUTO as AUTO_THINKING
 from passkwh.cache import check_intact
 from passkwh.errors import UsageError
 from passkwh.records import Option
@@ -30,8 +38,8 @@ if TYPE_CHECKING:
     from passkwh.adapters.quantization.make import OpenSpan
 
 __all__ = [
-    "Checkpoint", "Overrides", "check", "check_devices", "check_memory", "check_options", "choose", "load",
-    "memory_free", "memory_needed", "memory_total", "prepare", "resolve",
+    "Checkpoint", "Overrides", "check", "check_devices", "check_memory", "check_options", "check_thinking", "choose",
+    "load", "memory_free", "memory_needed", "memory_total", "prepare", "resolve",
 ]  # fmt: skip
 
 
@@ -53,6 +61,18 @@ def check_options(checkpoint: Checkpoint, engine: str, options: Mapping[str, Opt
     elif options:
         name = next(name for name in ENGINES.names() if ENGINES.get(name) is chosen)
         raise UsageError(f"--engine-option {next(iter(options))}: engine {name} has no options: leave it out")
+
+
+def check_thinking(checkpoint: Checkpoint, thinking: str, engine: str = AUTO, exit: ExitRequest | None = None) -> None:
+    """UsageError where a checkpoint cannot be told to think so (``Spec.thinking``), as far as its files are here."""
+    if thinking == AUTO_THINKING:
+        return
+    chosen = choose(checkpoint, engine, exit)
+    if not checkpoint.chat:
+        raise UsageError(f"--thinking {thinking}: {checkpoint.name} is run as a base model, which only continues text")
+    if not isinstance(chosen, SupportsThinking):
+        raise UsageError(f"--thinking {thinking}: the engine of {checkpoint.name} has no say in it: leave it out")
+    chosen.check_thinking(checkpoint, thinking)
 
 
 def prepare(
@@ -137,6 +157,7 @@ def load(
     """
     if checkpoint.path is not None:
         check_intact(checkpoint.path)
+    check_thinking(checkpoint, more.get("thinking", AUTO_THINKING), engine, exit)
     return choose(checkpoint, engine, exit).load(checkpoint, LoadOptions(device, exit, language, **more))
 
 

@@ -8,8 +8,9 @@ from typing import Literal
 
 from passkwh.adapters.model_files import ModelFiles
 
-Switch = Literal["enable_thinking", "thinking", "reasoning_effort", "thinking_budget"]
-"""The template's own variable that turns thinking on and off, or sets how much."""
+Switch = Literal["enable_thinking", "thinking", "reasoning_effort", "thinking_budget", "/think"]
+"""The template's own variable that turns thinking on and off, or sets how much; ``/think``: it has none, and ``/think``
+or ``/no_think`` in a message does."""
 
 _SWITCHES: tuple[Switch, ...] = ("enable_thinking", "thinking", "reasoning_effort", "thinking_budget")
 _STRING = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -52,10 +53,12 @@ def reasoning_of(template: str | None, tokens: str) -> Reasoning | None:
         return None
     code = " ".join(re.findall(r"\{[{%].*?[%}]\}", template, re.DOTALL))
     variables = set(re.findall(r"(?<![.\w])[a-z_]+(?!\w)", _STRING.sub(" ", code)))
-    switch = next((name for name in _SWITCHES if name in variables), None)
+    switch = next((name for name in _SWITCHES if name in variables), "/think" if "/no_think" in template else None)
     if "<|channel|>" in template and "analysis" in template:
         return Reasoning(switch, _levels(code), *_HARMONY)
     start, end = _markers(template)
+    if start is None and (opened := _MARKER.search(template)):  # it opens the phase and leaves the end to the model
+        start, end = opened.group(), _closings(opened.group())[0]
     if switch is None and start is None:
         return None
     if start is None:

@@ -50,9 +50,9 @@ class Frames:
 
     ``samples`` has a row per sample with the columns run (position in ``runs``), key, task_id, sample_index, order,
     batch_id, batch_size, prompt_tokens, completion_tokens, finish_reason, latency_s (of the batch), generation_s (this
-    sample's share of it), ttft_s, generation_gross_j, generation_net_j, evaluation_gross_j, evaluation_net_j, gross_j,
-    net_j (generation plus evaluation over counted channels; missing where any of them is) and passed (1, 0, or missing
-    where there is no verdict).
+    sample's share of it), ttft_s, reasoning_tokens (0 without thinking), generation_gross_j, generation_net_j,
+    evaluation_gross_j, evaluation_net_j, gross_j, net_j (generation plus evaluation over counted channels; missing
+    where any of them is) and passed (1, 0, or missing where there is no verdict).
     """
 
     runs: tuple[Run, ...]
@@ -167,6 +167,10 @@ def _run_row(run: Run) -> dict[str, Any]:
         "generation_s": summary.generation_s,
         "evaluation_s": summary.evaluation_s,
         "completion_tokens": summary.completion_tokens,
+        "thinking": spec.thinking,
+        "reasoning_tokens": summary.reasoning_tokens,
+        "reasoning_energy_j": summary.reasoning_energy_j,
+        "reasoning_share": summary.reasoning_share,
         "pass_at_kwh": summary.pass_at_kwh,
         "solved_per_kwh": summary.solved_per_kwh,
         "tokens_per_s": summary.tokens_per_s,

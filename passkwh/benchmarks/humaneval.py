@@ -8,7 +8,7 @@ from typing import Any
 from passkwh.benchmarks import evalplus, extraction
 from passkwh.benchmarks.base import Program
 from passkwh.benchmarks.extract import before, behind
-from passkwh.benchmarks.programs import ProgramBenchmark, ProgramTask
+from passkwh.benchmarks.programs import CHAT_STOPS, ProgramBenchmark, ProgramTask
 from passkwh.benchmarks.rows import text_fields
 from passkwh.errors import UsageError
 from passkwh.prompts import Request
@@ -60,6 +60,7 @@ class HumanEval(ProgramBenchmark[HumanEvalTask]):
             instruction=f"{_INSTRUCTION}```python\n{task.prompt.strip()}\n```\n",
             response_prefix="```python\n",
             stop=STOPS,
+            chat_stop=CHAT_STOPS,
         )
 
     def program_of(self, task: HumanEvalTask, text: str, continues: bool) -> Program:

@@ -11,7 +11,7 @@ from typing import Any
 from passkwh.benchmarks import evalplus, extraction
 from passkwh.benchmarks.base import Program
 from passkwh.benchmarks.extract import before
-from passkwh.benchmarks.programs import ProgramBenchmark, ProgramTask
+from passkwh.benchmarks.programs import CHAT_STOPS, ProgramBenchmark, ProgramTask
 from passkwh.benchmarks.rows import text_fields
 from passkwh.errors import UsageError
 from passkwh.prompts import Request
@@ -83,6 +83,7 @@ class Mbpp(ProgramBenchmark[MbppTask]):
             instruction=f"{task.text}\n{_INSTRUCTION}```python\n{assertions}\n```\n",
             response_prefix="```python\n",
             stop=STOPS,
+            chat_stop=CHAT_STOPS,
         )
 
     def program_of(self, task: MbppTask, text: str, continues: bool) -> Program:

@@ -33,6 +33,8 @@ from passkwh.errors import UsageError
 from passkwh.prompts import Request
 from passkwh.records import BenchmarkInfo, Option, Sample, Verdict, content_hash
 
+CHAT_STOPS = ("\n```\n",)
+"""What ends an answer whose program is one code block: nothing after it would be run."""
 REFERENCE_TIMEOUT_S = 241.0
 """Deadline of a reference solution: BigCodeBench's official one, which no sound one reaches."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from passkwh.benchmarks import extraction
 from passkwh.benchmarks.base import Program
 from passkwh.benchmarks.extract import before
-from passkwh.benchmarks.programs import ProgramBenchmark, ProgramTask
+from passkwh.benchmarks.programs import CHAT_STOPS, ProgramBenchmark, ProgramTask
 from passkwh.benchmarks.rows import text_fields
 from passkwh.benchmarks.sandbox import Case
 from passkwh.errors import UsageError
@@ -70,6 +70,7 @@ class StdioBenchmark(ProgramBenchmark[StdioTask]):
             instruction=f"{_INSTRUCTION}\n\n{task.prompt.strip()}\n",
             response_prefix="```python\n",
             stop=_STOPS,
+            chat_stop=CHAT_STOPS,
         )
 
     def program_of(self, task: StdioTask, text: str, continues: bool) -> Program:

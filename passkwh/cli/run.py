@@ -28,6 +28,10 @@ DEVICES_HELP = "auto, cpu, or the GPUs that the model may lie on, as 0,1."
 QUANT_HELP = "none, or a quantization of `bench list`; repeat to run several."
 ENGINE_HELP = "What runs the model, an engine of `bench list`; auto takes the first that can."
 ENGINE_OPTION_HELP = "An option of the engine's own, for example n_threads=4 (llamacpp); repeat for more."
+THINKING_HELP = (
+    "Of a model that thinks first: on, off, low, medium, high, or the most tokens it may think; repeat to run several. "
+    "Default: as its template does by itself."
+)
 EXIT_HELP = (
     "Rule by which tokens leave before the last layer, as fixed:LAYER or agent:T (see `bench list`), or none; "
     "repeat to run several. See docs/early-exit.md for its options."
@@ -44,6 +48,8 @@ def run(
     devices: Annotated[str, typer.Option(help=DEVICES_HELP)] = "auto",
     exit: Annotated[list[str] | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
     exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for every --exit.")] = None,
+    thinking: Annotated[list[str] | None, typer.Option("--thinking", metavar="HOW", help=THINKING_HELP)] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt; default: the chat template's own.")] = None,
     benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="See `bench list`.")] = "bigcodebench",
     style: Annotated[str | None, typer.Option(help="Prompt style of the benchmark: complete or instruct.")] = None,
     subset: Annotated[str | None, typer.Option(help="Part of the benchmark, for example full, hard or sample.")] = None,
@@ -77,7 +83,8 @@ def run(
         specs = [
             Spec(
                 model=name, quant=quantization, engine=engine,
-                engine_options=typed_values(engine_option, "--engine-option"), exit=rule, benchmark=benchmark,
+                engine_options=typed_values(engine_option, "--engine-option"), exit=rule, thinking=how, system=system,
+                benchmark=benchmark,
                 benchmark_options=options, limit=limit, samples=samples, batch_size=batch_size,
                 max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, repeat=repeat,
                 meter=meter, idle_s=idle_s, devices=devices, **_of_quant(asked.spec_fields(), quantization),
@@ -85,10 +92,15 @@ def run(
             for name in model
             for quantization in quant or ["none"]
             for rule in rules
+            for how in thinking or ["auto"]
             for repeat in range(repeats)
         ]  # fmt: skip
     except ValidationError as error:
         problem = error.errors()[0]
+        if problem["loc"] == ("thinking",):
+            raise UsageError(
+                f"--thinking {problem['input']}: write on, off, low, medium, high, or a number of tokens"
+            ) from None
         raise UsageError(f"--{problem['loc'][-1]}: {problem['msg']}".replace("_", "-")) from error
     if repeats > 1:
         random.Random(seed).shuffle(specs)  # so that drift of the machine does not fall on one configuration
@@ -157,6 +169,8 @@ def _show_results(results: Sequence[tuple[str, Summary]]) -> None:
         names[1:2] = ["pass_at_1", "gross_energy_j", "pass_at_kwh", "solved_per_kwh"]
     if any(summary.mean_exit_layer is not None for summary in summaries):
         names.append("mean_exit_layer")
+    if any(summary.cut_while_thinking is not None for summary in summaries):
+        names += ["reasoning_tokens", "reasoning_energy_j", "reasoning_share"]
     measures = [MEASURES[name] for name in names]
     rows = [[path, *(m.text(m.value(summary)) for m in measures), summary.provenance] for path, summary in results]
     columns = ["run", *(measure.label for measure in measures), "provenance"]
@@ -209,7 +223,7 @@ def _plan_content(entry: Plan) -> dict[str, Any]:
     return {
         "run_dir": str(entry.folder),
         "complete": (entry.folder / "summary.json").exists(),
-        **spec.model_dump(include={"model", "quant", "engine", "exit", "max_new_tokens"}),
+        **spec.model_dump(include={"model", "quant", "engine", "exit", "thinking", "max_new_tokens"}),
         **report.model_dump(mode="json", include=figures),
         "files_say": report.model and report.model.model_dump(mode="json"),
         "samples": None if report.tasks is None else report.tasks * spec.samples,

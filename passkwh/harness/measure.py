@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from passkwh.harness.meter.attribution import PREFILL_WEIGHT, phases, split_phases, usable
-from passkwh.harness.meter.energies import Energies
-from passkwh.harness.meter.series import Ints
+from passkwh.harness.meter.energies import Energies, Spans
+from passkwh.harness.meter.series import Bools, Ints
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.runs.table import SampleTable
 from passkwh.records import ChannelInfo, ChannelTotal, Energy, IdleBaseline, Manifest, Sample
@@ -27,6 +27,10 @@ class Attribution:
     phased: Ints
     """Positions of the samples whose batch left a mark at its first token."""
     prefill: dict[str, Energies]
+    """Of these."""
+    thought: Ints
+    """Positions of the samples that have a thinking phase."""
+    reasoning: dict[str, Energies]
     """Of these."""
     scored: Ints
     """Positions of the samples that were scored."""
@@ -52,10 +56,12 @@ def measure(
 
     generation = by_sample(attribution.generation, range(len(samples)))
     prefill = by_sample(attribution.prefill, attribution.phased.tolist())
+    reasoning = by_sample(attribution.reasoning, attribution.thought.tolist())
     evaluation = by_sample(attribution.evaluation, attribution.scored.tolist())
+    names = ("generation_energy", "prefill_energy", "reasoning_energy", "evaluation_energy")
     measured = [
-        sample.model_copy(update={"generation_energy": whole, "prefill_energy": before, "evaluation_energy": scoring})
-        for sample, whole, before, scoring in zip(samples, generation, prefill, evaluation, strict=True)
+        sample.model_copy(update=dict(zip(names, parts, strict=True)))
+        for sample, *parts in zip(samples, generation, prefill, reasoning, evaluation, strict=True)
     ]
     return measured, attribution.totals
 
@@ -65,7 +71,8 @@ def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribu
 
     A batch is measured before and after its first token and split over its samples by tokens; scoring is measured over
     the time in which at least one sample was being scored and split by each sample's CPU seconds. Samples therefore
-    add up to the totals.
+    add up to the totals. Thinking, a part of generating, is measured from the first token to its end where a sample has
+    a window of its own; elsewhere it is the sample's share by tokens.
     """
     prompt, generated = samples.prompt_tokens.astype(np.float64), samples.completion_tokens.astype(np.float64)
     batch, windows = samples.batch, samples.generation.take(samples.firsts)
@@ -85,19 +92,34 @@ def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribu
     busy_of = [busy.take(busy.session == session) for session in sessions.tolist()]
     by_cpu = usable(samples.evaluation_cpu_s, session_of)
 
-    attribution = Attribution((), {}, phased, {}, samples.scored, {})
+    thought = np.flatnonzero(samples.thought)
+    by_marks = thought_by_marks(samples)[thought]
+    starts = samples.generation.take(thought)
+    first_ns = starts.start_ns + np.array([s_to_ns(s) for s in np.nan_to_num(samples.ttft_s[thought])], dtype=np.int64)
+    end_ns = np.clip(samples.reasoning_end_ns[thought], first_ns, starts.end_ns)
+    thinking = Spans(starts.session, first_ns, end_ns).take(by_marks)
+    # Where the first token's moment is known, what came before it is prefill and not part of what is shared.
+    decoded = np.where(np.isfinite(samples.ttft_s), generated, PREFILL_WEIGHT * prompt + generated)[thought]
+    share = samples.reasoning_tokens[thought] / np.where(decoded > 0, decoded, 1.0)
+
+    attribution = Attribution((), {}, phased, {}, thought, {}, samples.scored, {})
     totals = []
     for channel in manifest.meter.channels:
         name = channel.name
         idle = {s.index: _idle(trace, channel, manifest, s.index, "idle_before") for s in manifest.sessions}
         whole = trace.energies(name, windows, idle)
-        attribution.generation[name] = whole.shared(batch, by_tokens)
+        decoding = attribution.generation[name] = whole.shared(batch, by_tokens)
         both = phases(trace, name, cut, first_token_ns, idle)
         if len(phased):
             # Measured apart at the first token, the phases need no assumed weight between their tokens.
             apart = split_phases(both, marked_batch, prompt[phased], generated[phased])
             attribution.generation[name] = attribution.generation[name].replaced(phased, apart.prefill + apart.decode)
             attribution.prefill[name] = apart.prefill
+            decoding = decoding.replaced(phased, apart.decode)
+        if len(thought):
+            shares = decoding.take(thought).scaled(share, "the server does not count tokens of thinking")
+            measured = trace.energies(name, thinking, idle)
+            attribution.reasoning[name] = shares.replaced(np.flatnonzero(by_marks), measured)
         scoring = Energies.of([trace.energies(name, spans, idle).total() for spans in busy_of])
         if len(samples.scored):
             attribution.evaluation[name] = scoring.shared(session_of, by_cpu)
@@ -109,12 +131,20 @@ def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribu
                 counted=channel.counted,
                 generation=whole.total(),
                 prefill=both.prefill.total() if marked.all() else None,
+                reasoning=attribution.reasoning[name].total() if len(thought) else None,
                 evaluation=scoring.total(),
                 idle_before=idle[last],
                 idle_after=_idle(trace, channel, manifest, last, "idle_after"),
             )
         )
     return replace(attribution, totals=tuple(totals))
+
+
+def thought_by_marks(samples: SampleTable) -> Bools:
+    """Samples whose thinking can be measured: alone in their window, with known first token and end of thinking."""
+    first_known, end_known = np.isfinite(samples.ttft_s), samples.reasoning_end_ns >= 0
+    alone: Bools = samples.thought & (samples.batch_size == 1) & first_known & end_known
+    return alone
 
 
 def _idle(

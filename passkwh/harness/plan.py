@@ -135,6 +135,11 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
     exit = None if spec.exit is None else check("exit", lambda: early_exit.parse(spec.exit))
     if exit is not None and checkpoint is not None and benchmark is not None:
         check("exit", lambda: adapters.check(checkpoint, spec.engine, exit, language(benchmark)))
+    if checkpoint is not None:
+        check("thinking", lambda: adapters.check_thinking(checkpoint, spec.thinking, spec.engine))
+        if spec.system is not None and not checkpoint.chat:
+            text = f"--system: {spec.model} is run as a base model, which takes no system prompt: leave it out"
+            problems.append(PlanProblem(field="system", text=text))
     missing = list(checkpoint.pending) if checkpoint is not None else []
     if isinstance(benchmark, ChecksRequirements):
         missing += benchmark.missing()
@@ -215,4 +220,5 @@ def run_name(spec: Spec) -> str:
     identity = spec_identity(spec)[:8]
     model = re.sub(r"[^a-z0-9.]+", "-", short(spec.model).lower()).strip("-.") or "model"
     rule = "" if spec.exit is None else "-" + re.sub(r"[^a-z0-9.]+", "-", spec.exit.partition(",")[0].lower())
+    rule += "" if spec.thinking == AUTO else f"-thinking-{spec.thinking}"
     return f"{model}-{spec.quant}{rule}-{spec.benchmark}-{identity}-r{spec.repeat}"

@@ -80,6 +80,12 @@ def run_warnings(
         if entry.counted and gross_j is not None and moved and (warning := moved.warning(metered_s, gross_j)):
             yield warning
     yield from _server_notes(manifest, samples)
+    yield from _thinking_warnings(manifest, samples)
+    if failures := [failure for failure in samples.failures if failure]:
+        yield (
+            f"{len(failures)} of {len(samples)} samples failed without a completion (first: {failures[0]}): they count "
+            "as failed; choose a model with a longer context, or leave those tasks out"
+        )
     missing = int((samples.judged & ~samples.evaluated).sum())
     if missing:
         yield f"{missing} of {len(samples)} samples were not evaluated and count neither way: {samples.first_silent}"
@@ -98,3 +104,19 @@ def run_warnings(
         why = f" ({ends})" if ends else ""
         times = len(manifest.sessions) - 1
         yield f"the run was interrupted and resumed {times} time(s){why}; each session has its own idle"
+
+
+def _thinking_warnings(manifest: Manifest, samples: SampleTable) -> Iterator[str]:
+    """Of a run with thinking: what was cut, and where it did not go as asked."""
+    thought, cut = int(samples.thought.sum()), int(samples.cut_while_thinking.sum())
+    if cut:
+        limit = manifest.spec.max_new_tokens
+        yield (
+            f"{cut} of {len(samples)} samples ended while thinking and have no answer, most often for the limit of "
+            f"{limit} new tokens: raise --max-new-tokens, or bound the thinking with --thinking TOKENS"
+        )
+    asked = manifest.spec.thinking
+    if asked == "off" and samples.reasoning_tokens[samples.thought].any():
+        yield f"--thinking off was asked for, and {thought} of {len(samples)} samples thought all the same"
+    elif asked not in ("auto", "off") and not thought:
+        yield f"--thinking {asked} was asked for, and no sample thought: the energy is that of answers alone"

@@ -38,7 +38,17 @@ from passkwh.harness.progress import Progress, Shielded, Silent, Status, Stop
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, RunFolder, check_new
 from passkwh.harness.summarise import finish
 from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
-from passkwh.records import Manifest, MeterInfo, Sample, Session, Spec, Window, sample_key, storable
+from passkwh.records import (
+    Manifest,
+    MeterInfo,
+    Sample,
+    Session,
+    Spec,
+    Verdict,
+    Window,
+    sample_key,
+    storable,
+)
 from passkwh.units import ns_to_s
 
 POLL_INTERVAL_S = 0.02
@@ -157,6 +167,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             plan.exit,
             writes,
             plan.spec.engine,
+            thinking=plan.spec.thinking,
             parallel=plan.spec.batch_size,
             max_tokens=plan.tokens_per_row,
             options=plan.spec.engine_options,
@@ -263,7 +274,7 @@ def _work(session: RunSession, items: Sequence[Item]) -> None:
 def plan_items(spec: Spec, model: Model, tasks: Sequence[Task]) -> list[Item]:
     """Every sample of a run in its order: all tasks once, then all tasks again for the next sample."""
     items: list[Item] = []
-    prompts = [task.request.prompt(model.info.chat) for task in tasks]
+    prompts = [task.request.prompt(model.info.chat, spec.system) for task in tasks]
     texts = [model.render(prompt) for prompt in prompts]
     for index in range(spec.samples):
         for task, prompt, text in zip(tasks, prompts, texts, strict=True):
@@ -323,7 +334,8 @@ def _other_prompt(item: Item, number: int) -> Item:
 def _decoding(session: RunSession) -> Decoding:
     spec = session.spec
     assert spec.max_new_tokens is not None  # filled in by plan()
-    stops = {text: None for task in session.benchmark.tasks for text in task.request.stop}  # in order, each once
+    chat = session.model.info.chat
+    stops = {text: None for task in session.benchmark.tasks for text in task.request.stops(chat)}  # in order, each once
     return Decoding(spec.max_new_tokens, spec.temperature, spec.top_p, tuple(stops))
 
 
@@ -362,7 +374,9 @@ def _sample(item: Item, completion: Completion, window: Window, batch_size: int)
         retries=completion.retries,
         completion_tokens=completion.completion_tokens,
         text=completion.text,
+        reasoning=completion.reasoning,
         finish_reason=completion.finish_reason,
+        failure=completion.failure,
         latency_s=ns_to_s(window.end_ns - window.start_ns),
         ttft_s=None if first_ns is None else ns_to_s(first_ns - window.start_ns),
         exit_layers=completion.exit_layers,
@@ -386,17 +400,20 @@ def _score(session: RunSession, samples: dict[str, Sample], items: Sequence[Item
     for count, score in enumerate(session.benchmark.score(candidates), start=done + 1):
         session.mark()
         window = Window(kind="score", session=session.index, start_ns=score.start_ns, end_ns=score.end_ns)
-        scored = samples[score.key].model_copy(
+        sample, verdict = samples[score.key], score.verdict
+        if sample.failure and verdict is not None and verdict.status != "not_evaluated":
+            verdict = Verdict(status="fail", detail=f"{sample.finish_reason}: {sample.failure}")
+        scored = sample.model_copy(
             update={
                 "evaluation": window,
                 "evaluation_cpu_s": score.cpu_s,
-                "verdict": score.verdict,
+                "verdict": verdict,
                 "scores": score.scores,
             }
         )
         session.recorder.flush()
         (samples[score.key],) = session.folder.append([scored])
-        passes += score.verdict is not None and score.verdict.status == "pass"
+        passes += verdict is not None and verdict.status == "pass"
         session.report_progress("scoring", count, len(items), passes)
 
 

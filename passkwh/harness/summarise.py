@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from passkwh.benchmarks.base import Benchmark, HasMetrics
 from passkwh.harness.checks import check
-from passkwh.harness.measure import measure
+from passkwh.harness.measure import measure, thought_by_marks
 from passkwh.harness.meter.energies import add, combined_provenance
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.meter.visibility import why_no_energy
@@ -16,7 +19,7 @@ from passkwh.harness.runs.table import SampleTable
 from passkwh.measures import pass_at_k
 from passkwh.passk import expected_solved, pass_at_kwh, solved_per_kwh
 from passkwh.records import ChannelTotal, Energy, Manifest, Sample, Summary
-from passkwh.units import joules_to_kwh
+from passkwh.units import NS_PER_S, joules_to_kwh
 
 
 def finish(folder: RunFolder, manifest: Manifest, generated: Sequence[Sample], benchmark: Benchmark) -> Summary:
@@ -58,6 +61,7 @@ def summarise(
     known = [entry.prefill for entry in counted if entry.prefill is not None]
     prefill_j = add(known).gross_j if known and len(known) == len(counted) else None
     decode_j = None if prefill_j is None or generation.gross_j is None else generation.gross_j - prefill_j
+    thinking = _thinking(samples, counted, generation)
     mean_exit = float(samples.exit_layers.mean()) if len(samples.exit_layers) else None
     return Summary(
         run_id=manifest.run_id,
@@ -87,6 +91,7 @@ def summarise(
         evaluation_s=evaluation_s,
         prompt_tokens=prompt_tokens,
         completion_tokens=tokens,
+        **thinking,
         tokens_per_s=tokens / generation_s if generation_s > 0 else None,
         joules_per_token=generation.gross_j / tokens if generation.gross_j is not None and tokens else None,
         joules_per_prompt_token=prefill_j / prompt_tokens if prefill_j is not None and prompt_tokens else None,
@@ -97,6 +102,32 @@ def summarise(
         channels=totals,
         warnings=tuple(run_warnings(manifest, samples, totals, generation_s + evaluation_s, total)),
     )
+
+
+def _thinking(samples: SampleTable, counted: Sequence[ChannelTotal], generation: Energy) -> dict[str, Any]:
+    """What a summary says of thinking; nothing of a run in which no sample thought."""
+    if not samples.thought.any():
+        return {}
+    tokens = float(samples.reasoning_tokens.sum())
+    known = [entry.reasoning for entry in counted if entry.reasoning is not None]
+    spent = add(known).gross_j if known else None
+    by_marks = thought_by_marks(samples)[samples.thought]
+    alone = bool((samples.batch_size == 1).all() and by_marks.all())
+    lengths_s = (samples.reasoning_end_ns - samples.generation.start_ns) / NS_PER_S - samples.ttft_s
+    return {
+        "reasoning_tokens": None if np.isnan(tokens) else int(tokens),
+        "reasoning_energy_j": spent,
+        "reasoning_energy_by": None
+        if spent is None
+        else "marks"
+        if by_marks.all()
+        else "both"
+        if by_marks.any()
+        else "tokens",
+        "reasoning_share": spent / generation.gross_j if spent is not None and generation.gross_j else None,
+        "reasoning_s": float(np.maximum(lengths_s[samples.thought], 0).sum()) if alone else None,
+        "cut_while_thinking": int(samples.cut_while_thinking.sum()),
+    }
 
 
 def _pass_at(counts: Sequence[tuple[int, int]]) -> dict[str, float]:

@@ -58,9 +58,11 @@ def token_counts(rows: Sequence[Finished], cost: Cost) -> Object:
     prompts = {row.prompt_index: row.completion.prompt_tokens for row in rows}
     prompt_tokens = sum(prompts.values())
     completion_tokens = sum(row.completion.completion_tokens for row in rows)
-    counts = {
+    counts: Object = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
     }
+    if thoughts := [thought for row in rows if (thought := row.completion.reasoning)]:
+        counts["completion_tokens_details"] = {"reasoning_tokens": sum(thought.tokens or 0 for thought in thoughts)}
     return {**counts, **(cost or {})}

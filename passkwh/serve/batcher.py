@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from passkwh.adapters.engines.base import Completion, Decoding, Model, SupportsTokenOffsets, TextSoFar, Watchable
 from passkwh.clean import one_line
 from passkwh.errors import UsageError
 from passkwh.prompts import Prompt
-from passkwh.records import Energy
+from passkwh.records import Energy, FinishReason
 from passkwh.serve.exit_choices import ExitChoices
 from passkwh.serve.limits import Limits, Refused
 from passkwh.units import ns_to_s
@@ -44,7 +44,7 @@ class Finished:
     completion: Completion
     text: str
     """The completion up to the first stop string."""
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
     start_ns: int
     """When its batch began to be generated."""
     end_ns: int
@@ -253,6 +253,8 @@ class Batcher:
                 row.send(_stopping())
             elif row.is_expired():
                 row.send(timeout_error(self._limits))
+            elif completion.failure:
+                row.send(Refused(400, completion.failure, "too_long"))
             else:
                 text = cut_at_stop(completion.text, row.decoding.stop)
                 row.finish(

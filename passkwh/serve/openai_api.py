@@ -118,7 +118,7 @@ class OpenAiAnswer(Answer):
     def whole(self, rows: Sequence[Finished], cost: Cost) -> Object:
         choices = [
             {"index": index, "logprobs": None, "finish_reason": row.finish_reason}
-            | ({"message": {"role": "assistant", "content": row.text}} if self._is_chat else {"text": row.text})
+            | ({"message": _message(row)} if self._is_chat else {"text": row.text})
             for index, row in enumerate(rows)
         ]
         return {**self._head, "choices": choices, "usage": token_counts(rows, cost)}
@@ -134,6 +134,12 @@ class OpenAiAnswer(Answer):
 
     def error(self, refused: Refused) -> Object:
         return error(refused)
+
+
+def _message(row: Finished) -> Object:
+    """The answer, and apart from it what was thought before."""
+    thought = row.completion.reasoning
+    return {"role": "assistant", "content": row.text} | ({"reasoning_content": thought.text} if thought else {})
 
 
 def error(refused: Refused) -> Object:

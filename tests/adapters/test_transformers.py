@@ -16,7 +16,7 @@ from passkwh.adapters import load, resolve
 from passkwh.adapters.engines.base import Completion, Decoding
 from passkwh.adapters.engines.transformers_model import TransformersModel
 from passkwh.errors import UsageError
-from passkwh.prompts import ChatPrompt, Prompt, Request, TextPrompt
+from passkwh.prompts import Prompt, Request, TextPrompt
 
 PROMPTS = ["def add(a, b):", "x", "class Point:\n    def __init__(self, x, y):\n        self.x = x", "import os\n"]
 
@@ -137,13 +137,14 @@ def test_stop_strings_end_generation_early(llama: TransformersModel, monkeypatch
     assert (whole, steps) == (32, 4)
 
 
-def test_chats_ignore_stop_strings_and_get_the_template(chat: TransformersModel) -> None:
+def test_chats_get_the_template_and_end_at_stop_strings(chat: TransformersModel) -> None:
     prompt = Request("def f():", "Write f.", response_prefix="Sure:").prompt(chat=True)
     assert chat.render(prompt) == "<|begin|><|user|>Write f.<|end|><|assistant|>Sure:"
-    with_system = ChatPrompt("Write f.", system="Be brief.")
+    with_system = Request("", "Write f.").prompt(chat=True, system="Be brief.")
     assert chat.render(with_system) == "<|begin|><|system|>Be brief.<|end|><|user|>Write f.<|end|><|assistant|>"
     free = chat.generate([prompt], Decoding(24), [0])[0]
-    assert chat.generate([prompt], Decoding(24, stop=(free.text[2:4],)), [0])[0].text == free.text
+    stopped = chat.generate([prompt], Decoding(24, stop=(free.text[2:4],)), [0])[0]
+    assert (stopped.text, stopped.completion_tokens, stopped.finish_reason) == (free.text[:2], 4, "stop")
     specials = 4
     assert free.prompt_tokens == specials + len("Write f.Sure:"), "the template's own begin token must not be doubled"
 
@@ -168,13 +169,37 @@ def test_a_text_that_looks_like_a_chat_is_continued_as_it_is(chat: TransformersM
     assert len(greedy(chat, [text], 24, stop=(free.text[2:4],))[0].text) <= len(free.text)
 
 
-def test_the_context_bounds_a_completion_and_a_prompt_that_fills_it_is_refused(llama: TransformersModel) -> None:
+def test_the_context_bounds_a_completion_and_a_prompt_that_fills_it_fails_alone(llama: TransformersModel) -> None:
     prompt = "x" * 500
     row = greedy(llama, [prompt], 64)[0]
     assert row.prompt_tokens + row.completion_tokens == 512
     assert row.finish_reason == "length"
-    with pytest.raises(UsageError, match=r"601 tokens leaves no room .* 512 tokens"):
-        greedy(llama, ["x" * 600], 4)
+    failed, *others = greedy(llama, ["x" * 600, *PROMPTS], 4)
+    assert (failed.text, failed.finish_reason) == ("", "context")
+    assert (failed.prompt_tokens, failed.completion_tokens) == (0, 0), "nothing of it was computed"
+    assert "601 tokens leaves no room in" in failed.failure
+    for row, alone in zip(others, greedy(llama, PROMPTS, 4), strict=True):
+        assert (row.text, row.completion_tokens, row.finish_reason, row.failure) == (
+            alone.text, alone.completion_tokens, alone.finish_reason, "",
+        )  # fmt: skip
+    assert failed.first_token_ns == others[0].first_token_ns is not None, "of one batch all say when it had a token"
+    assert greedy(llama, ["x" * 600], 4)[0].finish_reason == "context"
+
+
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_opt"])
+def test_a_row_that_reaches_the_contexts_end_does_not_cut_its_neighbours(
+    family: str, request: pytest.FixtureRequest
+) -> None:
+    model = model_of(request.getfixturevalue(family))
+    prompts = ["x" * 500, PROMPTS[0], "y" * 505]
+    together = greedy(model, prompts, 24)
+    alone = [greedy(model, [prompt], 24)[0] for prompt in prompts]
+    for row, single in zip(together, alone, strict=True):
+        assert (row.text, row.completion_tokens, row.finish_reason) == (
+            single.text, single.completion_tokens, single.finish_reason,
+        )  # fmt: skip
+    assert together[1].completion_tokens == 24
+    assert {row.first_token_ns for row in together} == {None}, "three prefills have three first tokens"
 
 
 def test_the_first_token_is_marked_between_call_and_return(llama: TransformersModel) -> None:

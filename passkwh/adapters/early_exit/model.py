@@ -14,6 +14,7 @@ from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.request import ExitRequest, model_context
 from passkwh.adapters.engines.transformers_model import GeneratedTokens, TransformersModel
 from passkwh.adapters.lora import folder_hash
+from passkwh.adapters.thinking import AUTO
 from passkwh.errors import UsageError
 from passkwh.records import Option
 
@@ -21,10 +22,12 @@ from passkwh.records import Option
 class EarlyExitModel(TransformersModel):
     """Loads as ``TransformersModel`` does and decodes with a rule that says at each exit which tokens leave."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str, request: ExitRequest, language: str) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: str, request: ExitRequest, language: str, thinking: str = AUTO
+    ) -> None:
         if "," in device:
             raise UsageError(f"--exit {request.text}: early exit needs the model on one device: give one of --devices")
-        super().__init__(checkpoint, device)
+        super().__init__(checkpoint, device, thinking)
         self._language = language
         self._request = request
         self._model_context = model_context(request, checkpoint, language, str(self._device))

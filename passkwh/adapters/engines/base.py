@@ -1,8 +1,8 @@
 """Contracts: an engine loads checkpoints into models; a model renders prompts, completes them and frees its memory.
 
-What an engine or a model can do besides is a protocol of its own: :class:`ResolvesNames`, :class:`SupportsEarlyExit`
-and :class:`PlansMemory` of engines, :class:`SupportsTokenOffsets`, :class:`SupportsTeacherForcing` and
-:class:`Watchable` of models.
+What an engine or a model can do besides is a protocol of its own: :class:`ResolvesNames`, :class:`SupportsEarlyExit`,
+:class:`SupportsThinking` and :class:`PlansMemory` of engines, :class:`SupportsTokenOffsets`,
+:class:`SupportsTeacherForcing` and :class:`Watchable` of models.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from passkwh.prompts import Prompt
-from passkwh.records import ModelInfo, Option
+from passkwh.records import FinishReason, ModelInfo, Option, Reasoning
 
 if TYPE_CHECKING:
     from passkwh.adapters.checkpoint import Checkpoint
@@ -42,6 +42,9 @@ class LoadOptions:
     """Where a server that the engine starts writes what it prints."""
     report: Callable[[str], None] = lambda stage: None
     """Is handed what loading is doing, in words."""
+    thinking: str = "auto"
+    """``Spec.thinking``: as the model does by itself, on, off, an effort, or most tokens. Only for an engine that
+    ``SupportsThinking``."""
 
 
 class Engine(Protocol):
@@ -95,6 +98,15 @@ class SupportsEarlyExit(Protocol):
 
 
 @runtime_checkable
+class SupportsThinking(Protocol):
+    """An engine whose models can be told whether, or how much, to think before they answer."""
+
+    def check_thinking(self, checkpoint: Checkpoint, thinking: str) -> None:
+        """UsageError for what a model cannot be told, as far as its files are here; ``thinking`` is never ``auto``."""
+        ...
+
+
+@runtime_checkable
 class ChecksInstallation(Protocol):
     """An engine that needs more than this package brings. (A quantization always says so.)"""
 
@@ -132,7 +144,7 @@ class Decoding:
     temperature: float = 0.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
-    """Requests' ``stop``: a base model's completion ends before the first of these; a chat model ignores them."""
+    """A completion ends before the first of these, a chat's where it stands in the answer and not in the thinking."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +152,12 @@ class Completion:
     """What a model answered to one request."""
 
     text: str
+    """The answer, without what was thought before it."""
     prompt_tokens: int
+    """Tokens of the prompt that the model read: none where the prompt does not fit its context."""
     completion_tokens: int
-    finish_reason: Literal["stop", "length"]
+    """Tokens generated, of thinking, too."""
+    finish_reason: FinishReason
     first_token_ns: int | None
     """Monotonic time at which the batch's first token was there; None where that cannot be known."""
     cached_tokens: int | None = None
@@ -151,6 +166,15 @@ class Completion:
     """How often a server was asked again, because it was busy or broke off its answer."""
     exit_layers: tuple[int, ...] | None = None
     """Layers that each token ran through; None for a model without early exit."""
+    reasoning: Reasoning | None = None
+    """What was thought before the answer; None where nothing was."""
+    failure: str = ""
+    """Why there is no completion, in a line; empty where there is one."""
+
+
+def over_context(why: str) -> Completion:
+    """The completion of a prompt that does not fit the model's context: there is none, and the run goes on."""
+    return Completion("", 0, 0, "context", None, failure=why)
 
 
 class Model(Protocol):

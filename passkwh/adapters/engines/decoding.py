@@ -1,4 +1,4 @@
-"""What is hung into transformers' ``generate``: sampling with a seed a row, stop strings, the first token's moment."""
+"""Logits processors and stopping criteria for ``generate``: a seed a row, stop strings, the first token's moment."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
 from passkwh.adapters.engines.base import Watch
+from passkwh.adapters.engines.phases import Decode, ThinkingPhases, reach
 
 _NUCLEUS_REACH = 512
 """Tokens among which a nucleus is looked for before the whole vocabulary is sorted."""
@@ -85,25 +86,40 @@ class FirstToken(StoppingCriteria):  # type: ignore[misc]
 
 
 class StopStrings(StoppingCriteria):  # type: ignore[misc]
-    """Ends a row when its completion contains one of the strings; ``length`` is where each row was ended, or None."""
+    """Ends a row when its answer contains one of the strings; ``length`` is where each row was ended, or None.
 
-    def __init__(self, tokenizer: Any, stop: Sequence[str], prompt_length: int, rows: int) -> None:
-        self._tokenizer = tokenizer
+    Special tokens count as what they are called, as they do for transformers' own stop strings. In a thinking phase
+    (``phases``) nothing is looked for; the newlines between thought and answer belong to neither.
+    """
+
+    def __init__(
+        self, decode: Decode, stop: Sequence[str], prompt_length: int, rows: int, phases: ThinkingPhases | None = None
+    ) -> None:
+        self._decode = decode
         self._stop = stop
         self._prompt_length = prompt_length
-        # A token is at least one byte, so that many last tokens hold any stop string whole (and a cut character).
-        self._reach = max(len(text.encode()) for text in stop) + 4
+        self._phases = phases
+        self._reach = reach(stop)
         self.length: list[int | None] = [None] * rows
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         tokens = input_ids.shape[1] - self._prompt_length
         tails = input_ids[:, -min(self._reach, tokens) :].tolist()
         for row, tail in enumerate(tails):
-            if self.length[row] is None:
-                text = self._tokenizer.decode(tail, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-                if any(stop in text for stop in self._stop):
-                    self.length[row] = tokens
+            if self.length[row] is None and any(stop in self._answer(row, tail, tokens) for stop in self._stop):
+                self.length[row] = tokens
         return torch.tensor([length is not None for length in self.length], device=input_ids.device)
+
+    def _answer(self, row: int, tail: list[int], tokens: int) -> str:
+        """What the last tokens hold of the row's answer."""
+        phases = self._phases.rows[row] if self._phases else None
+        if phases is None or not phases.ended:
+            return "" if phases and phases.is_open else self._decode(tail)
+        new = tokens - phases.ended
+        if phases.is_open or not new:
+            return ""
+        text = self._decode(tail[-new:])
+        return text.lstrip("\n") if new <= len(tail) else text
 
 
 class Watched(StoppingCriteria):  # type: ignore[misc]

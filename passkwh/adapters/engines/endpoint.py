@@ -16,13 +16,15 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from passkwh.adapters.checkpoint import Checkpoint
-from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions
-from passkwh.adapters.engines.endpoint_client import Answer, Client, ServerRefusal
+from passkwh.adapters.engines.answers import completion, reasoning_in
+from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions, over_context
+from passkwh.adapters.engines.endpoint_client import Answer, Client, OverContext, ServerRefusal
+from passkwh.adapters.thinking import AUTO, EFFORTS, TAGS, budget
 from passkwh.errors import UsageError
 from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
 from passkwh.records import ModelInfo, Option
@@ -39,6 +41,10 @@ SET_BY_THE_RUN = frozenset(
     }
 )  # fmt: skip
 """Fields of requests that are no ``--engine-option``."""
+TRIED_TOKENS = 4
+"""So short an answer shows at its beginning whether a model thinks first."""
+TRIED_STOPS = tuple(f"\n{name}:" for name in ("one", "two", "three", "four", "five", "six", "seven"))
+"""As many as BigCodeBench has for chats: some servers take four."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,17 @@ class EndpointEngine:
             return None
         return "it runs only what a server has loaded: name the model openai:URL#MODEL"
 
+    def check_thinking(self, checkpoint: Checkpoint, thinking: str) -> None:
+        """UsageError for a number of tokens, which no field of the interface can ask for."""
+        if budget(thinking) is not None:
+            raise UsageError(
+                f"--thinking {thinking}: a server ends the thinking by its own rules: write on, off, low, medium or "
+                "high, or run the weights with transformers"
+            )
+
     def load(self, checkpoint: Checkpoint, options: LoadOptions) -> EndpointModel:
         """A connection to the server."""
-        return EndpointModel(checkpoint, options.options)
+        return EndpointModel(checkpoint, options.options, options.thinking)
 
     def check_options(self, options: Mapping[str, Option]) -> None:
         """UsageError for a field of requests that the run sets itself, or a text that begins as JSON and is not."""
@@ -185,16 +199,25 @@ def _extra_body(options: Mapping[str, Option]) -> dict[str, Any]:
 class EndpointModel:
     """A served model (``passkwh.adapters.engines.base.Model``).
 
-    Construction asks for one token, which shows whether the server streams and counts tokens; UsageError where it does
-    not count them. Token counts are the server's.
+    Construction asks for a few tokens, which shows whether the server streams, counts tokens and takes stop strings,
+    and whether the model thinks first; UsageError where it does not count tokens. Token counts are the server's.
     """
 
-    def __init__(self, checkpoint: Checkpoint, options: Mapping[str, Option] | None = None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, options: Mapping[str, Option] | None = None, thinking: str = AUTO
+    ) -> None:
         endpoint = parse(checkpoint.name)
         self._model = checkpoint.location.partition("#")[2]
-        self._chat = checkpoint.chat
+        self._is_chat = checkpoint.chat
+        self._thinking = thinking
         self._client = _client(endpoint)
         self._extra = _extra_body(options or {})
+        self._sends_stops = True
+        try:
+            prompting = self._try_out()
+        except BaseException:
+            self._client.close()
+            raise
         self._info = ModelInfo(
             name=checkpoint.name,
             adapter=endpoint.adapter,
@@ -204,14 +227,33 @@ class EndpointModel:
             revision=str(checkpoint.revision),
             dtype="unknown",
             device=f"server:{endpoint.host}",
+            prompting=prompting,
             parameters=None,
             place=place(endpoint.url),
         )
-        try:
-            self._request(ChatPrompt("Say x.") if self._chat else TextPrompt("x = 1"), Decoding(1), 0)
-        except BaseException:
-            self._client.close()
-            raise
+
+    def _try_out(self) -> dict[str, Option]:
+        """Ask for something short; what the manifest says of prompts."""
+        if not self._is_chat:
+            self._request(TextPrompt("x = 1"), Decoding(1), 0)
+            return {}
+        prompt, short = ChatPrompt("Say x."), Decoding(TRIED_TOKENS)
+        answer = self._request(prompt, short, 0)
+        asked = self._thinking not in (AUTO, "off")
+        if asked or reasoning_in(answer) is not None:
+            # They would end the thinking, which drafts programs too.
+            self._sends_stops = False
+            stops = "not sent, as the model thinks first"
+        else:
+            try:
+                self._request(prompt, replace(short, stop=TRIED_STOPS), 0)
+            except ServerRefusal:
+                self._sends_stops = False
+            stops = "sent" if self._sends_stops else "not sent, as the server takes fewer"
+        if not self._sends_stops:
+            stops += ": answers are cut afterwards, and what was written after that is paid for"
+        given = json.dumps(_thinking_fields(self._thinking)) if self._thinking != AUTO else "left to the server"
+        return {"answer_beginning": "left out: the server begins the answer", "stops": stops, "thinking": given}
 
     @property
     def info(self) -> ModelInfo:
@@ -228,12 +270,9 @@ class EndpointModel:
         The first token's time is known where the server streams and the batch is a single prompt: of several, each has
         a first token of its own. UsageError, in a line, for whatever goes wrong with the server.
         """
+        alone = len(prompts) == 1
         with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
-            answers = list(pool.map(lambda prompt, seed: self._request(prompt, decoding, seed), prompts, seeds))
-        alone = len(answers) == 1
-        return [
-            self._completion(prompt, answer, decoding, alone) for prompt, answer in zip(prompts, answers, strict=True)
-        ]
+            return list(pool.map(lambda prompt, seed: self._complete(prompt, decoding, seed, alone), prompts, seeds))
 
     def close(self) -> None:
         """Close the connections."""
@@ -248,28 +287,32 @@ class EndpointModel:
         }
         if decoding.temperature > 0:
             body |= {"top_p": decoding.top_p, "seed": seed}
-        if isinstance(prompt, ChatPrompt):
-            return self._client.complete("/chat/completions", {**body, "messages": _messages(prompt)})
-        if decoding.stop:
+        if decoding.stop and (self._sends_stops or not isinstance(prompt, ChatPrompt)):
             body["stop"] = list(decoding.stop)
+        if isinstance(prompt, ChatPrompt):
+            body |= _thinking_fields(self._thinking)
+            return self._client.complete("/chat/completions", {**body, "messages": _messages(prompt)})
         return self._client.complete("/completions", {**body, "prompt": prompt.text})
 
-    def _completion(self, prompt: Prompt, answer: Answer, decoding: Decoding, alone: bool) -> Completion:
+    def _complete(self, prompt: Prompt, decoding: Decoding, seed: int, alone: bool) -> Completion:
+        """One completion; ``alone`` in its batch, so that its first token is the batch's."""
+        try:
+            answer = self._request(prompt, decoding, seed)
+        except OverContext as error:
+            return over_context(str(error))
         if answer.completion_tokens > decoding.max_new_tokens:
             raise UsageError(
                 f"{self._info.name} counts {answer.completion_tokens} generated tokens where at most "
                 f"{decoding.max_new_tokens} were asked for: make the server heed the limit, or count what it generates"
             )
-        stop = () if isinstance(prompt, ChatPrompt) else decoding.stop
-        text = answer.text
-        if cuts := [at for at in map(text.find, stop) if at >= 0]:
-            text = text[: min(cuts)]  # some servers leave the stop string in
-        return Completion(
-            text=text,
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=answer.completion_tokens,
-            finish_reason="length" if answer.finish_reason == "length" else "stop",
-            first_token_ns=answer.first_token_ns if alone else None,
-            cached_tokens=answer.cached_tokens,
-            retries=answer.retries,
-        )
+        markers = TAGS if isinstance(prompt, ChatPrompt) else None
+        return completion(answer, decoding, alone=alone, markers=markers, may_be_open=self._thinking != "off")
+
+
+def _thinking_fields(thinking: str) -> dict[str, Any]:
+    """What a request says of thinking: OpenAI's field for an effort, the variables of chat templates for on and off."""
+    if thinking == AUTO:
+        return {}
+    if thinking in EFFORTS:
+        return {"reasoning_effort": thinking}
+    return {"chat_template_kwargs": dict.fromkeys(("enable_thinking", "thinking"), thinking == "on")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -40,20 +40,51 @@ class Interrupted(UsageError):
     """The connection ended in the middle of an answer."""
 
 
+class OverContext(ServerRefusal):
+    """The prompt does not fit the served model's context."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of an answer as it came."""
+
+    ns: int | None
+    """Monotonic time at which it had arrived; None without streaming."""
+    content: str
+    reasoning: str = ""
+    """What the server's own parser took for thinking."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A completion as the server gave it."""
 
-    text: str
+    pieces: tuple[Piece, ...]
+    """Those with any text, in order."""
     prompt_tokens: int
     completion_tokens: int
+    reasoning_tokens: int | None
+    """Of ``completion_tokens``; None where the server does not count them."""
     finish_reason: str | None
-    first_token_ns: int | None
-    """Monotonic time at which the first piece of text had arrived; None without streaming."""
     cached_tokens: int | None = None
     """Prompt tokens that the server had from an earlier request; None where it does not say."""
     retries: int = 0
     """How often it was asked again before this answer."""
+
+    @property
+    def text(self) -> str:
+        """All of its content."""
+        return "".join(piece.content for piece in self.pieces)
+
+    @property
+    def reasoning(self) -> str:
+        """All that the server took for thinking."""
+        return "".join(piece.reasoning for piece in self.pieces)
+
+    @property
+    def first_token_ns(self) -> int | None:
+        """When the first piece of any kind had arrived; None without streaming."""
+        return self.pieces[0].ns if self.pieces else None
 
 
 class Client:
@@ -127,7 +158,7 @@ class Client:
                     try:
                         return replace(self._once(path, self._adapted(body), tries), retries=tries.again)
                     except ServerRefusal as error:
-                        if not self._learn(str(error), body):
+                        if isinstance(error, OverContext) or not self._learn(str(error), body):
                             raise
             except Interrupted as error:
                 if wait_s is None:
@@ -179,7 +210,8 @@ class Client:
             choice = self._choices(content)[0]
         except (ValueError, LookupError, RecursionError):
             raise self._strange(answer.text) from None
-        return self._answer(_text(choice), choice.get("finish_reason"), content.get("usage"), None)
+        pieces = [piece] if (piece := _piece(choice, None)) else []
+        return self._answer(pieces, choice.get("finish_reason"), content.get("usage"))
 
     def _streamed(self, path: str, body: dict[str, Any], tries: Tries) -> Answer | None:
         """As ``_whole``, piece by piece; None where it turns out, at the first request, that this server cannot."""
@@ -196,20 +228,18 @@ class Client:
         raise self._strange(answer.text)
 
     def _read(self, answer: httpx.Response) -> Answer | None:
-        texts: list[str] = []
+        pieces: list[Piece] = []
         reason: str | None = None
-        first_ns: int | None = None
         usage: dict[str, Any] | None = None
-        for piece in self._events(answer):
-            usage = piece.get("usage") or usage
-            for choice in self._choices(piece):
-                if text := _text(choice):
-                    first_ns = first_ns or time.monotonic_ns()
-                    texts.append(text)
+        for event in self._events(answer):
+            usage = event.get("usage") or usage
+            for choice in self._choices(event):
+                if piece := _piece(choice, time.monotonic_ns()):
+                    pieces.append(piece)
                 reason = choice.get("finish_reason") or reason
         if usage is None and self._streams is None:
             return None
-        return self._answer("".join(texts), reason, usage, first_ns)
+        return self._answer(pieces, reason, usage)
 
     def _events(self, answer: httpx.Response) -> Iterator[dict[str, Any]]:
         ended = False
@@ -266,6 +296,8 @@ class Client:
                 f"the gateway at {self._url} does not reach its server and stays so ({code}: {message}): see to the "
                 "server, then --resume"
             )
+        if code in (400, 413, 422) and _is_over_context(answer.text):
+            raise OverContext(f"the prompt does not fit the served model's context ({code}: {message})")
         if code == 404:
             raise ServerRefusal(
                 f"{answer.url} is not there ({message}): give the base URL, as a rule http://HOST:PORT/v1"
@@ -274,17 +306,20 @@ class Client:
             f"{self._url} refused a request ({code}: {message}): start it so that it takes this, or ask less"
         )
 
-    def _answer(self, text: str, reason: str | None, usage: Any, first_ns: int | None) -> Answer:
+    def _answer(self, pieces: Sequence[Piece], reason: str | None, usage: Any) -> Answer:
         try:
             prompt_tokens, completion_tokens = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
             if not (0 <= prompt_tokens <= MOST_TOKENS and 0 <= completion_tokens <= MOST_TOKENS):
                 raise ValueError
         except (LookupError, TypeError, ValueError, OverflowError):
             raise UsageError(
-                f"{self._url} does not count tokens ('usage' is {json.dumps(usage)[:80]}), so nothing could be message "
+                f"{self._url} does not count tokens ('usage' is {json.dumps(usage)[:80]}), so nothing could be said "
                 "per token: use a server that does"
             ) from None
-        return Answer(text, prompt_tokens, completion_tokens, reason, first_ns, _cached_tokens(usage))
+        details = usage.get("completion_tokens_details")
+        counted = details.get("reasoning_tokens") if isinstance(details, dict) else None
+        thought = min(counted, completion_tokens) if type(counted) is int and counted >= 0 else None
+        return Answer(tuple(pieces), prompt_tokens, completion_tokens, thought, reason, _cached_tokens(usage))
 
     def _strange(self, message: str) -> UsageError:
         return UsageError(
@@ -351,12 +386,26 @@ def _is_stream(answer: httpx.Response) -> bool:
     return str(answer.headers.get("content-type", "")).startswith("text/event-stream")
 
 
-def _text(choice: dict[str, Any]) -> str:
-    """A choice's text, of any of the four forms."""
+def _piece(choice: dict[str, Any], ns: int | None) -> Piece | None:
+    """What a choice brings, of any of the forms; None where it brings no text."""
+    content = reasoning = ""
     for part in (choice.get("delta"), choice.get("message"), choice):
-        if isinstance(part, dict) and (text := part.get("content") or part.get("text")):
-            return str(text)
-    return ""
+        if isinstance(part, dict):
+            content = content or str(part.get("content") or part.get("text") or "")
+            reasoning = reasoning or str(part.get("reasoning_content") or part.get("reasoning") or "")
+    return Piece(ns, content, reasoning) if content or reasoning else None
+
+
+_OVER_CONTEXT = re.compile(
+    r"context_length_exceeded|exceed_context_size|(?:maximum|available|model'?s) context (?:length|size|window)"
+    r"|context (?:length|window|size) (?:is |was )?exceeded|prompt is too long|input is too long|too_long",
+    re.IGNORECASE,
+)
+"""How servers say that a prompt is too long: OpenAI and vLLM, llama.cpp, SGLang, TGI, `bench serve`."""
+
+
+def _is_over_context(text: str) -> bool:
+    return bool(_OVER_CONTEXT.search(text))
 
 
 def _message(text: str) -> str:

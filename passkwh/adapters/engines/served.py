@@ -24,8 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions
-from passkwh.adapters.engines.endpoint_client import Client
+from passkwh.adapters.engines.answers import completion
+from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions, over_context
+from passkwh.adapters.engines.endpoint_client import Client, OverContext
+from passkwh.adapters.thinking import TAGS, Markers
 from passkwh.errors import UsageError
 from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
 from passkwh.records import ModelInfo, Option
@@ -60,6 +62,10 @@ class Server:
     """Variables besides the run's own."""
     request: Mapping[str, Any] = field(default_factory=dict)
     """Fields of every request, for what OpenAI's form has no field for."""
+    markers: Markers = TAGS
+    """Of the model's thinking phase, where it has one."""
+    thinks: bool = False
+    """Chats may begin with a thinking phase: stop strings, which would end that, too, are not sent."""
 
     def about(self) -> dict[str, Option]:
         """For the manifest: version, command line with its port left out, and what was set in the environment."""
@@ -217,20 +223,16 @@ class ServedModel:
         }
         if decoding.temperature > 0:
             body |= {"top_p": decoding.top_p, "seed": seed}
-        stop = () if isinstance(prompt, ChatPrompt) else decoding.stop
-        if stop:
-            body["stop"] = list(stop)
-        answer = self._client.complete("/v1/completions", body)
-        cuts = [at for at in map(answer.text.find, stop) if at >= 0]
-        return Completion(
-            text=answer.text[: min(cuts, default=None)],
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=answer.completion_tokens,
-            finish_reason="length" if answer.finish_reason == "length" else "stop",
-            first_token_ns=answer.first_token_ns if alone else None,
-            cached_tokens=answer.cached_tokens,
-            retries=answer.retries,
-        )
+        is_chat = isinstance(prompt, ChatPrompt)
+        if decoding.stop and not (is_chat and self._server.thinks):
+            body["stop"] = list(decoding.stop)
+        try:
+            answer = self._client.complete("/v1/completions", body)
+        except OverContext as error:
+            return over_context(str(error))
+        markers = self._server.markers if is_chat else None
+        is_open = self._encoding(prompt).text.rstrip().endswith(self._server.markers.start)
+        return completion(answer, decoding, alone=alone, markers=markers, may_be_open=is_open)
 
     def _encoding(self, prompt: Prompt) -> EncodedPrompt:
         if prompt not in self._encoded:

@@ -24,8 +24,9 @@ from passkwh.adapters import device as devices
 from passkwh.adapters import memory
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.engines.base import LoadOptions
-from passkwh.adapters.engines.endpoint_client import Client
+from passkwh.adapters.engines.chat import ChatFormat
 from passkwh.adapters.engines.served import Encode, EncodedPrompt, ServedModel, Server, start
+from passkwh.adapters.thinking import TAGS, budget, check, reasoning_of
 from passkwh.cache import cache_dir
 from passkwh.environments import EnvironmentManifest, Progress
 from passkwh.errors import UsageError
@@ -191,6 +192,7 @@ def load(
     device = "gpu" if has_nvidia_gpu() and not package.startswith(f"{environment.cpu_package} ") else "cpu"
     dtype = devices.dtype_name(folders.config(checkpoint.path), device)
     arguments, variables = command(checkpoint, options, dtype, device)
+    chat = _chat_format(checkpoint, options)
     server = Server(
         engine=engine,
         version=package,
@@ -199,6 +201,8 @@ def load(
         model=checkpoint.name,
         options=options.options,
         environment={"HF_HUB_OFFLINE": "1", **variables},
+        markers=chat.markers or TAGS,
+        thinks=chat.markers is not None and options.thinking != "off",
     )
 
     def info(logged: str) -> ModelInfo:
@@ -214,11 +218,19 @@ def load(
             dtype=dtype,
             device=f"cuda:{gpu_names()[0]}" if device == "gpu" else "cpu",
             parameters=checkpoint.parameters,
+            prompting=chat.about if checkpoint.chat else {},
             engine_info=server.about(),
             **checkpoint.about(),
         )
 
-    return start(server, options, info, lambda client: _encoder(checkpoint.path, client))
+    return start(server, options, info, lambda client: _encoder(chat))
+
+
+def check_thinking(checkpoint: Checkpoint, thinking: str) -> None:
+    """UsageError for a model whose template has no such switch, or for a number of tokens: a server has its own end."""
+    if budget(thinking) is not None:
+        raise UsageError(f"--thinking {thinking}: this engine cannot end the thinking: use --engine transformers")
+    check(reasoning_of(checkpoint), thinking, checkpoint.name)
 
 
 def memory_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str) -> int:
@@ -226,17 +238,19 @@ def memory_needed(checkpoint: Checkpoint, batch_size: int, max_tokens: int, devi
     return memory.memory_needed(checkpoint, batch_size, max_tokens, device)
 
 
-def _encoder(folder: Path | None, client: Client) -> Encode:
-    """Prompts into tokens here, by the checkpoint's own template and tokenizer, as the engine transformers does."""
+def _chat_format(checkpoint: Checkpoint, options: LoadOptions) -> ChatFormat:
     from transformers import AutoTokenizer
 
-    from passkwh.adapters.engines.transformers_model import chat_text
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
+    return ChatFormat(tokenizer, reasoning_of(checkpoint), options.thinking, checkpoint.name)
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+def _encoder(chat: ChatFormat) -> Encode:
+    """Prompts into tokens here, by the checkpoint's own template and tokenizer, as the engine transformers does."""
 
     def encode(prompt: Prompt) -> EncodedPrompt:
-        text = chat_text(tokenizer, prompt)
-        tokens = tokenizer(text, add_special_tokens=not isinstance(prompt, ChatPrompt))["input_ids"]
-        return EncodedPrompt(text, tuple(tokens))
+        is_chat = isinstance(prompt, ChatPrompt)
+        text = chat.render(prompt) if isinstance(prompt, ChatPrompt) else prompt.text
+        return EncodedPrompt(text, tuple(chat.tokenizer(text, add_special_tokens=not is_chat)["input_ids"]))
 
     return encode

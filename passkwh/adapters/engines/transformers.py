@@ -12,6 +12,7 @@ from passkwh.adapters.model_files import ModelFiles
 from passkwh.adapters.quantization.base import ChecksDevices
 from passkwh.adapters.quantization.lookup import quantization
 from passkwh.adapters.quantization.recognise import packed_as
+from passkwh.adapters.thinking import check, reasoning_of
 
 if TYPE_CHECKING:
     from passkwh.adapters.early_exit.request import ExitRequest
@@ -43,6 +44,11 @@ class TransformersEngine:
 
         early_exit.check(exit, checkpoint, language)
 
+    def check_thinking(self, checkpoint: Checkpoint, thinking: str) -> None:
+        """UsageError for a model whose template has no such switch, where its files are here."""
+        if checkpoint.path is not None or checkpoint.reasoning is not None:
+            check(reasoning_of(checkpoint), thinking, checkpoint.name)
+
     def memory_needed(self, checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str) -> int:
         """Bytes for weights, key-value cache and margin."""
         return memory.memory_needed(checkpoint, batch_size, max_tokens, device)
@@ -53,10 +59,10 @@ class TransformersEngine:
         if options.exit is not None:
             from passkwh.adapters.early_exit.model import EarlyExitModel
 
-            return EarlyExitModel(checkpoint, options.device, options.exit, options.language)
+            return EarlyExitModel(checkpoint, options.device, options.exit, options.language, options.thinking)
         from passkwh.adapters.engines.transformers_model import TransformersModel
 
-        return TransformersModel(checkpoint, options.device)
+        return TransformersModel(checkpoint, options.device, options.thinking)
 
 
 ENGINE = TransformersEngine()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,8 +19,10 @@ from transformers import (
 
 from passkwh.adapters import device as devices
 from passkwh.adapters.checkpoint import Checkpoint
-from passkwh.adapters.engines.base import Completion, Decoding, Watch
+from passkwh.adapters.engines.base import Completion, Decoding, Watch, over_context
+from passkwh.adapters.engines.chat import ChatFormat
 from passkwh.adapters.engines.decoding import FirstToken, SeededSampling, StopStrings, Watched, synchronize
+from passkwh.adapters.engines.phases import ThinkingBudget, ThinkingPhases
 from passkwh.adapters.memory import free_on
 from passkwh.adapters.model_files import ModelFiles
 from passkwh.adapters.placement import skeleton, split
@@ -28,9 +30,10 @@ from passkwh.adapters.quantization.base import Loading, Quantization
 from passkwh.adapters.quantization.lookup import quantization
 from passkwh.adapters.quantization.make import read_manifest
 from passkwh.adapters.silence import silence_libraries
+from passkwh.adapters.thinking import AUTO, reasoning_of
 from passkwh.errors import UsageError
 from passkwh.prompts import FORCED_FIRST, FORCED_HIT, FORCED_MISS, ChatPrompt, Prompt
-from passkwh.records import ModelInfo, Option
+from passkwh.records import ModelInfo, Option, Reasoning
 
 FORCED_PART = 128
 """Positions of a forced pass whose scores stand in memory together."""
@@ -45,17 +48,6 @@ class GeneratedTokens:
     """Layers that each token up to a row's end ran through; None where that is always all of them."""
 
 
-def chat_text(tokenizer: Any, prompt: Prompt) -> str:
-    """A text as it is; a chat in the tokenizer's template, up to where the answer goes on."""
-    if not isinstance(prompt, ChatPrompt):
-        return prompt.text
-    turns = [{"role": "user", "content": prompt.user}]
-    if prompt.system is not None:
-        turns.insert(0, {"role": "system", "content": prompt.system})
-    chat = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return str(chat) + prompt.answer
-
-
 class TransformersModel:
     """A causal language model of transformers (``passkwh.adapters.engines.base.Model``).
 
@@ -63,7 +55,7 @@ class TransformersModel:
     repetition penalty, is not followed; only its end-of-sequence tokens are.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto", thinking: str = AUTO) -> None:
         if checkpoint.path is None:
             raise UsageError(f"{checkpoint.location} is not on this machine yet: {', '.join(checkpoint.pending)}")
         self.watch: Watch | None = None
@@ -81,6 +73,7 @@ class TransformersModel:
             )
             self._model = self._load_model()
         self._model.eval()
+        self._chat = ChatFormat(self._tokenizer, reasoning_of(checkpoint), thinking, checkpoint.name)
         self._end_tokens = self._find_end_tokens()
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token_id = self._end_tokens[0] if self._end_tokens else 0
@@ -96,6 +89,7 @@ class TransformersModel:
             quantization=self._about_quantization(),
             dtype=str(self._model.dtype).removeprefix("torch."),
             device=self._device_name(),
+            prompting=self._chat.about if checkpoint.chat else {},
             parameters=self._count_parameters(),
             **checkpoint.about() | {"context_tokens": self._context_tokens, "end_tokens": tuple(self._end_tokens)},
             gpus=devices.gpu_uuids({str(weight.device) for weight in self._model.parameters()}),
@@ -155,47 +149,91 @@ class TransformersModel:
 
     def render(self, prompt: Prompt) -> str:
         """A text as it is; a chat in the model's own template, up to where the answer goes on."""
-        return chat_text(self._tokenizer, prompt)
+        return self._chat.render(prompt) if isinstance(prompt, ChatPrompt) else prompt.text
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding, seeds: Sequence[int]) -> list[Completion]:
         """Complete prompts as one batch, one seed a row; returns when the device has finished.
 
-        Where prompt and completion would not fit the model's context, the completion is cut there and its
-        finish_reason is ``length``; UsageError for a prompt that leaves no room at all.
+        A prompt that fills the model's context has no completion (``context``) and does not touch its neighbours'. A
+        row that would outgrow the context is generated alone, so that it is cut there (``length``) and no other is.
         """
         if len(seeds) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds")
-        batch = self._encode(prompts)
+        texts = [self.render(prompt) for prompt in prompts]
+        encoded = [self._encode(text, prompt) for text, prompt in zip(texts, prompts, strict=True)]
+        lengths = [len(row["input_ids"]) for row in encoded]
+        together = [i for i, length in enumerate(lengths) if self._fits(length + decoding.max_new_tokens)]
+        alone = [[i] for i, length in enumerate(lengths) if i not in together and self._fits(length + 1)]
+        parts = ([together] if together else []) + alone
+        completions = {i: self._over_context(length) for i, length in enumerate(lengths)}
+        for part in parts:
+            opened = [isinstance(prompts[i], ChatPrompt) and self._chat.is_open(texts[i]) for i in part]
+            made = self._generate([encoded[i] for i in part], opened, decoding, [seeds[i] for i in part])
+            completions |= zip(part, made, strict=True)
+        # It is the batch's first token, of rows without a completion, too; parts have a first token each.
+        first_ns = completions[parts[0][0]].first_token_ns if len(parts) == 1 else None
+        return [replace(completions[i], first_token_ns=first_ns) for i in range(len(prompts))]
+
+    def _generate(
+        self, encoded: Sequence[Any], opened: Sequence[bool], decoding: Decoding, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """Complete rows that are encoded as one batch; ``opened`` says which prompts end within a thinking phase."""
+        batch = self._tokenizer.pad(encoded, return_tensors="pt").to(self._device)
         rows, prompt_length = batch["input_ids"].shape
-        steps = self._max_new_tokens_that_fit(prompt_length, decoding.max_new_tokens)
+        steps = decoding.max_new_tokens
+        if self._context_tokens is not None:
+            steps = min(steps, self._context_tokens - prompt_length)
         lasts = batch["input_ids"][:, -1].tolist()
         first = FirstToken()
         criteria: list[Any] = [first]
-        stops = watched = None
-        if decoding.stop and not any(isinstance(prompt, ChatPrompt) for prompt in prompts):
-            stops = StopStrings(self._tokenizer, decoding.stop, prompt_length, rows)
-            criteria.append(stops)
-        if self.watch is not None:
-            watched = Watched(
-                self.watch,
-                lambda row, tokens: self._decode(tokens[: self._end(tokens)], lasts[row]),
-                prompt_length,
-                rows,
-            )
-            criteria.append(watched)
         processors: list[Any] = []
+        phases = stops = watched = None
         if decoding.temperature > 0:
             processors.append(SeededSampling(seeds, steps, decoding.temperature, decoding.top_p, self._device))
+        if self._chat.markers is not None:
+            phases = ThinkingPhases(self._chat.markers, self._decode_all, opened, self._end_tokens, prompt_length)
+            criteria.append(phases)
+            if self._chat.budget is not None:
+                closing = self._tokenizer.encode(self._chat.markers.closing, add_special_tokens=False)
+                processors.append(ThinkingBudget(phases, self._chat.budget, closing, prompt_length))
+        if decoding.stop:
+            stops = StopStrings(self._decode_all, decoding.stop, prompt_length, rows, phases)
+            criteria.append(stops)
+
+        def answer(row: int, tokens: Sequence[int]) -> tuple[str, Reasoning | None]:
+            def decode(part: Sequence[int], before: int | None) -> str:
+                return self._decode(part, lasts[row] if before is None else before)
+
+            return phases.take_apart(row, tokens, decode) if phases else (decode(tokens, None), None)
+
+        if self.watch is not None:
+            watched = Watched(
+                self.watch, lambda row, tokens: answer(row, tokens[: self._end(tokens)])[0], prompt_length, rows
+            )
+            criteria.append(watched)
         generated = self._draw(batch, steps, processors, criteria)
         synchronize(self._device)
-        prompt_tokens = batch["attention_mask"].sum(dim=1).tolist()
-        ended = [[part.length[row] for part in (stops, watched) if part] for row in range(rows)]
-        return [
-            self._completion(
-                generated, row, lasts[row], ended[row], decoding.stop if stops else (), prompt_tokens[row], first
+        completions = []
+        for row, prompt_tokens in enumerate(batch["attention_mask"].sum(dim=1).tolist()):
+            tokens = generated.tokens[row]
+            ended = (self._end(tokens), *(part.length[row] for part in (stops, watched) if part))
+            ends = [length for length in ended if length is not None]
+            length = min(ends, default=len(tokens))
+            text, reasoning = answer(row, tokens[:length])
+            if cuts := [place for place in map(text.find, decoding.stop) if place >= 0]:
+                text = text[: min(cuts)]
+            completions.append(
+                Completion(
+                    text=text,
+                    prompt_tokens=prompt_tokens,
+                    completion_tokens=length,
+                    finish_reason="stop" if ends else "length",
+                    first_token_ns=first.ns,
+                    exit_layers=None if generated.exit_layers is None else tuple(generated.exit_layers[row][:length]),
+                    reasoning=reasoning,
+                )
             )
-            for row in range(rows)
-        ]
+        return completions
 
     def token_ends(self, text: str) -> list[int]:
         """End offset of each token of a text to continue, special tokens included (``SupportsTokenOffsets``)."""
@@ -244,16 +282,10 @@ class TransformersModel:
 
     # ------------------------------------------------------------ parts
 
-    def _encode(self, prompts: Sequence[Prompt]) -> BatchEncoding:
-        """Token ids and attention mask, padded on the left, on the device."""
+    def _encode(self, text: str, prompt: Prompt) -> Any:
+        """Token ids and attention mask of a rendered prompt."""
         # A chat template writes the special tokens that begin a sequence; other prompts get them here.
-        rows = [
-            self._tokenizer(
-                self.render(prompt), add_special_tokens=not isinstance(prompt, ChatPrompt), return_token_type_ids=False
-            )
-            for prompt in prompts
-        ]
-        return self._tokenizer.pad(rows, return_tensors="pt").to(self._device)
+        return self._tokenizer(text, add_special_tokens=not isinstance(prompt, ChatPrompt), return_token_type_ids=False)
 
     def _generation_config(self, steps: int) -> GenerationConfig:
         return GenerationConfig(
@@ -264,47 +296,24 @@ class TransformersModel:
             pad_token_id=self._tokenizer.pad_token_id,
         )
 
-    def _max_new_tokens_that_fit(self, prompt_length: int, max_new_tokens: int) -> int:
-        if self._context_tokens is None:
-            return max_new_tokens
-        if prompt_length >= self._context_tokens:
-            raise UsageError(
-                f"a prompt of {prompt_length} tokens leaves no room in {self._checkpoint.name}'s context of "
-                f"{self._context_tokens} tokens: choose a model with a longer context or leave the task out"
-            )
-        return min(max_new_tokens, self._context_tokens - prompt_length)
+    def _fits(self, tokens: int) -> bool:
+        return self._context_tokens is None or tokens <= self._context_tokens
 
-    def _completion(
-        self,
-        generated: GeneratedTokens,
-        row: int,
-        last: int,
-        ended: Sequence[int | None],
-        stop: tuple[str, ...],
-        prompt_tokens: int,
-        first: FirstToken,
-    ) -> Completion:
-        """One row's completion: tokens up to and including the one that ended it, text without what ended it."""
-        tokens = generated.tokens[row]
-        ends = [length for length in (self._end(tokens), *ended) if length is not None]
-        length = min(ends, default=len(tokens))
-        text = self._decode(tokens[:length], last)
-        if cuts := [place for place in map(text.find, stop) if place >= 0]:
-            text = text[: min(cuts)]
-        return Completion(
-            text=text,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=length,
-            finish_reason="stop" if ends else "length",
-            first_token_ns=first.ns,
-            exit_layers=None if generated.exit_layers is None else tuple(generated.exit_layers[row][:length]),
+    def _over_context(self, prompt_length: int) -> Completion:
+        return over_context(
+            f"a prompt of {prompt_length} tokens leaves no room in {self._checkpoint.name}'s context of "
+            f"{self._context_tokens} tokens"
         )
 
     def _end(self, tokens: list[int]) -> int | None:
         """Length up to and including the first token that ends a sequence; None where there is none."""
         return next((place + 1 for place, token in enumerate(tokens) if token in self._end_tokens), None)
 
-    def _decode(self, tokens: list[int], last: int) -> str:
+    def _decode_all(self, tokens: Sequence[int]) -> str:
+        """The tokens' text, special tokens by their names."""
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def _decode(self, tokens: Sequence[int], last: int) -> str:
         """The tokens' text as it continues the prompt: some tokenizers drop the first token's leading space."""
         options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
         before = self._tokenizer.decode([last], **options)

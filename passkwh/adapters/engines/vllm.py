@@ -39,6 +39,10 @@ class VllmEngine:
         """UsageError for one that the run sets itself."""
         served_folder.check_options("vllm", options, RESERVED)
 
+    def check_thinking(self, checkpoint: Checkpoint, thinking: str) -> None:
+        """UsageError for a model whose template has no such switch, and for a number of tokens."""
+        served_folder.check_thinking(checkpoint, thinking)
+
     def memory_needed(self, checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str) -> int:
         """Bytes for weights, key-value cache and margin."""
         return served_folder.memory_needed(checkpoint, batch_size, max_tokens, device)

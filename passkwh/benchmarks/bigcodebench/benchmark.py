@@ -61,7 +61,7 @@ class BigCodeBench(ProgramBenchmark[BigCodeBenchTask]):
 
     def request(self, task: BigCodeBenchTask) -> Request:
         """The official prompts."""
-        return tasks.request(task, self.options.style)
+        return tasks.request(task, self.options.style, self.options.prefill)
 
     def program_of(self, task: BigCodeBenchTask, text: str, continues: bool) -> Program:
         """The program that a completion amounts to, without calibration."""
@@ -82,8 +82,8 @@ class BigCodeBench(ProgramBenchmark[BigCodeBenchTask]):
         return task.reference
 
     def shown_options(self) -> dict[str, Option]:
-        """All but where the data are and how the evaluator works."""
-        return self.options.model_dump(exclude=_NOT_SHOWN)
+        """All but where the data are, how the evaluator works, and what older runs had no choice in."""
+        return self.options.model_dump(exclude=_NOT_SHOWN | ({"prefill"} if self.options.prefill else set()))
 
     def hash_tasks(self, tasks: list[dict[str, Any]]) -> str:
         """As in the first edition, whose runs are compared with these."""

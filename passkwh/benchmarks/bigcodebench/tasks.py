@@ -28,6 +28,8 @@ STOPS = ("<|endoftext|>", "<|endofmask|>", "</s>", "\nif __name__", "\ndef main(
 """Every completion, a chat answer too, is cut before the first of these."""
 BASE_STOPS = (*STOPS, "\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ")
 """What ends the continuation of a prompt besides: whatever begins a new top-level statement."""
+CHAT_STOPS = (*STOPS, "\n```\n")
+"""What ends an answer: also the end of its code block."""
 
 Style = Literal["complete", "instruct"]
 
@@ -41,6 +43,8 @@ class BigCodeBenchOptions(ProgramOptions):
     """sample (embedded), full or hard (from the hub); ``full`` when ``data`` is given."""
     extraction: Extraction = "official"
     """official: as bigcodebench's sanitize; fenced: the code blocks as they are."""
+    prefill: bool = True
+    """Begin the answer of a chat, as the official tool does with vLLM; not, as its hf backend (0.2.5) does not."""
     calibrated: bool = True
     """Put ``code_prompt`` and ``pass`` before each program, as the official evaluator does by default."""
     official_timeout: bool = False
@@ -82,10 +86,10 @@ class BigCodeBenchTask(ProgramTask):
         return self.complete_prompt + "\n" + self.canonical_solution
 
 
-def request(task: BigCodeBenchTask, style: Style) -> Request:
+def request(task: BigCodeBenchTask, style: Style, prefill: bool = True) -> Request:
     """The task in both forms: to be continued by a base model, and to be answered by an instruct model.
 
-    The answer begins inside a code block that the response prefix opens.
+    With ``prefill`` the answer begins inside a code block that the response prefix opens.
     """
     if style == "complete":
         instruction = f"{_INSTRUCTION}\n```\n{task.complete_prompt.strip()}\n```\n"
@@ -94,6 +98,7 @@ def request(task: BigCodeBenchTask, style: Style) -> Request:
     return Request(
         text=task.complete_prompt,
         instruction=instruction,
-        response_prefix=f"{_RESPONSE}\n```python\n",
+        response_prefix=f"{_RESPONSE}\n```python\n" if prefill else "",
         stop=BASE_STOPS,
+        chat_stop=CHAT_STOPS,
     )

@@ -81,6 +81,16 @@ class Energies:
             {**other.reasons, **self.reasons},
         )
 
+    def take(self, positions: Ints) -> Energies:
+        """Only those at these positions."""
+        reasons = {i: self.reasons[p] for i, p in enumerate(positions.tolist()) if p in self.reasons}
+        return Energies(self.gross_j[positions], self.net_j[positions], self.se_j[positions], reasons)
+
+    def scaled(self, factors: Floats, why_missing: str) -> Energies:
+        """Parts of each in proportion to ``factors``; where a factor is NaN the part is missing, saying why."""
+        unknown = dict.fromkeys(np.flatnonzero(np.isnan(factors)).tolist(), why_missing)
+        return Energies(self.gross_j * factors, self.net_j * factors, self.se_j * factors, {**unknown, **self.reasons})
+
     def records(self) -> list[Energy]:
         """One record each."""
         columns = zip(_known(self.gross_j), _known(self.net_j), _known(self.se_j), strict=True)

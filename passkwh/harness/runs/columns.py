@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from passkwh.records import Energy, Sample
 
-ENERGIES = ("generation_energy", "prefill_energy", "evaluation_energy")
+ENERGIES = ("generation_energy", "prefill_energy", "reasoning_energy", "evaluation_energy")
 """Columns of energies, each a struct with a field a channel."""
 KEYED = (*ENERGIES, "scores")
 """Columns whose fields are each run's own."""
@@ -65,7 +65,7 @@ def statistics_columns(counted: tuple[str, ...]) -> tuple[Column, ...]:
     joules = [column._replace(required=False) for column in _columns(Energy, {}) if column.name in ("gross_j", "net_j")]
     energy = tuple(_struct(channel, tuple(joules))._replace(nullable=True, required=False) for channel in counted)
     parts = {"generation_energy": energy, "evaluation_energy": energy}
-    for name, field in (("evaluation", "session"), ("verdict", "status")):
+    for name, field in (("evaluation", "session"), ("verdict", "status"), ("reasoning", "tokens")):
         parts[name] = tuple(part for part in columns[name].parts if part.name == field)
     structs = (_struct(name, fields)._replace(nullable=True, required=False) for name, fields in parts.items())
     return (*(columns[name] for name in (*TAKEN_AS_THEY_ARE, "ttft_s")), *structs)

@@ -54,7 +54,13 @@ def short_model(name: str) -> str:
 
 
 def describe(
-    model: str, *, tuning: str = "", quant: str = "none", exit: str | None = None, batch_size: int | None = None
+    model: str,
+    *,
+    tuning: str = "",
+    quant: str = "none",
+    exit: str | None = None,
+    thinking: str = "",
+    batch_size: int | None = None,
 ) -> str:
     """A configuration in a few words, standing alone: ``Alpha-1.5B instruct gptq-int4 fixed:12 batch 4``.
 
@@ -66,6 +72,7 @@ def describe(
         "" if tuning.lower() in known else tuning,
         "" if quant == "none" or quant.lower() in known else quant,
         exit or "",
+        f"thinking {thinking}" if thinking else "",
         f"batch {batch_size}" if batch_size else "",
     ]
     return " ".join(word for word in words if word)

@@ -138,6 +138,34 @@ class SampleTable:
         return _ints(self._column("exit_layers").flatten())
 
     @cached_property
+    def thought(self) -> Bools:
+        """Whether the sample has a thinking phase."""
+        return _valid(self._column("reasoning"))
+
+    @cached_property
+    def reasoning_tokens(self) -> Floats:
+        """Tokens of thinking: 0 where there was none, NaN where they were not counted."""
+        return np.where(self.thought, _floats(pc.struct_field(self._column("reasoning"), "tokens")), 0.0)
+
+    @cached_property
+    def reasoning_end_ns(self) -> Ints:
+        """When thinking had ended; that of the sample's window where it did not, and -1 where that is not known."""
+        column = self._column("reasoning")
+        ended = _valid(pc.struct_field(column, "ended_by"))
+        known = _ints(pc.fill_null(pc.struct_field(column, "end_ns"), -1))
+        return np.where(ended, known, self.generation.end_ns)
+
+    @cached_property
+    def cut_while_thinking(self) -> Bools:
+        """Whether the sample ended before its thinking did."""
+        return self.thought & ~_valid(pc.struct_field(self._column("reasoning"), "ended_by"))
+
+    @cached_property
+    def failures(self) -> list[str]:
+        """Why there is no completion; empty where there is one."""
+        return [str(failure) for failure in self._column("failure").to_pylist()]
+
+    @cached_property
     def generation(self) -> Spans:
         """Windows of the batches, of every sample."""
         return _spans(self._column("generation"))
@@ -283,6 +311,7 @@ class SampleTable:
                 **columns,
                 "generation_s": self.latency_s / self.batch_size,
                 "ttft_s": self.ttft_s,
+                "reasoning_tokens": self.reasoning_tokens,
                 "passed": np.where(self.evaluated, self.passed.astype(np.float64), np.nan),
                 "generation_gross_j": generation_gross_j,
                 "generation_net_j": generation_net_j,

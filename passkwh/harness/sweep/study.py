@@ -233,6 +233,8 @@ class _Reader:
         for key in ("exit", "limit", "max_new_tokens"):
             if values.get(key) == "none":  # TOML has no null, and a list of rules wants one that is none
                 values[key] = None
+        if type(values.get("thinking")) is int:  # a number of tokens
+            values["thinking"] = str(values["thinking"])
         try:
             return Spec.model_validate(values, strict=True)
         except ValidationError as error:

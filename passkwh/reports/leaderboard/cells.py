@@ -67,8 +67,9 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 COLUMNS = {
     "id": "id", "configuration": "label", "model": "model", "family": "family", "parameters": "parameters",
-    "tuning": "tuning", "quant": "quant", "exit": "exit", "batch_size": "batch_size", "hardware": "hardware",
-    "benchmark": "benchmark", "tasks": "tasks", "repeats": "runs", "provenance": "provenance", "energy_saved": "saved",
+    "tuning": "tuning", "quant": "quant", "exit": "exit", "thinking": "thinking", "batch_size": "batch_size",
+    "hardware": "hardware", "benchmark": "benchmark", "tasks": "tasks", "repeats": "runs", "provenance": "provenance",
+    "energy_saved": "saved",
 }  # fmt: skip
 """Columns of a row as data, with where they stand in :class:`Row`; its measures follow, then where it comes from."""
 ENDS = {"": "value", "_low": "low", "_high": "high"}

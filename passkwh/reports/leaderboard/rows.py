@@ -24,10 +24,13 @@ MEASURES: dict[str, Measure] = {
         measure("pass_at_1"), replace(metric("codebleu"), label="CodeBLEU"),
         replace(metric("exact_match"), label="exact match"),
         *map(measure, ("energy_kwh", "pass_at_kwh", "solved_per_kwh", "joules_per_token", "tokens_per_s")),
+        measure("reasoning_share"),
     )
 }  # fmt: skip
 """Measures of a row, in order. Accuracy is the first of the first three that a row has."""
 ACCURACY = ("pass_at_1", "codebleu", "exact_match")
+OF_RUNS = ("codebleu", "exact_match", "reasoning_share")
+"""Figures of whole runs, which are not resampled."""
 
 RowProvenance = Literal["measured", "estimated", "simulated", "mixed", "published"]
 
@@ -51,6 +54,7 @@ class Row(Record):
     tuning: Annotated[Line, Field(description="base, instruct or fine-tuned")]
     quant: Line
     exit: Annotated[Line, Field(description="early-exit rule; full depth when empty")] = ""
+    thinking: Annotated[Line, Field(description="what --thinking said; left to the template when empty")] = ""
     batch_size: int | None
     hardware: Line
     benchmark: Line
@@ -74,7 +78,10 @@ class Row(Record):
     @property
     def label(self) -> str:
         """The configuration in a few words."""
-        return describe(self.model, tuning=self.tuning, quant=self.quant, exit=self.exit, batch_size=self.batch_size)
+        return describe(
+            self.model, tuning=self.tuning, quant=self.quant, exit=self.exit, thinking=self.thinking,
+            batch_size=self.batch_size,
+        )  # fmt: skip
 
 
 BENCHMARK_FIELDS = (
@@ -110,10 +117,10 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
         for one in estimates
         if one.estimate is not None and one.measure in MEASURES
     }
-    for name in ACCURACY[1:]:
+    for name in OF_RUNS:
         values = [value for run in runs if (value := MEASURES[name].value(run.summary)) is not None]
         if len(values) == len(runs):
-            cells[name] = Cell(value=sum(values) / len(values), note="no interval: a figure of the whole corpus")
+            cells[name] = Cell(value=sum(values) / len(values), note="no interval: a figure of whole runs")
     return Row(
         id=row_id,
         model=short_model(manifest.model.name),
@@ -122,6 +129,7 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
         tuning="instruct" if manifest.model.chat else "base",
         quant=manifest.model.quant,
         exit=manifest.spec.exit or "",
+        thinking="" if manifest.spec.thinking == "auto" else manifest.spec.thinking,
         batch_size=manifest.spec.batch_size,
         hardware=hardware(manifest),
         benchmark=benchmark(manifest),
@@ -140,7 +148,7 @@ def with_savings(rows: Sequence[Row]) -> list[Row]:
     """Rows with the energy saved against the same model on the same tasks and machine, unquantized at full depth."""
 
     def setting(one: Row) -> tuple[object, ...]:
-        return one.model, one.tuning, one.batch_size, one.tasks_key, one.hardware_key, one.provenance
+        return one.model, one.tuning, one.thinking, one.batch_size, one.tasks_key, one.hardware_key, one.provenance
 
     plain: dict[tuple[object, ...], float] = {}
     for one in rows:

@@ -36,6 +36,7 @@ SHORT_WINDOWS = 0.05
 FROM_ENERGY = {
     "gross_energy_j", "net_energy_j", "energy_kwh", "generation_energy_j", "evaluation_energy_j", "pass_at_kwh",
     "solved_per_kwh", "joules_per_token", "joules_per_prompt_token", "joules_per_decoded_token",
+    "reasoning_energy_j", "reasoning_share",
 }  # fmt: skip
 TAKEN_AS_STATED = {
     "warnings", "checks", "metrics", "metrics_per_kwh", "schema_version", "complete", "channels", "mean_exit_layer",
@@ -115,6 +116,8 @@ def _inconsistent(submission: Submission) -> Iterator[Finding]:
             yield error(SAMPLES, what, "stands more than once", "finish the run properly with --resume")
     if len({*zip(samples.task.tolist(), samples.sample_index.tolist(), strict=True)}) != len(samples):
         yield error(SAMPLES, "sample_index", "the same sample of a task stands more than once", RERUN)
+    if (samples.reasoning_tokens > samples.completion_tokens).any():
+        yield error(SAMPLES, "reasoning", "has more tokens than were generated", RERUN)
     tasks = int(samples.task.max()) + 1
     if tasks != manifest.benchmark.tasks:
         yield error(SAMPLES, "task_id", f"{tasks} tasks; the manifest says {manifest.benchmark.tasks}", RERUN)
@@ -186,6 +189,7 @@ def _samples_differ(stated: SampleTable, again: Attribution) -> Iterator[Finding
     for part, ours, positions in (
         ("evaluation_energy", again.evaluation, again.scored),
         ("generation_energy", again.generation, np.arange(len(stated))),
+        ("reasoning_energy", again.reasoning, again.thought),
     ):
         expected = np.zeros(len(stated), dtype=np.int64)
         expected[positions] = len(ours)

@@ -100,6 +100,7 @@ RUN: Columns = {
     "decoding": ("text", _decoding),
     "seed": ("integer", lambda run: run.manifest.spec.seed),
     "exit": ("text", lambda run: run.manifest.spec.exit or "none"),
+    "thinking": ("text", lambda run: run.manifest.spec.thinking),
     "sessions": ("integer", lambda run: len(run.manifest.sessions)),
     "started": ("text", lambda run: run.manifest.sessions[0].started_at if run.manifest.sessions else ""),
     "folder": ("text", lambda run: str(run.path)),
