@@ -26,7 +26,7 @@ from tests.adapters.conftest import save
 def logits_of(checkpoint: Checkpoint) -> torch.Tensor:
     """What a checkpoint's model makes of a fixed text: (tokens, vocabulary)."""
     model: Any = adapters.load(checkpoint, "cpu")
-    ids = model._encode([TextPrompt("the same text for every one of them")])["input_ids"]
+    ids = model._tokenizer("the same text for every one of them", return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         logits: torch.Tensor = model._model(ids).logits[0].float()
     model.close()
@@ -140,7 +140,7 @@ def test_gptq_computes_with_the_weights_that_its_tensors_stand_for(
     found = adapters.resolve(str(packed))
     assert found.quant == f"gptq-int{how['bits']}"
     model: Any = adapters.load(found, "cpu")
-    ids = model._encode([TextPrompt("the same text for every one of them")])["input_ids"]
+    ids = model._tokenizer("the same text for every one of them", return_tensors="pt")["input_ids"]
     exact = AutoModelForCausalLM.from_pretrained(dense, dtype=model._model.dtype)
     with torch.inference_mode():
         actual, expected = (made(ids).logits[0].float() for made in (model._model, exact))

@@ -100,7 +100,7 @@ def test_the_quantized_model_answers_and_says_what_computes_it(
 def logits_of(found: adapters.Checkpoint) -> torch.Tensor:
     """What a checkpoint's model makes of a fixed text: (tokens, vocabulary)."""
     model: Any = adapters.load(found, "cpu")
-    ids = model._encode([TextPrompt("the same text for every one of them")])["input_ids"]
+    ids = model._tokenizer("the same text for every one of them", return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         logits: torch.Tensor = model._model(ids).logits[0].float()
     return logits

@@ -103,11 +103,11 @@ def test_a_missing_file_and_what_cannot_be_made_here_are_said(tiny_llama: Path) 
 def test_quantizing_to_a_type_that_is_there_already_shows_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     from passkwh.cli.quantize import quantize
 
-    quantize("smollm2-135m-instruct", quant="gguf-q4_1", meter="estimate", as_json=True)
+    quantize(model="smollm2-135m-instruct", quant="gguf-q4_1", meter="estimate", as_json=True)
     made = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (made["path"], made["source"]) == (str(embedded.gguf_file()), "published")
     with pytest.raises(UsageError, match="llama-quantize"):
-        quantize("qwen2.5-0.5b", quant="gguf-q4_k_m", meter="estimate")
+        quantize(model="qwen2.5-0.5b", quant="gguf-q4_k_m", meter="estimate")
 
 
 def test_a_plan_knows_what_a_file_takes(tiny_gguf: Path, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_the_embedded_model_reads_all_tasks_in_the_tokens_of_its_publisher(tmp_p
     from transformers import AutoTokenizer
 
     from passkwh import benchmarks
-    from passkwh.adapters.engines.transformers_model import chat_text
+    from passkwh.adapters.engines.chat import ChatFormat
 
     folder = embedded.converted_folder(embedded.revision())
     if not folder.is_dir():
@@ -220,6 +220,7 @@ def test_the_embedded_model_reads_all_tasks_in_the_tokens_of_its_publisher(tmp_p
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
+    chats = ChatFormat(tokenizer, None, "auto", "smollm2-135m-instruct")
     tasks = benchmarks.open("bigcodebench", {"subset": "sample"}, None).tasks
     prompts = [task.request.prompt(chat) for task in tasks for chat in (True, False)]
     prompts.append(ChatPrompt("Naïve\n\t≠ 名前 <|im_end|> \u2028", system="Be brief.", answer="Here:\n```python\n"))
@@ -228,7 +229,7 @@ def test_the_embedded_model_reads_all_tasks_in_the_tokens_of_its_publisher(tmp_p
     assert isinstance(model, ServedModel)
     try:
         for prompt in prompts:
-            text = chat_text(tokenizer, prompt)
+            text = chats.render(prompt) if isinstance(prompt, ChatPrompt) else prompt.text
             tokens = tokenizer(text, add_special_tokens=not isinstance(prompt, ChatPrompt))["input_ids"]
             assert model.render(prompt) == text
             assert list(model._encoding(prompt).tokens) == tokens
