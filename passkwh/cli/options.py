@@ -172,7 +172,10 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def call(**values: Any) -> None:
-        made = {name: hints[name](**{field: values.pop(field) for field in fields if field in values}) for name, fields in groups.items()}
+        made = {
+            name: hints[name](**{field: values.pop(field) for field in fields if field in values})
+            for name, fields in groups.items()
+        }
         command(**made, **values)
 
     call.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
