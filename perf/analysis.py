@@ -1,8 +1,8 @@
 """How long statistics take: `python perf/analysis.py`. Prints one JSON line last.
 
 Two jobs, each in a process of its own so that its peak memory is its own: loading 100 runs of 1,140 tasks, and the
-whole analysis of 25 configurations x 1,140 tasks x 5 repeats with 10,000 resamples. Runs are synthetic folders written
-to a temporary place with texts of a realistic length; writing them is not timed.
+whole analysis of 25 configurations x 1,140 tasks x 3 repeats with 10,000 resamples by batch (of 16). Runs are
+synthetic folders written to a temporary place with texts of a realistic length; writing them is not timed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ LIBRARIES = ("scipy.stats", "statsmodels.regression.linear_model", "scikit_posth
 TEXT = "    # " + "x" * 74 + "\n"
 
 
-def write_run(folder: Path, model: str, repeat: int, seed: int, difficulty: np.ndarray, ability: float) -> None:
+def write_run(folder: Path, model: str, repeat: int, seed: int, difficulty: np.ndarray, ability: float,
+              batch_size: int) -> None:  # fmt: skip
     """A synthetic complete run: energies are log-normal around a task effect, verdicts depend on task and model."""
     rng = np.random.default_rng(seed)
     folder.mkdir()
@@ -39,13 +40,20 @@ def write_run(folder: Path, model: str, repeat: int, seed: int, difficulty: np.n
     lines, clock = [], 0
     for i in range(tasks):
         span = int(joules[i] / 250 * 1e9)
-        window = {"kind": "generate", "session": 0, "start_ns": clock, "end_ns": clock + span, "batch_id": i}
+        window = {
+            "kind": "generate",
+            "session": 0,
+            "start_ns": clock,
+            "end_ns": clock + span,
+            "batch_id": i // batch_size,
+        }
         share = {c: {"gross_j": joules[i] * f, "net_j": joules[i] * f * 0.7, "se_j": 0.5, "reason": None}
                  for c, f in zip(channels, (0.8, 0.15, 0.05), strict=True)}  # fmt: skip
         scoring = {c: {"gross_j": 2.0, "net_j": 1.0, "se_j": 0.1, "reason": None} for c in channels}
         lines.append(Sample.model_validate({
             "schema_version": 1, "key": f"{seed:08x}{i:024x}", "task_id": f"BigCodeBench/{i}", "sample_index": 0,
-            "order": i, "batch_id": i, "batch_size": 1, "seed": i, "prompt_tokens": 150,
+            "order": i, "batch_id": i // batch_size, 
+            "batch_size": min(batch_size, tasks - i // batch_size * batch_size), "seed": i, "prompt_tokens": 150,
             "completion_tokens": int(tokens[i]), "text": TEXT * (int(tokens[i]) // 25), "finish_reason": "stop",
             "latency_s": span / 1e9, "ttft_s": 0.05, "generation": window, "generation_energy": share,
             "evaluation": {**window, "kind": "score"}, "evaluation_cpu_s": 1.0, "evaluation_energy": scoring,
@@ -56,7 +64,7 @@ def write_run(folder: Path, model: str, repeat: int, seed: int, difficulty: np.n
     infos = [{"name": c, "provenance": "simulated", "source": "perf", "quantity": "energy_j"} for c in channels]
     (folder / "manifest.json").write_text(json.dumps({
         "run_id": folder.name, "status": "complete",
-        "spec": {"model": model, "repeat": repeat, "max_new_tokens": 512},
+        "spec": {"model": model, "repeat": repeat, "max_new_tokens": 512, "batch_size": batch_size},
         "model": {"name": model, "adapter": "instruct", "chat": True, "checkpoint": model, "revision": "0" * 40,
                   "dtype": "bfloat16", "device": "cuda:0", "parameters": 10**9},
         "benchmark": {"name": "bigcodebench", "version": "0.1.0", "source": "perf", "sha256": "0", "tasks": tasks},
@@ -79,12 +87,13 @@ def write_run(folder: Path, model: str, repeat: int, seed: int, difficulty: np.n
     }))  # fmt: skip
 
 
-def write_runs(root: Path, configurations: int, repeats: int) -> None:
+def write_runs(root: Path, configurations: int, repeats: int, batch_size: int = 1) -> None:
     """``configurations`` x ``repeats`` runs of all tasks."""
     difficulty = np.random.default_rng(0).normal(0.5, 1.2, TASKS)
     for c in range(configurations):
         for r in range(repeats):
-            write_run(root / f"m{c:03d}-r{r}", f"family/model-{c:03d}", r, c * 100 + r, difficulty, c / configurations)
+            write_run(root / f"m{c:03d}-r{r}", f"family/model-{c:03d}", r, c * 100 + r, difficulty, c / configurations,
+                      batch_size)  # fmt: skip
 
 
 def load_job(root: Path, _resamples: int) -> dict[str, float]:
@@ -144,11 +153,11 @@ def main() -> None:
         many.mkdir()
         repeated.mkdir()
         write_runs(many, 100, 1)
-        write_runs(repeated, 25, 5)
+        write_runs(repeated, 25, 3, batch_size=16)
         load = _in_a_process("load", many, asked.resamples)
         analysis = _in_a_process("analyse", repeated, asked.resamples)
-    within = load["load_s"] <= 3 and analysis["analyse_s"] <= 10 and analysis["peak_gib"] <= 2
-    print(json.dumps({"load_100_runs": load, "analyse_25x1140x5": analysis, "within_targets": within}))
+    within = load["load_s"] <= 3 and analysis["analyse_s"] <= 15 and analysis["peak_gib"] <= 1
+    print(json.dumps({"load_100_runs": load, "analyse_25x1140x3_by_batch": analysis, "within_targets": within}))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Uncertainty of every headline: tasks are drawn again, with everything that was observed on them.
+"""Uncertainty of every headline: what was measured once is drawn again, with everything that was observed on it.
 
-A resample draws tasks with replacement, the same ones for every configuration, each with all its samples and repeats.
-So accuracy and energy vary together, as pass@kWh, a ratio of the two, needs; configurations stay matched; and samples
-of a task are not taken for independent evidence. On top, each configuration's energy is scaled by a normal error of
-its meter (or of its repeats, where these differ by more). Intervals are percentiles of the resampled values, expanded
-as a t interval is over a normal one (Hesterberg 2015), because plain percentiles are too narrow for few tasks.
+A resample draws units (tasks; batches or time blocks where these were measured as one) with replacement, the same ones
+for every configuration, each with all its samples and repeats. So accuracy and energy vary together, as pass@kWh, a
+ratio of the two, needs; configurations stay matched; and neither samples of a task nor members of a batch are taken
+for independent evidence. On top, each configuration's energy is scaled by what its units cannot show: the scatter of
+repeats (Student's t), or the stated errors of meter and idle (:mod:`passkwh.analysis.error_model`). Where the
+configurations' batches hold different tasks, tasks are drawn, and what batches add to the spread is put on top, too.
+Shares of tasks that pass follow Wilson's interval. Intervals are percentiles of the resampled values, expanded as a t
+interval is over a normal one (Hesterberg 2015), because plain percentiles are too narrow for few units.
 """
 
 from __future__ import annotations
@@ -17,9 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from passkwh.analysis.equivalence import rate_difference
+from passkwh.analysis.error_model import FEWEST_UNITS, PerRun, RunError, drawn_units, run_error, weight
 from passkwh.analysis.pareto import Direction
+from passkwh.analysis.proportions import as_wilson, effective_number, wilson
 from passkwh.analysis.results import Contrast, Interval, finite
 from passkwh.analysis.tasks import TaskTable
+from passkwh.analysis.units_of_measurement import JointUnits, sums
 from passkwh.measures import HEADLINES, MEASURES
 from passkwh.units import JOULES_PER_KWH
 
@@ -29,7 +36,21 @@ DIRECTIONS: dict[str, Direction] = {name: MEASURES[name].better or "max" for nam
 """The headline measures, and which way is better."""
 
 _OF_PASS_AT_1 = ("pass_at_kwh", "solved_per_kwh")
+_OF_ENERGY = ("energy_kwh", "joules_per_token", *_OF_PASS_AT_1)
+_PER_RUN: dict[str, PerRun] = {
+    "energy_kwh": "energy_j", "pass_at_kwh": "energy_j", "solved_per_kwh": "energy_j",
+    "joules_per_token": "joules_per_token", "tokens_per_s": "tokens_per_s",
+}  # fmt: skip
+"""By measure the totals of runs whose scatter it has."""
 _CHUNK_BYTES = 16 * 2**20
+_WEIGHED = ("energy_kwh", "joules_per_token")
+"""Measures whose ratio is one of totals in which large units weigh more."""
+NOT_ABOVE_0 = "energy is not above 0: idle power takes more off than was drawn"
+
+
+def is_share(measure: str) -> bool:
+    """Whether a measure is pass@k: a share of tasks."""
+    return measure.startswith("pass_at_") and measure != "pass_at_kwh"
 
 
 @dataclass(frozen=True)
@@ -39,16 +60,47 @@ class Draws:
     NaN where a configuration has no such value. ``pass_at_k`` beyond 1 are named ``pass_at_5`` and so on.
     """
 
-    labels: tuple[str, ...]
-    tasks: int
+    table: TaskTable
+    units: int
+    """Units of measurement that are drawn: single tasks where batches are not matched."""
+    matched: bool
     estimates: dict[str, Floats]
     resampled: dict[str, Floats]
+    from_units: dict[str, Floats]
+    """The part of the resampled values that drawing units makes, without the errors of runs."""
+    errors: dict[str, RunError]
+    """The errors of runs, by measure."""
+    batch_se: Floats
+    """Relative standard error of energy from batches that are not matched, which tasks are drawn without."""
     reasons: dict[str, tuple[str | None, ...]]
-    """Why a configuration has no pass@k, by measure."""
+    """Why a configuration has no pass@k, or no energy, by measure."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the configurations."""
+        return self.table.labels
+
+    @property
+    def tasks(self) -> int:
+        """How many there are."""
+        return len(self.table.task_ids)
+
+    def units_of(self, measure: str) -> int:
+        """What was observed once for a measure: verdicts are of tasks, whatever shared a batch."""
+        return self.tasks if is_share(measure) else self.units
+
+    def se_of_runs(self, measure: str) -> Floats:
+        """Standard error of each estimate from what units do not show: runs, unmatched batches; 0 for accuracy."""
+        if measure not in self.errors:
+            return np.zeros(len(self.labels))
+        batches = self.batch_se if measure in _OF_ENERGY else 0.0
+        return np.asarray(
+            np.abs(self.estimates[measure]) * np.hypot(self.errors[measure].se, batches), dtype=np.float64
+        )
 
 
 def draw(table: TaskTable, resamples: int = 10_000, seed: int = 0, ks: Sequence[int] = (1,)) -> Draws:
-    """Resample tasks jointly for all configurations. The same seed gives the same values.
+    """Resample units jointly for all configurations. The same seed gives the same values.
 
     Raises ValueError for a table without tasks.
     """
@@ -60,160 +112,339 @@ def draw_each(
 ) -> list[Draws]:
     """``draw`` of each of many tables, in its own right, at a fraction of the cost.
 
-    How often each task is drawn depends on the seed and the numbers of tasks and configurations alone, so tables that
-    have as many of both share it. Raises ValueError for tables that have not, or have no tasks.
+    How often each unit is drawn depends on the seed and the numbers of units and configurations alone, so tables that
+    have as many of both share it. Raises ValueError for tables that have not as many configurations and tasks, or have
+    no tasks.
     """
     if not tables:
         return []
-    width, tasks = tables[0].energy_j.shape
-    if tasks == 0:
+    shape = tables[0].energy_j.shape
+    if shape[1] == 0:
         raise ValueError("there is no task to resample")
-    if any(t.energy_j.shape != (width, tasks) for t in tables):
+    if any(t.energy_j.shape != shape for t in tables):
         raise ValueError("expected tables with as many configurations and as many tasks")
-    columns = [
-        column
-        for t in tables
-        for column in (*(t.pass_rates(k) for k in ks), t.energy_j, t.generation_j, t.tokens, t.generation_s)
-    ]
-    values = np.concatenate(columns).T  # (tasks, tables x columns x configurations)
-    noise, counts = _drawn(resamples, tasks, width, seed)
-    sums = np.empty((resamples, values.shape[1]))
-    chunk = max(1, _CHUNK_BYTES // (8 * tasks))
-    for start in range(0, resamples, chunk):
-        sums[start : start + chunk] = counts[start : start + chunk].astype(np.float64) @ values
-    once = values.sum(axis=0, keepdims=True)
+    by_units: dict[int, list[int]] = {}
+    for position, t in enumerate(tables):
+        by_units.setdefault(_units(t).number, []).append(position)
+    result: dict[int, Draws] = {}
+    for positions in by_units.values():
+        result |= dict(zip(positions, _drawn_alike([tables[p] for p in positions], resamples, seed, ks), strict=True))
+    return [result[position] for position in range(len(tables))]
+
+
+def _units(t: TaskTable) -> JointUnits:
+    return drawn_units(t.measured.joint, len(t.task_ids))
+
+
+def _columns(t: TaskTable, ks: Sequence[int]) -> Floats:
+    """What is summed over drawn units, shape (columns x configurations, tasks)."""
+    energy_j = t.measured.without_noise()
+    # Noise within runs is the same share of generation as of the whole, which it nearly is.
+    generation_j = t.generation_j * np.divide(energy_j, t.energy_j, out=np.ones_like(energy_j), where=t.energy_j != 0)
+    rates = [t.pass_rates(k) for k in ks]
+    return np.concatenate([*rates, energy_j, generation_j, t.tokens, t.generation_s, np.ones_like(energy_j)])
+
+
+def _drawn_alike(tables: Sequence[TaskTable], resamples: int, seed: int, ks: Sequence[int]) -> list[Draws]:
+    """Of tables with as many units."""
+    width, units = len(tables[0].labels), _units(tables[0]).number
+    columns = [_columns(t, ks) for t in tables]
+    values = np.concatenate([sums(one, _units(t).of_task, units) for one, t in zip(columns, tables, strict=True)]).T
+    noise, counts = _drawn(resamples, units, width, seed)
+    totals = _totals(counts, values)
     size = values.shape[1] // len(tables)
-    result = []
-    for i, t in enumerate(tables):
-        own = slice(i * size, (i + 1) * size)
-        estimates = _measures(once[:, own], width, tasks, ks, np.ones((1, width)))
-        resampled = _measures(sums[:, own], width, tasks, ks, 1.0 + t.relative_se * noise)
-        reasons = {f"pass_at_{k}": t.missing_pass_at(k) for k in ks}
-        result.append(Draws(t.labels, tasks, {n: v[0] for n, v in estimates.items()}, resampled, reasons))
-    return result
+    return [_draws(t, ks, totals[:, i * size : (i + 1) * size], noise, seed) for i, t in enumerate(tables)]
+
+
+def _totals(counts: NDArray[np.uint16], values: Floats) -> Floats:
+    totals = np.empty((len(counts), values.shape[1]))
+    chunk = max(1, _CHUNK_BYTES // (8 * len(values)))
+    for start in range(0, len(counts), chunk):
+        totals[start : start + chunk] = counts[start : start + chunk].astype(np.float64) @ values
+    return totals
 
 
 @lru_cache(maxsize=2)
-def _drawn(resamples: int, tasks: int, width: int, seed: int) -> tuple[Floats, NDArray[np.uint16]]:
-    """The meter's noise, shape (resamples, width), and how often each task is drawn, shape (resamples, tasks)."""
+def _drawn(resamples: int, units: int, width: int, seed: int) -> tuple[Floats, NDArray[np.uint16]]:
+    """Normal noise of runs, shape (resamples, width), and how often each unit is drawn, shape (resamples, units)."""
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((resamples, width))
-    counts = np.empty((resamples, tasks), dtype=np.uint16)
-    chunk = max(1, _CHUNK_BYTES // (8 * tasks))
+    counts = np.empty((resamples, units), dtype=np.uint16)
+    chunk = max(1, _CHUNK_BYTES // (8 * units))
     for start in range(0, resamples, chunk):
-        counts[start : start + chunk] = _counts(rng, min(chunk, resamples - start), tasks)
+        counts[start : start + chunk] = _counts(rng, min(chunk, resamples - start), units)
     return noise, counts
 
 
-def _counts(rng: np.random.Generator, resamples: int, tasks: int) -> NDArray[np.int64]:
-    """How often each task is drawn, shape (resamples, tasks)."""
-    positions = rng.integers(0, tasks, size=(resamples, tasks), dtype=np.int32)
-    flat = (positions + (np.arange(resamples, dtype=np.int64) * tasks)[:, None]).ravel()
-    return np.bincount(flat, minlength=resamples * tasks).reshape(resamples, tasks)
+def _counts(rng: np.random.Generator, resamples: int, units: int) -> NDArray[np.int64]:
+    """How often each unit is drawn, shape (resamples, units)."""
+    positions = rng.integers(0, units, size=(resamples, units), dtype=np.int32)
+    flat = (positions + (np.arange(resamples, dtype=np.int64) * units)[:, None]).ravel()
+    return np.bincount(flat, minlength=resamples * units).reshape(resamples, units)
 
 
-def _measures(sums: Floats, width: int, tasks: int, ks: Sequence[int], scale: Floats) -> dict[str, Floats]:
-    parts = [sums[:, i : i + width] for i in range(0, sums.shape[1], width)]
-    energy_j, generation_j, tokens, generation_s = parts[len(ks) :]
-    rates = {f"pass_at_{k}": part / tasks for k, part in zip(ks, parts[: len(ks)], strict=True)}
-    energy_kwh = energy_j * scale / JOULES_PER_KWH
+def _draws(t: TaskTable, ks: Sequence[int], totals: Floats, noise: Floats, seed: int) -> Draws:
+    width, tasks, k = len(t.labels), len(t.task_ids), len(ks)
+    parts = [totals[:, i : i + width] for i in range(0, totals.shape[1], width)]
+    drawn_tasks = parts[k + 4]
+    rates = {f"pass_at_{at}": part / drawn_tasks for at, part in zip(ks, parts, strict=False)}
+    once = [one.sum(axis=1)[None, :] for one in (t.energy_j, t.generation_j, t.tokens, t.generation_s)]
+    rates_of = {f"pass_at_{at}": t.pass_rates(at) for at in ks}
+    estimates = _measures({name: one.mean(axis=1)[None, :] for name, one in rates_of.items()}, once, tasks)
+    jitter = np.random.default_rng([seed, 1]).random(len(totals))
+    for name, one in rates.items():
+        for i in range(width):
+            if not np.isnan(rates_of[name][i]).any():
+                one[:, i] = as_wilson(one[:, i], rates_of[name][i], jitter)
+    scaled = [part * (tasks / drawn_tasks) for part in parts[k : k + 4]]
+    from_units = _measures(rates, scaled, tasks)
+    errors = {of: run_error(t.runs, t.measured.stated_se, of) for of in dict.fromkeys(_PER_RUN.values())}
+    by_measure = {name: errors[of] for name, of in _PER_RUN.items()}
+    resampled = dict(from_units)
+    batches = np.sqrt(t.measured.batch_variance)
+    if batches.any() or any(error.se.any() for error in errors.values()):
+        scales = {of: _scale(error, noise, seed) for of, error in errors.items()}
+        of_batches = _of_batches(t, batches, len(noise), seed)
+        scales["energy_j"], scales["joules_per_token"] = (
+            scales[of] * of_batches for of in ("energy_j", "joules_per_token")
+        )
+        for name, of in _PER_RUN.items():
+            with np.errstate(divide="ignore", invalid="ignore"):
+                by = scales[of]
+                resampled[name] = from_units[name] / by if name in _OF_PASS_AT_1 else from_units[name] * by
+            if name in _OF_PASS_AT_1:  # an energy that came out below 0 is all but 0: the ratio has no bound above
+                resampled[name] = np.where(by > 0, resampled[name], np.inf)
+    reasons = {f"pass_at_{at}": t.missing_pass_at(at) for at in ks}
+    reasons["energy_kwh"] = tuple(
+        None if total > 0 else "energy is missing" if np.isnan(total) else NOT_ABOVE_0 for total in once[0][0].tolist()
+    )
+    dark = np.array([reason is not None for reason in reasons["energy_kwh"]])
+    for name in _OF_ENERGY:
+        for values in (estimates, from_units, resampled):
+            values[name] = np.where(dark, np.nan, values[name])
+    drawn = _units(t)
+    return Draws(
+        t, drawn.number, drawn.matched, {name: one[0] for name, one in estimates.items()}, resampled, from_units,
+        by_measure, batches, reasons,
+    )  # fmt: skip
+
+
+def _of_batches(t: TaskTable, se: Floats, resamples: int, seed: int) -> Floats | float:
+    """What batches that are not matched multiply energies by: Student's t over each configuration's batches."""
+    if not se.any():
+        return 1.0
+    rng = np.random.default_rng([seed, 3])
+    df = np.array([max(len(np.unique(units)) - 1, 1) for units in t.units], dtype=np.float64)
+    moved = se * rng.standard_normal((resamples, len(se))) * np.sqrt(df / rng.chisquare(df, (resamples, len(se))))
+    return np.asarray(np.exp(np.clip(moved, -50.0, 50.0)), dtype=np.float64)
+
+
+def _scale(error: RunError, noise: Floats, seed: int) -> Floats:
+    """What runs multiply an energy by, shape (resamples, configurations): t where scatter is known from repeats."""
+    if not error.se.any():
+        return np.ones_like(noise)
+    shape = np.ones_like(noise)
+    for df in dict.fromkeys(error.df[np.isfinite(error.df)].tolist()):
+        own = np.flatnonzero(error.df == df)
+        rng = np.random.default_rng([seed, 2, int(df)])
+        # A pooled scatter errs for all alike; otherwise each has its own.
+        chi = rng.chisquare(df, (len(noise), 1 if error.pooled or "stated" in error.source else len(own)))
+        shape[:, own] = np.sqrt(df / chi)
+    scattered = np.array([source == "run-to-run" for source in error.source])
+    moved = error.se * noise * shape
+    with np.errstate(over="ignore"):
+        return np.where(scattered, np.exp(np.clip(moved, -50.0, 50.0)), 1.0 + moved)
+
+
+def _measures(rates: dict[str, Floats], totals: Sequence[Floats], tasks: int) -> dict[str, Floats]:
+    energy_j, generation_j, tokens, generation_s = totals
+    energy_kwh = energy_j / JOULES_PER_KWH
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = {
+        rate = rates["pass_at_1"]
+        per_kwh = np.where(energy_kwh > 0, rate / energy_kwh, np.where(np.isnan(rate + energy_kwh), np.nan, np.inf))
+        return {
             **rates,
             "energy_kwh": energy_kwh,
-            "pass_at_kwh": rates["pass_at_1"] / energy_kwh,
-            "solved_per_kwh": parts[0] / energy_kwh,
-            "joules_per_token": generation_j * scale / tokens,
-            "tokens_per_s": tokens / generation_s,
+            "pass_at_kwh": per_kwh,
+            "solved_per_kwh": per_kwh * tasks,
+            "joules_per_token": np.where(tokens > 0, generation_j / tokens, np.nan),
+            "tokens_per_s": np.where(generation_s > 0, tokens / generation_s, np.nan),
         }
-    return {name: np.where(np.isfinite(v), v, np.nan) for name, v in values.items()}
 
 
 def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
-    """Percentile interval of every measure of every configuration."""
+    """Interval of every measure of every configuration: percentiles; Wilson's score interval for pass@k."""
     result = []
     # All measures at once: sorting is quick, and being called is not.
-    bounds = _bounds(np.concatenate([draws.resampled[name] for name in draws.estimates], axis=1), level, draws.tasks)
-    lows, highs = (side.reshape(len(draws.estimates), len(draws.labels)) for side in bounds)
+    names = list(draws.estimates)
+    stacked = np.concatenate([draws.resampled[name] for name in names], axis=1)
+    shares = np.concatenate([_share_of_units(draws, name) for name in names])
+    bounds = _bounds(stacked, level, _student(draws.units, level), shares)
+    lows, highs = (side.reshape(len(names), len(draws.labels)) for side in bounds)
     for (measure, estimate), low, high in zip(draws.estimates.items(), lows, highs, strict=True):
         for i, label in enumerate(draws.labels):
-            interval = _interval(measure, label, estimate[i], low[i], high[i], level, _missing(measure, draws, [i]))
-            constant = interval.low is not None and interval.low == interval.high
-            result.append(_bounded(interval, draws, i) if constant else interval)
+            value = estimate[i]
+            of_share = is_share(measure) and bool(np.isfinite(value))
+            if of_share:
+                low[i], high[i] = _wilson(draws, measure, i, level)
+            interval = _interval(measure, label, value, low[i], high[i], level, _missing(measure, draws, [i]))
+            if measure in _OF_ENERGY and interval.estimate is not None and not _above_zero(draws, i, level):
+                reason = "energy net of idle power is not shown to be above 0"
+                interval = interval.model_copy(update={"low": None, "high": None, "reason": reason})
+            result.append(interval.model_copy(update={"note": _note(draws, measure, value)}) if of_share else interval)
     return tuple(result)
 
 
-def _bounded(interval: Interval, draws: Draws, i: int) -> Interval:
-    """An interval for a configuration that solved none or all of its tasks, of which resampling sees no variation.
+def _wilson(draws: Draws, measure: str, i: int, level: float) -> tuple[float, float]:
+    if draws.tasks < 2:
+        return float("nan"), float("nan")
+    rates = draws.table.pass_rates(int(measure.removeprefix("pass_at_")))[i]
+    z = float(special.ndtri((1.0 + level) / 2.0))
+    low, high = wilson(float(rates.mean()), effective_number(rates), np.array([-z, z]))
+    return float(low), float(high)
 
-    The exact binomial bound over tasks (Clopper and Pearson 1934): for 0 of T, at most 1 - (alpha / 2)^(1 / T).
-    """
-    tail = (1.0 - interval.level) / 2.0
-    furthest = 1.0 - tail ** (1.0 / draws.tasks)
-    note = (
-        f"{'no' if interval.estimate == 0 else 'every'} task was solved: exact binomial bound over {draws.tasks} tasks"
-    )
-    energy_kwh = draws.estimates["energy_kwh"][i]
-    if interval.measure.startswith("pass_at_") and interval.measure != "pass_at_kwh":
-        if interval.estimate == 0:
-            return interval.model_copy(update={"high": furthest, "note": note})
-        if interval.estimate == 1:
-            return interval.model_copy(update={"low": 1.0 - furthest, "note": note})
-    if interval.measure in ("pass_at_kwh", "solved_per_kwh") and interval.estimate == 0:
-        solved = furthest * (draws.tasks if interval.measure == "solved_per_kwh" else 1)
-        return interval.model_copy(update={"high": finite(solved / energy_kwh), "note": note})
-    return interval
+
+def _note(draws: Draws, measure: str, value: float) -> str | None:
+    if value not in (0.0, 1.0):
+        return None
+    return f"{'no' if value == 0 else 'every'} task was solved: Wilson's bound over {draws.tasks} tasks"
+
+
+def _above_zero(draws: Draws, i: int, level: float) -> bool:
+    """Whether a configuration's energy is shown to be above 0, so that a ratio to it has an interval."""
+    low = _bounds(draws.resampled["energy_kwh"][:, [i]], level, _student(draws.units, level), np.ones(1))[0][0]
+    return bool(np.isnan(low) or low > 0)
 
 
 def contrasts(
     draws: Draws, measures: Sequence[str], pairs: Sequence[tuple[int, int]], level: float = 0.95
 ) -> tuple[Contrast, ...]:
-    """Difference and ratio of pairs of configurations (positions), on joint resamples."""
+    """Difference and ratio of pairs of configurations (positions), on joint resamples.
+
+    The difference in pass@k has the interval of its own test (:func:`passkwh.analysis.equivalence.rate_difference`).
+    """
     result = []
+    a, b = np.array([i for i, _ in pairs], dtype=int), np.array([j for _, j in pairs], dtype=int)
+    by_weight = _student_by_weight(draws, a, b, level)
+    solid = {i: _above_zero(draws, i, level) for i in {*a.tolist(), *b.tolist()}}
     for measure in measures:
         values, estimate = draws.resampled[measure], draws.estimates[measure]
-        a, b = np.array([i for i, _ in pairs], dtype=int), np.array([j for _, j in pairs], dtype=int)
+        share = _share_of_units_in_pairs(draws, measure, a, b)
         with np.errstate(divide="ignore", invalid="ignore"):
-            differences = _bounds(values[:, a] - values[:, b], level, draws.tasks)
-            ratios = _bounds(values[:, a] / values[:, b], level, draws.tasks)
+            student = by_weight if measure in _WEIGHED else _student(draws.units, level)
+            differences = _bounds(values[:, a] - values[:, b], level, student, share)
+            ratios = _bounds(values[:, a] / values[:, b], level, student, share)
             ratio_estimates = estimate[a] / estimate[b]
+        of_share = is_share(measure)
+        rates = draws.table.pass_rates(int(measure.removeprefix("pass_at_"))) if of_share else None
         for p, (i, j) in enumerate(pairs):
             name, missing = f"{draws.labels[i]} vs {draws.labels[j]}", _missing(measure, draws, [i, j])
-            difference = _interval(
-                measure, name, estimate[i] - estimate[j], differences[0][p], differences[1][p], level, missing
-            )
-            if measure.startswith("pass_at_") and difference.low is not None and difference.low == difference.high:
-                reason = "no task separates the two, so resampling sees no variation: read the equivalence test"
-                difference = difference.model_copy(update={"low": None, "high": None, "reason": reason})
+            low, high, value = differences[0][p], differences[1][p], estimate[i] - estimate[j]
+            if rates is not None and np.isfinite(value):
+                low, high = rate_difference(rates[i], rates[j], level) if draws.tasks > 1 else (np.nan, np.nan)
+            difference = _interval(measure, name, value, low, high, level, missing)
             ratio = _interval(measure, name, ratio_estimates[p], ratios[0][p], ratios[1][p], level, missing)
+            if measure in _OF_ENERGY and not (solid[i] and solid[j]):
+                reason = "energy net of idle power is not shown to be above 0"
+                cut = {"low": None, "high": None, "reason": reason if ratio.estimate is not None else ratio.reason}
+                ratio, difference = ratio.model_copy(update=cut), difference.model_copy(update=cut)
             result.append(
                 Contrast(measure=measure, a=draws.labels[i], b=draws.labels[j], difference=difference, ratio=ratio)
             )
     return tuple(result)
 
 
-def _bounds(values: Floats, level: float, tasks: int) -> tuple[Floats, Floats]:
-    if tasks < 2:
-        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
-    # Of scipy.special, which the distributions of scipy.stats call: importing those takes longer than many a bootstrap.
-    student = special.stdtrit(tasks - 1, (1.0 + level) / 2.0)
-    tail = float(special.ndtr(-np.sqrt(tasks / (tasks - 1)) * student))
+def _share_of_units(draws: Draws, measure: str) -> Floats:
+    """The share of each estimate's variance that comes from its units, shape (configurations,)."""
+    runs = draws.se_of_runs(measure) ** 2
+    if not runs.any():
+        return np.ones(len(runs))
     with np.errstate(invalid="ignore"):
-        low, high = np.quantile(np.ascontiguousarray(values.T), [tail, 1.0 - tail], axis=1)
-    return low, high
+        units = draws.from_units[measure].var(axis=0)
+        return np.asarray(np.nan_to_num(units / (units + runs), nan=1.0), dtype=np.float64)
+
+
+def _share_of_units_in_pairs(draws: Draws, measure: str, a: NDArray[np.int_], b: NDArray[np.int_]) -> Floats:
+    runs = draws.se_of_runs(measure) ** 2
+    if not runs.any():
+        return np.ones(len(a))
+    with np.errstate(invalid="ignore"):
+        covariance = np.atleast_2d(np.cov(draws.from_units[measure], rowvar=False))
+        # Of logs, in effect: each is on the scale of its own estimate.
+        size = np.where(draws.estimates[measure] != 0, np.abs(draws.estimates[measure]), 1.0)
+        covariance = covariance / np.outer(size, size)
+        relative = runs / size**2
+        units = np.maximum(covariance[a, a] + covariance[b, b] - 2 * covariance[a, b], 0.0)
+        total = units + relative[a] + relative[b]
+        shares = np.divide(units, total, out=np.ones_like(units), where=total > 0)
+        return np.asarray(np.nan_to_num(shares, nan=1.0), dtype=np.float64)
+
+
+def _student(units: float, level: float) -> float:
+    """How many standard deviations of resamples a t interval over units is wide, to one side; NaN for too few."""
+    if units < FEWEST_UNITS:
+        return float("nan")
+    return float(np.sqrt(units / (units - 1)) * special.stdtrit(units - 1, (1.0 + level) / 2.0))
+
+
+def _student_by_weight(draws: Draws, a: NDArray[np.int_], b: NDArray[np.int_], level: float) -> Floats:
+    """The same of ratios of totals, by pair: large units carry the total."""
+    units = _units(draws.table)
+    total = draws.table.energy_j.sum(axis=1, keepdims=True)
+    plain = _student(units.number, level)
+    if np.isnan(plain):
+        return np.full(len(a), plain)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = sums(draws.table.energy_j / total, units.of_task, units.number)
+    known = np.isfinite(shares).all(axis=1) & (total[:, 0] > 0)
+    found = np.full(len(a), plain)
+    for p, (i, j) in enumerate(zip(a.tolist(), b.tolist(), strict=True)):
+        if known[i] and known[j]:
+            factor, df = weight((shares[i] + shares[j]) / 2.0)
+            found[p] = np.sqrt(factor) * special.stdtrit(df, (1.0 + level) / 2.0)
+    return found
+
+
+def _bounds(values: Floats, level: float, student: Floats | float, share_of_units: Floats) -> tuple[Floats, Floats]:
+    """Percentiles of columns, as far out as Student's t over units is; errors of runs have their own t in the draws.
+
+    Where both make the spread, the t of the units widens the middle of the draws by its share, and percentiles stay
+    those of the level: farther out, the draws are those of the runs' t alone.
+    """
+    # Of scipy.special, which the distributions of scipy.stats call: importing those takes longer than many a bootstrap.
+    normal = special.ndtri((1.0 + level) / 2.0)
+    student = np.broadcast_to(np.asarray(student, dtype=np.float64), share_of_units.shape)
+    alone = share_of_units >= 1.0
+    tails = np.where(alone, special.ndtr(-student), (1.0 - level) / 2.0)
+    low, high = np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    rows = np.ascontiguousarray(values.T)
+    with np.errstate(invalid="ignore"):
+        for tail in np.unique(tails[np.isfinite(student)]):
+            chosen = np.flatnonzero((tails == tail) & np.isfinite(student))
+            low[chosen], high[chosen] = _quantiles(rows[chosen], float(tail))
+        widened = np.sqrt(share_of_units * (student / normal) ** 2 + 1.0 - share_of_units)
+        middle = np.median(rows, axis=1)
+        # On the scale of ratios where all is positive, as errors of runs are relative.
+        positive = (low > 0) & (middle > 0)
+        safe = np.where(positive, middle, 1.0)
+        wide_low = np.where(positive, middle * (np.where(positive, low, 1.0) / safe) ** widened,
+                            middle - widened * (middle - low))  # fmt: skip
+        wide_high = np.where(positive, middle * (np.where(positive, high, 1.0) / safe) ** widened,
+                             middle + widened * (high - middle))  # fmt: skip
+    return np.where(alone, low, wide_low), np.where(alone, high, wide_high)
+
+
+def _quantiles(rows: Floats, tail: float) -> tuple[Floats, Floats]:
+    low, high = np.quantile(rows, [tail, 1.0 - tail], axis=1)
+    return np.where(np.isfinite(low), low, np.nan), np.where(np.isfinite(high), high, np.nan)
 
 
 def _missing(measure: str, draws: Draws, configurations: Sequence[int]) -> str:
     """Why a measure, or what two have of it, has no value."""
-    accuracy = measure if measure in draws.reasons else "pass_at_1" if measure in _OF_PASS_AT_1 else None
-    energy = measure in ("energy_kwh", "joules_per_token", *_OF_PASS_AT_1)
-    if accuracy:
-        for i in configurations:
-            if reason := draws.reasons[accuracy][i]:
-                return reason
-    if energy and any(np.isnan(draws.estimates["energy_kwh"][i]) for i in configurations):
-        return "energy is missing"
-    return "it would divide by zero"
+    needed = [measure if is_share(measure) else "pass_at_1"] if is_share(measure) or measure in _OF_PASS_AT_1 else []
+    needed += ["energy_kwh"] if measure in _OF_ENERGY else []
+    known = [reason for name in needed for i in configurations if (reason := draws.reasons[name][i])]
+    return known[0] if known else "it would divide by zero"
 
 
 def _interval(
@@ -224,7 +455,7 @@ def _interval(
         reason = missing
         low = high = np.nan
     elif not (np.isfinite(low) and np.isfinite(high)):
-        reason = "it takes two tasks, and resamples in which nothing is divided by zero, to give an interval"
+        reason = "it takes three units of measurement, and resamples in which nothing is divided by zero"
         low = high = np.nan
     return Interval(
         measure=measure, label=label, estimate=finite(estimate), low=finite(low), high=finite(high), level=level,

@@ -8,6 +8,7 @@ from passkwh.analysis.overview import AnalysisSettings
 from passkwh.analysis.pairs import COMPARED, PairTests, compare_pairs
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.results import Contrast, Interval
+from passkwh.analysis.sentences import about_accuracy, about_energy
 from passkwh.analysis.tasks import task_table
 from passkwh.errors import UsageError
 from passkwh.measures import MEASURES
@@ -20,6 +21,7 @@ class PairComparison(Record):
     a: str
     b: str
     tasks: int
+    units: int
     level: float
     margin: float
     intervals: tuple[Interval, ...]
@@ -53,6 +55,7 @@ def compare_two(frames: Frames, first: int, settings: AnalysisSettings, strict: 
         a=a,
         b=b,
         tasks=len(table.task_ids),
+        units=draws.units,
         level=settings.level,
         margin=settings.margin,
         intervals=intervals(draws, settings.level),
@@ -64,7 +67,8 @@ def compare_two(frames: Frames, first: int, settings: AnalysisSettings, strict: 
 
 def sentences(result: PairComparison) -> list[str]:
     """What was found, a line each."""
-    lines = [f"{result.a} against {result.b} on {result.tasks} tasks:"]
+    of = "" if result.units == result.tasks else f", measured as {result.units}"
+    lines = [f"{result.a} against {result.b} on {result.tasks} tasks{of}:"]
     for contrast in result.contrasts:
         name, ratio, difference = MEASURES[contrast.measure].label, contrast.ratio, contrast.difference
         if contrast.measure == "pass_at_1":
@@ -76,24 +80,23 @@ def sentences(result: PairComparison) -> list[str]:
             lines.append(f"  {name}: missing ({ratio.reason})")
         else:
             lines.append(f"  {name}: x {ratio.estimate:.3f}{_span(ratio, '.3f')}")
-    tests = result.tests
-    lines.append(f"  energy task by task, {tests.energy.test}: {_verdict(tests.energy.p_value, tests.energy.reason)}")
-    lines.append(f"  passing, {tests.passing.test}: {_verdict(tests.passing.p_value, tests.passing.reason)}")
-    accuracy = tests.accuracy
-    if accuracy.p_non_inferior is None:
-        lines.append(f"  no loss of accuracy beyond {result.margin:g}: cannot be said ({accuracy.reason})")
-    else:
-        verdict = "shown" if accuracy.non_inferior else "not shown"
-        basis = f"{accuracy.method}, p = {accuracy.p_non_inferior:.3g}"
-        lines.append(f"  no loss of accuracy beyond {result.margin:g}: {verdict} ({basis})")
+    tests, alpha = result.tests, round(1 - result.level, 12)
+    lines.append(f"  {about_energy(tests, alpha).text}")
+    if shares := _shares(tests.energy_variance):
+        lines.append(f"  its error comes from {shares}")
+    accuracy = about_accuracy(tests, result.margin, alpha)
+    lines.append(f"  {accuracy.text}")
     return lines
+
+
+def _shares(variance: dict[str, float]) -> str:
+    """The sources of error with their shares of the variance, the largest first."""
+    total = sum(variance.values())
+    known = sorted(((v / total, name) for name, v in variance.items() if total > 0 and v > 0.005 * total), reverse=True)
+    return ", ".join(f"{name} ({share:.0%})" for share, name in known)
 
 
 def _span(interval: Interval, style: str) -> str:
     if interval.low is None or interval.high is None:
         return f" ({interval.reason})"
     return f" [{interval.low:{style}}, {interval.high:{style}}]"
-
-
-def _verdict(p_value: float | None, reason: str | None) -> str:
-    return f"p = {p_value:.3g}" if p_value is not None else f"not tested ({reason})"

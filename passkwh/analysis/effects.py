@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,10 +25,18 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float | None:
     return float((2.0 * u - pairs) / pairs)
 
 
-def geometric_mean_ratio(a: ArrayLike, b: ArrayLike, label: str, level: float = 0.95) -> Interval:
+def geometric_mean_ratio(
+    a: ArrayLike,
+    b: ArrayLike,
+    label: str,
+    level: float = 0.95,
+    common: tuple[float, float] = (0.0, np.inf),
+    units: Sequence[ArrayLike] = (),
+) -> Interval:
     """exp of the mean of log(a / b) over matched values, with a paired t interval: how many times b's, typically, a is.
 
-    All values must be positive; otherwise the ratio is missing and says why.
+    ``common`` is a variance that all logs share (of whole runs, of idle power), and its degrees of freedom. All values
+    must be positive; otherwise the ratio is missing and says why. ``units`` says which values were measured as one.
     """
     from scipy import stats
 
@@ -42,7 +52,11 @@ def geometric_mean_ratio(a: ArrayLike, b: ArrayLike, label: str, level: float = 
         mean = float(logs.mean())
         estimate = finite(np.exp(mean))
         if len(logs) > 1:
-            half = float(stats.t.ppf((1 + level) / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)))
+            own, number = _clustered(logs - mean, units)
+            shared = common[0]
+            lost = own**2 / (number - 1) + shared**2 / common[1]
+            df = (own + shared) ** 2 / lost if lost > 0 else number - 1  # Satterthwaite
+            half = float(stats.t.ppf((1 + level) / 2, df) * np.sqrt(own + shared))
             low, high = finite(np.exp(mean - half)), finite(np.exp(mean + half))
         else:
             reason = "an interval needs two matched values"
@@ -50,6 +64,23 @@ def geometric_mean_ratio(a: ArrayLike, b: ArrayLike, label: str, level: float = 
         measure="ratio of geometric means", label=label, estimate=estimate, low=low, high=high, level=level,
         reason=reason,
     )  # fmt: skip
+
+
+def _clustered(d: NDArray[np.float64], units: Sequence[ArrayLike]) -> tuple[float, int]:
+    """Variance of a mean from its deviations, by units that were measured once; and the number of the fewest.
+
+    Of two cuts that do not meet, both count and single values once less (Cameron, Gelbach and Miller 2011).
+    """
+    single = float((d**2).sum()) * len(d) / (len(d) - 1)
+    total, fewest = -single * max(len(units) - 1, 0), len(d)
+    for cut in units:
+        _, number = np.unique(np.asarray(cut), return_inverse=True)
+        of_unit = np.bincount(number.ravel(), d)
+        if len(of_unit) < 2:
+            return float("nan"), 2
+        total += float((of_unit**2).sum()) * len(of_unit) / (len(of_unit) - 1)
+        fewest = min(fewest, len(of_unit))
+    return max(total if units else single, 0.0) / len(d) ** 2, fewest
 
 
 def _values(values: ArrayLike) -> NDArray[np.float64]:

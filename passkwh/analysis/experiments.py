@@ -16,7 +16,7 @@ from passkwh.analysis.frames import Run
 from passkwh.analysis.independent_tests import dunn, kruskal_wallis
 from passkwh.analysis.paired_tests import conover, friedman
 from passkwh.analysis.pooling import Comparison
-from passkwh.analysis.results import PairwiseResult, TestResult
+from passkwh.analysis.results import PairwiseResult, TestResult, no_pairs, no_result
 from passkwh.analysis.tasks import EnergyKind, TaskTable, task_table
 from passkwh.errors import UsageError
 from passkwh.passk import pass_at_kwh
@@ -177,17 +177,19 @@ def metrics(table: TaskTable) -> tuple[MetricsRow, ...]:
 
 
 def _test(title: str, table: TaskTable) -> FamilyResult:
-    groups = table.energies()
+    metered = table.metered()
+    groups, unlike = table.groups(metered)
+    per_unit, apart = table.matched_energies(metered)
     return FamilyResult(
         title=title,
         labels=table.labels,
         metrics=metrics(table),
-        shapiro_wilk=tuple(shapiro_wilk(values) for values in groups.values()),
-        levene=levene(groups),
-        kruskal_wallis=kruskal_wallis(groups),
-        dunn=dunn(groups),
-        friedman=friedman(table.energy_j.T),
-        conover=conover(table.energy_j.T, table.labels),
+        shapiro_wilk=tuple(shapiro_wilk(values) for values in table.energies().values()),
+        levene=no_result("Levene", 0, unlike) if unlike else levene(groups),
+        kruskal_wallis=no_result("Kruskal-Wallis", 0, unlike) if unlike else kruskal_wallis(groups),
+        dunn=no_pairs("Dunn", "bonferroni", metered, unlike) if unlike else dunn(groups),
+        friedman=no_result("Friedman", 0, apart) if apart else friedman(per_unit),
+        conover=no_pairs("Conover", "holm", metered, apart) if apart else conover(per_unit, metered),
     )
 
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from passkwh.analysis.results import Finding, TestResult
 
 ALPHA = 0.05
-AUTOCORRELATED = (1.5, 2.5)
-"""A Durbin-Watson statistic outside this range is commonly taken for autocorrelation."""
 
 
 def findings(
@@ -17,11 +15,13 @@ def findings(
     """Sentences on each configuration (label, Durbin-Watson, Shapiro-Wilk, Levene over time) and on all together."""
     sentences: list[tuple[str, str]] = []
     for label, serial, normal, stable in configurations:
-        if serial.statistic is not None and not AUTOCORRELATED[0] <= serial.statistic <= AUTOCORRELATED[1]:
-            how = "follow" if serial.statistic < AUTOCORRELATED[0] else "alternate with"
+        if _rejected(serial) and serial.statistic is not None:
+            how = "follow" if serial.statistic < 2 else "alternate with"
             text = (
-                f"residuals {how} one another in time (Durbin-Watson {serial.statistic:.2f}, about 2 without "
-                "autocorrelation): ordinary standard errors are wrong; read the Newey-West or GLSAR fit"
+                f"residuals {how} one another in time (Durbin-Watson {serial.statistic:.2f}, {_p(serial)}): ordinary "
+                "standard errors, matched tests and a bootstrap over tasks are then too sure; where the energies "
+                "themselves do, they are taken in blocks over time (see the notes), and of regressions read Newey-West "
+                "or GLSAR"
             )
             sentences.append((label, text))
         if _rejected(normal):
@@ -33,7 +33,7 @@ def findings(
         if _rejected(stable):
             text = (
                 f"the residuals' variance changes over the run (Levene F = {stable.statistic:.2f}, "
-                f"{_p(stable)}): read robust (HC3) or Newey-West errors; the bootstrap over tasks holds"
+                f"{_p(stable)}): read robust (HC3) or Newey-West errors"
             )
             sentences.append((label, text))
     if _rejected(levene):

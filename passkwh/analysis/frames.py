@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,8 @@ import pyarrow as pa
 from passkwh.errors import UsageError
 from passkwh.harness.runs.consistency import mismatch
 from passkwh.harness.runs.folder import SAMPLES, RunFolder
-from passkwh.records import Manifest, Summary
+from passkwh.harness.runs.labels import identity
+from passkwh.records import ChannelTotal, Manifest, Summary
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,44 @@ class Run:
     manifest: Manifest
     summary: Summary
 
-    def energy_se_j(self, kind: Literal["gross", "net"] = "gross") -> float | None:
-        """Standard error of the run's energy from its meter, and for net that of idle power over the time metered.
+    idle: str = "before"
+    """The idle power that net energy is net of: before, mean (of before and after), none, or watts."""
 
-        None where no counted channel has one.
-        """
-        counted = [channel for channel in self.summary.channels if channel.counted]
-        parts = [energy.se_j for c in counted for energy in (c.generation, c.evaluation) if energy.se_j is not None]
-        if kind == "net":
-            metered_s = self.summary.generation_s + self.summary.evaluation_s
-            parts += [c.idle_before.se_w * metered_s for c in counted if c.idle_before.se_w is not None]
+    @property
+    def _counted(self) -> list[ChannelTotal]:
+        return [channel for channel in self.summary.channels if channel.counted]
+
+    def energy_se_j(self) -> float | None:
+        """Standard error of the run's gross energy from its meter. None where no counted channel has one."""
+        parts = [e.se_j for c in self._counted for e in (c.generation, c.evaluation) if e.se_j is not None]
         return float(np.sqrt(np.sum(np.square(parts)))) if parts else None
+
+    def common_se_j(self, readings_j: float) -> float:
+        """The part of that error which all readings share; ``readings_j`` is what those of generation make by chance.
+
+        Scoring is one reading, whose error is shared by all tasks.
+        """
+        generation = np.sum(np.square([c.generation.se_j or 0.0 for c in self._counted]))
+        scoring = np.sum(np.square([c.evaluation.se_j or 0.0 for c in self._counted]))
+        return float(np.sqrt(max(generation - readings_j**2, 0.0) + scoring))
+
+    def idle_se_j(self) -> tuple[float, float]:
+        """Standard errors of net energy from reading idle power, and from its drift, over the time metered.
+
+        Power that went from a to b (by more than its error) was anywhere between them: a baseline before the work is
+        off by |b - a| / sqrt 3, root mean square, and the mean of both by |b - a| / sqrt 12.
+        """
+        if self.idle not in ("before", "mean"):
+            return 0.0, 0.0
+        metered_s = self.summary.generation_s + self.summary.evaluation_s
+        read, moved = 0.0, 0.0
+        for channel in self._counted:
+            before, after = channel.idle_before, channel.idle_after
+            both = (before.se_w or 0.0) ** 2 + (after.se_w or 0.0) ** 2
+            read += (before.se_w or 0.0) ** 2 if self.idle == "before" else both / 4.0
+            if before.mean_w is not None and after.mean_w is not None:
+                moved += max((after.mean_w - before.mean_w) ** 2 - both, 0.0) / (3.0 if self.idle == "before" else 12.0)
+        return float(np.sqrt(read)) * metered_s, float(np.sqrt(moved)) * metered_s
 
 
 @dataclass(frozen=True)
@@ -51,8 +79,8 @@ class Frames:
     ``samples`` has a row per sample with the columns run (position in ``runs``), key, task_id, sample_index, order,
     batch_id, batch_size, prompt_tokens, completion_tokens, finish_reason, latency_s (of the batch), generation_s (this
     sample's share of it), ttft_s, reasoning_tokens (0 without thinking), generation_gross_j, generation_net_j,
-    evaluation_gross_j, evaluation_net_j, gross_j, net_j (generation plus evaluation over counted channels; missing
-    where any of them is) and passed (1, 0, or missing where there is no verdict).
+    generation_se_j (of gross), evaluation_gross_j, evaluation_net_j, gross_j, net_j (generation plus evaluation over
+    counted channels; missing where any of them is) and passed (1, 0, or missing where there is no verdict).
     """
 
     runs: tuple[Run, ...]
@@ -78,7 +106,23 @@ def load(paths: Sequence[Path]) -> Frames:
         if real in seen:
             raise UsageError(f"{run.path} is given twice: name each run once")
         seen[real] = run.path
+    _refuse_copies(runs)
     return Frames(runs, _read_samples(runs))
+
+
+def _refuse_copies(runs: Sequence[Run]) -> None:
+    """Refuse runs of one configuration under one run id: a copy of a run teaches nothing, and is no repeat of it."""
+    seen: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        known = seen.setdefault((run.manifest.run_id, identity(run.manifest)), run)
+        if known is not run:
+            raise _copy(known, run, f"both are run {run.manifest.run_id}")
+
+
+def _copy(first: Run, other: Run, why: str) -> UsageError:
+    return UsageError(
+        f"{other.path} is {first.path} once more ({why}): leave one out; a repeat is made by bench run --repeats"
+    )
 
 
 def expand(paths: Sequence[Path]) -> list[Path]:
@@ -106,6 +150,12 @@ def _refuse(path: Path, why: str | None) -> None:
 def _read_samples(runs: Sequence[Run]) -> pd.DataFrame:
     with ThreadPoolExecutor() as threads:  # the reader of lines works outside of the interpreter
         tables = list(threads.map(_statistics, runs))
+    owners: dict[tuple[str, str], Run] = {}
+    for run, table in zip(runs, tables, strict=True):
+        # One key is enough: it holds the repeat, so that two runs of a configuration have all of them or none.
+        of_run = (str(table["key"][0]), identity(run.manifest)) if len(table) else (run.manifest.run_id, "")
+        if owners.setdefault(of_run, run) is not run:
+            raise _copy(owners[of_run], run, "their samples have the same keys")
     return sample_frame(tables)
 
 

@@ -50,7 +50,7 @@ def with_idle(frames: Frames, idle: str) -> Frames:
         samples.loc[own, _NET] = measured.loc[samples.loc[own, "key"], _NET].to_numpy()
         total = float(samples.loc[own, "net_j"].sum(skipna=False))
         summary = run.summary.model_copy(update={"net_energy_j": total if np.isfinite(total) else None})
-        runs.append(replace(run, summary=summary))
+        runs.append(replace(run, summary=summary, idle=idle))
     return Frames(tuple(runs), samples)
 
 

@@ -1,7 +1,10 @@
 """A mixed model of log energy: configurations as fixed effects, tasks as random ones, fitted by REML.
 
-y[task, i] = mean of its configuration + effect of its task + noise. Configurations are compared within tasks, and
-repeats of a task are not counted as new evidence about other tasks.
+y[task, i] = mean of its configuration + effect of its task + effect of the task in this configuration + noise.
+Configurations are compared within tasks, and repeats of a task are not counted as new evidence about other tasks: what
+a configuration does to one task is an effect of its own, so that exact copies of a run change nothing. With one
+observation a task and configuration that effect is part of the noise. Repeats also tell how much whole runs differ;
+that is in the standard errors, with Student's t (:mod:`passkwh.analysis.error_model`).
 
 Ours, and not statsmodels' MixedLM: that one's default optimizers agree in 5 digits only; with BFGS at a gradient of
 1e-12 in 13, but on 25 configurations x 1,140 tasks it takes 12 s where this takes 0.3 s, and its standard errors of
@@ -10,18 +13,22 @@ unbalanced data, from a Hessian of all parameters, are others in the fourth digi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
+from passkwh.analysis.results import finite
 from passkwh.records import Record
 
 
 class FixedEffect(Record):
-    """A configuration against the reference, in log energy; ``ratio`` is exp(estimate)."""
+    """A configuration against the reference, in log energy; ``ratio`` is exp(estimate).
+
+    ``z`` is the estimate over its standard error, and Student's t with ``df`` gives its p-value.
+    """
 
     label: str
     estimate: float
@@ -31,10 +38,11 @@ class FixedEffect(Record):
     low: float
     high: float
     ratio: float
+    df: float | None = None
 
 
 class MixedResult(Record):
-    """A random-intercept model."""
+    """A model of tasks as random effects."""
 
     reference: str
     n: int
@@ -42,13 +50,105 @@ class MixedResult(Record):
     effects: tuple[FixedEffect, ...] = ()
     intercept: float | None = None
     task_variance: Annotated[float | None, Field(description="between tasks, of log energy")] = None
+    interaction_variance: Annotated[
+        float | None, Field(description="task x configuration; None where it cannot be told from the residual")
+    ] = None
+    run_variance: Annotated[float | None, Field(description="of one run's mean, between repeats; None without")] = None
     residual_variance: Annotated[float | None, Field(description="within tasks and configurations")] = None
     icc: Annotated[float | None, Field(description="share of the variance that tasks account for, 0 ... 1")] = None
     log_likelihood: Annotated[float | None, Field(description="restricted")] = None
     reason: str | None = None
 
 
-def random_intercept(outcome: ArrayLike, labels: Sequence[str], tasks: Sequence[str]) -> MixedResult:
+def with_stated_errors(model: MixedResult, se: Mapping[str, float], level: float = 0.95) -> MixedResult:
+    """Standard errors of fixed effects with the errors of meter and idle, by label, where no repeats show them."""
+    from scipy import stats
+
+    if model.run_variance is not None or not any(se.values()):
+        return model
+    effects = []
+    for effect in model.effects:
+        own, stated = effect.std_error**2, se[effect.label] ** 2 + se[model.reference] ** 2
+        total = own + stated
+        df = total**2 / (own**2 / (effect.df or np.inf)) if own > 0 else np.inf
+        z = effect.estimate / total**0.5
+        half = float(stats.t.ppf((1 + level) / 2, df)) * total**0.5
+        effects.append(effect.model_copy(update={
+            "std_error": total**0.5, "z": z, "p_value": float(2 * stats.t.sf(abs(z), df)), "df": finite(df),
+            "low": effect.estimate - half, "high": effect.estimate + half,
+        }))  # fmt: skip
+    return model.model_copy(update={"effects": tuple(effects)})
+
+
+def mixed_model(
+    outcome: ArrayLike, labels: Sequence[str], tasks: Sequence[str], runs: Sequence[int], level: float = 0.95
+) -> MixedResult:
+    """Tasks and task x configuration as random effects, and runs in the standard errors where there are repeats.
+
+    The arguments have one entry per observation. Fixed effects and their errors follow from the means of each task in
+    each configuration, which with as many observations in each is REML of the whole; the residual is what varies
+    within them.
+    """
+    y = np.asarray(outcome, dtype=np.float64)
+    names, task_names = list(dict.fromkeys(labels)), list(dict.fromkeys(tasks))
+    cell = _codes(labels, names) * len(task_names) + _codes(tasks, task_names)
+    used, inverse, size = np.unique(cell, return_inverse=True, return_counts=True)
+    if len(used) == len(y) or not np.isfinite(y).all():
+        return random_intercept(y, labels, tasks, level)
+    means = np.bincount(inverse, y) / size
+    cell_labels, cell_tasks = used // len(task_names), used % len(task_names)
+    fitted = random_intercept(means, [names[i] for i in cell_labels], [task_names[i] for i in cell_tasks], level)
+    if fitted.reason or fitted.residual_variance is None:
+        return fitted.model_copy(update={"n": len(y)})
+    free = len(y) - len(used)
+    within = float(((y - means[inverse]) ** 2).sum()) / free
+    per_cell = float(np.mean(1.0 / size))
+    interaction = max(fitted.residual_variance - within * per_cell, 0.0)
+    model = fitted.model_copy(update={"n": len(y), "interaction_variance": interaction, "residual_variance": within})
+    return _with_runs(model, y, _codes(labels, names), np.asarray(runs), len(task_names), level)
+
+
+def _with_runs(
+    model: MixedResult,
+    y: NDArray[np.float64],
+    label_of: NDArray[np.intp],
+    run: NDArray[np.int64],
+    tasks: int,
+    level: float,
+) -> MixedResult:
+    """Errors of fixed effects from the scatter of runs, which holds the noise, and task x configuration beside it."""
+    from scipy import stats
+
+    _, run = np.unique(run, return_inverse=True)
+    mean = np.bincount(run, y) / np.bincount(run)
+    of = np.zeros(len(mean), dtype=np.intp)
+    of[run] = label_of
+    count = np.bincount(of)
+    free = len(mean) - len(count)
+    if free < 1 or model.interaction_variance is None:
+        return model
+    variance = float(((mean - (np.bincount(of, mean) / count)[of]) ** 2).sum()) / free
+    effects = []
+    for i, effect in enumerate(model.effects, start=1):
+        between, apart = variance * (1.0 / count[0] + 1.0 / count[i]), 2.0 * model.interaction_variance / tasks
+        total = between + apart
+        if not total > 0:
+            effects.append(effect)
+            continue
+        se = total**0.5
+        df = total**2 / (between**2 / free + apart**2 / max(tasks - 1, 1))
+        t = effect.estimate / se
+        half = float(stats.t.ppf((1 + level) / 2, df)) * se
+        effects.append(effect.model_copy(update={
+            "std_error": se, "z": t, "p_value": float(2 * stats.t.sf(abs(t), df)), "df": df,
+            "low": effect.estimate - half, "high": effect.estimate + half,
+        }))  # fmt: skip
+    return model.model_copy(update={"effects": tuple(effects), "run_variance": variance})
+
+
+def random_intercept(
+    outcome: ArrayLike, labels: Sequence[str], tasks: Sequence[str], level: float = 0.95
+) -> MixedResult:
     """Fit by REML. ``outcome``, ``labels`` and ``tasks`` have one entry per observation; the first label is reference.
 
     The likelihood is profiled over one number, the ratio of the two variances, from sums per task, so its cost does
@@ -68,7 +168,7 @@ def random_intercept(outcome: ArrayLike, labels: Sequence[str], tasks: Sequence[
     elif n <= groups + k - 1:
         reason = "tasks and configurations leave no residual variance to estimate"
     elif not np.isfinite(y).all():
-        reason = "an energy is missing or not positive"
+        reason = "an energy is missing or not above 0"
     if reason:
         return MixedResult(reference=names[0] if names else "", n=n, tasks=groups, reason=reason)
     x = np.zeros((n, k))
@@ -92,14 +192,17 @@ def random_intercept(outcome: ArrayLike, labels: Sequence[str], tasks: Sequence[
         ratio = float(optimize.brentq(sums.slope, low, high, xtol=1e-15 * near, rtol=1e-15)) if rooted else near
     log_likelihood, beta, covariance, sigma2 = sums.restricted(ratio)
     se = np.sqrt(np.diag(covariance))
-    half = float(stats.norm.ppf(0.975))
+    # Exact where every task was run in every configuration once; the normal is too sure of few tasks.
+    df = n - groups - k + 1
+    half = float(stats.t.ppf((1 + level) / 2, df))
     effects = tuple(
         FixedEffect(
             label=names[i],
             estimate=float(beta[i]),
             std_error=float(se[i]),
             z=float(beta[i] / se[i]),
-            p_value=float(2 * stats.norm.sf(abs(beta[i] / se[i]))),
+            p_value=float(2 * stats.t.sf(abs(beta[i] / se[i]), df)),
+            df=df,
             low=float(beta[i] - half * se[i]),
             high=float(beta[i] + half * se[i]),
             ratio=float(np.exp(beta[i])),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import combinations
 from typing import Annotated
 
@@ -10,19 +9,20 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from passkwh.analysis.assumptions import durbin_watson, levene, levene_over_time, shapiro_wilk
-from passkwh.analysis.bootstrap import DIRECTIONS, Draws, contrasts, draw, intervals
+from passkwh.analysis.assumptions import levene, shapiro_wilk
+from passkwh.analysis.bootstrap import Draws, contrasts, draw, intervals
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.findings import findings
 from passkwh.analysis.independent_tests import dunn, kruskal_wallis
-from passkwh.analysis.mixed import MixedResult, random_intercept
+from passkwh.analysis.mixed import MixedResult, mixed_model, with_stated_errors
 from passkwh.analysis.paired_tests import conover, friedman, nemenyi
 from passkwh.analysis.pairs import PairTests, compare_pairs
 from passkwh.analysis.pooling import Comparison
-from passkwh.analysis.ranking import Ranking, rank
-from passkwh.analysis.regression import Method, RegressionResult, fit_regression, residuals_without_lag
-from passkwh.analysis.results import Contrast, Finding, Interval, PairwiseResult, TestResult
-from passkwh.analysis.tasks import EnergyKind, Floats, TaskTable, task_table
+from passkwh.analysis.ranking import Ranking, any_difference, rank_all
+from passkwh.analysis.regression import Method, RegressionResult, fit_regression
+from passkwh.analysis.results import Contrast, Finding, Interval, PairwiseResult, TestResult, no_pairs, no_result
+from passkwh.analysis.tasks import EnergyKind, TaskTable, UnitKind, task_table
+from passkwh.analysis.time_order import time_order
 from passkwh.analysis.tradeoff import Tradeoff, tradeoff
 from passkwh.records import Record
 
@@ -53,6 +53,12 @@ class ConfigurationAnalysis(Record):
     durbin_watson: TestResult
     shapiro_wilk: TestResult
     levene_over_time: TestResult
+    autocorrelation: Annotated[Interval, Field(description="of a residual with the one before, within runs")]
+    drift: Annotated[Interval, Field(description="change of energy over a run, as a share")]
+    unit: Annotated[UnitKind, Field(description="what was measured once: the unit that is resampled and tested")]
+    units: Annotated[int, Field(description="how many there are")]
+    run_se: Annotated[float, Field(description="relative standard error of energy from what differs between runs")]
+    run_df: Annotated[float | None, Field(description="its degrees of freedom; None where it is stated, not seen")]
     regressions: tuple[RegressionResult, ...]
 
 
@@ -61,8 +67,11 @@ class Analysis(Record):
 
     settings: AnalysisSettings
     tasks: int
+    units: Annotated[int, Field(description="units of measurement that configurations have in common")]
+    matched: Annotated[bool, Field(description="whether they have them in common; else the fewest of any")]
     configurations: tuple[ConfigurationAnalysis, ...]
     intervals: tuple[Interval, ...]
+    any_difference: Annotated[TestResult, Field(description="in energy, over all pairs, with every source of error")]
     levene: TestResult
     kruskal_wallis: TestResult
     dunn: PairwiseResult
@@ -92,33 +101,41 @@ def resample(comparison: Comparison, settings: AnalysisSettings) -> tuple[TaskTa
 def conclude(comparison: Comparison, settings: AnalysisSettings, table: TaskTable, draws: Draws) -> Analysis:
     """The analysis of configurations whose table and bootstrap are at hand."""
     pairs = list(combinations(range(len(table.labels)), 2))
-    groups = table.energies()
-    per_task = table.energy_j.T
-    configurations = _configurations(comparison, groups)
-    levene_result, friedman_result = levene(groups), friedman(per_task)
-    provenances = [c.provenance for c in configurations]
+    metered = table.metered()
+    groups, unlike = table.groups(metered)
+    per_unit, apart = table.matched_energies(metered)
+    configurations = _configurations(comparison, table, settings)
+    levene_result = no_result("Levene", 0, unlike) if unlike else levene(groups)
+    matched = friedman(per_unit) if apart is None else no_result("Friedman", 0, apart)
     return Analysis(
         settings=settings,
         tasks=len(table.task_ids),
+        units=draws.units,
+        matched=draws.matched,
         configurations=configurations,
         intervals=intervals(draws, settings.level),
+        any_difference=any_difference(draws, "energy_kwh"),
         levene=levene_result,
-        kruskal_wallis=kruskal_wallis(groups),
-        dunn=dunn(groups),
-        friedman=friedman_result,
-        conover=conover(per_task, table.labels),
-        nemenyi=nemenyi(per_task, table.labels),
-        mixed=_mixed(comparison, settings.energy, table),
+        kruskal_wallis=no_result("Kruskal-Wallis", 0, unlike) if unlike else kruskal_wallis(groups),
+        dunn=no_pairs("Dunn", "bonferroni", metered, unlike) if unlike else dunn(groups),
+        friedman=matched,
+        conover=no_pairs("Conover", "holm", metered, apart) if apart else conover(per_unit, metered),
+        nemenyi=no_pairs("Nemenyi", "single-step", metered, apart) if apart else nemenyi(per_unit, metered),
+        mixed=_mixed(comparison, settings, table.select(metered)),
         pairs=compare_pairs(table, pairs, settings.margin, settings.level),
         contrasts=contrasts(draws, CONTRASTED, pairs, settings.level),
-        rankings=_rankings(draws, settings.level),
+        rankings=rank_all(draws, settings.level),
         tradeoff=tradeoff(draws, budget_kwh=settings.budget_kwh, accuracy_floor=settings.accuracy_floor),
         findings=findings(
             [(c.label, c.durbin_watson, c.shapiro_wilk, c.levene_over_time) for c in configurations],
             levene_result,
-            friedman_result,
+            matched,
         ),
-        notes=(*comparison.notes, *table.notes, *_provenance_notes(table.labels, provenances)),
+        notes=(
+            *comparison.notes,
+            *table.notes,
+            *_provenance_notes(table.labels, [c.provenance for c in configurations]),
+        ),
     )
 
 
@@ -127,46 +144,66 @@ def _ks(table: TaskTable) -> list[int]:
     return [k for k in KS if k <= max(int(table.evaluated.max()), 1)]
 
 
-def _configurations(comparison: Comparison, energies: Mapping[str, Floats]) -> tuple[ConfigurationAnalysis, ...]:
+def _configurations(
+    comparison: Comparison, table: TaskTable, settings: AnalysisSettings
+) -> tuple[ConfigurationAnalysis, ...]:
     samples = comparison.samples().sort_values(["run", "order"])
     domains = task_domains(comparison.task_ids)
     samples = samples.join(domains, on="task_id")
+    energies, error = table.energies(), table.measured.run_error
     result = []
-    for configuration in comparison.configurations:
+    for i, configuration in enumerate(comparison.configurations):
         own = samples[samples["configuration"] == configuration.label]
-        residuals = residuals_without_lag(own)
-        runs = [comparison.frames.runs[i] for i in configuration.runs]
+        runs = [comparison.frames.runs[run] for run in configuration.runs]
         provenances = {run.summary.provenance for run in runs}
+        order = time_order(own, settings.energy, settings.level)
         result.append(
             ConfigurationAnalysis(
                 label=configuration.label,
                 runs=tuple(str(run.path) for run in runs),
                 samples=len(own),
                 provenance=provenances.pop() if len(provenances) == 1 else "mixed",
-                durbin_watson=durbin_watson(residuals),
+                durbin_watson=order.durbin_watson,
                 shapiro_wilk=shapiro_wilk(energies[configuration.label]),
-                levene_over_time=levene_over_time(residuals),
-                regressions=tuple(fit_regression(own, method) for method in REGRESSIONS),
+                levene_over_time=order.levene,
+                autocorrelation=order.autocorrelation,
+                drift=order.drift,
+                unit=table.kinds[i],
+                units=len(np.unique(table.units[i])),
+                run_se=float(error.se[i]),
+                run_df=float(error.df[i]) if np.isfinite(error.df[i]) else None,
+                regressions=tuple(
+                    fit_regression(own, method, settings.energy, settings.level) for method in REGRESSIONS
+                ),
             )
         )
     return tuple(result)
 
 
-def _mixed(comparison: Comparison, energy: EnergyKind, table: TaskTable) -> MixedResult:
+def _mixed(comparison: Comparison, settings: AnalysisSettings, table: TaskTable) -> MixedResult:
+    """Of single samples where each was measured by itself, else of the units of each run."""
     samples = comparison.samples()
     chosen = samples[samples["task_id"].isin(table.task_ids) & samples["configuration"].isin(table.labels)]
-    chosen = chosen.assign(_at=pd.Categorical(chosen["configuration"], table.labels).codes).sort_values("_at")
-    positive = chosen[f"{energy}_j"].where(chosen[f"{energy}_j"] > 0)
-    return random_intercept(
-        np.log(positive.to_numpy(dtype=np.float64)), chosen["configuration"].tolist(), chosen["task_id"].tolist()
-    )
-
-
-def _rankings(draws: Draws, level: float) -> tuple[Ranking, ...]:
-    return tuple(
-        rank(measure, direction, draws.labels, draws.estimates[measure], draws.resampled[measure], level)
-        for measure, direction in DIRECTIONS.items()
-    )
+    at = pd.Categorical(chosen["configuration"], table.labels).codes
+    chosen = chosen.assign(_at=at, _joules=chosen[f"{settings.energy}_j"]).sort_values("_at")
+    chosen = chosen[~chosen.groupby("run")["_joules"].transform(lambda of: of.isna().all()).astype(bool)]
+    if not table.labels:
+        return MixedResult(reference="", n=0, tasks=0, reason="an energy is missing or not above 0")
+    of_task, count, matched = table.measured.joint
+    if not matched:
+        return MixedResult(reference=table.labels[0], n=0, tasks=0, reason="the sides' batches hold different tasks")
+    if count < len(table.task_ids):
+        unit = dict(zip(table.task_ids, of_task.tolist(), strict=True))
+        chosen = chosen.assign(task_id=chosen["task_id"].map(unit).astype(str))
+        added = chosen.groupby(["_at", "configuration", "run", "task_id"], sort=True)["_joules"]
+        chosen = added.agg(lambda of: of.sum(skipna=False)).reset_index()
+    joules = chosen["_joules"].to_numpy(dtype=np.float64)
+    fitted = mixed_model(
+        np.log(np.where(joules > 0, joules, np.nan)), chosen["configuration"].tolist(), chosen["task_id"].tolist(),
+        chosen["run"].tolist(), settings.level,
+    )  # fmt: skip
+    stated = dict(zip(table.labels, table.measured.stated_se.tolist(), strict=True))
+    return with_stated_errors(fitted, stated, settings.level)
 
 
 def _provenance_notes(labels: tuple[str, ...], provenances: list[str]) -> list[str]:

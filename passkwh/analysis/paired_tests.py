@@ -2,16 +2,19 @@
 
 Friedman and Wilcoxon are scipy's, Conover and Nemenyi scikit-posthocs'. McNemar's mid-p is ours on scipy's binomial
 distribution (statsmodels has the exact and the chi-squared test only), and so is Friedman of two configurations, which
-scipy refuses. A matrix has a row per task and a column per configuration.
+scipy refuses. A matrix has a row per task (or other unit of measurement) and a column per configuration. All of these
+are about the runs at hand: what the same runs would show again is not in them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from passkwh.analysis.error_model import FEWEST_UNITS
 from passkwh.analysis.multiplicity import LIBRARY_NAMES, Adjustment
 from passkwh.analysis.results import PairwiseResult, TestResult, no_pairs, no_result, pairwise_result
 
@@ -50,15 +53,17 @@ def friedman(matrix: ArrayLike) -> TestResult:
 def conover(matrix: ArrayLike, labels: Sequence[str], adjustment: Adjustment = "holm") -> PairwiseResult:
     """Which pairs differ, after Friedman (Conover 1999, 5.8): t tests on rank sums, more powerful than Nemenyi's."""
     table = _table(matrix)
-    reason = _cannot_compare(table) or ("a post-hoc test needs two tasks" if len(table) == 1 else None)
-    if reason:
+    if reason := _cannot_compare(table):
         return no_pairs("Conover", adjustment, tuple(labels), reason)
     from scipy import stats
 
     ranks = stats.rankdata(table, axis=1)
     if (ranks == ranks[0]).all():
-        # Every task orders the configurations alike: t is infinite wherever ranks differ.
-        p_values = np.where(ranks[0][:, None] == ranks[0][None, :], 1.0, 0.0)
+        # Every task orders the configurations alike: t is infinite wherever ranks differ. So are at most as many ways
+        # of ordering them, and the chance of one is the test by permutation; adjusted by Bonferroni.
+        k = table.shape[1]
+        least = min(1.0, math.factorial(k) ** (1.0 - len(table)) * k * (k - 1) / 2)
+        p_values = np.where(ranks[0][:, None] == ranks[0][None, :], 1.0, least)
     else:
         from scikit_posthocs import posthoc_conover_friedman
 
@@ -145,4 +150,6 @@ def _cannot_compare(table: NDArray[np.float64]) -> str | None:
         return "a task has missing values"
     if (table == table[:, :1]).all():
         return "all configurations are equal on every task"
+    if len(table) < FEWEST_UNITS:
+        return f"{len(table)} of what was measured once is too few: nothing can be said of other tasks"
     return None

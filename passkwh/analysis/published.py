@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 from passkwh.analysis.pareto import frontier, hypervolume, knee
+from passkwh.analysis.sentences import about_printed_accuracy, about_printed_energy
 from passkwh.errors import UsageError
 from passkwh.records import Record
 
@@ -67,6 +68,8 @@ class PublishedReport(Record):
     ratios: tuple[RatioCheck, ...]
     conflicts: tuple[Conflict, ...]
     oddities: tuple[str, ...]
+    conclusions: tuple[str, ...]
+    """What the printed figures can show, and what they cannot."""
     configurations: tuple[str, ...]
     frontier: tuple[str, ...]
     knee: str | None
@@ -94,12 +97,20 @@ def read_published(path: Path) -> tuple[PublishedRow, ...]:
                 Decimal(row[measure])
             except ArithmeticError as error:
                 raise UsageError(f"{path}, line {number}: {measure} is {row[measure]!r}, not a number") from error
+        if not Decimal(row["energy_kwh"]) - _half_step(Decimal(row["energy_kwh"])) > 0:
+            raise UsageError(
+                f"{path}, line {number}: energy_kwh is {row['energy_kwh']}, which may be 0: pass@kWh needs an energy "
+                "that is above 0 as printed; give more digits, or leave the row out"
+            )
         result.append(PublishedRow(**{k: row.get(k) or "" for k in (*COLUMNS, "pass_at_kwh")}))
     return tuple(result)
 
 
-def check_published(rows: Sequence[PublishedRow], family: str = "") -> PublishedReport:
-    """Check rows; the frontier is over distinct configurations whose model name starts with ``family``."""
+def check_published(rows: Sequence[PublishedRow], family: str = "", tasks: int | None = None) -> PublishedReport:
+    """Check rows; the frontier is over distinct configurations whose model name starts with ``family``.
+
+    ``tasks`` is how many the shares are of, where that is known: without it nothing can be said of their errors.
+    """
     chosen: dict[str, PublishedRow] = {}
     for row in rows:
         if row.model.startswith(family):
@@ -114,11 +125,36 @@ def check_published(rows: Sequence[PublishedRow], family: str = "") -> Published
         ratios=tuple(_ratio(row) for row in rows),
         conflicts=tuple(_conflicts(rows)),
         oddities=tuple(_oddities(rows)),
+        conclusions=tuple(_conclusions(rows, tasks)),
         configurations=labels,
         frontier=tuple(label for label, is_on in zip(labels, on, strict=True) if is_on),
         knee=None if bend is None else labels[bend],
         hypervolume=hypervolume(points, ("min", "max"), reference) if points else 0.0,
     )
+
+
+def _conclusions(rows: Sequence[PublishedRow], tasks: int | None) -> list[str]:
+    """Of every printed table, what its figures show of the configuration that is best in each measure."""
+    said = []
+    for table in dict.fromkeys(row.table for row in rows):
+        own = list({row.label: row for row in rows if row.table == table}.values())
+        if len(own) < 2:
+            continue
+        energies = [_printed(row.energy_kwh) for row in own]
+        least = min(range(len(own)), key=lambda i: energies[i][0] + energies[i][1])
+        tied = [row.label for i, row in enumerate(own) if i != least and energies[i][0] <= energies[least][1]]
+        said.append(f"table {table}: {about_printed_energy(own[least].label, tied).text}")
+        best = max(range(len(own)), key=lambda i: float(own[i].pass_at_1))
+        rest = [(row.label, float(row.pass_at_1)) for i, row in enumerate(own) if i != best]
+        claim = about_printed_accuracy(own[best].label, float(own[best].pass_at_1), rest, tasks)
+        said.append(f"table {table}: {claim.text}")
+    return said
+
+
+def _printed(text: str) -> tuple[float, float]:
+    """Between what bounds a printed figure lies."""
+    value = Decimal(text)
+    return float(value - _half_step(value)), float(value + _half_step(value))
 
 
 def _ratio(row: PublishedRow) -> RatioCheck:

@@ -5,8 +5,12 @@ the sample before it in the same run, and a dummy for each domain its task touch
 and leaves General out "because every task belongs to it"; without an intercept R-squared is uncentred and close to 1
 whatever the model explains, so the fit with intercept and centred R-squared stands beside it.
 
-Models, covariances and statistics are statsmodels': OLS with HC3 or Newey-West errors, and GLSAR. Ours are how the
-normal equations are solved (``_solve`` says why); which pairs of rows GLSAR takes for neighbours, because
+Rows that belong together (samples and repeats of a task, members of a batch) are no independent evidence: where there
+are such, errors are clustered by them, with the small-sample factor G / (G - 1) x (n - 1) / (n - k) and Student's t
+with G - 1 degrees of freedom (Cameron and Miller 2015).
+
+Models, covariances and statistics are statsmodels': OLS with HC3, clustered or Newey-West errors, and GLSAR. Ours are
+how the normal equations are solved (``_solve`` says why); which pairs of rows GLSAR takes for neighbours, because
 autocorrelation does not reach from one run into the next; and HC3 where one row alone determines a coefficient, where
 statsmodels divides by zero.
 """
@@ -23,8 +27,10 @@ from pydantic import Field
 
 from passkwh.analysis.domains import REGRESSION_DOMAINS
 from passkwh.analysis.results import finite
+from passkwh.analysis.units_of_measurement import batches, numbered
 from passkwh.records import Record
 
+FEW_CLUSTERS = 10
 OMNIBUS_MIN_N = 8
 """The omnibus test's approximation of the skewness needs so many residuals."""
 
@@ -33,14 +39,17 @@ Method = Literal["thesis", "with intercept", "Newey-West", "GLSAR"]
 
 
 class Coefficient(Record):
-    """One row of a regression table; z and p use the normal distribution, as the thesis does."""
+    """One row of a regression table.
+
+    z and p use the normal distribution, as the thesis does, and Student's t where errors are clustered.
+    """
 
     name: str
     estimate: float
     std_error: float | None
     z: float | None
     p_value: float | None
-    low: Annotated[float | None, Field(description="95 % interval")]
+    low: Annotated[float | None, Field(description="interval at the level that was asked for")]
     high: float | None
 
 
@@ -82,19 +91,27 @@ class DesignMatrix:
     dropped: tuple[str, ...]
     series: NDArray[np.int64]
     """The run of each row."""
+    cluster: NDArray[np.int64]
+    """What each row belongs to: rows of a task, or of tasks that shared a batch, are one observation of others."""
+
+    @property
+    def clustered(self) -> bool:
+        """Whether some rows belong together."""
+        return len(np.unique(self.cluster)) < len(self.cluster)
 
 
-def design_matrix(samples: pd.DataFrame, *, lag: bool, intercept: bool) -> DesignMatrix:
+def design_matrix(samples: pd.DataFrame, *, lag: bool, intercept: bool, energy: str = "gross") -> DesignMatrix:
     """Log energy and its predictors.
 
-    ``samples`` needs run, order, generation_gross_j, completion_tokens and a 0/1 column for each domain it has. The
-    lag stays within a run; samples without an energy, or without one before them, are left out. Predictors that are
-    zero everywhere or a combination of those before them are dropped.
+    ``samples`` needs run, order, generation_gross_j (or _net_j), completion_tokens and a 0/1 column for each domain it
+    has; task_id and batch_id say which rows belong together. The lag stays within a run; samples without an energy, or
+    without one before them, are left out. Predictors that are zero everywhere or a combination of those before them are
+    dropped.
     """
     ordered = samples.sort_values(["run", "order"], kind="stable")
-    energy = ordered["generation_gross_j"].to_numpy(dtype=np.float64)
+    joules = ordered[f"generation_{energy}_j"].to_numpy(dtype=np.float64)
     series = ordered["run"].to_numpy(dtype=np.int64)
-    outcome = np.log(np.where(energy > 0, energy, np.nan))
+    outcome = np.log(np.where(joules > 0, joules, np.nan))
     columns = {"intercept": np.ones(len(outcome))} if intercept else {}
     columns["solution tokens"] = ordered["completion_tokens"].to_numpy(dtype=np.float64)
     if lag:
@@ -112,20 +129,36 @@ def design_matrix(samples: pd.DataFrame, *, lag: bool, intercept: bool) -> Desig
         tuple(names[i] for i in kept),
         tuple(name for i, name in enumerate(names) if i not in kept),
         series[complete],
+        _clusters(ordered)[complete],
     )
 
 
-def fit_regression(samples: pd.DataFrame, method: Method = "thesis") -> RegressionResult:
+def _clusters(ordered: pd.DataFrame) -> NDArray[np.int64]:
+    if "task_id" not in ordered or "batch_id" not in ordered:
+        return np.arange(len(ordered))
+    task, count = numbered(pd.factorize(ordered["task_id"])[0])
+    run, batch = (ordered[name].to_numpy(dtype=np.int64) for name in ("run", "batch_id"))
+    units, _ = batches(task, run, batch, count) if len(task) else (task, True)
+    chosen: NDArray[np.int64] = units[task]
+    return chosen
+
+
+def fit_regression(
+    samples: pd.DataFrame, method: Method = "thesis", energy: str = "gross", level: float = 0.95
+) -> RegressionResult:
     """Fit one configuration's samples.
 
     thesis: lag, no intercept, HC3 errors. with intercept: the same about the mean. Newey-West: intercept, no lag,
     errors that allow for autocorrelation (Bartlett kernel, 4 (n / 100)^(2/9) lags). GLSAR: intercept, no lag, errors
     modelled as AR(1) by Cochrane and Orcutt's iteration.
     """
-    data = design_matrix(samples, lag=method in ("thesis", "with intercept"), intercept=method != "thesis")
+    lag = method in ("thesis", "with intercept")
+    data = design_matrix(samples, lag=lag, intercept=method != "thesis", energy=energy)
     n, k = data.predictors.shape
-    errors = {"Newey-West": f"Newey-West, {newey_west_lags(n)} lags", "GLSAR": "AR(1), homoscedastic"}
-    label = errors.get(method, "HC3, robust to unequal variance")
+    shared = " and clustered by what was measured together" if data.clustered else ""
+    errors = {"Newey-West": f"Newey-West, {newey_west_lags(n)} lags{shared}",
+              "GLSAR": f"AR(1){shared or ', homoscedastic'}"}  # fmt: skip
+    label = errors.get(method, "clustered by task or batch" if data.clustered else "HC3, robust to unequal variance")
     if n <= k + 1 or k == 0:
         why = f"{n} samples with energy are too few for {k} predictors"
         return RegressionResult(method=method, errors=label, n=n, dropped=data.dropped, reason=why)
@@ -135,10 +168,37 @@ def fit_regression(samples: pd.DataFrame, method: Method = "thesis") -> Regressi
             why = f"{n} samples with energy are too few, or vary too little, to model autocorrelation"
             return RegressionResult(method=method, errors=label, n=n, dropped=data.dropped, reason=why)
         fitted, rho = whitened
-        return _result(method, label, data, fitted, fitted.cov_params(), rho)
-    fitted = _least_squares(data)
-    covariance = _newey_west(fitted, data) if method == "Newey-West" else _hc3(fitted)
-    return _result(method, label, data, fitted, covariance, None)
+        followed = data.cluster[1:][data.series[1:] == data.series[:-1]]
+        covariance = _clustered(fitted, followed, fitted.cov_params()) if data.clustered else fitted.cov_params()
+        return _result(method, label, data, fitted, covariance, rho, level)
+    fitted = least_squares(data)
+    if method == "Newey-West":
+        covariance = _newey_west(fitted, data)
+        if data.clustered:  # neighbours in time, and what belongs together; rows of their own count once
+            together = _clustered(fitted, data.cluster, _hc3(fitted))
+            both = covariance + together - np.asarray(fitted.cov_HC0)
+            # A difference of estimates may fall short of either, with few clusters below 0.
+            covariance = both if (np.diag(both) >= np.diag(together)).all() else together
+    else:
+        covariance = _clustered(fitted, data.cluster, _hc3(fitted)) if data.clustered else _hc3(fitted)
+    return _result(method, label, data, fitted, covariance, None, level)
+
+
+def _clustered(fitted: Any, cluster: NDArray[np.int64], apart: Floats) -> Floats:
+    """Covariance that holds where rows of a cluster vary together, with the small-sample factor.
+
+    ``apart`` is the covariance of rows that do not, which few clusters do not undercut.
+    """
+    from statsmodels.stats.sandwich_covariance import cov_cluster
+
+    of, count = numbered(cluster)
+    covariance = np.asarray(cov_cluster(fitted, of, use_correction=True))
+    if count >= FEW_CLUSTERS:
+        return covariance
+    # The sums of few clusters all but vanish: their errors must not be below those of independent rows.
+    own = np.diag(covariance)
+    factor = np.sqrt(np.maximum(np.divide(np.diag(apart), own, out=np.ones_like(own), where=own > 0), 1.0))
+    return np.asarray(covariance * np.outer(factor, factor))
 
 
 def newey_west_lags(n: int) -> int:
@@ -146,25 +206,13 @@ def newey_west_lags(n: int) -> int:
     return int(4.0 * (n / 100.0) ** (2.0 / 9.0))
 
 
-def residuals_without_lag(samples: pd.DataFrame) -> Floats:
-    """Residuals, in the order of time, of the thesis's regression before its lag: what tables 5.2 and 5.4 test.
-
-    The thesis says only "the residuals of the energy consumption data"; the lag was added because of that test.
-    Empty where there are too few samples.
-    """
-    data = design_matrix(samples, lag=False, intercept=False)
-    if len(data.outcome) <= data.predictors.shape[1] or not data.names:
-        return np.empty(0)
-    fitted = _least_squares(data)
-    return np.zeros(len(data.outcome)) if _is_exact(fitted) else np.asarray(fitted.resid)
-
-
-def _is_exact(fitted: Any) -> bool:
+def is_exact(fitted: Any) -> bool:
     """Whether the residuals are nothing but rounding."""
     return bool(np.abs(fitted.wresid).max() <= 1e-12 * max(float(np.abs(fitted.model.wendog).max()), 1e-300))
 
 
-def _least_squares(data: DesignMatrix) -> Any:
+def least_squares(data: DesignMatrix) -> Any:
+    """statsmodels' results of ordinary least squares."""
     from statsmodels.regression.linear_model import OLS
 
     return _solve(OLS(data.outcome, data.predictors, hasconst="intercept" in data.names))
@@ -239,7 +287,7 @@ def _glsar(data: DesignMatrix) -> tuple[Any, float] | None:
     if same_run.sum() <= data.predictors.shape[1]:
         return None
     model = WithinRuns(data.outcome, data.predictors, rho=1, hasconst="intercept" in data.names)
-    residuals, rho = np.asarray(_least_squares(data).resid), 0.0
+    residuals, rho = np.asarray(least_squares(data).resid), 0.0
     for _ in range(200):
         previous, rho = rho, _autocorrelation(residuals, same_run)
         model.rho = np.array([rho])
@@ -278,20 +326,21 @@ def _independent(predictors: Floats) -> list[int]:
 
 
 def _result(
-    method: Method, errors: str, data: DesignMatrix, fitted: Any, covariance: Floats, rho: float | None
+    method: Method, errors: str, data: DesignMatrix, fitted: Any, covariance: Floats, rho: float | None, level: float
 ) -> RegressionResult:
     from scipy import stats
     from statsmodels.stats import stattools
 
     residuals, n, k = fitted.wresid, int(fitted.nobs), len(data.names)
-    outcome, exact = fitted.model.wendog, _is_exact(fitted)
+    outcome, exact = fitted.model.wendog, is_exact(fitted)
     # Rounding can take a variance of nothing below zero.
     errors_of = np.zeros(k) if exact else np.sqrt(np.maximum(np.diag(covariance), 0.0))
     centred = "intercept" in data.names
+    df = len(np.unique(data.cluster)) - 1.0 if data.clustered else float("inf")
     base = RegressionResult(
         method=method, errors=errors, n=n, centred=centred, rho=rho, dropped=data.dropped,
         coefficients=tuple(
-            _coefficient(name, float(b), float(s))
+            _coefficient(name, float(b), float(s), level, df)
             for name, b, s in zip(data.names, fitted.params, errors_of, strict=True)
         ),
         condition_number=finite(fitted.condition_number),
@@ -336,13 +385,14 @@ def _wald(names: tuple[str, ...], estimates: Floats, covariance: Floats) -> tupl
     return finite(float(estimates[tested] @ np.linalg.solve(block, estimates[tested])) / len(tested)), len(tested)
 
 
-def _coefficient(name: str, estimate: float, std_error: float) -> Coefficient:
+def _coefficient(name: str, estimate: float, std_error: float, level: float, df: float) -> Coefficient:
     from scipy import stats
 
-    half = float(stats.norm.ppf(0.975)) * std_error
+    spread = stats.norm if df == float("inf") else stats.t(max(df, 1.0))
+    half = float(spread.ppf((1 + level) / 2)) * std_error
     z = estimate / std_error if std_error > 0 else None
     return Coefficient(
         name=name, estimate=estimate, std_error=finite(std_error), z=z,
-        p_value=None if z is None else float(2 * stats.norm.sf(abs(z))),
+        p_value=None if z is None else float(2 * spread.sf(abs(z))),
         low=finite(estimate - half), high=finite(estimate + half),
     )  # fmt: skip

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from passkwh.analysis.data_files import data_file
+from passkwh.analysis.error_model import SOURCES
 from passkwh.analysis.experiments import Experiment
 from passkwh.analysis.granularity import DomainRow
 from passkwh.analysis.overview import Analysis
+from passkwh.analysis.pairs import PairTests
 from passkwh.analysis.planning import SampleSizePlan
 from passkwh.analysis.published import PublishedReport
 from passkwh.analysis.regression import RegressionResult
@@ -27,8 +29,9 @@ def analysis_tables(result: Analysis) -> list[Table]:
     )
     assumptions = [
         (
-            c.label, c.durbin_watson.statistic, c.shapiro_wilk.statistic, c.shapiro_wilk.p_value,
-            c.levene_over_time.statistic, c.levene_over_time.p_value,
+            c.label, c.durbin_watson.statistic, c.durbin_watson.p_value, c.autocorrelation.estimate, c.drift.estimate,
+            c.drift.low, c.drift.high, c.shapiro_wilk.statistic, c.shapiro_wilk.p_value, c.levene_over_time.statistic,
+            c.levene_over_time.p_value, c.unit, c.units,
         )
         for c in result.configurations
     ]  # fmt: skip
@@ -71,14 +74,21 @@ def _pair_tables(result: Analysis) -> Iterable[Table]:
             (
                 p.a, p.b, p.energy_ratio.estimate, p.energy_ratio.low, p.energy_ratio.high, p.energy_p_holm,
                 p.energy_p_bh, p.energy_cliffs_delta, p.accuracy.difference, p.passing_p_holm,
-                p.accuracy.p_non_inferior, p.accuracy.p_equivalent,
+                p.not_worse_p_holm, p.b_not_worse_p_holm, p.equivalent_p_holm,
             )
             for p in result.pairs
         ]  # fmt: skip
         yield laid_out("pairs", rows, margin=result.settings.margin)
-        tests = (result.levene, result.kruskal_wallis, result.friedman)
+        yield laid_out("errors", [_error_row(p) for p in result.pairs])
+        tests = (result.any_difference, result.friedman, result.kruskal_wallis, result.levene)
         yield laid_out("tests", [(t.test, t.statistic, t.p_value, t.effect, t.effect_name, t.reason) for t in tests])
         yield from (_pairwise_table(p, "") for p in (result.dunn, result.conover, result.nemenyi) if p.reason is None)
+
+
+def _error_row(pair: PairTests) -> tuple[Cell, ...]:
+    total = sum(pair.energy_variance.values())
+    shares = [pair.energy_variance[name] / total if total > 0 else None for name in SOURCES if pair.energy_variance]
+    return (pair.a, pair.b, total**0.5 if shares else None, *(shares or [None] * len(SOURCES)), pair.scope)
 
 
 def _regression_tables(result: Analysis) -> Iterable[Table]:
@@ -86,10 +96,10 @@ def _regression_tables(result: Analysis) -> Iterable[Table]:
         for regression in configuration.regressions:
             if regression.coefficients:
                 name = f"regression_{number:02d}_{regression.method.lower().replace(' ', '_').replace('-', '_')}"
-                yield regression_table(regression, configuration.label, name)
+                yield regression_table(regression, configuration.label, name, result.settings.level)
 
 
-def regression_table(result: RegressionResult, label: str, name: str) -> Table:
+def regression_table(result: RegressionResult, label: str, name: str, level: float = 0.95) -> Table:
     """Tables 5.5-5.13: coefficients, then the model's statistics."""
     rows: list[tuple[Cell, ...]] = [
         (c.name, c.estimate, c.std_error, c.z, c.p_value, c.low, c.high) for c in result.coefficients
@@ -103,7 +113,7 @@ def regression_table(result: RegressionResult, label: str, name: str) -> Table:
     rows += [(head.format(about=about), getattr(result, field), *[None] * 5) for head, field in statistics]
     return laid_out(
         "regression", rows, name=name, thesis="5.5-5.13" if result.method == "thesis" else None, label=label,
-        method=result.method, errors=result.errors, n=result.n,
+        method=result.method, errors=result.errors, n=result.n, low=(1 - level) / 2, high=(1 + level) / 2,
     )  # fmt: skip
 
 
@@ -165,9 +175,10 @@ def domain_table(rows: Sequence[DomainRow]) -> Table:
 
 def plan_table(result: SampleSizePlan) -> Table:
     """Tasks needed by number of repeats."""
-    return laid_out(
-        "plan", [(r.repeats, r.tasks, r.reason) for r in result.rows], **result.model_dump(exclude={"rows"})
-    )
+    against = "" if result.margin is None else f" against a margin of {result.margin:g}"
+    rows = [(r.repeats, r.tasks, r.tasks_low, r.tasks_high, r.units, r.speaks_of, r.reason) for r in result.rows]
+    name = f"plan_{result.goal.replace('-', '_')}_{result.measure.replace('@', '_at_').lower()}"
+    return laid_out("plan", rows, name=name, against=against, **result.model_dump(exclude={"rows"}))
 
 
 def published_tables(report: PublishedReport) -> list[Table]:

@@ -15,6 +15,7 @@ from passkwh.errors import UsageError
 if TYPE_CHECKING:
     from passkwh.analysis.footprint import FootprintAssumptions
     from passkwh.analysis.overview import AnalysisSettings
+    from passkwh.analysis.planning import Goal, PlannedMeasure
     from passkwh.analysis.pooling import Comparison
     from passkwh.analysis.tables import Table
 
@@ -81,7 +82,7 @@ def _granularity(comparison: Comparison, settings: AnalysisSettings) -> ModeResu
     from passkwh.analysis.overview import analyse
     from passkwh.analysis.result_tables import analysis_tables, domain_table
 
-    rows = by_domain(comparison, settings.energy)
+    rows = by_domain(comparison, settings.energy, settings.resamples, settings.seed, settings.level)
     if not rows:
         raise UsageError("experiment granularity needs runs of BigCodeBench: these tasks have no domains")
     result = analyse(comparison, settings)
@@ -94,19 +95,36 @@ def _granularity(comparison: Comparison, settings: AnalysisSettings) -> ModeResu
     return ModeResult([domain_table(rows), *fits], content)
 
 
-def sample_size(comparison: Comparison, settings: AnalysisSettings, effect: float | None, power: float) -> ModeResult:
-    """Tasks and repeats that tell the first two configurations apart. Raises UsageError where none can."""
-    from passkwh.analysis.planning import MEASURES, plan_sample_size
+def sample_size(
+    comparison: Comparison, settings: AnalysisSettings, effect: float | None, power: float, goal: str | None = None
+) -> ModeResult:
+    """What shows something of two configurations: the first two, for a rank the best two.
+
+    Without a goal: a difference in each measure, and non-inferiority of pass@1. Raises UsageError where none can be.
+    """
+    from passkwh.analysis.planning import GOALS, MEASURES, choose_pair, plan_sample_size
     from passkwh.analysis.result_tables import plan_table
 
     labels = comparison.labels()
     if len(labels) < 2:
         raise UsageError(f"--plan needs pilot runs of two configurations; these are all {labels[0]}")
+    chosen = next((known for known in GOALS if known == goal), None)
+    if goal is not None and chosen is None:
+        raise UsageError(f"--goal {goal}: write one of {', '.join(GOALS)}")
     (first, second, *_), alpha = labels, round(1 - settings.level, 12)
+    of_all: Goal = chosen or "difference"
+    wanted: list[tuple[Goal, PlannedMeasure]] = [(of_all, one) for one in MEASURES if of_all != "non-inferiority"]
+    if chosen in (None, "non-inferiority"):
+        wanted.append(("non-inferiority", "pass@1"))
     plans, reasons = [], []
-    for measure in MEASURES:
+    for of, measure in wanted:
         try:
-            plans.append(plan_sample_size(comparison, first, second, measure, effect, power, alpha, settings.energy))
+            a, b = choose_pair(comparison, measure, settings.energy) if of == "rank" else (first, second)
+            # An effect that was stated for a difference is none of two that are to be equal.
+            of_this = None if of == "non-inferiority" and chosen is None else effect
+            plans.append(
+                plan_sample_size(comparison, a, b, measure, of_this, power, alpha, settings.energy, of, settings.margin)
+            )
         except UsageError as error:
             reasons.append(str(error))
     if not plans:
@@ -117,11 +135,11 @@ def sample_size(comparison: Comparison, settings: AnalysisSettings, effect: floa
     )
 
 
-def published(path: Path, family: str) -> ModeResult:
+def published(path: Path, family: str, tasks: int | None = None) -> ModeResult:
     """A file of published rows, checked. Raises UsageError for one that cannot be read."""
     from passkwh.analysis.published import check_published, read_published
     from passkwh.analysis.result_tables import published_tables
 
-    report = check_published(read_published(path), family)
-    remarks = [f"inconsistent: {text}" for text in report.oddities]
+    report = check_published(read_published(path), family, tasks)
+    remarks = [f"inconsistent: {text}" for text in report.oddities] + list(report.conclusions)
     return ModeResult(published_tables(report), report.model_dump(mode="json"), remarks=remarks)

@@ -43,6 +43,9 @@ def analyze(
     strict: Strict = False,
     plan: Annotated[bool, typer.Option("--plan", help="How many tasks and repeats tell the first two apart.")] = False,
     effect: Annotated[float | None, typer.Option(help="For --plan: ratio - 1, or difference in pass@1.")] = None,
+    goal: Annotated[
+        str | None, typer.Option(help="For --plan: difference, non-inferiority (against --margin), or rank.")
+    ] = None,
     power: Annotated[float, typer.Option(help="For --plan: wanted power.")] = 0.8,
     region: Annotated[str | None, typer.Option(help="Country whose grid's carbon intensity is used, as NLD.")] = None,
     pue: Annotated[
@@ -53,6 +56,9 @@ def analyze(
         Path | None, typer.Option("--published", help="Check a CSV of published rows instead of runs.")
     ] = None,
     family: Annotated[str, typer.Option(help="For --published: frontier of models whose name starts so.")] = "",
+    tasks: Annotated[
+        int | None, typer.Option(min=1, help="For --published: of how many tasks the printed shares are.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write tables (CSV, Parquet, LaTeX), runs and samples here.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -60,15 +66,19 @@ def analyze(
     if published_ is not None:
         if runs:
             raise UsageError("--published checks a file of rows and takes no runs: leave the run folders out")
-        content = _deliver(published(published_, family), out, as_json)
+        content = _deliver(published(published_, family, tasks), out, as_json)
     else:
         settings = analysis_settings(energy, resamples, seed, level, margin, budget_kwh, floor)
         if not 0 < power < 1:
             raise UsageError(f"--power {power}: give a number between 0 and 1, for example 0.8")
         if effect is not None and not plan:
             raise UsageError("--effect is what --plan is to find: add --plan")
+        if goal is not None and not plan:
+            raise UsageError("--goal is what --plan is to reach: add --plan")
         if family:
             raise UsageError("--family chooses among published rows: add --published FILE")
+        if tasks is not None:
+            raise UsageError("--tasks says of how many tasks published shares are: add --published FILE")
         if idle is not None and energy != "net":
             raise UsageError("--idle changes net energy: add --energy net")
         assumptions = _assumptions(region, pue, price)
@@ -78,7 +88,7 @@ def analyze(
         def analyse_group(paths: Sequence[Path], folder: Path | None) -> dict[str, Any]:
             comparison = _comparison(paths, idle, strict)
             if plan:
-                return _deliver(sample_size(comparison, settings, effect, power), folder, as_json)
+                return _deliver(sample_size(comparison, settings, effect, power, goal), folder, as_json)
             if experiment_ is not None:
                 return _deliver(experiment(experiment_, comparison, settings), folder, as_json)
             return _deliver(overview(comparison, settings, assumptions), folder, as_json, comparison)

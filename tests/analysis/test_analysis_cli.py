@@ -109,7 +109,7 @@ def test_runs_without_any_energy_or_common_task_to_judge(make_run: MakeRun) -> N
     headline = {(i["measure"], i["label"]): i for i in found["intervals"]}
     assert headline["energy_kwh", "a-1B"]["estimate"] is None
     assert headline["pass_at_1", "a-1B"]["low"] is not None
-    assert found["friedman"]["reason"] == "a task has missing values"
+    assert found["friedman"]["reason"] == "no configuration has an energy on every task"
     assert found["configurations"][0]["shapiro_wilk"]["reason"]
     halves = [[True] * 30 + [None] * 30, [None] * 30 + [True] * 30]
     apart = [make_run(f"h{i}-1B", model=f"family/h{i}-1B", tasks=TASKS, passed=h) for i, h in enumerate(halves)]
@@ -141,6 +141,7 @@ def test_experiments_by_name(pair: list[Path], make_run: MakeRun, tmp_path: Path
 def test_plan(pair: list[Path]) -> None:
     found = call("analyze", *pair, "--plan", "--effect", 0.1)
     assert {p["measure"] for p in found["plans"]} == {"energy", "pass@1", "pass@kWh"}
+    assert [p["goal"] for p in found["plans"]] == ["difference"] * 3 + ["non-inferiority"]
     assert all(p["rows"][0]["tasks"] >= 10 for p in found["plans"])
 
 
@@ -148,6 +149,22 @@ def test_published_rows(shared_data: Path) -> None:
     found = call("analyze", "--published", shared_data / "thesis-results.csv", "--family", "Qwen2.5-")
     assert len(found["configurations"]) == 25
     assert found["conflicts"]
+
+
+def test_what_printed_figures_show_and_what_they_do_not(tmp_path: Path) -> None:
+    head = "table,model,tuning,quant,batch_size,energy_kwh,latency_min,throughput_tok_s,pass_at_1,pass_at_kwh"
+    rows = tmp_path / "rows.csv"
+    rows.write_text(
+        f"{head}\n1,a,base,none,,0.50,1,2,0.30,\n1,b,base,none,,0.40,1,2,0.45,\n1,c,base,none,,0.40,1,2,0.44,\n"
+    )
+    found = call("analyze", "--published", rows, "--tasks", 1140)["conclusions"]
+    assert any("which rounding does not tell from" in text for text in found)
+    assert any("not shown to differ from c base (" in text for text in found), "0.44 of 1,140; and a differs"
+    unknown = call("analyze", "--published", rows)["conclusions"]
+    assert any("of how many tasks is not printed" in text for text in unknown)
+    rows.write_text(f"{head}\n1,a,base,none,1,0.00,1,2,0.30,1.0\n")
+    with pytest.raises(UsageError, match=r"line 2: energy_kwh is 0\.00, which may be 0"):
+        call("analyze", "--published", rows)
 
 
 def test_compare(pair: list[Path], make_run: MakeRun) -> None:

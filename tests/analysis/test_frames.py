@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -157,13 +158,21 @@ def test_task_table_sums_samples_and_averages_repeats(make_run: MakeRun) -> None
     assert table.generation_j.tolist() == [[3.5, 7.0]]
     assert table.tokens.tolist() == [[30.0, 70.0]]
     assert table.pass_rates().tolist() == [[0.5, 0.75]]
-    # Repeats: totals of 12 and 13 J, their mean's standard error is 0.5 J.
-    assert table.relative_se[0] == pytest.approx(0.5 / 12.5)
+    # Repeats: totals of 12 and 13 J; their mean's standard error, of logs, is half of what they differ by.
+    error = table.measured.run_error
+    assert (error.se[0], error.df[0]) == (pytest.approx(np.log(13 / 12) / 2), 1.0)
 
 
 def test_the_meters_error_counts_where_repeats_agree(make_run: MakeRun) -> None:
-    table = task_table(compare(load([make_run("r", se_j=2.0)])))
-    assert table.relative_se[0] == pytest.approx(2.0 / (10 + 11 + 12 + 13 + 2))
+    """The summary says 6 J of the whole; of four readings 2 J each, 4 J are their own and in the spread of tasks."""
+    run = make_run("r", se_j=2.0)
+    summary = json.loads((run / "summary.json").read_text())
+    summary["channels"][0]["generation"]["se_j"] = 6.0
+    (run / "summary.json").write_text(json.dumps(summary))
+    table = task_table(compare(load([run])))
+    error = table.measured.run_error
+    assert error.se[0] == pytest.approx(np.sqrt(6.0**2 - 4 * 2.0**2) / (10 + 11 + 12 + 13 + 2))
+    assert np.isinf(error.df[0])
 
 
 def test_tasks_without_verdict_or_energy_are_left_out_and_said(make_run: MakeRun) -> None:
@@ -180,8 +189,6 @@ def test_tasks_without_verdict_or_energy_are_left_out_and_said(make_run: MakeRun
 
 
 def test_domains_are_bigcodebenchs(shared_data: Path) -> None:
-    import json
-
     expected = json.loads((shared_data / "bigcodebench-task2domain.json").read_text())
     found = task_domains(expected)
     assert found.shape == (1140, 7)

@@ -24,7 +24,7 @@ def experiment(rng: np.random.Generator) -> TaskTable:
     ones = np.ones((2, TASKS))
     return TaskTable(
         ("a", "b"), tuple(str(i) for i in range(TASKS)), np.full((2, TASKS), SAMPLES), rng.binomial(SAMPLES, chance),
-        energy, energy, ones, ones, SE,
+        energy, energy, ones, ones, {"meter": SE},
     )  # fmt: skip
 
 

@@ -62,7 +62,8 @@ def _columns_of_keys(keys: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[Col
 def statistics_columns(counted: tuple[str, ...]) -> tuple[Column, ...]:
     """What statistics take: of energies those of the counted channels, null where records have none."""
     columns = {column.name: column for column in sample_columns({})}
-    joules = [column._replace(required=False) for column in _columns(Energy, {}) if column.name in ("gross_j", "net_j")]
+    read = ("gross_j", "net_j", "se_j")
+    joules = [column._replace(required=False) for column in _columns(Energy, {}) if column.name in read]
     energy = tuple(_struct(channel, tuple(joules))._replace(nullable=True, required=False) for channel in counted)
     parts = {"generation_energy": energy, "evaluation_energy": energy}
     for name, field in (("evaluation", "session"), ("verdict", "status"), ("reasoning", "tokens")):

@@ -35,6 +35,8 @@ class StatedEnergy(NamedTuple):
     is_stated: Bools
     gross_j: Floats
     net_j: Floats
+    se_j: Floats
+    """Standard error of gross."""
 
 
 def _integers(name: str) -> cached_property[Ints]:
@@ -275,8 +277,8 @@ class SampleTable:
         if channel not in self.channels(part):
             return None
         values = self._column(part).field(channel)
-        gross_j, net_j = (pc.struct_field(values, name) for name in ("gross_j", "net_j"))
-        return StatedEnergy(_valid(values), _floats(gross_j), _floats(net_j))
+        gross_j, net_j, se_j = (_floats(pc.struct_field(values, name)) for name in ("gross_j", "net_j", "se_j"))
+        return StatedEnergy(_valid(values), gross_j, net_j, se_j)
 
     def channels_stated(self, part: str) -> Ints:
         """How many channels each sample states."""
@@ -286,12 +288,13 @@ class SampleTable:
                 count += stated.is_stated
         return count
 
-    def _counted_j(self, part: str, counted: Sequence[str]) -> tuple[Floats, Floats]:
-        """Gross and net energy over the counted channels: NaN where there is none, or one is missing."""
+    def _counted_j(self, part: str, counted: Sequence[str]) -> tuple[Floats, Floats, Floats]:
+        """Gross and net energy over the counted channels and the standard error of gross: NaN where one is missing."""
         stated = [one for channel in counted if (one := self.energy(part, channel)) is not None]
         if not counted or len(stated) < len(counted):
-            return np.full(len(self), np.nan), np.full(len(self), np.nan)
-        return np.sum([one.gross_j for one in stated], axis=0), np.sum([one.net_j for one in stated], axis=0)
+            return np.full(len(self), np.nan), np.full(len(self), np.nan), np.full(len(self), np.nan)
+        gross_j, net_j = np.sum([[one.gross_j, one.net_j] for one in stated], axis=0)
+        return gross_j, net_j, np.sqrt(np.sum([one.se_j**2 for one in stated], axis=0))
 
     # ------------------------------------------------------------ what statistics use
 
@@ -301,8 +304,8 @@ class SampleTable:
         Energies are over the channels in ``counted``, missing where that of any of these is; ``generation_s`` is the
         sample's share of its batch; ``passed`` is 1, 0, or missing where there is no verdict that counts.
         """
-        generation_gross_j, generation_net_j = self._counted_j("generation_energy", counted)
-        evaluation_gross_j, evaluation_net_j = self._counted_j("evaluation_energy", counted)
+        generation_gross_j, generation_net_j, generation_se_j = self._counted_j("generation_energy", counted)
+        evaluation_gross_j, evaluation_net_j, _ = self._counted_j("evaluation_energy", counted)
         columns = {name: self._column(name) for name in TAKEN_AS_THEY_ARE}
         for name in ("sample_index", "batch_size"):
             columns[name] = columns[name].cast(pa.int32())
@@ -315,6 +318,7 @@ class SampleTable:
                 "passed": np.where(self.evaluated, self.passed.astype(np.float64), np.nan),
                 "generation_gross_j": generation_gross_j,
                 "generation_net_j": generation_net_j,
+                "generation_se_j": generation_se_j,
                 "evaluation_gross_j": evaluation_gross_j,
                 "evaluation_net_j": evaluation_net_j,
                 "gross_j": generation_gross_j + np.where(self.is_scored, evaluation_gross_j, 0.0),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -20,13 +21,16 @@ from passkwh.analysis.overview import Analysis, AnalysisSettings, conclude, resa
 from passkwh.analysis.pareto import frontier
 from passkwh.analysis.pooling import Comparison, compare
 from passkwh.analysis.power import PowerTimeline, power_timeline
+from passkwh.analysis.ranking import Ranking, rank, spread_of
 from passkwh.analysis.results import Interval
-from passkwh.analysis.tasks import TaskTable, task_table
+from passkwh.analysis.tasks import TaskTable, join, task_table
 from passkwh.errors import UsageError
 from passkwh.harness.runs.labels import run_labels
 from passkwh.measures import MEASURES, Unit, energy_unit, kinds
 from passkwh.reports.document.content import Estimate
 
+MOST_RANKED = 40
+"""Runs that are ranked together: all pairs are compared in every resample."""
 NO_DOMAINS = "it needs runs of BigCodeBench, and these tasks have no domains"
 
 
@@ -132,17 +136,35 @@ class Evidence:
 
     @cached_property
     def _intervals(self) -> dict[tuple[str, str], Interval]:
-        every = [i for p in range(len(self.runs)) for i in self._of_run(p)] if self.by_run else self.analysis.intervals
-        return {(i.measure, i.label): i for i in every}
+        if not self.by_run:
+            return {(i.measure, i.label): i for i in self.analysis.intervals}
+        settings, found = self.settings, {}
+        for label, table in self._run_tables.items():
+            for i in intervals(draw(table, settings.resamples, settings.seed), settings.level):
+                found[i.measure, label] = i.model_copy(update={"label": label})
+        return found
 
-    def _of_run(self, position: int) -> list[Interval]:
-        settings = self.settings
-        try:
-            table = task_table(compare(only(self.frames, [position])), settings.energy)
-        except UsageError:  # no task with both a verdict and an energy: there is nothing to resample
-            return []
-        own = intervals(draw(table, settings.resamples, settings.seed), settings.level)
-        return [i.model_copy(update={"label": self.run_labels[position]}) for i in own]
+    @cached_property
+    def _run_tables(self) -> dict[str, TaskTable]:
+        """The tasks of each run; without those that have no task with both a verdict and an energy."""
+        tables = {}
+        for position, label in enumerate(self.run_labels):
+            with suppress(UsageError):
+                tables[label] = task_table(compare(only(self.frames, [position])), self.settings.energy)
+        return tables
+
+    @cached_property
+    def run_ranking(self) -> Ranking | None:
+        """Runs by tasks solved per kilowatt-hour over the tasks that all have; None of too many, or without any."""
+        labels, measure = list(self._run_tables), "solved_per_kwh"
+        if not 1 < len(labels) <= MOST_RANKED:
+            return None
+        table = join(list(self._run_tables.values()), labels)
+        if table is None:
+            return None
+        draws = draw(table, self.settings.resamples, self.settings.seed)
+        values, drawn, spread = draws.estimates[measure], draws.resampled[measure], spread_of(draws, measure)
+        return rank(measure, "max", draws.labels, values, drawn, self.settings.level, spread)
 
     @cached_property
     def on_frontier(self) -> dict[str, bool]:

@@ -103,6 +103,6 @@ def pair_matrix(evidence: Evidence) -> Drawing | NotAvailable:
     block = FigureBlock(
         name="pairs_matrix", title=what,
         caption="Row over column, ratio of geometric means over tasks: blue, the row uses less; red, more. A dot: not "
-        "told apart (Wilcoxon, Holm over all pairs)." + evidence.energy_is,
+        "told apart (log ratio of totals with every source of error, Holm over all pairs)." + evidence.energy_is,
     )  # fmt: skip
     return sheet.drawing(chart, data[["a", "b", "ratio", "alike"]].rename(columns={"alike": "not_told_apart"}), block)

@@ -112,7 +112,8 @@ def _picture(submission: Submission) -> str:
 def _statistics(manifest: Manifest, samples: SampleTable) -> pa.Table:
     """A row a sample, in order: what statistics of a board need, and the verdict in words."""
     counted = [channel.name for channel in manifest.meter.channels if channel.counted]
-    columns = ["task_id", "completion_tokens", "generation_s", "passed", "generation_gross_j", "gross_j"]
+    columns = ["task_id", "order", "batch_id", "batch_size", "completion_tokens", "generation_s", "passed",
+               "generation_gross_j", "generation_se_j", "gross_j"]  # fmt: skip
     messages = [one_line(text[: 4 * MESSAGE_CHARACTERS], MESSAGE_CHARACTERS) for text in samples.detail]
     table = samples.statistics(counted).select(columns)
     return table.append_column("status", pa.array(samples.status, pa.string())).append_column(

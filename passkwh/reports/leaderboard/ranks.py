@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from passkwh.analysis.bootstrap import draw
-from passkwh.analysis.ranking import rank
-from passkwh.analysis.tasks import TaskTable
+from passkwh.analysis.ranking import rank, spread_of
+from passkwh.analysis.tasks import TaskTable, join
 from passkwh.records import content_hash
 from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.rows import Row
@@ -38,23 +36,18 @@ def _ranks(ids: list[str], table_of: Callable[[str], TaskTable], cache: Cache) -
     key = content_hash(ids)[:16]
     known = cache.get("ranks", key)
     if known is None:
-        table = _joint([table_of(one) for one in ids], ids)
+        table = join([table_of(one) for one in ids], ids)
         draws = draw(table) if table is not None else None
         known = {}
         if draws is not None:
-            ranking = rank(MEASURE, "max", draws.labels, draws.estimates[MEASURE], draws.resampled[MEASURE])
+            ranking = rank(
+                MEASURE,
+                "max",
+                draws.labels,
+                draws.estimates[MEASURE],
+                draws.resampled[MEASURE],
+                spread=spread_of(draws, MEASURE),
+            )
             known = {one.label: [one.best_rank, one.worst_rank] for one in ranking.ranked}
         cache.put("ranks", key, known)
     return {one: (best, worst) for one, (best, worst) in known.items()}
-
-
-def _joint(tables: Sequence[TaskTable], ids: Sequence[str]) -> TaskTable | None:
-    """One table of all configurations over the tasks that all have; None where they share none."""
-    where = [{task: place for place, task in enumerate(table.task_ids)} for table in tables]
-    common = [task for task in where[0] if all(task in places for places in where)]
-    if not common:
-        return None
-    cut = [table.over(np.array([places[task] for task in common])) for table, places in zip(tables, where, strict=True)]
-    columns = ("evaluated", "passed", "energy_j", "generation_j", "tokens", "generation_s", "relative_se")
-    joined = {name: np.concatenate([getattr(table, name) for table in cut]) for name in columns}
-    return TaskTable(labels=tuple(ids), task_ids=tuple(common), **joined)

@@ -9,6 +9,7 @@ from passkwh.analysis.effects_vs_reference import ReferenceEffect
 from passkwh.analysis.experiments import DESIGNS, ExperimentName
 from passkwh.analysis.requirements import requirements
 from passkwh.analysis.result_tables import experiment_tables
+from passkwh.analysis.sentences import about_accuracy
 from passkwh.reports.document.content import (
     Block,
     Bullets,
@@ -68,8 +69,7 @@ class ExperimentSection:
             Heading(text="On the same tasks"),
         ]
         if len(changes) <= MOST_CHANGES:
-            margin = evidence.settings.margin
-            blocks.append(Bullets(items=tuple(change_sentence(change, margin) for change in changes)))
+            blocks.append(Bullets(items=tuple(change_sentence(change, evidence) for change in changes)))
         blocks.append(_changes(f"{folder}_matched", changes, evidence))
         blocks.append(table_block(tables.pop("friedman")))
         blocks += [table_block(tables.pop(n)) for n in sorted(tables) if n.endswith("conover")]
@@ -83,30 +83,30 @@ class ExperimentSection:
 def _changes(name: str, changes: Sequence[ReferenceEffect], evidence: Evidence) -> TableBlock:
     settings = evidence.settings
 
-    def not_worse(change: ReferenceEffect) -> str | None:
-        accuracy = change.tests.accuracy
-        return None if accuracy.p_non_inferior is None else "yes" if accuracy.non_inferior else "no"
+    def verdict_on(change: ReferenceEffect) -> str | None:
+        verdict = about_accuracy(change.tests, settings.margin, round(1 - settings.level, 12)).verdict
+        return None if verdict == "cannot be said" else verdict
 
     return table_of(
         name,
         f"Each configuration against its family's reference, matched by task ({settings.level:.0%} intervals)",
         {
             "configuration": "text", "reference": "text", "energy, ratio ↓": "estimate", "p energy": "p",
-            "pass@1, difference ↑": "estimate", "p pass": "p", "not worse": "text", "pass@kWh, ratio ↑": "estimate",
+            "pass@1, difference ↑": "estimate", "p pass": "p", "accuracy is": "text", "pass@kWh, ratio ↑": "estimate",
             "tokens/s, ratio ↑": "estimate",
         },
         [
             (
                 change.label, change.reference, scaled(change.contrast("energy_kwh").ratio),
                 change.tests.energy_p_holm, scaled(change.contrast("pass_at_1").difference),
-                change.tests.passing_p_holm, not_worse(change), scaled(change.contrast("pass_at_kwh").ratio),
+                change.tests.passing_p_holm, verdict_on(change), scaled(change.contrast("pass_at_kwh").ratio),
                 scaled(change.contrast("tokens_per_s").ratio),
             )
             for change in changes
         ],
-        note="Ratios are of totals, bootstrapped over tasks; p-values are of Wilcoxon's test on energies and McNemar's "
-        f"on verdicts, adjusted by Holm over this table. Not worse: that pass@1 is lower by {settings.margin:g} or "
-        "more is refuted.",
+        note="Ratios are of totals, bootstrapped over what was measured once; p-values are of the log ratio of totals "
+        "with every source of error, and of McNemar's test on verdicts, adjusted by Holm over this table. Accuracy: a "
+        f"loss or gain that is shown, equality or no loss within {settings.margin:g} that is shown, or neither.",
     )  # fmt: skip
 
 

@@ -68,9 +68,9 @@ def headline_table(evidence: Evidence) -> TableBlock:
 def _explained(evidence: Evidence) -> Text:
     unit = evidence.energy_unit.name
     text = (
-        "↑ more is better, ↓ less is better. Below a figure stands its interval: a bootstrap over tasks with the "
-        "meter's error. It says how far other tasks of the same kind might move the figure, not what another machine "
-        "would. "
+        "↑ more is better, ↓ less is better. Below a figure stands its interval: a bootstrap over what was measured "
+        "once (tasks; batches where they share a reading), with the errors of meter, idle power and repeats. It says "
+        "how far other tasks of the same kind might move the figure, not what another machine would. "
         f"Energy ({unit}) is of one run, generating and scoring, counted channels: gross is all that was drawn in "
         "those windows, net is gross minus idle power × duration, with the model loaded. pass@kWh = pass@1 / gross kWh "
         "(thesis, eq. 3.37) and depends on how many tasks a run has; solved/kWh does not. On the frontier: no other is "

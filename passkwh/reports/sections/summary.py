@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from passkwh.analysis.effects_vs_reference import ReferenceEffect
-from passkwh.analysis.ranking import Ranking
+from passkwh.analysis.error_model import FEWEST_UNITS
+from passkwh.analysis.sentences import Claim, Verdict, about_accuracy, about_all, about_energy, first_of
 from passkwh.measures import Unit
-from passkwh.reports.document.content import Block, Bullets, Link, Part, Sentence, Text
+from passkwh.reports.document.content import Block, Bullets, Link, Number, Part, Sentence, Text
 from passkwh.reports.document.evidence import Evidence
 from passkwh.reports.document.section import Draft, FunctionSection, everywhere
-from passkwh.reports.document.text import count, listed, p_value, quantity, scaled, sentence, span
+from passkwh.reports.document.text import count, listed, quantity, scaled, sentence, span
 
 MOST_CHANGES = 8
 """So many comparisons of an experiment are told one by one; of more, only how many went which way."""
@@ -30,8 +31,9 @@ def build(evidence: Evidence) -> Draft | None:
         Text(
             sentence=sentence(
                 "In brackets stand ", quantity(evidence.settings.level * 100, "%", "integer"),
-                " intervals from a bootstrap over tasks with the meter's error: how far other tasks of the same kind "
-                "might move a figure, not what another machine would. What to doubt is listed under ",
+                " intervals from a bootstrap over ", _units(evidence), " with the errors of meter, idle power and "
+                "repeats: how far other tasks of the same kind might move a figure, not what another machine would. "
+                "What to doubt is listed under ",
                 [Link(text="threats to validity", target="#threats")], ".",
             ),
             tone="soft",
@@ -40,17 +42,36 @@ def build(evidence: Evidence) -> Draft | None:
     return Draft(tuple(blocks))
 
 
+def _units(evidence: Evidence) -> str:
+    kinds = dict.fromkeys(c.unit for c in evidence.analysis.configurations)
+    names = {"task": "tasks", "batch": "batches (one measurement each)", "time block": "blocks over time"}
+    return " and ".join(names[kind] for kind in kinds)
+
+
 def _most_solved(evidence: Evidence) -> Text | None:
-    """Which run solves the most tasks per kilowatt-hour, where there are several that solve any."""
+    """Which run solves the most tasks per kilowatt-hour, where several solve any, and whether that is shown."""
     values = {label: evidence.headline("solved_per_kwh", label).value for label in evidence.labels}
     rated = {label: value for label, value in values.items() if value}
     if len(rated) < 2:
         return None
     best = max(rated, key=lambda label: rated[label])
-    text = sentence(
-        best, " solves the most tasks per kilowatt-hour: ", quantity(rated[best]),
-        f" ({evidence.provenance(best)} energy).",
-    )  # fmt: skip
+    ranking = evidence.run_ranking
+    first = () if ranking is None else first_of(ranking)
+    value: list[Part] = [quantity(rated[best]), f" ({evidence.provenance(best)} energy)"]
+    if first == (best,):
+        text = sentence(best, " solves the most tasks per kilowatt-hour of these runs: ", value, ".")
+    elif best in first:
+        others = [label for label in first if label != best]
+        text = sentence(
+            "Which run solves the most tasks per kilowatt-hour is not shown: ", best, ", with ", value,
+            f", shares the first rank with {listed(others)}.",
+        )  # fmt: skip
+    else:
+        why = "" if ranking is None else f" of {best}"
+        text = sentence(
+            "Which run solves the most tasks per kilowatt-hour is not shown: the highest figure", why, " is ", value,
+            ", and the runs cannot be ranked together.",
+        )  # fmt: skip
     return Text(sentence=text, tone="lead")
 
 
@@ -118,22 +139,22 @@ def _winners(evidence: Evidence) -> list[Sentence]:
             if measure == "pass_at_1":
                 sentences.append(sentence("No configuration solved a task: who is most accurate cannot be said."))
             continue
-        sentences.append(
-            sentence(f"{title}: ", best, f", {name}", span(value, shown.name), "; ", _company(ranking), ".")
-        )
+        first = first_of(ranking)
+        if len(first) == 1:
+            text = sentence(f"{title}: ", best, f", {name}", span(value, shown.name), "; told apart from every other.")
+        else:
+            others = [label for label in first if label != best]
+            text = sentence(
+                f"{title} is not shown: ", best, f", {name}", span(value, shown.name),
+                f", shares the first rank with {listed(others)}.",
+            )  # fmt: skip
+        sentences.append(text)
     return sentences
 
 
-def _company(ranking: Ranking) -> str:
-    best = ranking.ranked[0]
-    alike = [r.label for r in ranking.ranked[1:] if set(_letters(r.groups)) & set(_letters(best.groups))]
-    return f"not told apart from {listed(alike)}" if alike else "told apart from every other"
-
-
-def _letters(groups: str) -> list[str]:
-    """``ab(27)`` as its letters."""
-    plain, *numbered = groups.split("(")
-    return [*plain, *(part.rstrip(")") for part in numbered)]
+def words(claim: Claim) -> list[Part]:
+    """A claim as parts of a sentence."""
+    return [part if isinstance(part, str) else Number(value=part.value, text=part.text) for part in claim.words]
 
 
 def _frontier(evidence: Evidence) -> list[Sentence]:
@@ -141,7 +162,8 @@ def _frontier(evidence: Evidence) -> list[Sentence]:
     if tradeoff is None or len(tradeoff.points) < 2:
         return []
     on = sorted((p for p in tradeoff.points if p.on_frontier), key=lambda p: p.values[0] or 0.0)
-    unsure = [p for p in on if p.probability < evidence.settings.level]
+    few = evidence.analysis.units < FEWEST_UNITS
+    unsure = [] if few else [p for p in on if p.probability < evidence.settings.level]
     parts: list[Part] = [
         "On the efficient frontier of energy and accuracy: ", listed([p.label for p in on], 12),
         f"; its knee is {tradeoff.knee}" if tradeoff.knee else "; it has no knee",
@@ -156,53 +178,50 @@ def _frontier(evidence: Evidence) -> list[Sentence]:
 
 
 def _any_difference(evidence: Evidence) -> list[Sentence]:
-    test = evidence.analysis.friedman
-    if test.p_value is None:
-        return [sentence(f"Whether energies differ was not tested: {test.reason}.")]
-    effect: list[Part] = [", Kendall's W = ", quantity(test.effect, style="fixed2")] if test.effect is not None else []
-    return [sentence("Task by task, energies differ between configurations by more than chance would (Friedman, "
-                     if test.p_value < 0.05 else "Task by task, no difference in energy is shown (Friedman, ",
-                     [p_value(test.p_value)], effect, ").")]  # fmt: skip
+    analysis = evidence.analysis
+    claim = about_all(analysis.any_difference, analysis.pairs, round(1 - evidence.settings.level, 12))
+    return [sentence(words(claim))]
 
 
 def _experiment(changes: tuple[ReferenceEffect, ...], evidence: Evidence) -> list[Sentence]:
     if len(changes) > MOST_CHANGES or len(evidence.changes) > 1:
         return [_tally(changes, evidence)] if changes else []
-    return [change_sentence(change, evidence.settings.margin) for change in changes]
+    return [change_sentence(change, evidence) for change in changes]
 
 
-def change_sentence(change: ReferenceEffect, margin: float) -> Sentence:
+def change_sentence(change: ReferenceEffect, evidence: Evidence) -> Sentence:
     """One configuration against its reference."""
     energy, accuracy = change.contrast("energy_kwh").ratio, change.contrast("pass_at_1").difference
-    tests = change.tests
-    parts: list[Part] = [change.label, " against ", change.reference, ": energy × ", *span(scaled(energy))]
-    if tests.energy_p_holm is not None:
-        parts += [" (Wilcoxon, Holm: ", p_value(tests.energy_p_holm), ")"]
+    alpha = round(1 - evidence.settings.level, 12)
+    parts: list[Part] = [change.label, " against ", change.reference, ": energy × ", *span(scaled(energy)), ", "]
+    parts += words(about_energy(change.tests, alpha))
     if accuracy.estimate is not None:
-        parts += ["; pass@1 ", *span(scaled(accuracy), sign=True)]
-    if tests.accuracy.p_non_inferior is not None:
-        parts += [
-            "; no loss of accuracy beyond ", quantity(margin, style="number"),
-            " is shown" if tests.accuracy.non_inferior else " is not shown",
-        ]  # fmt: skip
+        parts += ["; pass@1 ", *span(scaled(accuracy), sign=True), ", "]
+        parts += words(about_accuracy(change.tests, evidence.settings.margin, alpha))
     return sentence(parts, ".")
 
 
 def _tally(changes: tuple[ReferenceEffect, ...], evidence: Evidence) -> Sentence:
     name = next(name for name, own in evidence.changes.items() if own is changes)
-    alpha = 1 - evidence.settings.level
-    significant = [c for c in changes if c.tests.energy_p_holm is not None and c.tests.energy_p_holm < alpha]
-    ratios = [(c.contrast("energy_kwh").ratio.estimate or 0.0, c) for c in significant]
-    less, more = [c for r, c in ratios if r < 1], [c for r, c in ratios if r >= 1]
-    judged = [c for c in changes if c.tests.accuracy.p_non_inferior is not None]
-    kept: list[Part] = [
-        "; no loss of accuracy beyond ", quantity(evidence.settings.margin), " is shown for ",
-        quantity(sum(c.tests.accuracy.non_inferior is True for c in judged), style="integer"),
-    ]  # fmt: skip
+    alpha, margin = round(1 - evidence.settings.level, 12), evidence.settings.margin
+    differ = [c for c in changes if about_energy(c.tests, alpha).verdict == "difference"]
+    ratios = [c.tests.energy.effect or 1.0 for c in differ]
+    of_runs = any(c.tests.scope == "these runs" for c in differ)
+    verdicts = [about_accuracy(c.tests, margin, alpha).verdict for c in changes]
+    said: list[Part] = []
+    named: tuple[tuple[Verdict, str], ...] = (
+        ("loss", "a loss of accuracy is shown for "), ("gain", "a gain for "), ("equal", "equality for "),
+        ("not worse", "no loss beyond the margin for "), ("not known", "neither is known for "),
+    )  # fmt: skip
+    for verdict, text in named:
+        if number := verdicts.count(verdict):
+            said += [", " if said else "; ", text, quantity(number, style="integer")]
     return sentence(
         f"Experiment {name}: of ", count(len(changes), "comparison"), " with the family's reference, ",
-        quantity(len(less), style="integer"), " use less energy and ", quantity(len(more), style="integer"),
-        " more (Wilcoxon, Holm)", kept if judged else "", ".",
+        quantity(sum(r < 1 for r in ratios), style="integer"), " are shown to use less energy and ",
+        quantity(sum(r >= 1 for r in ratios), style="integer"), " more",
+        " (of these runs; configurations with one run each show no more)" if of_runs else "", said,
+        [" (margin ", quantity(margin), ")"] if said else "", ".",
     )  # fmt: skip
 
 

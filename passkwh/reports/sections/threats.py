@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from passkwh.analysis.frames import Run
+from passkwh.analysis.sentences import about_accuracy
 from passkwh.harness.meter.condition import drift
 from passkwh.harness.run_warnings import BUSY, SHORT_WINDOW_S
 from passkwh.reports.document.content import Block, Bullets, Heading, Part, Sentence, Text
@@ -139,7 +140,11 @@ def _design(evidence: Evidence) -> Iterator[Sentence]:
     if once:
         yield sentence(
             f"One run each of {_who(once, evidence)}: how much a repeat would differ (temperature, clocks, other load) "
-            "is not in the intervals. Add --repeats."
+            + (
+                "is taken from the repeats of the others. Add --repeats."
+                if evidence.table.measured.repeated
+                else "is not in the intervals, and a difference in energy is one of these runs only. Add --repeats."
+            )
         )
     if evidence.analysis.tasks < FEW_TASKS:
         yield sentence(
@@ -199,13 +204,19 @@ def _accuracy(evidence: Evidence) -> Iterator[Sentence]:
             quantity(truncated * 100, "%"), " of completions were cut at the length limit: with more tokens they would "
             "cost more and might pass.",
         )  # fmt: skip
-    pairs = evidence.analysis.pairs
-    undecided = [p for p in pairs if p.accuracy.p_non_inferior is not None and not p.accuracy.non_inferior]
-    if pairs and undecided:
+    yield from _undecided(evidence)
+
+
+def _undecided(evidence: Evidence) -> Iterator[Sentence]:
+    """Of pairs in which no difference in accuracy is shown, whether equality is."""
+    alpha, margin = round(1 - evidence.settings.level, 12), evidence.settings.margin
+    verdicts = [about_accuracy(pair, margin, alpha).verdict for pair in evidence.analysis.pairs]
+    without = [v for v in verdicts if v in ("equal", "not worse", "not known")]
+    if unknown := len(without) - without.count("equal"):
         yield sentence(
-            "That no difference in accuracy was found shows nothing: within ",
-            quantity(evidence.settings.margin), " of pass@1, ‘not worse’ is shown for only ",
-            quantity(len(pairs) - len(undecided), style="integer"), " of ", count(len(pairs), "pair"), ".",
+            "That no difference in accuracy is shown does not show that there is none: of ",
+            count(len(without), "pair"), " without a difference, equality within ", quantity(margin),
+            " of pass@1 is shown for ", quantity(len(without) - unknown, style="integer"), ".",
         )  # fmt: skip
 
 

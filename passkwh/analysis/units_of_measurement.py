@@ -1,0 +1,137 @@
+"""What was measured once: a task, a batch of tasks, or a stretch of time; the unit that is resampled and tested.
+
+The meter reads a batch, not its members: their shares are one measurement, divided by a rule. So tasks of one batch are
+one observation of energy. Where energies still follow one another in time (drift, heat, clocks), neighbouring units
+are joined into blocks that are long enough to be about independent. Verdicts are of tasks, whatever shared a batch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+FEWEST = 20
+"""So many units are enough to be matched however few they are of a side's own; and fewer say nothing of time."""
+FEWEST_BLOCKS = 8
+MEMORIES_PER_BLOCK = 5.0
+"""Length of a block in correlation times, (1 + r) / (1 - r): the variance of its mean is then 10 % too small."""
+
+
+class JointUnits(NamedTuple):
+    """Units that several configurations have in common."""
+
+    of_task: Ints
+    """Shape (tasks,), from 0."""
+    number: int
+    matched: bool
+    """Whether the units hold of every configuration; otherwise each has only its own."""
+
+
+def batches(task: Ints, run: Ints, batch_id: Ints, tasks: int) -> tuple[Ints, bool]:
+    """The unit of each task of one configuration, shape (tasks,), from samples; and whether runs cut batches alike.
+
+    Tasks that shared a batch in any run are one unit. Where repeats cut their batches so differently that this joins
+    almost everything, the cut of the first run is taken: what repeats scatter by is known from their totals then.
+    """
+    _, batch = np.unique(np.stack([run, batch_id]), axis=1, return_inverse=True)
+    batch = batch.ravel()
+    if len(np.unique(batch * tasks + task)) == batch.max(initial=-1) + 1:
+        return np.arange(tasks, dtype=np.int64), True  # no batch holds two tasks
+    units, count = _components(task, batch, tasks)
+    first = run == run[0]
+    own, most = _components(task[first], batch[first], tasks)
+    return (units, True) if 2 * count >= most else (own, False)
+
+
+def _components(task: Ints, batch: Ints, tasks: int) -> tuple[Ints, int]:
+    """Tasks that hang together by common batches, numbered in the order of tasks."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = tasks + int(batch.max(initial=-1)) + 1
+    graph = coo_array((np.ones(len(task), dtype=np.int8), (task, tasks + batch)), shape=(size, size))
+    _, labels = connected_components(graph, directed=False)
+    return numbered(labels[:tasks])
+
+
+def numbered(labels: NDArray[np.integer]) -> tuple[Ints, int]:
+    """Labels as numbers from 0 in order of appearance, and how many there are."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse.ravel()], len(first)
+
+
+def joint(units: Ints) -> JointUnits:
+    """The finest units that hold of every configuration; ``units`` has shape (configurations, tasks).
+
+    They are matched where that leaves at least half as many as the side with the longest batches has, or 20: a batch of
+    4 on one side and of 16 on the other meet in the 16. Batches cut at random meet nowhere, and are not matched.
+    """
+    tasks = units.shape[1]
+    rows = np.unique(units, axis=0)
+    if len(rows) == 1:
+        of_task, count = numbered(rows[0])
+        return JointUnits(of_task, count, True)
+    offset = np.cumsum([0, *(int(row.max()) + 1 for row in rows[:-1])])
+    of_task, count = _components(np.tile(np.arange(tasks), len(rows)), (rows + offset[:, None]).ravel(), tasks)
+    fewest = min(len(np.unique(row)) for row in rows)
+    return JointUnits(of_task, count, 2 * count >= fewest or count >= FEWEST)
+
+
+def sums(values: Floats, of_task: Ints, count: int) -> Floats:
+    """Of values of shape (..., tasks) the sums over units, shape (..., units)."""
+    if count == values.shape[-1]:
+        return values  # each task is its own unit, in order
+    member = np.zeros((values.shape[-1], count))
+    member[np.arange(len(of_task)), of_task] = 1.0
+    result: Floats = values @ member
+    return result
+
+
+def lag_one(residuals: Floats) -> float:
+    """Correlation of a series with itself one step before, about its mean; NaN where it does not vary."""
+    centred = residuals - residuals.mean()
+    variance = float(centred @ centred)
+    return float(centred[1:] @ centred[:-1]) / variance if variance > 0 else float("nan")
+
+
+def block_length(residuals: Floats) -> int:
+    """How many neighbours make a block, from residuals of shape (series, units), each in the order of time.
+
+    1 where no series follows itself by more than chance would (one-sided, 5 % over all series), or there are fewer than
+    20 units. Otherwise five correlation times of the strongest, but at least eight blocks are left.
+    """
+    from scipy import special
+
+    n = residuals.shape[1]
+    if n < FEWEST or not len(residuals):
+        return 1
+    # The estimate is too low by about (1 + 4 r) / n (Kendall 1954); without correlation by 1 / n.
+    r = np.array([lag_one(one) for one in residuals]) + 1.0 / n
+    r = r[np.isfinite(r)]
+    critical = float(special.ndtri(1.0 - 0.05 / max(len(r), 1)))
+    strongest = float(r.max(initial=0.0))
+    if strongest * np.sqrt(n) <= critical:
+        return 1
+    strongest = min(strongest + 4.0 * strongest / n, 0.95)
+    wanted = int(np.ceil(MEMORIES_PER_BLOCK * (1.0 + strongest) / (1.0 - strongest)))
+    return max(1, min(wanted, n // FEWEST_BLOCKS))
+
+
+def blocks(of_task: Ints, order: Floats, length: int) -> Ints:
+    """Units joined to blocks of ``length`` neighbours in time; ``order`` is each task's place in time."""
+    count = int(of_task.max()) + 1
+    moment = np.full(count, np.inf)
+    np.minimum.at(moment, of_task, order)
+    place = np.empty(count, dtype=np.int64)
+    place[np.argsort(moment, kind="stable")] = np.arange(count)
+    # A rest that is shorter than half a block goes to the block before it.
+    number = np.minimum(place // length, max(0, round(count / length) - 1))
+    result: Ints = number[of_task]
+    return result
