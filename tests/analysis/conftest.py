@@ -155,7 +155,8 @@ def write_run(
         summary = Summary(
             run_id=folder.name, model=model, adapter=manifest.model.adapter, quant=quant,
             benchmark=manifest.benchmark.name, tasks=len(tasks), samples=count, solved=None, pass_at_k={},
-            gross_energy_j=sum(known), net_energy_j=sum(known), energy_kwh=sum(known) / 3.6e6,
+            gross_energy_j=sum(known) or None, net_energy_j=sum(known) or None,
+            energy_kwh=sum(known) / 3.6e6 or None,
             generation_energy_j=sum(known) if len(known) == count else None, evaluation_energy_j=None,
             pass_at_kwh=None, solved_per_kwh=None, generation_s=0.5 * count, evaluation_s=0.5 * count,
             prompt_tokens=50 * count, completion_tokens=sum(lengths), tokens_per_s=None, joules_per_token=None,

@@ -259,8 +259,9 @@ def test_a_copied_run_is_refused_under_any_name(make_run: MakeRun, tmp_path: Pat
     shutil.copytree(run, tmp_path / "backup")
     with pytest.raises(UsageError, match=r"once more.*both are run one"):
         load([run, tmp_path / "backup"])
-    manifest = json.loads((tmp_path / "backup" / "manifest.json").read_text()) | {"run_id": "another"}
-    (tmp_path / "backup" / "manifest.json").write_text(json.dumps(manifest))
+    for name in ("manifest.json", "summary.json"):
+        content = json.loads((tmp_path / "backup" / name).read_text()) | {"run_id": "another"}
+        (tmp_path / "backup" / name).write_text(json.dumps(content))
     with pytest.raises(UsageError, match="the same keys"):
         load([run, tmp_path / "backup"])
 
