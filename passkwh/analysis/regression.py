@@ -162,6 +162,9 @@ def fit_regression(
     if n <= k + 1 or k == 0:
         why = f"{n} samples with energy are too few for {k} predictors"
         return RegressionResult(method=method, errors=label, n=n, dropped=data.dropped, reason=why)
+    if data.clustered and len(np.unique(data.cluster)) < 2:
+        why = "all samples were measured together, so nothing is known of their errors"
+        return RegressionResult(method=method, errors=label, n=n, dropped=data.dropped, reason=why)
     if method == "GLSAR":
         whitened = _glsar(data)
         if whitened is None:
@@ -169,7 +172,8 @@ def fit_regression(
             return RegressionResult(method=method, errors=label, n=n, dropped=data.dropped, reason=why)
         fitted, rho = whitened
         followed = data.cluster[1:][data.series[1:] == data.series[:-1]]
-        covariance = _clustered(fitted, followed, fitted.cov_params()) if data.clustered else fitted.cov_params()
+        few = not data.clustered or len(np.unique(followed)) < 2
+        covariance = fitted.cov_params() if few else _clustered(fitted, followed, fitted.cov_params())
         return _result(method, label, data, fitted, covariance, rho, level)
     fitted = least_squares(data)
     if method == "Newey-West":

@@ -17,7 +17,7 @@ from passkwh.analysis.bootstrap import draw, draw_each, intervals
 from passkwh.analysis.frames import load
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.published import check_published, read_published
-from passkwh.analysis.ranking import rank
+from passkwh.analysis.ranking import rank, spread_of
 from passkwh.analysis.tasks import task_table
 from passkwh.errors import UsageError
 from passkwh.reports.leaderboard.build import MARKER, Site, build
@@ -55,7 +55,9 @@ def test_ranks_are_those_of_analysis(site: Site, packs: list[Path]) -> None:
     table = task_table(compare(load([folder / name for name in ("plain-r0", "plain-r1", "int4", "int8")])))
     by_id = dict(zip((row.id for row in rows), table.labels, strict=True))
     draws = draw(table.select([by_id[row_id] for row_id in sorted(by_id)]))
-    ranking = rank("pass_at_kwh", "max", draws.labels, draws.estimates["pass_at_kwh"], draws.resampled["pass_at_kwh"])
+    name = "pass_at_kwh"
+    values, drawn = draws.estimates[name], draws.resampled[name]
+    ranking = rank(name, "max", draws.labels, values, drawn, spread=spread_of(draws, name))
     expected = {one.label: (one.best_rank, one.worst_rank) for one in ranking.ranked}
     assert {by_id[row.id]: row.ranks for row in rows} == expected
     assert len(set(expected.values())) > 1

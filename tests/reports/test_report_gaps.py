@@ -49,7 +49,7 @@ def test_one_configuration_is_not_compared(one_run: Path, tmp_path: Path) -> Non
     assert found.content["results"]["impossible"].keys() == {
         "batch-size", "model-size", "fine-tuning", "awq", "gptq", "early-exit",
     }  # fmt: skip
-    assert "not tested: a comparison needs two configurations" in found.texts("summary")
+    assert "cannot be said: a comparison needs two configurations" in found.texts("summary")
 
 
 def test_no_verdicts_no_domains_no_trace(one_run: Path, tmp_path: Path) -> None:
