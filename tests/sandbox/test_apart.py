@@ -98,7 +98,11 @@ def test_an_object_of_another_class_comes_over_as_the_plain_part_of_it():
     assert packer.reduced
 
 
-@pytest.mark.parametrize("value", [object(), lambda: 1, (x for x in "a"), np.ma.masked, [object()]], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), lambda: 1, (x for x in "a"), np.ma.masked, [object()]],
+    ids=["object", "function", "generator", "masked", "list of objects"],
+)
 def test_what_has_no_plain_form_is_refused(value):
     with pytest.raises(plain.NotPlain):
         plain.Packer().pack(value)
