@@ -92,6 +92,7 @@ def test_no_energy_at_all(one_run: Path, tmp_path: Path) -> None:
 
 def test_threats_follow_the_data(one_run: Path, tmp_path: Path) -> None:
     manifest = json.loads((one_run / "manifest.json").read_text("utf-8"))
+    manifest["meter"]["name"] = "auto"
     manifest["meter"]["channels"][1]["provenance"] = "estimated"
     manifest["sessions"] = [
         {**manifest["sessions"][0], "busy": 0.6},
@@ -101,6 +102,7 @@ def test_threats_follow_the_data(one_run: Path, tmp_path: Path) -> None:
     change_samples(one_run, {"finish_reason": "length"}, every=2)
     summary = json.loads((one_run / "summary.json").read_text("utf-8"))
     summary["channels"][0]["idle_after"]["mean_w"] = 90.0
+    summary["channels"][1]["provenance"] = "estimated"
     summary |= {"generation_s": 3.0, "evaluation_s": 1.0, "not_evaluated": 2, "provenance": "mixed",
                 "pass_at_k": {"1": 0.5}, "pass_at_k_trusted": {"1": 0.25}, "warnings": ["a full moon"]}  # fmt: skip
     (one_run / "summary.json").write_text(json.dumps(summary), "utf-8")

@@ -48,7 +48,7 @@ def hostile(invented: Path, tmp_path_factory: pytest.TempPathFactory) -> Written
         manifest["versions"] = {EVIL: "-1+1"}
         (run / "manifest.json").write_text(json.dumps(manifest), "utf-8")
         summary = json.loads((run / "summary.json").read_text("utf-8"))
-        summary |= {"warnings": [EVIL, "=1+1"], "metrics": {EVIL: 1.0}}
+        summary |= {"model": name, "warnings": [EVIL, "=1+1"], "metrics": {EVIL: 1.0}}
         (run / "summary.json").write_text(json.dumps(summary), "utf-8")
         samples = [json.loads(unseal(line)) for line in (run / "samples.jsonl").read_bytes().splitlines()]
         for place, sample in enumerate(samples):

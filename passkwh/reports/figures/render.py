@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 import vl_convert
@@ -35,11 +36,20 @@ def draw(drawing: Drawing) -> Picture:
     """Draw a figure. Raises ValueError, with the first line of what Vega says, where it cannot be drawn."""
     version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
     try:
-        svg = vl_convert.vegalite_to_svg(drawing.specification, vl_version=version)
+        # Before and not after: a character without width aborts the whole process while Vega measures its text.
+        svg = vl_convert.vegalite_to_svg(_cleaned(drawing.specification), vl_version=version)
     except ValueError as error:
         raise ValueError(one_line(str(error).strip().partition("\n")[0], 300) or "no reason given") from error
-    svg = clean(svg)  # control characters in a name would make it no XML
     return Picture(svg, _inline(svg, drawing.block.name, drawing.block.title))
+
+
+def _cleaned(content: Any) -> Any:
+    """A specification with every text in it, names of fields too, as people may see it."""
+    if isinstance(content, str):
+        return clean(content)
+    if isinstance(content, dict):
+        return {clean(name): _cleaned(value) for name, value in content.items()}
+    return [_cleaned(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def _inline(svg: str, name: str, title: str) -> str:
