@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -50,15 +51,13 @@ def test_both_formats_hold_every_run_and_sample(runs: Path, tmp_path: Path, name
 
 
 def test_no_cell_of_a_csv_is_a_formula(runs: Path, tmp_path: Path) -> None:
-    manifest = next(runs.glob("*/manifest.json"))
-    before = manifest.read_text("utf-8")
-    content = json.loads(before)
-    content["model"]["name"] = "=HYPERLINK(1)"
-    manifest.write_text(json.dumps(content), "utf-8")
-    try:
-        files = call(manifest.parent, "--out", tmp_path)
-    finally:
-        manifest.write_text(before, "utf-8")
+    run = tmp_path / "run"
+    shutil.copytree(next(runs.glob("*/manifest.json")).parent, run)
+    for name, field in (("manifest", "model"), ("summary", "model")):
+        content = json.loads((run / f"{name}.json").read_text("utf-8"))
+        content[field] = {**content[field], "name": "=HYPERLINK(1)"} if name == "manifest" else "=HYPERLINK(1)"
+        (run / f"{name}.json").write_text(json.dumps(content), "utf-8")
+    files = call(run, "--out", tmp_path / "out")
     with files[0].open(newline="", encoding="utf-8") as file:
         assert next(csv.DictReader(file))["model"] == "'=HYPERLINK(1)"
 

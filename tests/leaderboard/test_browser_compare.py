@@ -1,4 +1,4 @@
-"""Comparing configurations in the browser: the statistics are those of the analysis."""
+"""Comparing configurations in the browser: where it has a statistic, it is that of the analysis."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ def test_compared_by_the_tests_of_analysis(reader: Reader, site: Site, packs: li
     for (i, j), expected in zip(pairs, compare_pairs(table, pairs, 0.05), strict=True):
         ours = found[wanted[i].id, wanted[j].id]
         assert ours["tasks"] == 60
-        assert ours["energy_p"] == pytest.approx(expected.energy.p_value, rel=1e-6)
         assert ours["passing_p"] == pytest.approx(expected.passing.p_value, rel=1e-6)
-        assert ours["energy_p_holm"] == pytest.approx(expected.energy_p_holm, rel=1e-6)
         assert ours["passing_p_holm"] == pytest.approx(expected.passing_p_holm, rel=1e-6)
         ratio = expected.energy_ratio
-        assert [ours["ratio"][k] for k in ("value", "low", "high")] == pytest.approx(
-            [ratio.estimate, ratio.low, ratio.high], rel=1e-9
-        )
+        assert ours["ratio"]["value"] == pytest.approx(ratio.estimate, rel=1e-9)
+        # Batches of ten were measured, and the page has only tasks: it says nothing of chance.
+        assert (ours["energy_p"], ours["energy_p_holm"]) == (None, None)
+        assert (ours["ratio"]["low"], ours["ratio"]["high"]) == (None, None)
         assert ours["difference"]["value"] == pytest.approx(expected.accuracy.difference)
 
 

@@ -107,7 +107,10 @@ def serving(model: Path, log: Path, *options: object, idle_s: float = 0) -> Iter
 
 LETTERS = [chr(code) for code in range(32, 127)] + ["\n"]
 SPECIALS = ["<end>", "<pad>", "<user>", "<assistant>"]
-CHAT = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}<assistant>"
+CHAT = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}"
+    "{% if m['role'] == 'assistant' %}<end>{% endif %}{% endfor %}<assistant>"
+)
 
 
 @pytest.fixture(scope="session")

@@ -281,7 +281,7 @@ def test_samples_that_do_not_fit_are_refused_and_fit_later(tmp_path: Path, small
     samples = made.samples()
     folder.append(samples[:5])
     filler = fill(small_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UsageError, match="No space left"):
         folder.append(samples[5:])  # what fits is written, and the rest is not passed over in silence
     folder.close()
     filler.unlink()

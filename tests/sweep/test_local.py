@@ -80,7 +80,7 @@ def test_a_study_through_failures_a_full_disk_and_an_interruption(
         assert why is None
         found = by_model(folder)
         assert found["good"] == ("failed", "disk full")
-        assert found["broken"] == ("failed", "error")
+        assert found["broken"] == ("failed", "usage")
         assert study_status(folder).gross_energy_j is None
         assert "No space left" in next(r.reason or "" for r in study_status(folder).runs if r.model == str(good))
         filler.unlink()

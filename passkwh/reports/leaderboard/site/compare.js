@@ -44,12 +44,23 @@
     return table;
   }
 
+  // Tasks are what was measured only where each was generated alone, in one run. Energies of a batch are shares of one
+  // measurement, and repeats are measurements of the same tasks: bench compare counts those, from the runs themselves.
+  const measuredByTask = (row) => row.batch_size === 1 && row.runs === 1;
+
+  function pairedTests(a, b) {
+    const tests = passkwh.stats.pair(details.get(a.id), details.get(b.id));
+    if (measuredByTask(a) && measuredByTask(b)) return tests;
+    const ratio = tests.ratio && { value: tests.ratio.value, low: null, high: null };
+    return { ...tests, ratio, energy: { p: null, name: "batches or repeats: bench compare" } };
+  }
+
   async function tests(rows, place) {
     const paired = rows.filter((row) => row.page);
     if (paired.length < 2) { place.replaceChildren(node("p", "No paired test: published rows come without their tasks.", "note")); return; }
     try { await Promise.all(paired.map((row) => load(row.id))); } catch (error) { place.replaceChildren(node("p", "The per-task data could not be loaded: keep the folder data/ beside this page.", "callout")); return; }
     const pairs = [];
-    paired.forEach((a, i) => paired.slice(i + 1).forEach((b) => { if (a.tasks_key === b.tasks_key) pairs.push({ a, b, ...passkwh.stats.pair(details.get(a.id), details.get(b.id)) }); }));
+    paired.forEach((a, i) => paired.slice(i + 1).forEach((b) => { if (a.tasks_key === b.tasks_key) pairs.push({ a, b, ...pairedTests(a, b) }); }));
     const made = pairs.filter((pair) => pair.tasks);
     if (!made.length) { place.replaceChildren(node("p", "No paired test: these configurations did not run the same tasks with the same decoding.", "note")); return; }
     const energy = passkwh.stats.holm(made.map((p) => p.energy?.p ?? null)), passing = passkwh.stats.holm(made.map((p) => p.passing?.p ?? null));
@@ -74,7 +85,7 @@
     box.setAttribute("aria-label", "Paired tests");
     box.append(table);
     const machines = new Set(paired.map((r) => r.hardware_key)).size > 1 ? " The machines differ: a difference in energy may be theirs." : "";
-    place.replaceChildren(box, node("p", `Computed in your browser from every task's verdict and energy, by the formulas of bench compare: Wilcoxon's signed-rank test and the ratio of geometric means for energy; McNemar's mid-p test (Wilcoxon where a task has several samples) and a 95 % interval of the difference for passing.${machines}`, "note"));
+    place.replaceChildren(box, node("p", `Computed in your browser from every task's verdict and energy, by the formulas of the analysis: the ratio of geometric means for energy and, between single runs in which every task was generated alone, Wilcoxon's signed-rank test (of these runs: bench compare adds the errors of meter, idle power and repeats); McNemar's mid-p test (Wilcoxon where a task has several samples) and a 95 % interval of the difference for passing.${machines}`, "note"));
   }
 
   function draw(place, columns, drop) {
