@@ -42,7 +42,9 @@ def with_gpus(nvml_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Sc
     def run(config: str, script: str, **environment: str) -> Any:
         file = tmp_path_factory.mktemp("gpus") / "gpus.txt"
         file.write_text(config + "\n", encoding="utf-8")
-        kept = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+        # gptqmodel, once imported in this process, sets an order.
+        asked = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
+        kept = {name: value for name, value in os.environ.items() if name not in asked}
         done = subprocess.run(
             [sys.executable, "-c", script],
             env=kept
