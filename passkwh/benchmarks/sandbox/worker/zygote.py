@@ -40,6 +40,7 @@ class _Live:
     """A sample that runs."""
 
     job: dict[str, Any]
+    """What has to be known of it: key, timeout_s, network."""
     pid: int
     pidfd: int
     streams: list[_Stream]
@@ -124,7 +125,9 @@ class Zygote:
             most_bytes = report.MAX_REPORT_BYTES if name == "report" else self._limits["output_bytes"]
             streams.append(_Stream(name, read_end, most_bytes))
         deadline = time.monotonic() + job["timeout_s"] + kind.GRACE_S
-        live = _Live(job, pid, os.pidfd_open(pid), streams, key, start_ns, deadline)
+        # Neither its code nor its test: what this process still holds when it forks, the next program can read.
+        kept = {name: job[name] for name in ("key", "timeout_s", "network")}
+        live = _Live(kept, pid, os.pidfd_open(pid), streams, key, start_ns, deadline)
         self._live[pid] = live
         for stream in streams:
             self._selector.register(stream.descriptor, selectors.EVENT_READ, (live, stream))
