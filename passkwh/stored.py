@@ -1,4 +1,4 @@
-"""JSON as it is stored: lines with checksums, and objects that name nothing twice.
+"""JSON as it is stored: lines with checksums.
 
 A stored line carries the CRC-32 of what it was written as in its last member. It is still JSON, and a line without a
 checksum, as older programs wrote it, is still read. A checksum finds damage, not forgery.
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any
 
 _MARK = b',"crc32":"'
 _LENGTH = len(_MARK) + len('00000000"}')
@@ -45,12 +42,3 @@ def is_sealed(content: bytes, start: int, end: int) -> bool:
     elif not _MEMBER.search(content, start, end):  # in a text the quotes would be escaped
         return False
     raise ValueError("its checksum does not match: it was changed after it was written")
-
-
-def distinct(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """For ``json.loads(object_pairs_hook=...)``: an object as a dict. Raises ValueError where a name stands twice."""
-    content = dict(members)
-    if len(content) < len(members):
-        ((twice, _),) = Counter(name for name, _ in members).most_common(1)
-        raise ValueError(f"{twice[:60]!r} stands twice in one object")
-    return content

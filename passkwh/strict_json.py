@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 DEEPEST = 64
@@ -25,7 +26,7 @@ def loads(content: bytes | str, *, constants: bool = False) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
     try:
-        value = json.loads(text, object_pairs_hook=_distinct, parse_constant=float if constants else _no_number)
+        value = json.loads(text, object_pairs_hook=distinct, parse_constant=float if constants else _no_number)
     except RecursionError:
         raise ValueError(f"nested deeper than {DEEPEST}") from None
     if text.count("[") + text.count("{") > DEEPEST and not _is_shallow(value):
@@ -38,7 +39,8 @@ def loads(content: bytes | str, *, constants: bool = False) -> Any:
     return value
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """For ``json.loads(object_pairs_hook=...)``: an object as a dict. Raises ValueError where a name stands twice."""
     made = dict(pairs)
     if len(made) < len(pairs):
         (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)

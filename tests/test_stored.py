@@ -15,7 +15,8 @@ from passkwh.harness.runs.folder import RunFolder
 from passkwh.harness.runs.lines import NotASample
 from passkwh.harness.runs.table import SampleTable
 from passkwh.records import storable
-from passkwh.stored import distinct, seal, unseal
+from passkwh.stored import seal, unseal
+from passkwh.strict_json import distinct
 from tests.test_store import MANIFEST, sample
 
 

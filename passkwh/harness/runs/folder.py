@@ -32,7 +32,8 @@ from passkwh.harness.runs.lines import NotASample, read_line
 from passkwh.harness.runs.table import SampleTable
 from passkwh.harness.runs.trace_files import TraceWriter, read_stream, read_trace, write_trace
 from passkwh.records import Manifest, Record, Sample, Summary, storable
-from passkwh.stored import distinct, seal
+from passkwh.stored import seal
+from passkwh.strict_json import distinct
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.jsonl"

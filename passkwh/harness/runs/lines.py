@@ -31,7 +31,8 @@ from passkwh.harness.runs.columns import (
     whole,
 )
 from passkwh.records import Sample
-from passkwh.stored import distinct, is_sealed, unseal
+from passkwh.stored import is_sealed, unseal
+from passkwh.strict_json import distinct
 
 MOST_BYTES = 2**30
 """More lines than this are read record by record: the strict reader takes them as one block."""
