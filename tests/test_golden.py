@@ -161,7 +161,7 @@ def test_a_field_that_is_added_changes_no_identity(monkeypatch: pytest.MonkeyPat
         concurrency: int = 1
 
     spec = Spec(model=NAME)
-    monkeypatch.setattr("passkwh.records.Spec", Grown)
+    monkeypatch.setattr("passkwh.records.spec.Spec", Grown)
     assert spec_identity(Grown(model=NAME)) == spec_identity(spec)
     assert spec_identity(Grown(model=NAME, concurrency=4)) != spec_identity(spec)
 

@@ -15,7 +15,7 @@ import passkwh
 from passkwh.errors import UsageError
 
 SHAPES_RESULTS = (
-    "records.py",
+    "records",
     "passk.py",
     "units.py",
     "harness",

@@ -1,0 +1,79 @@
+"""What a run came to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from passkwh.records.base import Count, Document, Joules, RunProvenance, Seconds, Share
+from passkwh.records.energy import ChannelCheck, ChannelTotal
+
+
+class Summary(Document):
+    """``summary.json``: written last; a run that has one is complete and never changes again."""
+
+    run_id: str
+    complete: bool = True
+    model: str
+    adapter: str
+    quant: str
+    benchmark: str
+    tasks: Annotated[Count, Field(gt=0)]
+    samples: Annotated[Count, Field(gt=0)]
+    solved: Annotated[float | None, Field(ge=0, description="expected number of tasks solved by one sample")]
+    pass_at_k: Annotated[dict[str, Share], Field(description="by k; empty for a benchmark without verdicts")]
+    pass_at_k_trusted: Annotated[
+        dict[str, Share], Field(description="as pass_at_k, but a pass under suspicion counts as a failure")
+    ] = {}
+    metrics: Annotated[dict[str, float], Field(description="the benchmark's corpus-level metrics")] = {}
+    metrics_per_kwh: Annotated[
+        dict[str, float], Field(description="metric / energy_kwh, of those metrics of which more is better")
+    ] = {}
+    not_evaluated: Annotated[int, Field(ge=0, description="samples without a verdict; not counted as failed")] = 0
+    gross_energy_j: Annotated[Joules | None, Field(gt=0, description="generation plus evaluation, counted channels")]
+    net_energy_j: Joules | None
+    energy_kwh: Annotated[float | None, Field(description="gross_energy_j in kilowatt-hours")]
+    generation_energy_j: Joules | None
+    evaluation_energy_j: Joules | None
+    energy_reason: Annotated[str | None, Field(description="why an energy is missing")] = None
+    pass_at_kwh: Annotated[float | None, Field(description="pass@1 / energy_kwh (thesis, eq. 3.37)")]
+    solved_per_kwh: Annotated[float | None, Field(description="solved / energy_kwh")]
+    generation_s: Annotated[Seconds, Field(description="total length of generation windows")]
+    evaluation_s: Annotated[Seconds, Field(description="time during which at least one sample was being scored")]
+    prompt_tokens: Annotated[int, Field(ge=0, le=2**53)]
+    completion_tokens: Annotated[int, Field(ge=0, le=2**53)]
+    reasoning_tokens: Annotated[
+        int | None,
+        Field(ge=0, le=2**53, description="generated tokens of thinking; None where there was none, or none counted"),
+    ] = None
+    reasoning_energy_j: Annotated[float | None, Field(description="part of generation_energy_j, thinking")] = None
+    reasoning_energy_by: Annotated[
+        Literal["marks", "tokens", "both"] | None,
+        Field(description="measured between the marks of thinking, shared by tokens, or some samples so and some so"),
+    ] = None
+    reasoning_share: Annotated[float | None, Field(description="reasoning_energy_j / generation_energy_j")] = None
+    reasoning_s: Annotated[
+        Seconds | None, Field(description="time spent thinking, where every sample has a window of its own")
+    ] = None
+    cut_while_thinking: Annotated[
+        Count | None, Field(description="samples that ended before their thinking did; None: no sample thought")
+    ] = None
+    tokens_per_s: Annotated[float | None, Field(description="generated tokens / generation_s")]
+    joules_per_token: Annotated[float | None, Field(description="gross generation energy / generated tokens")]
+    joules_per_prompt_token: Annotated[
+        float | None, Field(description="gross energy up to each batch's first token / prompt tokens, where known")
+    ] = None
+    joules_per_decoded_token: Annotated[
+        float | None, Field(description="gross energy after each batch's first token / generated tokens, where known")
+    ] = None
+    mean_exit_layer: Annotated[
+        float | None, Field(description="layers that a generated token ran through on average, where known")
+    ] = None
+    layers_skipped: Annotated[
+        float | None, Field(ge=0, le=1, description="share of the model's layers that generated tokens did not run")
+    ] = None
+    provenance: RunProvenance
+    channels: tuple[ChannelTotal, ...]
+    checks: tuple[ChannelCheck, ...] = ()
+    warnings: tuple[str, ...] = ()
