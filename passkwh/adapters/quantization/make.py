@@ -23,8 +23,9 @@ from passkwh.adapters.weights import size_of, tensors
 from passkwh.cache import building, cache_dir
 from passkwh.records import Option, Provenance, Record, content_hash
 
-RECIPE = 1
-"""Raised when quantization as done here changes, so that older results in the cache are made anew."""
+RECIPE = 2
+"""Raised when quantization as done here changes, so that older results in the cache are made anew. 2: calibrated in the
+embedded model's own tokens."""
 
 MANIFEST = "quantization.json"
 
