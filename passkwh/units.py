@@ -4,6 +4,7 @@ from __future__ import annotations
 
 JOULES_PER_KWH = 3_600_000.0
 NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
 
 
 def joules_to_kwh(energy_j: float) -> float:

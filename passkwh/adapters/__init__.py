@@ -15,6 +15,7 @@ from passkwh.adapters.checkpoint import Checkpoint, Overrides
 from passkwh.adapters.device import listed
 from passkwh.adapters.engines import AUTO, choose
 from passkwh.adapters.engines.base import (
+    Engine,
     LoadOptions,
     Model,
     PlansMemory,
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from passkwh.adapters.quantization.make import OpenSpan
 
 __all__ = [
-    "Checkpoint", "Overrides", "check", "check_devices", "check_memory", "check_options", "check_thinking", "choose",
-    "load", "memory_free", "memory_needed", "memory_total", "prepare", "resolve",
+    "Checkpoint", "Overrides", "check", "check_concurrency", "check_devices", "check_memory", "check_options",
+    "check_thinking", "choose", "load", "memory_free", "memory_needed", "memory_total", "prepare", "resolve",
 ]  # fmt: skip
 
 
@@ -59,8 +60,22 @@ def check_options(checkpoint: Checkpoint, engine: str, options: Mapping[str, Opt
     if isinstance(chosen, TakesOptions):
         chosen.check_options(options)
     elif options:
-        name = next(name for name in ENGINES.names() if ENGINES.get(name) is chosen)
-        raise UsageError(f"--engine-option {next(iter(options))}: engine {name} has no options: leave it out")
+        raise UsageError(f"--engine-option {next(iter(options))}: engine {_name(chosen)} has no options: leave it out")
+
+
+def check_concurrency(checkpoint: Checkpoint, engine: str, concurrency: int) -> None:
+    """UsageError where the engine of a checkpoint computes batches and takes no requests one by one."""
+    chosen = choose(checkpoint, engine)
+    if concurrency > 1 and not getattr(chosen, "takes_requests", False):
+        able = [name for name in ENGINES.names() if getattr(ENGINES.get(name), "takes_requests", False)]
+        raise UsageError(
+            f"--concurrency {concurrency}: engine {_name(chosen)} computes batches and takes no requests one by one: "
+            f"write --batch-size {concurrency}, or run with an engine that does ({', '.join(able)})"
+        )
+
+
+def _name(engine: Engine) -> str:
+    return next(name for name in ENGINES.names() if ENGINES.get(name) is engine)
 
 
 def check_thinking(checkpoint: Checkpoint, thinking: str, engine: str = AUTO, exit: ExitRequest | None = None) -> None:

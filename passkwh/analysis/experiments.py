@@ -71,7 +71,11 @@ class _ExperimentDesign:
 
     def key(self, run: Run, own: Traits) -> tuple[object, ...]:
         """Equal for members of one family."""
-        return (*(getattr(own, name) for name in self.keep), run.manifest.spec.exit or "none")
+        return (
+            *(getattr(own, name) for name in self.keep),
+            run.manifest.spec.exit or "none",
+            run.manifest.spec.concurrency,
+        )
 
     def order(self, level: object) -> float:
         if self.levels:

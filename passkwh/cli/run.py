@@ -32,6 +32,10 @@ THINKING_HELP = (
     "Of a model that thinks first: on, off, low, medium, high, or the most tokens it may think; repeat to run several. "
     "Default: as its template does by itself."
 )
+CONCURRENCY_HELP = (
+    "Requests kept in flight: when one ends, the next begins (engines that serve, instead of --batch-size); repeat to "
+    "run several."
+)
 EXIT_HELP = (
     "Rule by which tokens leave before the last layer, as fixed:LAYER or agent:T (see `bench list`), or none; "
     "repeat to run several. See docs/early-exit.md for its options."
@@ -59,6 +63,7 @@ def run(
     limit: TaskLimit = None,
     samples: Annotated[int, typer.Option(min=1, help="Completions per task.")] = 1,
     batch_size: BatchSize = 1,
+    concurrency: Annotated[list[int] | None, typer.Option("--concurrency", min=1, help=CONCURRENCY_HELP)] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Default: the benchmark's own.")] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy decoding.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Nucleus mass when sampling.")] = 1.0,
@@ -86,6 +91,7 @@ def run(
                 engine_options=typed_values(engine_option, "--engine-option"), exit=rule, thinking=how, system=system,
                 benchmark=benchmark,
                 benchmark_options=options, limit=limit, samples=samples, batch_size=batch_size,
+                concurrency=at_once,
                 max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, repeat=repeat,
                 meter=meter, idle_s=idle_s, devices=devices, **_of_quant(asked.spec_fields(), quantization),
             )
@@ -93,6 +99,7 @@ def run(
             for quantization in quant or ["none"]
             for rule in rules
             for how in thinking or ["auto"]
+            for at_once in concurrency or [1]
             for repeat in range(repeats)
         ]  # fmt: skip
     except ValidationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from passkwh.adapters.engines.base import Completion, Decoding, SupportsTeacherForcing
@@ -73,7 +73,22 @@ def run_batch(session: RunSession, batch: Sequence[Item], decoding: Decoding) ->
     return session.model.generate([item.prompt for item in batch], decoding, [item.seed for item in batch])
 
 
-def generate_batch(session: RunSession, number: int, batch: Sequence[Item], decoding: Decoding) -> list[Sample]:
+def generate_batches(
+    session: RunSession, items: Sequence[Item], done: Collection[str], decoding: Decoding
+) -> Iterator[Sample]:
+    """Samples of the batches that are not whole in ``done`` (keys), as they are stored, after warming up."""
+    size = session.spec.batch_size
+    batches = [items[start : start + size] for start in range(0, len(items), size)]
+    # A batch is made whole or not at all: a half-written one would come back with other padding.
+    pending = [number for number, batch in enumerate(batches) if any(item.key not in done for item in batch)]
+    if pending:
+        warm_up(session, batches[pending[0]], decoding)
+    for count, number in enumerate(pending):
+        session.report_progress("generating", len(items) - sum(len(batches[n]) for n in pending[count:]), len(items))
+        yield from _generate_batch(session, number, batches[number], decoding)
+
+
+def _generate_batch(session: RunSession, number: int, batch: Sequence[Item], decoding: Decoding) -> list[Sample]:
     """Complete a batch between two marks and append its samples."""
     start_ns = session.recorder.mark()
     completions = run_batch(session, batch, decoding)

@@ -11,6 +11,7 @@ import numpy as np
 from passkwh.harness.meter.attribution import PREFILL_WEIGHT, phases, split_phases, usable
 from passkwh.harness.meter.energies import Energies, Spans
 from passkwh.harness.meter.series import Bools, Ints
+from passkwh.harness.meter.shared_time import Requests, SharedTime, share_time
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.runs.table import SampleTable
 from passkwh.records import ChannelInfo, ChannelTotal, Energy, IdleBaseline, Manifest, Sample
@@ -69,17 +70,19 @@ def measure(
 def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribution:
     """Energies of every sample and of every channel.
 
-    A batch is measured before and after its first token and split over its samples by tokens; scoring is measured over
+    A batch is measured before and after its first token and split over its samples by tokens; time in which requests
+    were in flight is cut at their marks and shared by what they emitted (``shared_time``); scoring is measured over
     the time in which at least one sample was being scored and split by each sample's CPU seconds. Samples therefore
     add up to the totals. Thinking, a part of generating, is measured from the first token to its end where a sample has
     a window of its own; elsewhere it is the sample's share by tokens.
     """
     prompt, generated = samples.prompt_tokens.astype(np.float64), samples.completion_tokens.astype(np.float64)
-    batch, windows = samples.batch, samples.generation.take(samples.firsts)
+    batch, windows = samples.batch, samples.measured
+    flight = in_flight(manifest, samples)
     by_tokens = usable(PREFILL_WEIGHT * prompt + generated, batch)
 
     ttft_s = samples.ttft_s[samples.firsts]
-    marked = np.isfinite(ttft_s)
+    marked = np.isfinite(ttft_s) & (flight is None)  # of requests in flight one decodes while another is read
     cut = windows.take(marked)
     delay_ns = np.array([s_to_ns(delay_s) for delay_s in ttft_s[marked].tolist()], dtype=np.int64)
     first_token_ns = np.minimum(cut.start_ns + delay_ns, cut.end_ns)
@@ -99,7 +102,7 @@ def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribu
     end_ns = np.clip(samples.reasoning_end_ns[thought], first_ns, starts.end_ns)
     thinking = Spans(starts.session, first_ns, end_ns).take(by_marks)
     # Where the first token's moment is known, what came before it is prefill and not part of what is shared.
-    decoded = np.where(np.isfinite(samples.ttft_s), generated, PREFILL_WEIGHT * prompt + generated)[thought]
+    decoded = np.where(marked[batch], generated, PREFILL_WEIGHT * prompt + generated)[thought]
     share = samples.reasoning_tokens[thought] / np.where(decoded > 0, decoded, 1.0)
 
     attribution = Attribution((), {}, phased, {}, thought, {}, samples.scored, {})
@@ -108,7 +111,15 @@ def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribu
         name = channel.name
         idle = {s.index: _idle(trace, channel, manifest, s.index, "idle_before") for s in manifest.sessions}
         whole = trace.energies(name, windows, idle)
-        decoding = attribution.generation[name] = whole.shared(batch, by_tokens)
+        steady = None
+        if flight is None:
+            own = whole.shared(batch, by_tokens)
+        else:
+            intervals = trace.energies(name, flight.spans, idle)
+            own = _erring_together(flight.shared(intervals, len(samples)), whole, batch)
+            full = np.flatnonzero(flight.steady(manifest.spec.concurrency))
+            steady = intervals.take(full).total() if len(full) else None
+        decoding = attribution.generation[name] = own
         both = phases(trace, name, cut, first_token_ns, idle)
         if len(phased):
             # Measured apart at the first token, the phases need no assumed weight between their tokens.
@@ -129,8 +140,10 @@ def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribu
                 channel=name,
                 provenance=channel.provenance,
                 counted=channel.counted,
-                generation=whole.total(),
+                # Without what requests drew that were lost with a session: they were made again.
+                generation=(whole if flight is None else _by_stretch(own, batch)).total(),
                 prefill=both.prefill.total() if marked.all() else None,
+                steady=steady,
                 reasoning=attribution.reasoning[name].total() if len(thought) else None,
                 evaluation=scoring.total(),
                 idle_before=idle[last],
@@ -138,6 +151,34 @@ def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribu
             )
         )
     return replace(attribution, totals=tuple(totals))
+
+
+def in_flight(manifest: Manifest, samples: SampleTable) -> SharedTime | None:
+    """How the time of a run whose requests were kept in flight is shared; None for one that makes batches.
+
+    A session that is not the last to generate was broken off, with as many requests in flight as were asked for, or as
+    were left to be made.
+    """
+    most = manifest.spec.concurrency
+    if most == 1:
+        return None
+    session = samples.generation.session
+    made_later = (session[None, :] > samples.measured.session[:, None]).sum(axis=1)
+    requests = Requests(samples.batch, samples.generation, samples.arrivals_ns, samples.completion_tokens)
+    return share_time(requests, most, np.minimum(most, made_later))
+
+
+def _erring_together(own: Energies, whole: Energies, batch: Ints) -> Energies:
+    """With standard errors that are shared like the energy: the shares of one measurement err together."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(whole.gross_j > 0, whole.se_j / whole.gross_j, np.nan)
+    return replace(own, se_j=np.abs(own.gross_j) * relative[batch])
+
+
+def _by_stretch(own: Energies, batch: Ints) -> Energies:
+    """Sums over the samples of each stretch."""
+    gross_j, net_j, se_j = (np.bincount(batch, of).astype(np.float64) for of in (own.gross_j, own.net_j, own.se_j))
+    return Energies(gross_j, net_j, se_j, {int(batch[i]): why for i, why in own.reasons.items()})
 
 
 def thought_by_marks(samples: SampleTable) -> Bools:

@@ -130,6 +130,14 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
         chosen = check(refused, lambda: adapters.choose(checkpoint, spec.engine))
         if chosen is not None:
             check("engine_options", lambda: adapters.check_options(checkpoint, spec.engine, spec.engine_options))
+            if spec.batch_size == 1:
+                check("concurrency", lambda: adapters.check_concurrency(checkpoint, spec.engine, spec.concurrency))
+    if spec.batch_size > 1 and spec.concurrency > 1:
+        text = (
+            f"--batch-size {spec.batch_size} waits for the longest row of each batch, --concurrency {spec.concurrency} "
+            "for none: give one of them"
+        )
+        problems.append(PlanProblem(field="concurrency", text=text))
     benchmark = check("benchmark", lambda: (open_benchmark or _open_benchmark)(spec))
     channels = check("meter", lambda: meter_channels(spec.meter))
     exit = None if spec.exit is None else check("exit", lambda: early_exit.parse(spec.exit))
@@ -152,13 +160,14 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
     if checkpoint is not None:
         needed = check(
             "model",
-            lambda: adapters.memory_needed(checkpoint, spec.batch_size, tokens_per_row, on, spec.engine),
+            lambda: adapters.memory_needed(checkpoint, rows(spec), tokens_per_row, on, spec.engine),
         )
         if needed is not None and needed > total:
             text = (
-                f"{spec.model} needs about {needed / 2**30:.1f} GiB with batch_size {spec.batch_size} and "
+                f"{spec.model} needs about {needed / 2**30:.1f} GiB with {_at_once(spec)} and "
                 f"{total / 2**30:.1f} GiB is all there is ({free / 2**30:.1f} GiB free): leave it out, lower "
-                "--batch-size or --max-new-tokens, or choose a smaller model or a quantization"
+                f"--{'concurrency' if spec.concurrency > 1 else 'batch-size'} or --max-new-tokens, or choose a smaller "
+                "model or a quantization"
             )
             problems.append(PlanProblem(field="model", text=text))
         elif needed is not None and needed > free:
@@ -203,6 +212,15 @@ def _reading(checkpoint: Checkpoint) -> ModelReading:
 
 def _open_benchmark(spec: Spec) -> Benchmark:
     return benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
+
+
+def rows(spec: Spec) -> int:
+    """Prompts that are in the model at a time."""
+    return max(spec.batch_size, spec.concurrency)
+
+
+def _at_once(spec: Spec) -> str:
+    return f"concurrency {spec.concurrency}" if spec.concurrency > 1 else f"batch_size {spec.batch_size}"
 
 
 def language(benchmark: Benchmark) -> str:

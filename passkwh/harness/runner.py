@@ -16,13 +16,14 @@ from passkwh import adapters
 from passkwh.adapters.engines.base import KeepsLog, Model, SupportsTeacherForcing, SupportsTokenOffsets
 from passkwh.benchmarks.base import Benchmark, CutByTokens
 from passkwh.errors import UsageError
-from passkwh.harness.generating import decoding_of, generate_batch, warm_up
+from passkwh.harness.generating import decoding_of, generate_batches
+from passkwh.harness.in_flight import generate_in_flight
 from passkwh.harness.items import Item, plan_items
 from passkwh.harness.meter.base import Channel, opened
 from passkwh.harness.meter.block import metered_span
 from passkwh.harness.meter.recorder import Recorder
 from passkwh.harness.meter.trace import TRACE_SCHEMA
-from passkwh.harness.plan import Plan, language, refuse_problems
+from passkwh.harness.plan import Plan, language, refuse_problems, rows
 from passkwh.harness.progress import Progress, Shielded, Silent, Status
 from passkwh.harness.runs.folder import MANIFEST, RunFolder, check_new
 from passkwh.harness.same_run import POLL_INTERVAL_S, new_manifest, refuse_foreign, same_run
@@ -61,7 +62,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             plan.exit,
         )
         on = adapters.check_memory(
-            checkpoint, plan.spec.batch_size, plan.tokens_per_row, plan.spec.devices, plan.spec.engine
+            checkpoint, rows(plan.spec), plan.tokens_per_row, plan.spec.devices, plan.spec.engine
         )
         channels = stack.enter_context(opened(plan.spec.meter))
         progress.update(Status("loading the model", 0, 0))
@@ -73,7 +74,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             writes,
             plan.spec.engine,
             thinking=plan.spec.thinking,
-            parallel=plan.spec.batch_size,
+            parallel=rows(plan.spec),
             max_tokens=plan.tokens_per_row,
             options=plan.spec.engine_options,
             log=plan.folder.with_name(f"{plan.folder.name}.engine.log"),
@@ -145,20 +146,12 @@ def _record(
 
 def _work(session: RunSession, items: Sequence[Item]) -> None:
     """Generate and score what is not on disk yet."""
-    spec = session.spec
     done = {sample.key: sample for sample in session.folder.samples()}
-    batches = [items[start : start + spec.batch_size] for start in range(0, len(items), spec.batch_size)]
-    # A batch is made whole or not at all: a half-written one would come back with other padding.
-    pending = [number for number, batch in enumerate(batches) if any(item.key not in done for item in batch)]
-
     decoding = decoding_of(session)
     _idle(session, "idle_before")
-    if pending:
-        warm_up(session, batches[pending[0]], decoding)
-    for count, number in enumerate(pending):
-        session.report_progress("generating", len(items) - sum(len(batches[n]) for n in pending[count:]), len(items))
-        for sample in generate_batch(session, number, batches[number], decoding):
-            done[sample.key] = sample
+    made = generate_in_flight if session.spec.concurrency > 1 else generate_batches
+    for sample in made(session, items, done.keys(), decoding):
+        done[sample.key] = sample
     score(session, done, items)
     _idle(session, "idle_after")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from passkwh.benchmarks.base import Benchmark, HasMetrics
 from passkwh.harness.checks import check
-from passkwh.harness.measure import measure, thought_by_marks
+from passkwh.harness.measure import in_flight, measure, thought_by_marks
 from passkwh.harness.meter.energies import add, combined_provenance
 from passkwh.harness.meter.trace import Trace
 from passkwh.harness.meter.visibility import why_no_energy
@@ -55,7 +55,7 @@ def summarise(
     generation = add(total.generation for total in counted) if counted else unmetered
     evaluation = add(total.evaluation for total in counted) if counted else unmetered
     total = add([generation, evaluation])
-    generation_s = samples.generation.take(samples.firsts).length_s()
+    generation_s = samples.measured.length_s()
     evaluation_s = samples.evaluation.merged().length_s()
     tokens, prompt_tokens = int(samples.completion_tokens.sum()), int(samples.prompt_tokens.sum())
     known = [entry.prefill for entry in counted if entry.prefill is not None]
@@ -68,6 +68,8 @@ def summarise(
         model=manifest.model.name,
         adapter=manifest.model.adapter,
         quant=manifest.model.quant,
+        engine=manifest.model.engine,
+        concurrency=manifest.spec.concurrency,
         benchmark=manifest.benchmark.name,
         tasks=manifest.benchmark.tasks,
         samples=len(samples),
@@ -96,6 +98,8 @@ def summarise(
         joules_per_token=generation.gross_j / tokens if generation.gross_j is not None and tokens else None,
         joules_per_prompt_token=prefill_j / prompt_tokens if prefill_j is not None and prompt_tokens else None,
         joules_per_decoded_token=decode_j / tokens if decode_j is not None and tokens else None,
+        **_steady(manifest, samples, counted),
+        **_latencies(samples),
         mean_exit_layer=mean_exit,
         layers_skipped=None if mean_exit is None else 1 - mean_exit / float(manifest.model.early_exit["layers"]),
         provenance=combined_provenance(entry.provenance for entry in counted or totals) or "mixed",
@@ -128,6 +132,48 @@ def _thinking(samples: SampleTable, counted: Sequence[ChannelTotal], generation:
         "reasoning_s": float(np.maximum(lengths_s[samples.thought], 0).sum()) if alone else None,
         "cut_while_thinking": int(samples.cut_while_thinking.sum()),
     }
+
+
+def _steady(manifest: Manifest, samples: SampleTable, counted: Sequence[ChannelTotal]) -> dict[str, Any]:
+    """Speed and cost while as many requests were in flight as asked for; nothing of a run that makes batches."""
+    flight = in_flight(manifest, samples)
+    if flight is None:
+        return {}
+    most = manifest.spec.concurrency
+    steady = flight.steady(most)
+    if not steady.any():
+        return {"steady_s": 0.0, "steady_reason": f"there were never {most} requests in flight: run more tasks"}
+    steady_s, tokens = flight.spans.take(steady).length_s(), float(flight.tokens[steady].sum())
+    spent = add(total.steady for total in counted if total.steady is not None) if counted else None
+    return {
+        "steady_s": steady_s,
+        "steady_tokens_per_s": tokens / steady_s if steady_s > 0 else None,
+        "steady_joules_per_token": spent.gross_j / tokens if spent and spent.gross_j is not None and tokens else None,
+        "steady_reason": "no channel counts" if spent is None else spent.reason if spent.gross_j is None else None,
+    }
+
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def _latencies(samples: SampleTable) -> dict[str, float | None]:
+    """Percentiles over samples of the time to the first token, per further token, and to the end."""
+    answered = np.array([not failure for failure in samples.failures], dtype=np.bool_)
+    alone = np.bincount(samples.batch)[samples.batch] == 1  # of a batch's rows it is not known when each ended
+    alone |= np.array([len(own) > 0 for own in samples.arrivals_ns], dtype=np.bool_)
+    further = samples.completion_tokens - 1
+    after_first_s = np.where(alone & (further > 0), samples.latency_s - samples.ttft_s, np.nan)
+    columns = {
+        "ttft": samples.ttft_s,
+        "tpot": after_first_s / np.maximum(further, 1),
+        "latency": samples.latency_s,
+    }
+    percentiles: dict[str, float | None] = {}
+    for what, values in columns.items():
+        known = values[answered & np.isfinite(values)]
+        for name, quantile in QUANTILES.items():
+            percentiles[f"{what}_{name}_s"] = float(np.quantile(known, quantile)) if len(known) else None
+    return percentiles
 
 
 def _pass_at(counts: Sequence[tuple[int, int]]) -> dict[str, float]:

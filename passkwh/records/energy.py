@@ -16,7 +16,7 @@ class Window(Record):
     session: Annotated[Count, Field(description="index into Manifest.sessions; the clock is only valid within it")]
     start_ns: Nanoseconds
     end_ns: Nanoseconds
-    batch_id: Annotated[Count | None, Field(description="generation batch the window belongs to")] = None
+    batch_id: Annotated[Count | None, Field(description="batch, or stretch of requests, that it belongs to")] = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Window:
@@ -85,6 +85,9 @@ class ChannelTotal(Record):
     reasoning: Annotated[Energy | None, Field(description="part of generation spent on thinking; None: none was")] = (
         None
     )
+    steady: Annotated[
+        Energy | None, Field(description="part of generation while all requests were in flight; None: there were none")
+    ] = None
     evaluation: Energy
     idle_before: IdleBaseline
     idle_after: IdleBaseline

@@ -67,8 +67,12 @@ class Sample(Record):
     task_id: str
     sample_index: Annotated[Count, Field(description="0 ... n-1 within the task")]
     order: Annotated[Count, Field(description="place in time within the run")]
-    batch_id: Count
-    batch_size: Annotated[Count, Field(ge=1, description="rows that were generated together with this one, itself too")]
+    batch_id: Annotated[
+        Count, Field(description="what was measured at once: a batch; of requests in flight the stretch of time")
+    ]
+    batch_size: Annotated[
+        Count, Field(ge=1, description="rows, or requests, that were generated together with this one, itself too")
+    ]
     seed: Annotated[int, Field(ge=0, le=2**32)]
     prompt_tokens: Annotated[Count, Field(description="that the model read: none where the prompt did not fit")]
     cached_tokens: Annotated[
@@ -82,15 +86,23 @@ class Sample(Record):
     reasoning: Annotated[Reasoning | None, Field(description="the thinking phase; None where there was none")] = None
     finish_reason: FinishReason
     failure: Annotated[str, WellFormed, Field(description="why there is no completion; empty where there is one")] = ""
-    latency_s: Annotated[Seconds, Field(description="duration of the batch the sample was generated in")]
+    latency_s: Annotated[Seconds, Field(description="length of the window, the batch's or the request's own")]
     ttft_s: Annotated[Seconds | None, Field(description="time to first token, where known")] = None
+    arrivals_ms: Annotated[
+        tuple[Count, ...] | None,
+        Field(
+            description="of a request in flight with others: from the window's start to the first piece of the answer, "
+            "and from each piece to the next; they share completion_tokens evenly"
+        ),
+    ] = None
     exit_layers: Annotated[
         tuple[int, ...] | None,
         Field(description="layers that each generated token ran through (by hindsight: needed), where known"),
     ] = None
     generation: Window
     generation_energy: Annotated[
-        dict[str, Energy], Field(description="this sample's share of its batch, per channel; filled at the end")
+        dict[str, Energy],
+        Field(description="this sample's share of its batch, or of the time in flight, per channel; filled at the end"),
     ] = {}
     prefill_energy: Annotated[
         dict[str, Energy], Field(description="the part of generation_energy up to the batch's first token, where known")
@@ -112,8 +124,8 @@ class Sample(Record):
 def sample_key(spec: Spec, model: ModelInfo, task_id: str, prompt: str, sample_index: int) -> str:
     """Key of a sample: hash of the checkpoint, the decoding, the prompt as the model reads it and the index.
 
-    ``batch_size`` is part of it because scores change with padding; the meter and the host are not, because they
-    change what a completion costs but not what it is.
+    ``batch_size`` and ``concurrency`` are part of it because what is computed together changes scores; the meter and
+    the host are not, because they change what a completion costs but not what it is.
     """
     return content_hash(
         [model.checkpoint, model.revision, model.adapter, model.quantization, model.dtype, model.device.split(":")[0]],
@@ -123,4 +135,5 @@ def sample_key(spec: Spec, model: ModelInfo, task_id: str, prompt: str, sample_i
         *([model.engine] if model.engine not in ("transformers", "endpoint") else []),  # keys of the first edition hold
         *([{"engine_options": spec.engine_options}] if spec.engine_options else []),
         *([{"thinking": spec.thinking}] if spec.thinking != "auto" else []),
+        *([{"concurrency": spec.concurrency}] if spec.concurrency != 1 else []),
     )[:32]

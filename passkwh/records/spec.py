@@ -39,6 +39,9 @@ class Spec(Record):
     limit: Annotated[Count | None, Field(ge=1, description="only the first so many tasks; all when None")] = None
     samples: Annotated[Count, Field(ge=1, description="completions per task (n of pass@k)")] = 1
     batch_size: Annotated[Count, Field(ge=1, description="prompts generated together")] = 1
+    concurrency: Annotated[
+        Count, Field(ge=1, description="requests in flight: when one ends, the next begins; not with batch_size")
+    ] = 1
     max_new_tokens: Annotated[
         Count | None,
         Field(ge=1, description="completion length limit; the benchmark's own when None, filled in by plan()"),

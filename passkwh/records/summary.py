@@ -9,6 +9,14 @@ from pydantic import Field
 from passkwh.records.base import Count, Document, Joules, RunProvenance, Seconds, Share
 from passkwh.records.energy import ChannelCheck, ChannelTotal
 
+TimeToFirst = Annotated[
+    Seconds | None, Field(description="time to the first token, where known: percentile over samples")
+]
+TimePerToken = Annotated[
+    Seconds | None, Field(description="time per further token, of samples in windows of their own: percentile")
+]
+Latency = Annotated[Seconds | None, Field(description="from the request, or its batch, to its end: percentile")]
+
 
 class Summary(Document):
     """``summary.json``: written last; a run that has one is complete and never changes again."""
@@ -18,6 +26,8 @@ class Summary(Document):
     model: str
     adapter: str
     quant: str
+    engine: Annotated[str | None, Field(description="program that computed; None: an older program wrote this")] = None
+    concurrency: Annotated[Count, Field(ge=1, description="requests in flight, as asked for")] = 1
     benchmark: str
     tasks: Annotated[Count, Field(gt=0)]
     samples: Annotated[Count, Field(gt=0)]
@@ -67,6 +77,24 @@ class Summary(Document):
     joules_per_decoded_token: Annotated[
         float | None, Field(description="gross energy after each batch's first token / generated tokens, where known")
     ] = None
+    steady_s: Annotated[
+        Seconds | None,
+        Field(description="time in which all requests asked for were in flight; None: one at a time"),
+    ] = None
+    steady_tokens_per_s: Annotated[float | None, Field(description="tokens generated in steady_s / steady_s")] = None
+    steady_joules_per_token: Annotated[
+        float | None, Field(description="gross energy of steady_s / tokens generated in it")
+    ] = None
+    steady_reason: Annotated[str | None, Field(description="why a figure of the steady state is missing")] = None
+    ttft_p50_s: TimeToFirst = None
+    ttft_p90_s: TimeToFirst = None
+    ttft_p99_s: TimeToFirst = None
+    tpot_p50_s: TimePerToken = None
+    tpot_p90_s: TimePerToken = None
+    tpot_p99_s: TimePerToken = None
+    latency_p50_s: Latency = None
+    latency_p90_s: Latency = None
+    latency_p99_s: Latency = None
     mean_exit_layer: Annotated[
         float | None, Field(description="layers that a generated token ran through on average, where known")
     ] = None

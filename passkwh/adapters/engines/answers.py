@@ -18,7 +18,7 @@ def completion(
     Args:
         answer: as the server gave it.
         decoding: whose stop strings end the answer, where the server was not sent them or leaves them in.
-        alone: in its batch, so that its first token is the batch's.
+        alone: in its window, so that its first token is the window's.
         markers: of thinking that the server leaves in the text; None where nothing of it is thinking (no chat).
         may_be_open: the prompt may have opened a thinking phase.
     """
@@ -37,6 +37,7 @@ def completion(
         completion_tokens=answer.completion_tokens,
         finish_reason=known.get(answer.finish_reason, "stop"),
         first_token_ns=answer.first_token_ns if alone else None,
+        arrivals_ns=tuple(piece.ns for piece in answer.pieces if piece.ns is not None),
         cached_tokens=answer.cached_tokens,
         retries=answer.retries,
         reasoning=reasoning,

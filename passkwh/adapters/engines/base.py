@@ -2,7 +2,7 @@
 
 What an engine or a model can do besides is a protocol of its own: :class:`ResolvesNames`, :class:`SupportsEarlyExit`,
 :class:`SupportsThinking` and :class:`PlansMemory` of engines, :class:`SupportsTokenOffsets`,
-:class:`SupportsTeacherForcing` and :class:`Watchable` of models.
+:class:`SupportsTeacherForcing`, :class:`TakesRequests` and :class:`Watchable` of models.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LoadOptions:
     language: str = "python"
     """Programming language that is going to be written: early exit may have an agent for it."""
     parallel: int = 1
-    """Prompts that are in the model at a time."""
+    """Prompts that are in the model at a time: rows of a batch, or requests in flight."""
     max_tokens: int | None = None
     """Prompt and completion of the longest row, roughly; None where that is not known."""
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -160,6 +160,8 @@ class Completion:
     finish_reason: FinishReason
     first_token_ns: int | None
     """Monotonic time at which the batch's first token was there; None where that cannot be known."""
+    arrivals_ns: tuple[int, ...] = ()
+    """Monotonic times at which pieces of the answer came, in order; empty where it came at once."""
     cached_tokens: int | None = None
     """Prompt tokens that were not computed, because a server had them from an earlier request; None: not known."""
     retries: int = 0
@@ -195,6 +197,22 @@ class Model(Protocol):
 
     def close(self) -> None:
         """Free the model's memory."""
+        ...
+
+
+@runtime_checkable
+class TakesRequests(Protocol):
+    """A model that takes prompts one by one while it computes others (``bench run --concurrency``).
+
+    Its engine says so with an attribute ``takes_requests``, so that a run can be planned before it is loaded.
+    """
+
+    def complete(self, prompt: Prompt, decoding: Decoding, seed: int) -> Completion:
+        """Submit one prompt, and return its completion when it ends, with the times at which its pieces came.
+
+        Called by as many threads at a time as ``LoadOptions.parallel`` says. UsageError, in a line, for whatever goes
+        wrong, as in ``generate``.
+        """
         ...
 
 

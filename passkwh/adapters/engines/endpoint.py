@@ -90,6 +90,7 @@ class EndpointEngine:
 
     summary = "a model behind an OpenAI-compatible server, named openai:URL#MODEL or openai-chat:URL#MODEL"
     format = None
+    takes_requests = True
 
     def resolve(self, name: str, quant: str) -> Checkpoint | None:
         """Ask the server which models it has, and settle on one; None for a name that is no endpoint's.
@@ -274,6 +275,10 @@ class EndpointModel:
         with ThreadPoolExecutor(max_workers=len(prompts)) as pool:
             return list(pool.map(lambda prompt, seed: self._complete(prompt, decoding, seed, alone), prompts, seeds))
 
+    def complete(self, prompt: Prompt, decoding: Decoding, seed: int) -> Completion:
+        """Complete one prompt while others are being completed (``TakesRequests``)."""
+        return self._complete(prompt, decoding, seed, alone=True)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -295,7 +300,7 @@ class EndpointModel:
         return self._client.complete("/completions", {**body, "prompt": prompt.text})
 
     def _complete(self, prompt: Prompt, decoding: Decoding, seed: int, alone: bool) -> Completion:
-        """One completion; ``alone`` in its batch, so that its first token is the batch's."""
+        """One completion; ``alone`` in its window, so that its first token is the window's."""
         try:
             answer = self._request(prompt, decoding, seed)
         except OverContext as error:

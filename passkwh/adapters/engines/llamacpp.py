@@ -36,6 +36,7 @@ class LlamaCppEngine:
 
     summary = "llama.cpp, a server of this run's own, for GGUF files: FILE.gguf or OWNER/NAME:FILE.gguf"
     format = "gguf"
+    takes_requests = True
 
     def missing(self) -> str | None:
         """The extra, where it is not installed."""

@@ -192,16 +192,27 @@ class ServedModel:
         alone = len(prompts) == 1
         pool = ThreadPoolExecutor(max_workers=len(prompts))
         try:
-            return list(pool.map(lambda one, seed: self._complete(one, decoding, seed, alone), prompts, seeds))
-        except UsageError as error:
-            if (ended := self._process.ended(BROKEN_S)) is not None:
-                raise UsageError(f"{ended}: go on with --resume") from error
+            return list(pool.map(lambda one, seed: self._answered(one, decoding, seed, alone), prompts, seeds))
+        except UsageError:
             raise
         except BaseException:
             self._process.close()  # or the requests that are on their way would be waited for
             raise
         finally:
             pool.shutdown()
+
+    def complete(self, prompt: Prompt, decoding: Decoding, seed: int) -> Completion:
+        """Complete one prompt while others are being completed (``TakesRequests``)."""
+        return self._answered(prompt, decoding, seed, alone=True)
+
+    def _answered(self, prompt: Prompt, decoding: Decoding, seed: int, alone: bool) -> Completion:
+        """UsageError says how the server ended where it has."""
+        try:
+            return self._complete(prompt, decoding, seed, alone)
+        except UsageError as error:
+            if (ended := self._process.ended(BROKEN_S)) is not None:
+                raise UsageError(f"{ended}: go on with --resume") from error
+            raise
 
     def move_log(self, path: Path) -> None:
         """Go on logging into another file of the same disk (``KeepsLog``)."""
@@ -213,7 +224,7 @@ class ServedModel:
         self._process.close()
 
     def _complete(self, prompt: Prompt, decoding: Decoding, seed: int, alone: bool) -> Completion:
-        """One completion; ``alone`` in its batch, so that its first token is the batch's."""
+        """One completion; ``alone`` in its window, so that its first token is the window's."""
         body: dict[str, Any] = {
             "model": self._server.model,
             "prompt": self._encoding(prompt).tokens,

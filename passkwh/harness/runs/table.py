@@ -20,6 +20,7 @@ from passkwh.harness.meter.series import Bools, Floats, Ints
 from passkwh.harness.runs import lines
 from passkwh.harness.runs.columns import TAKEN_AS_THEY_ARE, table_of, whole
 from passkwh.records import Sample, Window
+from passkwh.units import NS_PER_MS
 
 SCORED = ("pass", "fail", "timeout", "error")
 """Outcomes that count; a sample that was not evaluated counts neither way."""
@@ -119,6 +120,16 @@ class SampleTable:
     """The batch as the sample names it."""
     batch_size = _integers("batch_size")
     """Samples that were generated together with this one, itself too."""
+
+    @cached_property
+    def measured(self) -> Spans:
+        """What was measured at once, shape (batches,): a batch's window, or from the first begin to the last end of
+        requests that were in flight together."""
+        start_ns, end_ns = self.generation.start_ns[self.firsts], self.generation.end_ns[self.firsts]
+        np.minimum.at(start_ns, self.batch, self.generation.start_ns)
+        np.maximum.at(end_ns, self.batch, self.generation.end_ns)
+        return Spans(self.generation.session[self.firsts], start_ns, end_ns)
+
     # ------------------------------------------------------------ generation
 
     prompt_tokens = _integers("prompt_tokens")
@@ -130,9 +141,15 @@ class SampleTable:
     retries = _integers("retries")
     """How often a server was asked again."""
     latency_s = _numbers("latency_s")
-    """Duration of the batch."""
+    """Length of the generation window."""
     ttft_s = _numbers("ttft_s")
     """Time to the first token; NaN where not known."""
+
+    @cached_property
+    def arrivals_ns(self) -> list[Ints]:
+        """Of each sample when pieces of its answer came, on its session's clock; empty where that is not known."""
+        steps, starts_ns = self._column("arrivals_ms").to_pylist(), self.generation.start_ns
+        return [s + NS_PER_MS * np.cumsum(own or [], dtype=np.int64) for s, own in zip(starts_ns, steps, strict=True)]
 
     @cached_property
     def exit_layers(self) -> Ints:
@@ -169,7 +186,7 @@ class SampleTable:
 
     @cached_property
     def generation(self) -> Spans:
-        """Windows of the batches, of every sample."""
+        """Of every sample its window, which members of a batch have in common."""
         return _spans(self._column("generation"))
 
     @cached_property

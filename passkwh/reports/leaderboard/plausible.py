@@ -166,21 +166,17 @@ def _times(manifest: Manifest, samples: SampleTable, summary: Summary) -> Iterat
     if speed is not None and speed > FASTEST_TOKENS_PER_S:
         yield error(SUMMARY, "tokens_per_s", f"is {speed:.4g}, more than any machine's", "look at the clock")
     longest = manifest.spec.max_new_tokens
-    firsts = samples.firsts
-    spans = samples.generation.take(firsts)
+    spans, tokens, latencies_s = samples.generation, samples.completion_tokens, samples.latency_s
     lengths_s = seconds(spans.end_ns - spans.start_ns, 0)
-    most_tokens = np.zeros(len(firsts), dtype=np.int64)
-    np.maximum.at(most_tokens, samples.batch, samples.completion_tokens)
-    latencies_s = samples.latency_s[firsts]
     late = np.abs(latencies_s - lengths_s) > CLOCK_SLACK_S + 0.01 * lengths_s
-    many = most_tokens > longest if longest is not None else np.zeros(len(firsts), dtype=np.bool_)
-    at_once = (lengths_s == 0) & (most_tokens > 0)
-    for batch in np.flatnonzero(late | many | at_once)[:1].tolist():
-        place = f"batch_id {samples.batch_id[firsts[batch]]}"
-        if late[batch]:
-            seen = f"latency of {latencies_s[batch]:.3f} s in a window of {lengths_s[batch]:.3f} s"
+    many = tokens > longest if longest is not None else np.zeros(len(samples), dtype=np.bool_)
+    at_once = (lengths_s == 0) & (tokens > 0)
+    for sample in np.flatnonzero(late | many | at_once)[:1].tolist():
+        place = f"batch_id {samples.batch_id[sample]}"
+        if late[sample]:
+            seen = f"latency of {latencies_s[sample]:.3f} s in a window of {lengths_s[sample]:.3f} s"
             yield error(SAMPLES, place, seen, "both are written by `bench run`: run again")
-        elif many[batch]:
+        elif many[sample]:
             yield error(SAMPLES, place, f"has more completion tokens than the {longest} allowed", "run again")
         else:
             yield error(SAMPLES, place, "generated tokens in no time", "run again")
@@ -188,9 +184,8 @@ def _times(manifest: Manifest, samples: SampleTable, summary: Summary) -> Iterat
 
 
 def _overlap(samples: SampleTable) -> Iterator[Finding]:
-    """Batches are generated one after the other: windows that overlap would count the same joules twice."""
-    firsts = samples.firsts
-    spans = samples.generation.take(firsts)
+    """Batches, and stretches, come one after the other: those that overlap would count the same joules twice."""
+    firsts, spans = samples.firsts, samples.measured
     order = np.lexsort((spans.start_ns, spans.session))
     spans = spans.take(order)
     overlaps = (spans.session[1:] == spans.session[:-1]) & (spans.start_ns[1:] < spans.end_ns[:-1])

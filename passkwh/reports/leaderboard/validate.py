@@ -128,6 +128,9 @@ def _inconsistent(submission: Submission) -> Iterator[Finding]:
             f"{len(samples)} samples of {tasks} tasks; the manifest asks {manifest.spec.samples} each",
             RERUN,
         )
+    if manifest.spec.concurrency > 1:
+        yield from _stretches(samples)
+        return
     first = samples.firsts[samples.batch]
     ttft_s, spans = samples.ttft_s, samples.generation
     same = (ttft_s == ttft_s[first]) | (np.isnan(ttft_s) & np.isnan(ttft_s[first]))
@@ -136,6 +139,14 @@ def _inconsistent(submission: Submission) -> Iterator[Finding]:
     if not same.all():
         batch = samples.batch_id[samples.firsts][samples.batch[~same].min()]
         yield error(SAMPLES, f"batch_id {batch}", "samples of one batch have different windows", RERUN)
+
+
+def _stretches(samples: SampleTable) -> Iterator[Finding]:
+    """Requests that were kept in flight have windows of their own, which make one stretch without a gap a session."""
+    merged, measured = samples.generation.merged(), samples.measured
+    same = samples.generation.session == measured.session[samples.batch]
+    if len(merged.session) != len(measured.session) or not same.all():
+        yield error(SAMPLES, "generation", "windows of requests in flight leave gaps between them", RERUN)
 
 
 # ---------------------------------------------------------------- worked out again
@@ -154,7 +165,9 @@ def _derived(submission: Submission) -> Iterator[Finding]:
 
 
 def _summary_differs(stated: Summary, again: Summary) -> Iterator[Finding]:
-    ours, theirs = (s.model_dump(exclude=TAKEN_AS_STATED) for s in (again, stated))
+    # What an older program did not write is not compared.
+    written = stated.model_fields_set - TAKEN_AS_STATED
+    ours, theirs = (s.model_dump(include=written) for s in (again, stated))
     gross_j = again.gross_energy_j or 0.0
     for name, value in ours.items():
         if _close(value, theirs[name]):
