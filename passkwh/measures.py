@@ -218,8 +218,13 @@ def _no_thinking(summary: Summary) -> str:
     return "samples share their windows, or it is not known when thinking ended"
 
 
+def _no_steady(summary: Summary) -> str:
+    return summary.steady_reason or "no requests were kept in flight (--concurrency)"
+
+
 _REASONS = {
     "verdicts": _no_verdicts, "energy": _no_energy, "ratio": _no_ratio, "tokens": _no_tokens, "thought": _no_thinking,
+    "steady": _no_steady,
 }  # fmt: skip
 """Why a value is missing, by the word in measures.csv; anything else there is the reason itself."""
 

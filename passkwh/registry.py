@@ -222,6 +222,7 @@ REPORT_SECTIONS = Registry(
         "experiment-gptq": "passkwh.reports.sections.experiments:GPTQ",
         "experiment-model-size": "passkwh.reports.sections.experiments:MODEL_SIZE",
         "granularity": "passkwh.reports.sections.granularity:GRANULARITY",
+        "latency": "passkwh.reports.sections.latency:LATENCY",
         "measured": "passkwh.reports.sections.measured:MEASURED",
         "paired": "passkwh.reports.sections.paired:PAIRED",
         "power": "passkwh.reports.sections.measured:POWER",

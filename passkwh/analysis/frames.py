@@ -201,6 +201,7 @@ def _run_row(run: Run) -> dict[str, Any]:
         "benchmark": run.manifest.benchmark.name,
         "benchmark_version": run.manifest.benchmark.version,
         "batch_size": spec.batch_size,
+        "concurrency": spec.concurrency,
         "samples_per_task": spec.samples,
         "max_new_tokens": spec.max_new_tokens,
         "temperature": spec.temperature,

@@ -41,6 +41,7 @@ class AnalysisSettings(Record):
     margin: Annotated[float, Field(gt=0, lt=1, description="of pass@1, for non-inferiority and equivalence")] = 0.02
     budget_kwh: float | None = None
     accuracy_floor: float | None = None
+    deadline_s: Annotated[float | None, Field(gt=0, description="for nine of ten answers")] = None
 
 
 class ConfigurationAnalysis(Record):

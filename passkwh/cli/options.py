@@ -122,6 +122,7 @@ def analysis_settings(
     margin: float,
     budget_kwh: float | None = None,
     floor: float | None = None,
+    deadline_s: float | None = None,
 ) -> AnalysisSettings:
     """The options of an analysis, checked. Raises UsageError naming the first that cannot be."""
     from passkwh.analysis.overview import AnalysisSettings
@@ -136,9 +137,11 @@ def analysis_settings(
         raise UsageError(f"--budget-kwh {budget_kwh:g}: give kilowatt-hours above 0")
     if floor is not None and not 0 <= floor <= 1:
         raise UsageError(f"--floor {floor:g}: give a pass@1 from 0 to 1")
+    if deadline_s is not None and not 0 < deadline_s < math.inf:
+        raise UsageError(f"--deadline-s {deadline_s:g}: give seconds above 0")
     return AnalysisSettings(
         energy="net" if energy == "net" else "gross", resamples=resamples, seed=seed, level=level, margin=margin,
-        budget_kwh=budget_kwh, accuracy_floor=floor,
+        budget_kwh=budget_kwh, accuracy_floor=floor, deadline_s=deadline_s,
     )  # fmt: skip
 
 

@@ -25,6 +25,10 @@ def report(
     resamples: Resamples = 10_000,
     seed: BootstrapSeed = 0,
     level: Level = 0.95,
+    deadline_s: Annotated[
+        float | None,
+        typer.Option(help="The cheapest configuration that gives nine of ten answers in so long."),
+    ] = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,7 +37,7 @@ def report(
         raise UsageError("--energy net belongs to the report with --experiment: add --experiment all")
     from passkwh.reports.document.build import write
 
-    settings = analysis_settings(energy, resamples, seed, level, margin)
+    settings = analysis_settings(energy, resamples, seed, level, margin, deadline_s=deadline_s)
     place = out or Path("report" if experiment else "report.html")
     written = write(runs, place, experiment or "short", settings, strict=strict, note=note)
     page = written.files[0]

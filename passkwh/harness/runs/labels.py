@@ -61,6 +61,7 @@ def describe(
     exit: str | None = None,
     thinking: str = "",
     batch_size: int | None = None,
+    concurrency: int = 1,
 ) -> str:
     """A configuration in a few words, standing alone: ``Alpha-1.5B instruct gptq-int4 fixed:12 batch 4``.
 
@@ -73,7 +74,7 @@ def describe(
         "" if quant == "none" or quant.lower() in known else quant,
         exit or "",
         f"thinking {thinking}" if thinking else "",
-        f"batch {batch_size}" if batch_size else "",
+        f"{concurrency} in flight" if concurrency > 1 else f"batch {batch_size}" if batch_size else "",
     ]
     return " ".join(word for word in words if word)
 

@@ -97,7 +97,8 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         "ids": [row.id for row in rows],
         "texts": texts,
         "numbers": {
-            name: [getattr(row, name) for row in rows] for name in ("parameters", "batch_size", "saved", "runs")
+            name: [getattr(row, name) for row in rows]
+            for name in ("parameters", "batch_size", "concurrency", "saved", "runs")
         },
         "warnings": [len(row.warnings) for row in rows],
         "pages": [int(row.page) for row in rows],

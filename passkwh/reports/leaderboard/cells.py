@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from passkwh import measures
 from passkwh.measures import DASH, KWH, WH
-from passkwh.reports.leaderboard.rows import MEASURES, Cell, Row
+from passkwh.reports.leaderboard.rows import MEASURES, OF_REQUESTS, Cell, Row
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,15 @@ def _best_first(row: Row) -> tuple[float, str]:
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
-    """Measures that some row has, in order."""
-    return [name for name in MEASURES if any(name in row.measures for row in rows)]
+    """Measures that some row has, in order; those of requests in flight only where some row had several."""
+    left_out = () if any(row.concurrency > 1 for row in rows) else OF_REQUESTS
+    return [name for name in MEASURES if name not in left_out and any(name in row.measures for row in rows)]
 
 
 COLUMNS = {
     "id": "id", "configuration": "label", "model": "model", "family": "family", "parameters": "parameters",
     "tuning": "tuning", "quant": "quant", "exit": "exit", "thinking": "thinking", "batch_size": "batch_size",
+    "concurrency": "concurrency",
     "hardware": "hardware", "benchmark": "benchmark", "tasks": "tasks", "repeats": "runs", "provenance": "provenance",
     "energy_saved": "saved",
 }  # fmt: skip
@@ -85,7 +87,7 @@ def flat(row: Row) -> dict[str, object]:
 
 def schema() -> pa.Schema:
     """Of a table of rows as ``flat`` gives them."""
-    numbers = {"parameters": pa.int64(), "batch_size": pa.int64(), "tasks": pa.int64(), "repeats": pa.int64()}
+    numbers = dict.fromkeys(("parameters", "batch_size", "concurrency", "tasks", "repeats"), pa.int64())
     floats = ["energy_saved", *(f"{name}{end}" for name in MEASURES for end in ENDS)]
     kinds = {**numbers, **dict.fromkeys(floats, pa.float64())}
     names = [*COLUMNS, *floats[1:], "source", "place"]

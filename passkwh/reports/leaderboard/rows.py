@@ -18,6 +18,8 @@ from passkwh.measures import Measure, measure, metric
 from passkwh.records import Manifest, Record, content_hash
 from passkwh.reports.leaderboard.findings import Line
 
+OF_REQUESTS = ("steady_joules_per_token", "steady_tokens_per_s", "ttft_p90_s", "tpot_p90_s", "latency_p90_s")
+"""What requests in flight are judged by."""
 MEASURES: dict[str, Measure] = {
     one.name: one
     for one in (
@@ -25,11 +27,12 @@ MEASURES: dict[str, Measure] = {
         replace(metric("exact_match"), label="exact match"),
         *map(measure, ("energy_kwh", "pass_at_kwh", "solved_per_kwh", "joules_per_token", "tokens_per_s")),
         measure("reasoning_share"),
+        *map(measure, OF_REQUESTS),
     )
 }  # fmt: skip
 """Measures of a row, in order. Accuracy is the first of the first three that a row has."""
 ACCURACY = ("pass_at_1", "codebleu", "exact_match")
-OF_RUNS = ("codebleu", "exact_match", "reasoning_share")
+OF_RUNS = ("codebleu", "exact_match", "reasoning_share", *OF_REQUESTS)
 """Figures of whole runs, which are not resampled."""
 
 RowProvenance = Literal["measured", "estimated", "simulated", "mixed", "published"]
@@ -56,6 +59,7 @@ class Row(Record):
     exit: Annotated[Line, Field(description="early-exit rule; full depth when empty")] = ""
     thinking: Annotated[Line, Field(description="what --thinking said; left to the template when empty")] = ""
     batch_size: int | None
+    concurrency: Annotated[int, Field(ge=1, description="requests that were kept in flight")] = 1
     hardware: Line
     benchmark: Line
     provenance: RowProvenance
@@ -80,7 +84,7 @@ class Row(Record):
         """The configuration in a few words."""
         return describe(
             self.model, tuning=self.tuning, quant=self.quant, exit=self.exit, thinking=self.thinking,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size, concurrency=self.concurrency,
         )  # fmt: skip
 
 
@@ -131,6 +135,7 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
         exit=manifest.spec.exit or "",
         thinking="" if manifest.spec.thinking == "auto" else manifest.spec.thinking,
         batch_size=manifest.spec.batch_size,
+        concurrency=manifest.spec.concurrency,
         hardware=hardware(manifest),
         benchmark=benchmark(manifest),
         provenance=first.summary.provenance,
@@ -148,7 +153,8 @@ def with_savings(rows: Sequence[Row]) -> list[Row]:
     """Rows with the energy saved against the same model on the same tasks and machine, unquantized at full depth."""
 
     def setting(one: Row) -> tuple[object, ...]:
-        return one.model, one.tuning, one.thinking, one.batch_size, one.tasks_key, one.hardware_key, one.provenance
+        batch = (one.batch_size, one.concurrency)
+        return one.model, one.tuning, one.thinking, batch, one.tasks_key, one.hardware_key, one.provenance
 
     plain: dict[tuple[object, ...], float] = {}
     for one in rows:

@@ -96,6 +96,7 @@ RUN: Columns = {
     "tasks": ("integer", lambda run: run.summary.tasks),
     "samples a task": ("integer", lambda run: run.manifest.spec.samples),
     "batch size": ("integer", lambda run: run.manifest.spec.batch_size),
+    "in flight": ("integer", lambda run: run.manifest.spec.concurrency),
     "at most new tokens": ("integer", lambda run: run.manifest.spec.max_new_tokens),
     "decoding": ("text", _decoding),
     "seed": ("integer", lambda run: run.manifest.spec.seed),

@@ -46,7 +46,7 @@
 
   // Tasks are what was measured only where each was generated alone, in one run. Energies of a batch are shares of one
   // measurement, and repeats are measurements of the same tasks: bench compare counts those, from the runs themselves.
-  const measuredByTask = (row) => row.batch_size === 1 && row.runs === 1;
+  const measuredByTask = (row) => row.batch_size === 1 && row.concurrency === 1 && row.runs === 1;
 
   function pairedTests(a, b) {
     const tests = passkwh.stats.pair(details.get(a.id), details.get(b.id));

@@ -38,13 +38,14 @@
     { key: "quant", name: "quantization", get: (r) => r.quant },
     { key: "exit", name: "exit rule", get: (r) => r.exit || "full depth" },
     { key: "batch", name: "batch size", get: (r) => r.batch_size, text: (r) => r.batch_size === null ? "—" : String(r.batch_size), numeric: true },
+    { key: "concurrency", name: "in flight", unit: "requests", get: (r) => r.concurrency, text: (r) => String(r.concurrency), numeric: true },
     { key: "provenance", name: "energy is", get: (r) => r.provenance },
     { key: "hardware", name: "hardware", get: (r) => r.hardware, wide: true },
     { key: "benchmark", name: "benchmark", get: (r) => r.benchmark, wide: true },
     { key: "source", name: "source", get: (r) => r.place ? `${r.source}, ${r.place}` : r.source, wide: true },
   ];
   const FACETS = [["family", "Family", (r) => r.family], ["size", "Size", sizeClass], ["tuning", "Tuning", (r) => r.tuning], ["quant", "Quantization", (r) => r.quant],
-    ["exit", "Exit rule", (r) => r.exit || "full depth"], ["batch", "Batch size", (r) => r.batch_size === null ? "not stated" : String(r.batch_size)],
+    ["exit", "Exit rule", (r) => r.exit || "full depth"], ["batch", "Batch size", (r) => r.batch_size === null ? "not stated" : String(r.batch_size)], ["concurrency", "Requests in flight", (r) => String(r.concurrency)],
     ["hardware", "Hardware", (r) => r.hardware], ["benchmark", "Benchmark", (r) => r.benchmark], ["provenance", "Energy is", (r) => r.provenance]];
 
   const state = { group: "", across: [], q: "", facets: {}, sort: "", down: true, budget: null, floor: null, chosen: [], grid: "NLD", pue: 1, price: 0.25, y: "", log: null, columns: [], all: false };
