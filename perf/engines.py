@@ -1,12 +1,13 @@
 """What `bench run` makes of a served engine, against the engine's own benchmark on the same prompts, by turns.
 
-    python perf/engines.py [--engine llamacpp] [--concurrency 1] [--tasks 8] [--max-new-tokens 128] [--turns 3]
+    python perf/engines.py [--engine llamacpp vllm] [--concurrency 8] [--tasks 32] [--max-new-tokens 128] [--turns 3]
 
 Ours is a whole `bench run`: server in a process of its own, prompts over HTTP, answers streamed, trace recorded. The
 engine's own is what it has itself: llama.cpp's server object inside one process, asked without HTTP (``llamacpp``);
 ``vllm bench serve`` against a server with the same command line (``vllm``). Prompts are the token ids that our run
 sends, as many in flight, as long completions. Both are metered by the CPU estimate, where it counts both process trees.
-Prints one JSON line last; ``ratio`` is that of the medians of tokens/s, which should be 0.98 or more.
+Prints one JSON line last, with tokens/s and J/token of each engine; ``ratio`` is that of the medians of tokens/s, which
+should be 0.98 or more.
 
 Only on a machine that does nothing else: two busy programs on two cores make each other ten times as slow.
 """
@@ -61,31 +62,39 @@ print(json.dumps({"tokens": tokens, "seconds": time.monotonic() - start}), flush
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--engine", default="llamacpp", choices=["llamacpp", "vllm"])
+    parser.add_argument("--engine", nargs="+", default=["llamacpp"], choices=sorted(_OWN))
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--tasks", type=int, default=8)
     parser.add_argument("--max-new-tokens", type=int, default=128)
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
-    spec = Spec(
-        model=options.model, engine=options.engine, benchmark_options={"subset": "sample"}, limit=options.tasks,
-        batch_size=options.concurrency, max_new_tokens=options.max_new_tokens, meter="estimate", idle_s=0,
-    )  # fmt: skip
+    figures = {}
+    for engine in options.engine:
+        spec = Spec(
+            model=options.model, engine=engine, benchmark_options={"subset": "sample"}, limit=options.tasks,
+            concurrency=options.concurrency, max_new_tokens=options.max_new_tokens, meter="estimate", idle_s=0,
+        )  # fmt: skip
+        figures[engine] = _by_turns(spec, options.turns)
+    print(json.dumps({**vars(options), **figures}))
+
+
+def _by_turns(spec: Spec, turns: int) -> dict[str, float]:
+    """Medians of ours and of the engine's own, by turns."""
+    ours: list[dict[str, float]] = []
+    own: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        ours: list[dict[str, float]] = []
-        own: list[dict[str, float]] = []
         requests, command = _requests(spec, folder)
-        for turn in range(options.turns):
+        for turn in range(turns):
             ours.append(_ours(spec.model_copy(update={"repeat": turn}), folder))
-            own.append(_OWN[options.engine](spec, requests, command, folder))
-            print(f"turn {turn + 1}: ours {ours[-1]}, its own {own[-1]}", file=sys.stderr)
+            own.append(_OWN[spec.engine](spec, requests, command, folder))
+            print(f"{spec.engine} turn {turn + 1}: ours {ours[-1]}, its own {own[-1]}", file=sys.stderr)
     medians = {
-        f"{who}_{figure}": statistics.median(turn[figure] for turn in turns)
-        for who, turns in (("ours", ours), ("own", own))
+        f"{who}_{figure}": statistics.median(turn[figure] for turn in of_turns)
+        for who, of_turns in (("ours", ours), ("own", own))
         for figure in ("tokens_per_s", "joules_per_token")
     }
-    print(json.dumps({**vars(options), **medians, "ratio": medians["ours_tokens_per_s"] / medians["own_tokens_per_s"]}))
+    return {**medians, "ratio": medians["ours_tokens_per_s"] / medians["own_tokens_per_s"]}
 
 
 def _requests(spec: Spec, folder: Path) -> tuple[list[dict[str, Any]], Sequence[str]]:
@@ -95,7 +104,7 @@ def _requests(spec: Spec, folder: Path) -> tuple[list[dict[str, Any]], Sequence[
     assert planned.benchmark is not None
     checkpoint = adapters.prepare(planned.checkpoint)
     model = adapters.load(
-        checkpoint, engine=spec.engine, parallel=spec.batch_size, max_tokens=planned.tokens_per_row, log=folder / "log"
+        checkpoint, engine=spec.engine, parallel=spec.concurrency, max_tokens=planned.tokens_per_row, log=folder / "log"
     )
     assert isinstance(model, ServedModel)
     try:
@@ -126,7 +135,7 @@ def _llamacpp(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str]
     file = folder / "requests.json"
     file.write_text(json.dumps(requests))
     parameters = command[-1].replace("{port}", "0")
-    words = [sys.executable, "-c", DIRECT, parameters, str(file), str(spec.batch_size)]
+    words = [sys.executable, "-c", DIRECT, parameters, str(file), str(spec.concurrency)]
     process = subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -164,7 +173,7 @@ def _vllm(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str], fo
             "--base-url", process.url, "--endpoint", "/v1/completions", "--model", place,
             "--served-model-name", server.model, "--dataset-name", "custom", "--dataset-path", str(file),
             "--skip-chat-template", "--custom-output-len", str(spec.max_new_tokens),
-            "--num-prompts", str(len(requests)), "--max-concurrency", str(spec.batch_size), "--temperature", "0",
+            "--num-prompts", str(len(requests)), "--max-concurrency", str(spec.concurrency), "--temperature", "0",
         ]  # fmt: skip
         with passkwh.measure("estimate") as block:
             done = subprocess.run(words, capture_output=True, text=True, check=True, env=_with_key(process.key))

@@ -1,9 +1,9 @@
-"""Kills at any call that changes a file: `python -m perf.kills [--run 60] [--board 20]`.
+"""Kills at any call that changes a file: `python -m perf.kills [--run 60] [--board 20] [--engine 20]`.
 
 A run of the toy model, and the building of a board, are killed at random calls (write, fsync, rename, unlink, truncate)
-and called again until they end; with --sweep and --quantize also a study and the quantizing of a model, at random
-moments. Counts what was
-lost or stands twice. Needs a C compiler and Linux. Prints one JSON line last.
+and called again until they end; with --sweep and --quantize also a study and the quantizing of a model, and with
+--engine a run with four requests in flight or its llama.cpp server, at random moments. Counts what was lost, stands
+twice, was left running or has wrong energies. Needs a C compiler and Linux. Prints one JSON line last.
 """
 
 from __future__ import annotations
@@ -106,10 +106,21 @@ def sweeps(model: Path, root: Path, kills: int, seed: int) -> dict[str, Any]:
     return survive(str(study), root / "studies", kills, 3.0, seed)
 
 
+def engines(root: Path, kills: int, seed: int) -> dict[str, int]:
+    """Kill runs with four requests in flight, and their servers."""
+    from tests.engines.kills import survive
+
+    arguments = [
+        "--model", "smollm2-135m-instruct", "--quant", "gguf-q4_1", "--engine-option", "n_threads=1",
+        "--subset", "sample", "--concurrency", "4", "--max-new-tokens", "16", "--meter", "simulated", "--idle-s", "0.1",
+    ]  # fmt: skip
+    return survive(arguments, root / "engine", kills, seed)
+
+
 def main() -> None:
     """Kill as asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, count in (("run", 60), ("board", 20), ("sweep", 0), ("quantize", 0)):
+    for name, count in (("run", 60), ("board", 20), ("sweep", 0), ("quantize", 0), ("engine", 0)):
         parser.add_argument(f"--{name}", type=int, default=count)
     parser.add_argument("--model", type=Path, help="a tiny checkpoint, for --sweep and --quantize")
     parser.add_argument("--seed", type=int, default=0)
@@ -119,6 +130,8 @@ def main() -> None:
     attempts = Attempts(compiled(root), root)
     result: dict[str, Any] = {"run": runs(attempts, asked.run, chance), "board": boards(attempts, asked.board, chance)}
     attempts.close()
+    if asked.engine:
+        result["engine"] = engines(root, asked.engine, asked.seed)
     if asked.quantize:
         result["quantize"] = quantizing(asked.model, root, asked.quantize, chance)
     if asked.sweep:

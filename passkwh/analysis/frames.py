@@ -176,7 +176,7 @@ def _statistics(run: Run) -> pa.Table:
             "leave the run out"
         )
     _refuse(run.path, mismatch(run.manifest, run.summary, samples))
-    return samples.statistics(counted)
+    return samples.statistics(counted, run.summary.generation_s if run.manifest.spec.concurrency > 1 else None)
 
 
 def sample_frame(tables: Sequence[pa.Table]) -> pd.DataFrame:

@@ -19,6 +19,7 @@ def dry_run(study: Study, preflight: Preflight, out: Path, gpu: str | None, as_j
     from passkwh.analysis.estimate.study import earlier_runs, forecast
     from passkwh.harness.sweep.ledger import by_identity, repeat_of
     from passkwh.harness.sweep.order import ordered
+    from passkwh.harness.sweep.status import SHOWN_OF_SPEC
     from passkwh.records import spec_identity
 
     if gpu is not None:
@@ -31,7 +32,7 @@ def dry_run(study: Study, preflight: Preflight, out: Path, gpu: str | None, as_j
         runs.append(
             {
                 "run": repeat_of(plan, spec.repeat)[0],
-                **spec.model_dump(include={"model", "quant", "engine", "exit", "benchmark", "batch_size", "repeat"}),
+                **spec.model_dump(include=SHOWN_OF_SPEC),
                 "samples": None if plan.tasks is None else plan.tasks * spec.samples,
                 **cost.model_dump(include={"time_s", "energy_j", "disk_bytes", "basis"}),
                 "memory_needed_bytes": plan.memory_needed_bytes,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -32,10 +31,11 @@ from passkwh.harness.runner import run
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.prompts import TextPrompt
 from passkwh.records import ModelInfo, Spec
+from tests.engines.kills import survive
 
 OPTIONS = {"n_threads": 1}
 PATIENCE_S = 60.0
-KILLS = 4
+KILLS = 3
 
 
 def eventually(true: Callable[[], bool]) -> bool:
@@ -332,52 +332,12 @@ def test_options_that_the_run_sets_are_refused() -> None:
         sglang.ENGINE.check_options({"model_path": "x"})
 
 
-def run_killed_at_random(command: list[str], kills: int, folder: Callable[[], Path | None]) -> int:
-    """Begin a run again and again, and kill it or its server with -9 in mid-flight; returns how many were killed."""
-    choice = random.Random(0)
-    killed = 0
-    for turn in range(kills):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        place = folder()
-        before = (place / "samples.jsonl").stat().st_size if place else 0
-        wanted = before + choice.randrange(500, 20_000)
-        while process.poll() is None:
-            place = folder()
-            if place and (place / "samples.jsonl").exists() and (place / "samples.jsonl").stat().st_size >= wanted:
-                break
-            time.sleep(0.01)
-        if process.poll() is not None:
-            break  # it was through before it could be killed
-        below = psutil.Process(process.pid).children(recursive=True)
-        server = [one for one in below if "llamacpp_server.py" in " ".join(one.cmdline()[:3])]
-        (server[0] if turn % 2 and server else psutil.Process(process.pid)).kill()
-        _, errors = process.communicate(timeout=PATIENCE_S)
-        killed += 1
-        if turn % 2:
-            assert "was killed by signal 9" in errors
-        assert eventually(lambda below=below: all(gone(one.pid) for one in below))
-    return killed
-
-
 @pytest.mark.slow
 def test_nothing_is_lost_or_doubled_or_left_running_by_kills_at_random(spec: Spec, tmp_path: Path) -> None:
-    data = spec.benchmark_options["data"]
-    command = [
-        sys.executable, "-m", "passkwh.cli.main", "run", "--model", spec.model, "--engine-option", "n_threads=1",
-        "--benchmark", "humaneval", "--data", str(data), "--samples", "60", "--temperature", "1",
-        "--max-new-tokens", "48", "--meter", "estimate", "--idle-s", "0.1", "--out", str(tmp_path), "--resume",
+    arguments = [
+        "--model", spec.model, "--engine-option", "n_threads=1", "--benchmark", "humaneval",
+        "--data", str(spec.benchmark_options["data"]), "--samples", "40", "--temperature", "1",
+        "--max-new-tokens", "48", "--concurrency", "4", "--meter", "simulated", "--idle-s", "0.1",
     ]  # fmt: skip
-
-    def folder() -> Path | None:
-        return next((entry for entry in tmp_path.iterdir() if (entry / "samples.jsonl").exists()), None)
-
-    killed = run_killed_at_random(command, KILLS, folder)
-    assert killed == KILLS
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
-    place = folder()
-    assert place is not None
-    samples = RunFolder.open(place).samples()
-    assert len(samples) == len({(sample.task_id, sample.sample_index) for sample in samples}) == 6 * 60
-    assert len((place / "samples.jsonl").read_text().splitlines()) == len(samples)
-    assert not servers()
+    counted = survive(arguments, tmp_path, KILLS, seed=0)
+    assert counted == {"kills": KILLS, "samples": 6 * 40, "lost": 0, "doubled": 0, "orphans": 0, "wrong_energies": 0}

@@ -17,7 +17,7 @@ from passkwh.adapters import gguf
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.engines.base import LoadOptions
 from passkwh.adapters.engines.endpoint_client import Client
-from passkwh.adapters.engines.served import Encode, EncodedPrompt, ServedModel, Server, check_names, start
+from passkwh.adapters.engines.served import Encode, EncodedPrompt, ServedModel, Server, check_names, model_info, start
 from passkwh.adapters.memory import memory_needed
 from passkwh.errors import UsageError
 from passkwh.prompts import ChatPrompt, Prompt
@@ -85,20 +85,12 @@ class LlamaCppEngine:
         )  # fmt: skip
 
         def info(logged: str) -> ModelInfo:
-            return ModelInfo(
-                name=checkpoint.name,
-                adapter=checkpoint.adapter,
-                engine=NAME,
-                chat=checkpoint.chat,
-                checkpoint=checkpoint.location,
-                revision=str(checkpoint.revision),
-                quant=checkpoint.quant,
-                quantization=_quantization(checkpoint, about, package),
+            return model_info(
+                server,
+                checkpoint,
                 dtype=gguf.DENSE.get(about.file_type, about.file_type),
                 device=_device(logged),
-                parameters=checkpoint.parameters,
-                engine_info=server.about(),
-                **checkpoint.about(),
+                quantization=_quantization(checkpoint, about, package),
             )
 
         return start(server, options, info, _encoder)

@@ -22,8 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.engines.answers import completion
 from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions, over_context
 from passkwh.adapters.engines.endpoint_client import Client, OverContext
@@ -249,6 +251,34 @@ class ServedModel:
         if prompt not in self._encoded:
             self._encoded[prompt] = self._encode(prompt)
         return self._encoded[prompt]
+
+
+def model_info(
+    server: Server,
+    checkpoint: Checkpoint,
+    *,
+    dtype: str,
+    device: str,
+    quantization: Mapping[str, Option],
+    prompting: Mapping[str, Option] = MappingProxyType({}),
+) -> ModelInfo:
+    """The record of a checkpoint that a server of this run's runs."""
+    return ModelInfo(
+        name=checkpoint.name,
+        adapter=checkpoint.adapter,
+        engine=server.engine,
+        chat=checkpoint.chat,
+        checkpoint=checkpoint.location,
+        revision=str(checkpoint.revision),
+        quant=checkpoint.quant,
+        quantization=dict(quantization),
+        dtype=dtype,
+        device=device,
+        parameters=checkpoint.parameters,
+        prompting=dict(prompting),
+        engine_info=server.about(),
+        **checkpoint.about(),
+    )
 
 
 def start(

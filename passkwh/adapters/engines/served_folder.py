@@ -25,7 +25,7 @@ from passkwh.adapters import memory
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.engines.base import LoadOptions
 from passkwh.adapters.engines.chat import ChatFormat
-from passkwh.adapters.engines.served import Encode, EncodedPrompt, ServedModel, Server, start
+from passkwh.adapters.engines.served import Encode, EncodedPrompt, ServedModel, Server, model_info, start
 from passkwh.adapters.thinking import TAGS, budget, check, reasoning_of
 from passkwh.cache import cache_dir
 from passkwh.environments import EnvironmentManifest, Progress
@@ -206,21 +206,13 @@ def load(
     )
 
     def info(logged: str) -> ModelInfo:
-        return ModelInfo(
-            name=checkpoint.name,
-            adapter=checkpoint.adapter,
-            engine=engine,
-            chat=checkpoint.chat,
-            checkpoint=checkpoint.location,
-            revision=str(checkpoint.revision),
-            quant=checkpoint.quant,
-            quantization={} if checkpoint.quant == "none" else {"method": checkpoint.quant, "tool": package},
+        return model_info(
+            server,
+            checkpoint,
             dtype=dtype,
             device=f"cuda:{gpu_names()[0]}" if device == "gpu" else "cpu",
-            parameters=checkpoint.parameters,
+            quantization={} if checkpoint.quant == "none" else {"method": checkpoint.quant, "tool": package},
             prompting=chat.about if checkpoint.chat else {},
-            engine_info=server.about(),
-            **checkpoint.about(),
         )
 
     return start(server, options, info, lambda client: _encoder(chat))

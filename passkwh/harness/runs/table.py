@@ -315,12 +315,16 @@ class SampleTable:
 
     # ------------------------------------------------------------ what statistics use
 
-    def statistics(self, counted: Sequence[str]) -> pa.Table:
+    def statistics(self, counted: Sequence[str], in_flight_s: float | None = None) -> pa.Table:
         """A row a sample with the columns of :class:`passkwh.analysis.frames.Frames` but ``run``.
 
         Energies are over the channels in ``counted``, missing where that of any of these is; ``generation_s`` is the
-        sample's share of its batch; ``passed`` is 1, 0, or missing where there is no verdict that counts.
+        sample's share of its batch or, of a run with requests in flight for ``in_flight_s``, its share of that, by
+        latency; ``passed`` is 1, 0, or missing where there is no verdict that counts.
         """
+        generation_s = self.latency_s / self.batch_size
+        if in_flight_s is not None:
+            generation_s = self.latency_s * (in_flight_s / self.latency_s.sum())
         generation_gross_j, generation_net_j, generation_se_j = self._counted_j("generation_energy", counted)
         evaluation_gross_j, evaluation_net_j, _ = self._counted_j("evaluation_energy", counted)
         columns = {name: self._column(name) for name in TAKEN_AS_THEY_ARE}
@@ -329,7 +333,7 @@ class SampleTable:
         return pa.table(
             {
                 **columns,
-                "generation_s": self.latency_s / self.batch_size,
+                "generation_s": generation_s,
                 "ttft_s": self.ttft_s,
                 "reasoning_tokens": self.reasoning_tokens,
                 "passed": np.where(self.evaluated, self.passed.astype(np.float64), np.nan),

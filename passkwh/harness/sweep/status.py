@@ -24,6 +24,10 @@ FILES = ("manifest.json", "samples.jsonl", "trace.parquet", "summary.json")
 State = Literal["waiting", "running", "complete", "failed", "stopped", "interrupted", "damaged"]
 
 
+SHOWN_OF_SPEC = {"model", "quant", "engine", "exit", "benchmark", "batch_size", "concurrency", "repeat"}
+"""Fields of a spec that tell the runs of a study apart."""
+
+
 class RunStatus(Record):
     """One run of a study now."""
 
@@ -34,6 +38,7 @@ class RunStatus(Record):
     exit: str | None
     benchmark: str
     batch_size: int
+    concurrency: int = 1
     repeat: int
     state: State
     kind: str | None = None
@@ -163,7 +168,7 @@ def _run(
     last = events[-1] if events else None
     known: dict[str, Any] = {
         "run_id": planned.run_id,
-        **planned.spec.model_dump(include={"model", "quant", "engine", "exit", "benchmark", "batch_size", "repeat"}),
+        **planned.spec.model_dump(include=SHOWN_OF_SPEC),
         "failures": sum(event.event == "failed" for event in events),
         "host": last.host if last else None, "elapsed_s": last.elapsed_s if last else None,
     }  # fmt: skip
@@ -246,4 +251,4 @@ def _left(record: StudyRecord, runs: tuple[RunStatus, ...]) -> float | None:
 
 
 def _configuration(run: RunStatus) -> tuple[Any, ...]:
-    return (run.model, run.quant, run.engine, run.exit, run.benchmark, run.batch_size)
+    return (run.model, run.quant, run.engine, run.exit, run.benchmark, run.batch_size, run.concurrency)

@@ -25,7 +25,7 @@ STUDIES = Path(__file__).with_name("studies")
 KEYS = tuple(name for name in Spec.model_fields if name not in ("schema_version", "repeat"))
 """What a configuration can set. ``repeat`` comes from ``repeats``."""
 BENCHMARK_KEYS = {"name": "benchmark", "options": "benchmark_options"} | {
-    name: name for name in ("limit", "samples", "max_new_tokens", "batch_size")
+    name: name for name in ("limit", "samples", "max_new_tokens", "batch_size", "concurrency")
 }
 """What a benchmark's own table can set, and the field of the spec that it becomes."""
 

@@ -115,7 +115,8 @@ def _statistics(manifest: Manifest, samples: SampleTable) -> pa.Table:
     columns = ["task_id", "order", "batch_id", "batch_size", "completion_tokens", "generation_s", "passed",
                "generation_gross_j", "generation_se_j", "gross_j"]  # fmt: skip
     messages = [one_line(text[: 4 * MESSAGE_CHARACTERS], MESSAGE_CHARACTERS) for text in samples.detail]
-    table = samples.statistics(counted).select(columns)
+    in_flight_s = samples.measured.length_s() if manifest.spec.concurrency > 1 else None
+    table = samples.statistics(counted, in_flight_s).select(columns)
     return table.append_column("status", pa.array(samples.status, pa.string())).append_column(
         "message", pa.array(messages, pa.string())
     )
