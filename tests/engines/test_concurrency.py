@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from passkwh.analysis.frames import load
+from passkwh.analysis.overview import AnalysisSettings
 from passkwh.errors import UsageError
 from passkwh.harness.measure import attribute, measure
 from passkwh.harness.meter.energies import Spans
@@ -39,6 +41,11 @@ from passkwh.records import (
     sample_key,
     spec_identity,
 )
+from passkwh.reports.document.build import assemble
+from passkwh.reports.document.evidence import Evidence
+from passkwh.reports.leaderboard.pack import members_of
+from passkwh.reports.leaderboard.validate import check_members
+from passkwh.stored import unseal
 
 OPTIONS = {"n_threads": 1}
 SECOND = 1_000_000_000
@@ -286,9 +293,16 @@ def tasks(folder: Path, number: int) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def ladder(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> dict[int, RunFolder]:
+    """Runs of a real server with 1, 4 and 8 requests in flight."""
+    out = tmp_path_factory.mktemp("ladder")
+    return {n: run(plan(spec.model_copy(update={"concurrency": n}), out)) for n in (1, 4, 8)}
+
+
 @pytest.mark.parametrize("concurrency", [1, 4, 8])
-def test_samples_of_a_real_server_add_up_to_the_run(spec: Spec, concurrency: int, tmp_path: Path) -> None:
-    folder = run(plan(spec.model_copy(update={"concurrency": concurrency}), tmp_path))
+def test_samples_of_a_real_server_add_up_to_the_run(ladder: dict[int, RunFolder], concurrency: int) -> None:
+    folder = ladder[concurrency]
     check_run(folder, concurrency, "simulated:steady")
     assert f"n_slots = {concurrency}" in (folder.path / "engine-000.log").read_text()
 
@@ -324,6 +338,56 @@ def check_run(folder: RunFolder, concurrency: int, channel: str) -> None:
     assert summary.steady_s is not None
     assert 0 < summary.steady_s <= summary.generation_s
     assert summary.steady_joules_per_token is not None
+
+
+def test_the_report_names_the_cheapest_within_a_deadline_and_has_no_interval_from_one_stretch(
+    ladder: dict[int, RunFolder],
+) -> None:
+    frames = load([folder.path for folder in ladder.values()])
+    summaries = {label_of(n): folder.summary() for n, folder in ladder.items()}
+    cost = {label: s.joules_per_token or 0.0 for label, s in summaries.items()}
+    slowest_s = max(s.latency_p90_s or 0.0 for s in summaries.values())
+
+    def page(deadline_s: float | None) -> str:
+        settings = AnalysisSettings(resamples=100, deadline_s=deadline_s)
+        evidence = Evidence(frames, "short", settings)
+        sections = {s.id: s for s in assemble([("", evidence)], pictures=False).report.sections}
+        return sections["latency"].model_dump_json()
+
+    assert f"the cheapest configuration is tiny-llama.gguf {min(cost, key=cost.__getitem__)}" in page(slowest_s)
+    assert "No configuration gives nine of ten answers within" in page(1e-6)
+    fastest = min(summaries, key=lambda label: summaries[label].latency_p90_s or 0.0)
+    assert f"the cheapest configuration is tiny-llama.gguf {fastest}" in page(None)
+    evidence = Evidence(frames, "short", AnalysisSettings(resamples=100))
+    for label in evidence.labels:
+        estimate = evidence.headline("joules_per_token", label)
+        alone = label.endswith(label_of(1))
+        assert (estimate.low is None) == (not alone)
+        assert alone or "units of measurement" in str(estimate.reason)
+    # The sum of the samples' time is the time of the run, so that speeds of pooled runs are those of the runs.
+    for position, run_ in enumerate(frames.runs):
+        own = frames.samples[frames.samples["run"] == position]
+        assert own["generation_s"].sum() == pytest.approx(run_.summary.generation_s)
+
+
+def label_of(concurrency: int) -> str:
+    return f"concurrency={concurrency}"
+
+
+def test_a_board_takes_runs_with_requests_in_flight_and_finds_what_was_changed(ladder: dict[int, RunFolder]) -> None:
+    members = members_of(ladder[4].path)
+
+    def errors(change: Callable[[list[Any]], Any]) -> list[str]:
+        lines = [json.loads(unseal(line)) for line in members["samples.jsonl"].splitlines()]
+        change(lines)
+        changed = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        checked = check_members(Path("pack"), "", {**members, "samples.jsonl": changed})
+        return [f"{f.field} {f.text}" for f in checked.findings if f.severity == "error"]
+
+    assert errors(lambda lines: None) == []
+    doubled = errors(lambda lines: lines[3]["generation_energy"]["simulated:steady"].update(gross_j=1e3))
+    assert any("generation_energy" in text for text in doubled)
+    assert errors(lambda lines: [line["generation"].update(start_ns=line["generation"]["end_ns"]) for line in lines])
 
 
 def test_an_endpoint_is_kept_full_too(tmp_path: Path) -> None:

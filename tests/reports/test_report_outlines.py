@@ -39,7 +39,7 @@ def test_every_section_of_ours_is_in_an_outline_and_says_what_it_shows() -> None
         assert section.summary
         assert section.title
         assert section.outlines.keys() <= set(OUTLINES)
-    assert [s.id for s in sections_of("short")] == ["summary", "results", "thinking", "power", "measured"]
+    assert [s.id for s in sections_of("short")] == ["summary", "results", "thinking", "latency", "power", "measured"]
     assert [s.id for s in sections_of("exits")] == ["early-exit"]
 
 
