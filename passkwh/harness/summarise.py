@@ -162,7 +162,8 @@ def _latencies(samples: SampleTable) -> dict[str, float | None]:
     alone = np.bincount(samples.batch)[samples.batch] == 1  # of a batch's rows it is not known when each ended
     alone |= np.array([len(own) > 0 for own in samples.arrivals_ns], dtype=np.bool_)
     further = samples.completion_tokens - 1
-    after_first_s = np.where(alone & (further > 0), samples.latency_s - samples.ttft_s, np.nan)
+    after_first_s = samples.latency_s - samples.ttft_s
+    after_first_s[~alone | (further < 1) | (after_first_s < 0)] = np.nan
     columns = {
         "ttft": samples.ttft_s,
         "tpot": after_first_s / np.maximum(further, 1),

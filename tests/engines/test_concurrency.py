@@ -307,8 +307,13 @@ def test_samples_of_a_real_server_add_up_to_the_run(ladder: dict[int, RunFolder]
     assert f"n_slots = {concurrency}" in (folder.path / "engine-000.log").read_text()
 
 
+def finished(folder: RunFolder) -> list[Sample]:
+    """As a reader finds them, with energies."""
+    return RunFolder.open(folder.path).samples()
+
+
 def check_run(folder: RunFolder, concurrency: int, channel: str) -> None:
-    samples, summary, manifest = folder.samples(), folder.summary(), folder.manifest()
+    samples, summary, manifest = finished(folder), folder.summary(), folder.manifest()
     assert len(samples) == len({one.key for one in samples}) == 12
     assert summary.generation_energy_j is not None
     joules = [one.generation_energy[channel].gross_j or 0.0 for one in samples]
@@ -419,7 +424,7 @@ def test_what_was_in_flight_when_a_run_was_interrupted_is_made_again(spec: Spec,
     kept = {one.key: one.text for one in RunFolder.open(planned.folder).samples()}
     assert 3 <= len(kept) < 12
     folder = run(planned, resume=True)
-    samples = folder.samples()
+    samples = finished(folder)
     assert len(samples) == len({one.key for one in samples}) == 12
     assert {key: text for one in samples if (key := one.key) in kept for text in [one.text]} == kept
     assert {one.generation.session for one in samples} == {0, 1}
