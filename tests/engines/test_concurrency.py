@@ -387,7 +387,7 @@ def test_a_board_takes_runs_with_requests_in_flight_and_finds_what_was_changed(l
         change(lines)
         changed = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
         checked = check_members(Path("pack"), "", {**members, "samples.jsonl": changed})
-        return [f"{f.field} {f.text}" for f in checked.findings if f.severity == "error"]
+        return [f"{f.field} {f.seen}" for f in checked.findings if f.severity == "error"]
 
     assert errors(lambda lines: None) == []
     doubled = errors(lambda lines: lines[3]["generation_energy"]["simulated:steady"].update(gross_j=1e3))
