@@ -48,7 +48,9 @@ def command(manifest: Manifest, repeats: int) -> str:
     named = {
         "model": spec.model, "quant": spec.quant if spec.quant != "none" else None, "exit": spec.exit,
         "benchmark": spec.benchmark, "limit": spec.limit, "samples": spec.samples if spec.samples > 1 else None,
-        "batch-size": spec.batch_size, "max-new-tokens": spec.max_new_tokens,
+        "engine": spec.engine if spec.engine != "auto" else None,
+        "batch-size": spec.batch_size if spec.concurrency == 1 else None,
+        "concurrency": spec.concurrency if spec.concurrency > 1 else None, "max-new-tokens": spec.max_new_tokens,
         "temperature": spec.temperature or None, "top-p": spec.top_p if spec.top_p < 1 else None,
         "seed": spec.seed or None, "repeats": repeats if repeats > 1 else None,
         "meter": spec.meter if spec.meter != "auto" else None,
@@ -60,19 +62,22 @@ def command(manifest: Manifest, repeats: int) -> str:
             words += [f"--{name}={value}"] if str(value).startswith("-") else [f"--{name}", str(value)]
     for key, option in spec.benchmark_options.items():
         words += ["--option", f"{key}={option}"]
+    for key, option in spec.engine_options.items():
+        words += ["--engine-option", f"{key}={option}"]
     return shlex.join(words)
 
 
 def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     manifest, summary = runs[0].manifest, runs[0].summary
     model, spec, host = manifest.model, manifest.spec, manifest.host
+    together = f"batch size {spec.batch_size}" if spec.concurrency == 1 else f"{spec.concurrency} requests in flight"
     decoding = "greedy" if spec.temperature == 0 else f"temperature {spec.temperature:g}, top-p {spec.top_p:g}"
     facts = [
         ("model", f"{model.checkpoint}, {model.revision[:19]}, {model.adapter}, {model.dtype} on {model.device}"),
         ("weights", f"{model.parameters:,}" if model.parameters else "not known"),
         ("quantization", ", ".join(f"{k} {v}" for k, v in model.quantization.items()) or model.quant),
         ("exit rule", spec.exit or "none: full depth"),
-        ("decoding", f"{decoding}, at most {spec.max_new_tokens} new tokens, batch size {spec.batch_size}"),
+        ("decoding", f"{decoding}, at most {spec.max_new_tokens} new tokens, {together}"),
         ("tasks", f"{manifest.benchmark.name} {manifest.benchmark.version}, {manifest.benchmark.source}, "
                   f"content {manifest.benchmark.sha256[:12]}"),
         ("host", f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 2**30:.0f} GiB; {host.os} {host.kernel}"),
