@@ -51,7 +51,7 @@ def _estimate(run: Run) -> Estimate:
         {
             "prompt_tokens": max(1, round(summary.prompt_tokens / summary.samples)),
             "new_tokens": max(1, round(summary.completion_tokens / summary.samples)),
-            "batch_size": run.manifest.spec.batch_size,
+            "batch_size": run.manifest.spec.at_once,
             "quant": run.manifest.model.quant,
             "exit_layer": summary.mean_exit_layer,
         }

@@ -160,7 +160,7 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
     if checkpoint is not None:
         needed = check(
             "model",
-            lambda: adapters.memory_needed(checkpoint, rows(spec), tokens_per_row, on, spec.engine),
+            lambda: adapters.memory_needed(checkpoint, spec.at_once, tokens_per_row, on, spec.engine),
         )
         if needed is not None and needed > total:
             text = (
@@ -212,11 +212,6 @@ def _reading(checkpoint: Checkpoint) -> ModelReading:
 
 def _open_benchmark(spec: Spec) -> Benchmark:
     return benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
-
-
-def rows(spec: Spec) -> int:
-    """Prompts that are in the model at a time."""
-    return max(spec.batch_size, spec.concurrency)
 
 
 def _at_once(spec: Spec) -> str:

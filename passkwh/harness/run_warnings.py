@@ -103,14 +103,7 @@ def run_warnings(
         ends = "; ".join(dict.fromkeys(session.ended[:100] for session in manifest.sessions if session.ended))
         why = f" ({ends})" if ends else ""
         times = len(manifest.sessions) - 1
-        lost = (
-            ""
-            if manifest.spec.concurrency == 1
-            else (
-                "; an equal share of the time in which a request that was lost with its session was in flight is taken as "
-                "that request's"
-            )
-        )
+        lost = "; requests lost with a session are charged an equal share" if manifest.spec.concurrency > 1 else ""
         yield f"the run was interrupted and resumed {times} time(s){why}; each session has its own idle{lost}"
 
 

@@ -23,7 +23,7 @@ from passkwh.harness.meter.base import Channel, opened
 from passkwh.harness.meter.block import metered_span
 from passkwh.harness.meter.recorder import Recorder
 from passkwh.harness.meter.trace import TRACE_SCHEMA
-from passkwh.harness.plan import Plan, language, refuse_problems, rows
+from passkwh.harness.plan import Plan, language, refuse_problems
 from passkwh.harness.progress import Progress, Shielded, Silent, Status
 from passkwh.harness.runs.folder import MANIFEST, RunFolder, check_new
 from passkwh.harness.same_run import POLL_INTERVAL_S, new_manifest, refuse_foreign, same_run
@@ -62,7 +62,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             plan.exit,
         )
         on = adapters.check_memory(
-            checkpoint, rows(plan.spec), plan.tokens_per_row, plan.spec.devices, plan.spec.engine
+            checkpoint, plan.spec.at_once, plan.tokens_per_row, plan.spec.devices, plan.spec.engine
         )
         channels = stack.enter_context(opened(plan.spec.meter))
         progress.update(Status("loading the model", 0, 0))
@@ -74,7 +74,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             writes,
             plan.spec.engine,
             thinking=plan.spec.thinking,
-            parallel=rows(plan.spec),
+            parallel=plan.spec.at_once,
             max_tokens=plan.tokens_per_row,
             options=plan.spec.engine_options,
             log=plan.folder.with_name(f"{plan.folder.name}.engine.log"),

@@ -61,6 +61,11 @@ class Spec(Record):
     meter: Annotated[str, Field(description="auto, or a meter of the registry with its arguments")] = "auto"
     idle_s: Annotated[float, Field(ge=0, description="length of the idle baseline before and after, in seconds")] = 10.0
 
+    @property
+    def at_once(self) -> int:
+        """Prompts that are in the model at a time: rows of a batch, or requests in flight."""
+        return max(self.batch_size, self.concurrency)
+
 
 _IDENTIFYING = frozenset(
     {

@@ -60,6 +60,8 @@ def fit_estimator(frames: Frames, device: Device) -> EstimatorFit:
     """
     ideal, steps, measured, energy = [], [], [], []
     for position, run in enumerate(frames.runs):
+        if run.manifest.spec.concurrency > 1:
+            raise UsageError(f"--fit: {run.path} kept requests in flight, and the estimate is of batches: leave it out")
         architecture = _architecture(run.manifest.model.name, run.manifest.model.checkpoint)
         own = frames.samples[frames.samples["run"] == position]
         seconds, count = _ideal(architecture, device, own, run.manifest.model.quant)

@@ -108,10 +108,10 @@ def _reckon(plan: PlanReport, device: Device) -> tuple[float, float, str]:
         architecture,
         device,
         Workload(
-            prompt_tokens=plan.prompt_tokens, new_tokens=spec.max_new_tokens, batch_size=spec.batch_size, quant=quant
+            prompt_tokens=plan.prompt_tokens, new_tokens=spec.max_new_tokens, batch_size=spec.at_once, quant=quant
         ),
     )
-    batches = math.ceil(plan.tasks * spec.samples / spec.batch_size)
+    batches = math.ceil(plan.tasks * spec.samples / spec.at_once)
     ends = "; at most, were every completion as long as it may be" if spec.max_new_tokens > 1 else ""
     basis = f"estimated for {device.name} at its peak rates and TDP, without scoring{ends}"
     return batch.tgt_s * batches + 2 * spec.idle_s, batch.energy_j * batches, basis

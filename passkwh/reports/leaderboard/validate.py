@@ -36,11 +36,11 @@ SHORT_WINDOWS = 0.05
 FROM_ENERGY = {
     "gross_energy_j", "net_energy_j", "energy_kwh", "generation_energy_j", "evaluation_energy_j", "pass_at_kwh",
     "solved_per_kwh", "joules_per_token", "joules_per_prompt_token", "joules_per_decoded_token",
-    "reasoning_energy_j", "reasoning_share",
+    "reasoning_energy_j", "reasoning_share", "steady_joules_per_token",
 }  # fmt: skip
 TAKEN_AS_STATED = {
     "warnings", "checks", "metrics", "metrics_per_kwh", "schema_version", "complete", "channels", "mean_exit_layer",
-    "layers_skipped", "energy_reason",
+    "layers_skipped", "energy_reason", "steady_reason",
 }  # fmt: skip
 """Of a summary: words, what needs the benchmark's data or the model to redo, and channels, compared one by one."""
 OLDER = "run again with this version for the better figure"
