@@ -96,7 +96,7 @@ def test_a_lost_request_takes_its_equal_share_from_when_it_began() -> None:
     assert shares(made, lost=0) == pytest.approx([25, 25 + 40])
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.integers(0, 50), st.integers(1, 60), st.lists(st.integers(-5, 70), max_size=6), st.integers(0, 9)),
