@@ -95,7 +95,7 @@ def _cheapest(evidence: Evidence, points: pd.DataFrame) -> list[Sentence]:
                 sentence("No configuration gives nine of ten answers within ", quantity(deadline_s, "s"),
                          "; the fastest needs ", quantity(least_s, "s"), ".")
             ]  # fmt: skip
-        return [_sentence(fast.loc[fast["energy"].idxmin()], deadline_s)]
+        return [_sentence(fast.sort_values("energy").iloc[0], deadline_s)]
     kept = points[points["on"]].sort_values(DEADLINE)
     return [_sentence(row, float(row[DEADLINE])) for _, row in kept.iterrows()]
 
