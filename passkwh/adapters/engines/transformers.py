@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from passkwh.adapters import memory
@@ -28,6 +29,8 @@ class TransformersEngine:
 
     def refusal(self, checkpoint: Checkpoint) -> str | None:
         """It runs every checkpoint whose quantization's library is installed and whose kernels run on this machine."""
+        if find_spec("torch") is None or find_spec("transformers") is None:
+            return "transformers is not installed: pip install 'passkwh[run]'"
         if checkpoint.quant == "none":
             return None
         packing = quantization(checkpoint.quant)
