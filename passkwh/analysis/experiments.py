@@ -17,7 +17,8 @@ from passkwh.analysis.independent_tests import dunn, kruskal_wallis
 from passkwh.analysis.paired_tests import conover, friedman
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.results import PairwiseResult, TestResult, no_pairs, no_result
-from passkwh.analysis.tasks import EnergyKind, TaskTable, task_table
+from passkwh.analysis.task_table import task_table
+from passkwh.analysis.tasks import EnergyKind, TaskTable
 from passkwh.errors import UsageError
 from passkwh.passk import pass_at_kwh
 from passkwh.records import Record

@@ -10,10 +10,11 @@ import pandas as pd
 from pydantic import Field
 
 from passkwh.analysis.assumptions import levene, shapiro_wilk
-from passkwh.analysis.bootstrap import Draws, contrasts, draw, intervals
+from passkwh.analysis.bootstrap import Draws, draw
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.findings import findings
 from passkwh.analysis.independent_tests import dunn, kruskal_wallis
+from passkwh.analysis.intervals import contrasts, intervals
 from passkwh.analysis.mixed import MixedResult, mixed_model, with_stated_errors
 from passkwh.analysis.paired_tests import conover, friedman, nemenyi
 from passkwh.analysis.pairs import PairTests, compare_pairs
@@ -21,7 +22,8 @@ from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.ranking import Ranking, any_difference, rank_all
 from passkwh.analysis.regression import Method, RegressionResult, fit_regression
 from passkwh.analysis.results import Contrast, Finding, Interval, PairwiseResult, TestResult, no_pairs, no_result
-from passkwh.analysis.tasks import EnergyKind, TaskTable, UnitKind, task_table
+from passkwh.analysis.task_table import task_table
+from passkwh.analysis.tasks import EnergyKind, TaskTable, UnitKind
 from passkwh.analysis.time_order import time_order
 from passkwh.analysis.tradeoff import Tradeoff, tradeoff
 from passkwh.records import Record

@@ -11,7 +11,8 @@ from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM
 
 from passkwh.analysis.mixed import random_intercept
-from passkwh.analysis.regression import RegressionResult, fit_regression, newey_west_lags
+from passkwh.analysis.regression import RegressionResult, fit_regression
+from passkwh.analysis.regression_errors import newey_west_lags
 from passkwh.analysis.time_order import time_order
 
 EXACT = 1e-9

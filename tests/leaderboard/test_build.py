@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from passkwh.analysis.bootstrap import draw, draw_each, intervals
+from passkwh.analysis.bootstrap import draw, draw_each
 from passkwh.analysis.frames import load
+from passkwh.analysis.intervals import intervals
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.published import check_published, read_published
 from passkwh.analysis.ranking import rank, spread_of
-from passkwh.analysis.tasks import task_table
+from passkwh.analysis.task_table import task_table
 from passkwh.errors import UsageError
 from passkwh.reports.leaderboard.build import MARKER, Site, build
 from passkwh.reports.leaderboard.cells import number

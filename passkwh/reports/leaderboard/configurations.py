@@ -9,11 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from passkwh.analysis.bootstrap import draw_each, intervals
+from passkwh.analysis.bootstrap import draw_each
 from passkwh.analysis.frames import Frames, Run, sample_frame
+from passkwh.analysis.intervals import intervals
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.results import Interval
-from passkwh.analysis.tasks import TaskTable, task_table
+from passkwh.analysis.task_table import task_table
+from passkwh.analysis.tasks import TaskTable
 from passkwh.records import content_hash
 from passkwh.reports.leaderboard import ranks
 from passkwh.reports.leaderboard.cache import Cache
