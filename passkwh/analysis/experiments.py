@@ -61,6 +61,14 @@ def traits(run: Run) -> Traits:
     )
 
 
+def technique(run: Run) -> str:
+    """What figure 4.12 of the thesis tells configurations apart by: base, instruct, a quantization, or an exit rule."""
+    own, exit_rule = traits(run), run.manifest.spec.exit
+    if exit_rule:
+        return exit_rule.partition(":")[0]
+    return own.tuning if own.quant == "none" else own.quant
+
+
 @dataclass(frozen=True)
 class _ExperimentDesign:
     vary: str
@@ -195,4 +203,12 @@ def _test(title: str, table: TaskTable) -> FamilyResult:
 
 
 def _title(key: tuple[object, ...]) -> str:
-    return " ".join(str(part) for part in key if part not in ("none", 1))
+    """A family in words: a name without a size has its number of parameters, which reads as 15.7B."""
+    return " ".join(_in_billions(str(part)) for part in key if part not in ("none", 1))
+
+
+def _in_billions(part: str) -> str:
+    if not part.isdigit() or len(part) < 7:
+        return part
+    count = int(part)
+    return f"{count / 1e9:.3g}B" if count >= 1e9 else f"{count / 1e6:.3g}M"

@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from passkwh.analysis.conventions import EnergyKind
 from passkwh.analysis.error_model import Measured, RunTotals
 from passkwh.analysis.units_of_measurement import joint, numbered, sums
 from passkwh.measures import pass_at_k
 from passkwh.passk import pass_at_k_by_task
 
-EnergyKind = Literal["gross", "net"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 UnitKind = Literal["task", "batch", "time block"]
