@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from passkwh.errors import UsageError
 from passkwh.harness.meter.energies import add, combined_provenance
 from passkwh.passk import pass_at_kwh, solved_per_kwh
 from passkwh.records import ChannelTotal, Manifest, Summary
 from passkwh.units import joules_to_kwh
+
+if TYPE_CHECKING:
+    from passkwh.analysis.frames import Run
 
 EnergyKind = Literal["gross", "net"]
 
@@ -55,6 +58,18 @@ def convention(name: str) -> Convention:
     if name not in CONVENTIONS:
         raise UsageError(f"--convention {name}: write one of {', '.join(CONVENTIONS)}")
     return CONVENTIONS[name]
+
+
+def stated(runs: Sequence[Run], energy: EnergyKind) -> str:
+    """What a page or command says of its runs' energies: the convention, what overrides it, and what stands in."""
+    first = runs[0].convention
+    text = f"by the convention {first.describe()}"
+    if energy != first.energy:
+        text += f", with {energy} energy asked for in its place"
+    notes = [run.convention_note for run in runs if run.convention_note]
+    if notes and len(notes) == len(runs):
+        return f"{text}; no run has a GPU channel, so all counted channels stand in for it"
+    return "; ".join([text, *notes])
 
 
 def applied(manifest: Manifest, summary: Summary, chosen: Convention) -> tuple[Manifest, Summary, str | None]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from passkwh.analysis.assumptions import levene, shapiro_wilk
+from passkwh.analysis.conventions import EnergyKind
 from passkwh.analysis.data_files import data_file
 from passkwh.analysis.frames import Run
 from passkwh.analysis.independent_tests import dunn, kruskal_wallis
@@ -18,7 +19,7 @@ from passkwh.analysis.paired_tests import conover, friedman
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.results import PairwiseResult, TestResult, no_pairs, no_result
 from passkwh.analysis.task_table import task_table
-from passkwh.analysis.tasks import EnergyKind, TaskTable
+from passkwh.analysis.tasks import TaskTable
 from passkwh.errors import UsageError
 from passkwh.passk import pass_at_kwh
 from passkwh.records import Record

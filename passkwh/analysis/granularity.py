@@ -8,12 +8,12 @@ import numpy as np
 from pydantic import Field
 
 from passkwh.analysis.bootstrap import draw
+from passkwh.analysis.conventions import EnergyKind
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.intervals import intervals
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.results import Interval, finite
 from passkwh.analysis.task_table import task_table
-from passkwh.analysis.tasks import EnergyKind
 from passkwh.records import Record
 from passkwh.units import kwh_to_joules
 

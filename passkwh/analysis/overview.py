@@ -11,6 +11,7 @@ from pydantic import Field
 
 from passkwh.analysis.assumptions import levene, shapiro_wilk
 from passkwh.analysis.bootstrap import Draws, draw
+from passkwh.analysis.conventions import EnergyKind
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.findings import findings
 from passkwh.analysis.independent_tests import dunn, kruskal_wallis
@@ -23,7 +24,7 @@ from passkwh.analysis.ranking import Ranking, any_difference, rank_all
 from passkwh.analysis.regression import Method, RegressionResult, fit_regression
 from passkwh.analysis.results import Contrast, Finding, Interval, PairwiseResult, TestResult, no_pairs, no_result
 from passkwh.analysis.task_table import task_table
-from passkwh.analysis.tasks import EnergyKind, TaskTable, UnitKind
+from passkwh.analysis.tasks import TaskTable, UnitKind
 from passkwh.analysis.time_order import time_order
 from passkwh.analysis.tradeoff import Tradeoff, tradeoff
 from passkwh.records import Record
@@ -36,7 +37,8 @@ CONTRASTED = ("pass_at_1", "energy_kwh", "pass_at_kwh", "joules_per_token")
 class AnalysisSettings(Record):
     """What an analysis was asked for."""
 
-    energy: EnergyKind = "gross"
+    convention: Annotated[str, Field(description="which energy leads, see passkwh.analysis.conventions")] = "passkwh"
+    energy: Annotated[EnergyKind, Field(description="the convention's, or what was asked for in its place")] = "gross"
     resamples: Annotated[int, Field(ge=100)] = 10_000
     seed: int = 0
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from passkwh.analysis.conventions import EnergyKind
 from passkwh.analysis.error_model import RunTotals
 from passkwh.analysis.pooling import Comparison
-from passkwh.analysis.tasks import EnergyKind, TaskTable, UnitKind
+from passkwh.analysis.tasks import TaskTable, UnitKind
 from passkwh.analysis.time_blocks import in_blocks
 from passkwh.analysis.units_of_measurement import batches, joint, numbered, sums
 from passkwh.errors import UsageError

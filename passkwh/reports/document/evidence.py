@@ -176,7 +176,7 @@ class Evidence:
             return {p.label: p.on_frontier for p in points if None not in p.values}
         plane = {
             label: (energy, accuracy) for label, run in zip(self.run_labels, self.runs, strict=True)
-            if (energy := run.summary.gross_energy_j) is not None
+            if (energy := run.summary.energy_kwh) is not None
             and (accuracy := run.summary.pass_at_k.get("1")) is not None
         }  # fmt: skip
         return dict(zip(plane, frontier(list(plane.values()), ["min", "max"]), strict=True)) if plane else {}

@@ -82,7 +82,7 @@ ENERGY: Columns = {
     "net (J)": _measure("net_energy_j"),
     "generating (J)": _measure("generation_energy_j"),
     "scoring (J)": _measure("evaluation_energy_j"),
-    "gross (kWh)": _measure("energy_kwh"),
+    "energy (kWh)": _measure("energy_kwh"),
     "generating (s)": _measure("generation_s"),
     "scoring (s)": _measure("evaluation_s"),
     "prompt tokens": _measure("prompt_tokens"),
