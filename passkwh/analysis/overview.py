@@ -21,7 +21,8 @@ from passkwh.analysis.paired_tests import conover, friedman, nemenyi
 from passkwh.analysis.pairs import PairTests, compare_pairs
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.ranking import Ranking, any_difference, rank_all
-from passkwh.analysis.regression import Method, RegressionResult, fit_regression
+from passkwh.analysis.regression import Method, RegressionResult, fit_regression, unit_dependence
+from passkwh.analysis.regression_design import TEXT
 from passkwh.analysis.results import Contrast, Finding, Interval, PairwiseResult, TestResult, no_pairs, no_result
 from passkwh.analysis.task_table import task_table
 from passkwh.analysis.tasks import TaskTable, UnitKind
@@ -29,7 +30,7 @@ from passkwh.analysis.time_order import time_order
 from passkwh.analysis.tradeoff import Tradeoff, tradeoff
 from passkwh.records import Record
 
-REGRESSIONS: tuple[Method, ...] = ("thesis", "with intercept", "Newey-West", "GLSAR")
+REGRESSIONS: tuple[Method, ...] = ("thesis", "thesis, by library", "with intercept", "Newey-West", "GLSAR")
 KS = (1, 5, 10)
 CONTRASTED = ("pass_at_1", "energy_kwh", "pass_at_kwh", "joules_per_token")
 
@@ -64,6 +65,10 @@ class ConfigurationAnalysis(Record):
     run_se: Annotated[float, Field(description="relative standard error of energy from what differs between runs")]
     run_df: Annotated[float | None, Field(description="its degrees of freedom; None where it is stated, not seen")]
     regressions: tuple[RegressionResult, ...]
+    units_of_energy: Annotated[
+        dict[str, dict[str, float]],
+        Field(description="by domain: the coefficient without intercept in each unit of energy, and with one"),
+    ] = {}
 
 
 class Analysis(Record):
@@ -153,7 +158,9 @@ def _configurations(
 ) -> tuple[ConfigurationAnalysis, ...]:
     samples = comparison.samples().sort_values(["run", "order"])
     domains = task_domains(comparison.task_ids)
-    samples = samples.join(domains, on="task_id")
+    samples = samples.join(domains, on="task_id").join(
+        task_domains(comparison.task_ids, "text").add_prefix(TEXT), on="task_id"
+    )
     energies, error = table.energies(), table.measured.run_error
     result = []
     for i, configuration in enumerate(comparison.configurations):
@@ -179,6 +186,7 @@ def _configurations(
                 regressions=tuple(
                     fit_regression(own, method, settings.energy, settings.level) for method in REGRESSIONS
                 ),
+                units_of_energy=unit_dependence(own, settings.energy),
             )
         )
     return tuple(result)

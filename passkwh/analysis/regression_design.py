@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from passkwh.analysis.domains import REGRESSION_DOMAINS
+from passkwh.analysis.domains import REGRESSION_DOMAINS, DomainMap
 from passkwh.analysis.units_of_measurement import batches, numbered
 
 Floats = NDArray[np.float64]
@@ -33,37 +34,60 @@ class DesignMatrix:
         return len(np.unique(self.cluster)) < len(self.cluster)
 
 
-def design_matrix(samples: pd.DataFrame, *, lag: bool, intercept: bool, energy: str = "gross") -> DesignMatrix:
+Outcome = Literal["ln J", "ln Wh", "ln kWh", "ln(1 + Wh)"]
+"""Log energy; the thesis's is ln(1 + Wh), as the log-likelihoods and R-squared of tables 5.5 to 5.13 tell."""
+TEXT = "text:"
+"""Before the names of the columns that hold the domains by text (:data:`passkwh.analysis.domains.DomainMap`)."""
+
+
+def design_matrix(
+    samples: pd.DataFrame,
+    *,
+    lag: bool,
+    intercept: bool,
+    energy: str = "gross",
+    outcome: Outcome = "ln J",
+    domains: DomainMap = "libraries",
+) -> DesignMatrix:
     """Log energy and its predictors.
 
     ``samples`` needs run, order, generation_gross_j (or _net_j), completion_tokens and a 0/1 column for each domain it
-    has; task_id and batch_id say which rows belong together. The lag stays within a run; samples without an energy, or
+    has (those by text have ``text:`` before their names, and where there are none those by library stand in); task_id and batch_id say which rows belong together. The lag stays within a run; samples without an energy, or
     without one before them, are left out. Predictors that are zero everywhere or a combination of those before them are
     dropped.
     """
     ordered = samples.sort_values(["run", "order"], kind="stable")
     joules = ordered[f"generation_{energy}_j"].to_numpy(dtype=np.float64)
     series = ordered["run"].to_numpy(dtype=np.int64)
-    outcome = np.log(np.where(joules > 0, joules, np.nan))
-    columns = {"intercept": np.ones(len(outcome))} if intercept else {}
+    values = log_energy(joules, outcome)
+    columns = {"intercept": np.ones(len(values))} if intercept else {}
     columns["solution tokens"] = ordered["completion_tokens"].to_numpy(dtype=np.float64)
     if lag:
-        before = np.full(len(outcome), np.nan)
-        before[1:] = np.where(series[1:] == series[:-1], outcome[:-1], np.nan)
+        before = np.full(len(values), np.nan)
+        before[1:] = np.where(series[1:] == series[:-1], values[:-1], np.nan)
         columns["log_energy_lag1"] = before
-    columns |= {d: ordered[d].to_numpy(dtype=np.float64) for d in REGRESSION_DOMAINS if d in ordered}
+    prefix = TEXT if domains == "text" and any(TEXT + d in ordered for d in REGRESSION_DOMAINS) else ""
+    columns |= {d: ordered[prefix + d].to_numpy(dtype=np.float64) for d in REGRESSION_DOMAINS if prefix + d in ordered}
     predictors = np.column_stack(list(columns.values()))
-    complete = np.isfinite(outcome) & np.isfinite(predictors).all(axis=1)
+    complete = np.isfinite(values) & np.isfinite(predictors).all(axis=1)
     kept = _independent(predictors[complete])
     names = list(columns)
     return DesignMatrix(
-        outcome[complete],
+        values[complete],
         predictors[complete][:, kept],
         tuple(names[i] for i in kept),
         tuple(name for i, name in enumerate(names) if i not in kept),
         series[complete],
         _clusters(ordered)[complete],
     )
+
+
+def log_energy(joules: Floats, outcome: Outcome) -> Floats:
+    """The outcome of energies in joules; NaN where a logarithm has none."""
+    if outcome == "ln(1 + Wh)":
+        return np.asarray(np.log1p(np.where(joules > -3600.0, joules, np.nan) / 3600.0))
+    unit = {"ln J": 1.0, "ln Wh": 3600.0, "ln kWh": 3.6e6}[outcome]
+    return np.asarray(np.log(np.where(joules > 0, joules, np.nan) / unit))
 
 
 def _clusters(ordered: pd.DataFrame) -> NDArray[np.int64]:
