@@ -222,6 +222,8 @@ REPORT_SECTIONS = Registry(
         "experiment-gptq": "passkwh.reports.sections.experiments:GPTQ",
         "experiment-model-size": "passkwh.reports.sections.experiments:MODEL_SIZE",
         "granularity": "passkwh.reports.sections.granularity:GRANULARITY",
+        "hypotheses": "passkwh.reports.sections.hypotheses:HYPOTHESES",
+        "life-cycle": "passkwh.reports.sections.life_cycle:LIFE_CYCLE",
         "measured": "passkwh.reports.sections.measured:MEASURED",
         "paired": "passkwh.reports.sections.paired:PAIRED",
         "power": "passkwh.reports.sections.measured:POWER",

@@ -53,7 +53,10 @@ def published(hub_id: str, quant: str, tuning: str) -> str | None:
 def base_of(hub_id: str) -> tuple[RegisteredModel, str] | None:
     """The registered model that a published quantized checkpoint is of, and the quantization, by the id alone."""
     for model in registry().values():
-        for quant in {*model.quantized, *_registry_file()["publishers"].get(model.id.split("/")[0], {}).get("suffixes", {})}:
+        for quant in {
+            *model.quantized,
+            *_registry_file()["publishers"].get(model.id.split("/")[0], {}).get("suffixes", {}),
+        }:
             if published(model.id, quant, model.tuning) == hub_id:
                 return model, quant
     return None

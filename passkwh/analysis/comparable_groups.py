@@ -53,7 +53,9 @@ def chosen_convention(paths: Sequence[Path], asked_for: str | None) -> str:
     studies = {folder for path in paths for folder in (path, path.parent) if is_study(folder)}
     own = {StudyFolder.open(folder).record().settings.convention for folder in studies}
     if len(own) > 1:
-        raise UsageError(f"these studies have different conventions ({', '.join(sorted(own))}): choose one by --convention")
+        raise UsageError(
+            f"these studies have different conventions ({', '.join(sorted(own))}): choose one by --convention"
+        )
     return own.pop() if own else OURS.name
 
 

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from passkwh.analysis.conventions import EnergyKind
 from passkwh.analysis.error_model import Measured, RunTotals
 from passkwh.analysis.units_of_measurement import joint, numbered, sums
 from passkwh.measures import pass_at_k

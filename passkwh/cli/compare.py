@@ -35,8 +35,8 @@ def compare(
 ) -> None:
     """Does A use less energy than B, and at what loss of accuracy?"""
     from passkwh.analysis.comparable_groups import chosen_convention, complete_runs
-    from passkwh.analysis.conventions import stated
     from passkwh.analysis.compare_two import compare_two, sentences
+    from passkwh.analysis.conventions import stated
     from passkwh.analysis.frames import load
 
     by = chosen_convention([a, b], convention)

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from passkwh.cli.options import AsJson, BootstrapSeed, ConventionName, Energy, Level, Margin, Resamples, Strict, analysis_settings
+from passkwh.cli.options import (
+    AsJson,
+    BootstrapSeed,
+    ConventionName,
+    Energy,
+    Level,
+    Margin,
+    Resamples,
+    Strict,
+    analysis_settings,
+)
 from passkwh.cli.output import note, print_json
 from passkwh.errors import UsageError
 

@@ -153,7 +153,11 @@ def _kinds(result: Reproduction) -> Iterable[Section]:
 
 def _own_runs(result: Reproduction) -> Section:
     if not result.own_runs:
-        text = "No runs were given: `bench reproduce " + result.work + " --runs DIR` puts own runs beside the printed rows."
+        text = (
+            "No runs were given: `bench reproduce "
+            + result.work
+            + " --runs DIR` puts own runs beside the printed rows."
+        )
         return Section(id="own-runs", title="Own runs beside the printed ones", blocks=(Text(sentence=(text,)),))
     matched = [r for r in result.own_runs if r.printed_place]
     left = [r for r in result.own_runs if not r.printed_place]

@@ -56,6 +56,18 @@ class ExitCard(Record):
         """Where the model may be left."""
         return ExitLayout(self.base.layers, self.exits)
 
+    def making(self, agent: str = "") -> dict[str, Option]:
+        """What training the bundle drew, with its agent if one decides; empty where a part of it was not metered."""
+        parts = [note for name, note in self.notes.items() if name != "agents" and isinstance(note, dict)]
+        if agent:
+            parts.append(self.notes.get("agents", {}).get(agent, {}))
+        spent = [part.get("energy") or {} for part in parts]
+        joules = [one.get("gross_j") for one in spent]
+        if not parts or None in joules:
+            return {}
+        kinds = {str(one.get("provenance")) for one in spent}
+        return {"making_j": float(sum(joules)), "making_provenance": kinds.pop() if len(kinds) == 1 else "mixed"}
+
     def write(self, folder: Path) -> None:
         """Write ``exit.json`` into the folder, which is made."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -26,8 +26,16 @@ def text_checks() -> list[Check]:
         common = {"because": got.because, "quantity": quantity}
         if figure := claim.get("figure", ""):
             checks.append(
-                judge(claim["place"], claim["says"], got.against, figure, got.figure, unit=claim.get("unit", "%"),
-                      about=bool(claim.get("about")), **common)  # fmt: skip
+                judge(
+                    claim["place"],
+                    claim["says"],
+                    got.against,
+                    figure,
+                    got.figure,
+                    unit=claim.get("unit", "%"),
+                    about=bool(claim.get("about")),
+                    **common,
+                )  # fmt: skip
             )
         else:
             checks.append(judge_statement(claim["place"], claim["says"], got.against, got.holds, got.shown, **common))
@@ -128,7 +136,9 @@ def _base_better(language: str, model: str) -> Computed:
     worse = [name for name in BETTER if float(base[name]) < float(tuned[name])]
     wanted = {"codebleu", "syntax_match", "dataflow_match"}
     return Computed(
-        "published runs", holds="codebleu" in worse and set(worse) <= wanted, shown=f"fine-tuned is better in {', '.join(worse)}"
+        "published runs",
+        holds="codebleu" in worse and set(worse) <= wanted,
+        shown=f"fine-tuned is better in {', '.join(worse)}",
     )
 
 
@@ -140,7 +150,9 @@ def _samples(language: str) -> Computed:
 
 def _overheads(check: str) -> Computed:
     rows = table("green-code", "IV").records()
-    cells = {(r["threshold"], r["model"], r["against"], kind): float(r[kind]) for r in rows for kind in ("energy", "time")}
+    cells = {
+        (r["threshold"], r["model"], r["against"], kind): float(r[kind]) for r in rows for kind in ("energy", "time")
+    }
     if check == "below 20 %":
         bad = [f"{k}: {v}" for k, v in cells.items() if v >= 20]
         return Computed("table IV", holds=not bad, shown=f"the largest is {max(cells.values()):g} %")
@@ -187,7 +199,9 @@ _QUANTITIES: dict[str, Callable[..., Computed]] = {
     r"samples of (java|python)": _samples,
     r"overheads (.+)": _overheads,
     r"exits of (\d+) layers before the last": _exits,
-    r"a distribution of optimal exits is printed": lambda: Computed("figure 7", because="figure 7 prints bars, no numbers"),
+    r"a distribution of optimal exits is printed": lambda: Computed(
+        "figure 7", because="figure 7 prints bars, no numbers"
+    ),
     r"a log of fine-tuning is printed": lambda: Computed("figure 4", because="no times are published"),
     rf"(\S+), {_SETTING}": _value,
 }

@@ -30,7 +30,9 @@ class OwnRun(Record):
 
     run: str
     configuration: str
-    printed_place: Annotated[str, Field(description="where the row is printed; empty where no row is of this configuration")]
+    printed_place: Annotated[
+        str, Field(description="where the row is printed; empty where no row is of this configuration")
+    ]
     measure: str
     printed: str
     own: float | None

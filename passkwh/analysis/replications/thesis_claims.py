@@ -56,13 +56,9 @@ def text_checks() -> list[Check]:
             checks.append(_judge_span(claim, figure, got))
         elif figure:
             unit = claim.get("unit", "%")
-            checks.append(
-                judge(claim["place"], claim["says"], got.against, figure, got.figure, unit=unit, **common)
-            )
+            checks.append(judge(claim["place"], claim["says"], got.against, figure, got.figure, unit=unit, **common))
         else:
-            checks.append(
-                judge_statement(claim["place"], claim["says"], got.against, got.holds, got.shown, **common)
-            )
+            checks.append(judge_statement(claim["place"], claim["says"], got.against, got.holds, got.shown, **common))
     return [*checks, *disagreements(checks)]
 
 
@@ -124,7 +120,9 @@ def _largest_reduction(technique: str) -> Computed:
     own = {size: reduction(*map(_kwh, _pair(technique, size))) for size in SIZES}
     where = max(own, key=lambda size: own[size].value)
     listed = ", ".join(f"{size} {value.value:.2f} %" for size, value in own.items())
-    return Computed(f"table {_TABLES[technique]}", largest(own.values()), because=f"{listed}; the largest is at {where}")
+    return Computed(
+        f"table {_TABLES[technique]}", largest(own.values()), because=f"{listed}; the largest is at {where}"
+    )
 
 
 def _reduction(technique: str, size: str) -> Computed:
@@ -187,7 +185,9 @@ def _tuned_small() -> Computed:
 def _awq_throughput() -> Computed:
     own = {s: tuple(float(r.throughput_tok_s) for r in _pair("awq", s)) for s in SIZES}
     holds = all((after > before) != (s == "0.5B") for s, (before, after) in own.items())
-    return Computed("table 5.34", holds=holds, shown=", ".join(f"{s} {a:g} to {b:g} tokens/s" for s, (a, b) in own.items()))
+    return Computed(
+        "table 5.34", holds=holds, shown=", ".join(f"{s} {a:g} to {b:g} tokens/s" for s, (a, b) in own.items())
+    )
 
 
 # ---------------------------------------------------------------- size and trade-off
@@ -273,7 +273,12 @@ def _reductions_by_size() -> Computed:
 
 
 def _coefficients(variable: str) -> Computed:
-    own = [printed(r["coefficient"]) for n in REGRESSIONS for r in table("thesis", n).records() if r["variable"] == variable]
+    own = [
+        printed(r["coefficient"])
+        for n in REGRESSIONS
+        for r in table("thesis", n).records()
+        if r["variable"] == variable
+    ]
     return _span(own, "tables 5.5 to 5.13", REGRESSIONS)
 
 
@@ -300,7 +305,11 @@ def _all_p(number: str, limit: str) -> Computed:
     bad = []
     for row in table("thesis", number).records():
         groups, statistic = int(row["groups"]), printed(row["statistic"])
-        p = kruskal_p(statistic, groups) if row["test"] == "Kruskal-Wallis" else levene_p(statistic, groups, groups * TASKS)
+        p = (
+            kruskal_p(statistic, groups)
+            if row["test"] == "Kruskal-Wallis"
+            else levene_p(statistic, groups, groups * TASKS)
+        )
         if p.value >= float(limit):
             bad.append(f"{row['subject']} {row['statistic']}, p {p.value:.4f}")
     return Computed(f"table {number}", holds=not bad, shown=f"at or above {limit}: {'; '.join(bad) or 'none'}")
@@ -315,7 +324,9 @@ def _no_batch_differences() -> Computed:
 
 def _normality() -> Computed:
     own = {r["subject"]: float(r["statistic"]) for r in table("thesis", "5.36").records()}
-    wrong = [s for s in SIZES if not own[f"{s}-Instruct"] >= own[f"{s}-Instruct-GPTQ-Int8"] >= own[f"{s}-Instruct-GPTQ-Int4"]]
+    wrong = [
+        s for s in SIZES if not own[f"{s}-Instruct"] >= own[f"{s}-Instruct-GPTQ-Int8"] >= own[f"{s}-Instruct-GPTQ-Int4"]
+    ]
     return Computed(
         "table 5.36", holds=not wrong,
         shown="; ".join(f"{s}: Int8 {own[s + '-Instruct-GPTQ-Int8']}, Int4 {own[s + '-Instruct-GPTQ-Int4']}" for s in wrong)
@@ -419,7 +430,9 @@ _QUANTITIES: dict[str, Callable[..., Computed]] = {
     r"fine-tuning lowers no pass@1 of the small models": _tuned_small,
     r"AWQ raises throughput except at 0.5B": _awq_throughput,
     r"pass@1 of 14B-Instruct-AWQ in per cent": lambda: Computed(
-        "table 5.34", exactly(100) * printed(_row("14B", "instruct", "awq").pass_at_1), because="a share of 0.27 is 27 %"
+        "table 5.34",
+        exactly(100) * printed(_row("14B", "instruct", "awq").pass_at_1),
+        because="a share of 0.27 is 27 %",
     ),
     r"energy of Qwen2.5-14B": lambda: Computed(
         "table 5.24", _kwh(_row("14B", "base")), because="1.35 kWh is that of the Instruct model (table 5.29)"

@@ -106,7 +106,9 @@ def _regressions() -> Iterator[Check]:
         for row in table("thesis", number).records():
             b, se = printed(row["coefficient"]), printed(row["std_error"])
             z, name = printed(row["z"]), row["variable"]
-            yield judge(place, f"{name}: z {row['z']}", "coefficient / standard error", row["z"], b / se, kind="regression")
+            yield judge(
+                place, f"{name}: z {row['z']}", "coefficient / standard error", row["z"], b / se, kind="regression"
+            )
             magnitude = Range(abs(z.value), abs(z.value) - (z.high - z.value), abs(z.value) + (z.high - z.value))
             p = magnitude.through(lambda x: float(2 * stats.norm.sf(x)))
             yield judge(place, f"{name}: p {row['p']}", "its own z, normal law", row["p"], p,

@@ -122,7 +122,9 @@ def energy_by_domain(evidence: Evidence, per: str) -> Drawing | NotAvailable:
     data = data.drop(columns=["bounds"])
     many = len(evidence.labels) > MOST_COLOURS
     if many:  # which domain costs more is a question within each configuration, so it is asked of one panel
-        data[["value", "low", "high"]] = data[["value", "low", "high"]].div(data["configuration"].map(_means(evidence, per)), axis=0)
+        data[["value", "low", "high"]] = data[["value", "low", "high"]].div(
+            data["configuration"].map(_means(evidence, per)), axis=0
+        )
     log = bool((data["low"] > 0).all() and data["high"].max() / data["low"].min() > 8)
     scale = alt.Scale(type="log" if log else "linear", zero=False, nice=True)
     title = f"{evidence.energy_named}, J per {per} — lower is better"

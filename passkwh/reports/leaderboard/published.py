@@ -112,4 +112,3 @@ def _rounded(text: str) -> Cell:
     value = Decimal(text)
     half = Decimal("0.005")
     return Cell(value=float(value), low=float(max(value - half, Decimal(0))), high=float(value + half), note=ROUNDED)
-
