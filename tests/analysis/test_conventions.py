@@ -12,7 +12,7 @@ from passkwh.analysis.comparable_groups import chosen_convention
 from passkwh.analysis.conventions import CONVENTIONS, stated
 from passkwh.analysis.frames import load
 from passkwh.analysis.pooling import compare
-from passkwh.analysis.tasks import task_table
+from passkwh.analysis.task_table import task_table
 from passkwh.errors import UsageError
 from passkwh.harness.sweep import study
 from tests.analysis.conftest import MakeRun

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from passkwh.adapters.checkpoint import file_hash
 from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.errors import UsageError
-from passkwh.records import Record
+from passkwh.records import Option, Record
 
 FORMAT: Literal[1] = 1
 CARD = "exit.json"
