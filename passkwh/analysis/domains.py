@@ -15,8 +15,8 @@ REGRESSION_DOMAINS = ("Computation", "Cryptography", "Network", "System", "Time"
 
 
 DomainMap = Literal["libraries", "text"]
-"""By the libraries that BigCodeBench lists for a task; or by names of libraries anywhere in its prompt and solution, parts
-of other words too (``re`` in ``return``), which gives the shares of table 5.1: 100 % of tasks are General, 93 % System."""
+"""By the libraries that BigCodeBench lists for a task; or by names of libraries anywhere in its prompt and solution,
+parts of other words too (``re`` in ``return``), which gives table 5.1's shares: 100 % of tasks General, 93 % System."""
 
 
 @cache

@@ -1,7 +1,7 @@
-"""What making a configuration cost (quantizing, fine-tuning, training an agent), and after how many solved tasks it pays.
+"""What making a configuration cost (quantizing, training), and after how many solved tasks that is paid back.
 
-The cost is that of the making alone, as it was metered here: a checkpoint that somebody published has one too, which nobody
-states.
+The cost is that of the making alone, as it was metered here: a checkpoint that somebody published has one too, which
+nobody states.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class ConfigurationAnalysis(Record):
     units_of_energy: Annotated[
         dict[str, dict[str, float]],
         Field(description="by domain: the coefficient without intercept in each unit of energy, and with one"),
-    ] = {}
+    ]
 
 
 class Analysis(Record):

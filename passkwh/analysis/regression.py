@@ -1,11 +1,12 @@
 """What drives a task's energy: the thesis's regression (tables 5.5-5.13), and the ones its assumptions call for.
 
 The outcome is log energy of a sample's generation; the predictors are its solution tokens, the log energy of the sample
-before it in the same run, and a dummy for each domain its task touches. The thesis fits ln(1 + Wh) without intercept and
-leaves General out "because every task belongs to it". Without an intercept R-squared is uncentred and close to 1 whatever
-the model explains; coefficients depend on the unit of energy, because ln(J) and ln(Wh) differ by a constant that only an
-intercept takes up (:func:`unit_dependence`); and a dummy that nearly every task has (System, in 93 % of them by the
-thesis's map) stands in for the intercept. So the fit with intercept and centred R-squared, of ln(J), stands beside it.
+before it in the same run, and a dummy for each domain its task touches. The thesis fits ln(1 + Wh) without intercept
+and leaves General out "because every task belongs to it". Without an intercept R-squared is uncentred and close to 1
+whatever the model explains; coefficients depend on the unit of energy, because ln(J) and ln(Wh) differ by a constant
+that only an intercept takes up (:func:`unit_dependence`); and a dummy that nearly every task has (System, in 93 % of
+them by the thesis's map) stands in for the intercept. So the fit with intercept and centred R-squared, of ln(J), stands
+beside it.
 
 Rows that belong together (samples and repeats of a task, members of a batch) are no independent evidence: where there
 are such, errors are clustered by them, with the small-sample factor G / (G - 1) x (n - 1) / (n - k) and Student's t
@@ -89,9 +90,9 @@ def fit_regression(
     """Fit one configuration's samples.
 
     thesis: ln(1 + Wh), lag, no intercept, HC3 errors, domains by text as table 5.1. thesis, by library: the same with
-    BigCodeBench's own domains. The others are of ln(J), by library. with intercept: lag and HC3. Newey-West: intercept, no lag,
-    errors that allow for autocorrelation (Bartlett kernel, 4 (n / 100)^(2/9) lags). GLSAR: intercept, no lag, errors
-    modelled as AR(1) by Cochrane and Orcutt's iteration.
+    BigCodeBench's own domains. The others are of ln(J), by library. with intercept: lag and HC3. Newey-West: intercept,
+    no lag, errors that allow for autocorrelation (Bartlett kernel, 4 (n / 100)^(2/9) lags). GLSAR: intercept, no lag,
+    errors modelled as AR(1) by Cochrane and Orcutt's iteration.
     """
     printed = method in _AS_PRINTED
     data = design_matrix(
@@ -138,7 +139,7 @@ UNITS: tuple[Outcome, ...] = ("ln(1 + Wh)", "ln J", "ln Wh", "ln kWh")
 
 
 def unit_dependence(samples: pd.DataFrame, energy: str = "gross") -> dict[str, dict[str, float]]:
-    """Each domain's coefficient in the thesis's regression without intercept, by unit of energy, and ``with intercept``.
+    """Each domain's coefficient in the thesis's fit without intercept, by unit of energy, and ``with intercept``.
 
     By domain; with an intercept all units of ln energy give the same, which is what one row shows. Empty where a fit
     has no domain.

@@ -52,9 +52,10 @@ def design_matrix(
     """Log energy and its predictors.
 
     ``samples`` needs run, order, generation_gross_j (or _net_j), completion_tokens and a 0/1 column for each domain it
-    has (those by text have ``text:`` before their names, and where there are none those by library stand in); task_id and batch_id say which rows belong together. The lag stays within a run; samples without an energy, or
-    without one before them, are left out. Predictors that are zero everywhere or a combination of those before them are
-    dropped.
+    has (those by text have ``text:`` before their names, and where there are none those by library stand in);
+    task_id and batch_id say which rows belong together. The lag stays within a run; samples without an energy, or
+    without one before them, are left out. Predictors that are zero everywhere or a combination of those before
+    them are dropped.
     """
     ordered = samples.sort_values(["run", "order"], kind="stable")
     joules = ordered[f"generation_{energy}_j"].to_numpy(dtype=np.float64)

@@ -68,7 +68,7 @@ def _minus_two_log_likelihood(x: Floats, y: Floats) -> float:
     design = np.column_stack([np.ones(len(x)), x])
     residuals = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
     variance = max(float((residuals**2).mean()), 1e-300)
-    return len(y) * (np.log(2 * np.pi * variance) + 1)
+    return float(len(y) * (np.log(2 * np.pi * variance) + 1))
 
 
 def interaction(

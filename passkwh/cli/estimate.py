@@ -106,7 +106,8 @@ def _vary(
         print_json({**result.model_dump(mode="json"), **written})
         return
     rows = [
-        [f"{p.value:g}", number(p.parameters / 1e9, 4), number(p.kv_cache_bytes / 1e9, 4), number(p.vram_bytes / 1e9, 4),
+        [f"{p.value:g}", number(p.parameters / 1e9, 4), number(p.kv_cache_bytes / 1e9, 4), number(p.vram_bytes / 1e9,
+        4),
          number(p.ttft_s, 4), number(p.decoding_s, 4)]
         for p in result.points
     ]  # fmt: skip

@@ -29,7 +29,8 @@ ConventionName = Annotated[
     str | None,
     typer.Option(
         "--convention",
-        help="Which energy leads: passkwh (gross, all counted channels, generation and scoring), thesis (net, GPU, both) "
+        help="Which energy leads: passkwh (gross, all counted channels, generation and scoring), thesis (net, GPU, "
+        "both) "
         "or green-code (gross, GPU, generation). Default: the study's, else passkwh.",
     ),
 ]
@@ -132,7 +133,7 @@ def analysis_settings(
     budget_kwh: float | None = None,
     floor: float | None = None,
 ) -> AnalysisSettings:
-    """The options of an analysis, checked; ``by`` is its convention. Raises UsageError naming the first that cannot be."""
+    """The options of an analysis by a convention, checked. Raises UsageError naming the first that cannot be."""
     from passkwh.analysis.conventions import convention
     from passkwh.analysis.overview import AnalysisSettings
 

@@ -85,8 +85,10 @@ def _summary(result: Reproduction) -> Section:
     counts, convention = result.counts, CONVENTIONS[result.work]
     total = len(result.checks)
     lead = sentence(
-        "Of ", count(total, "check"), " of what is printed, ", Number(value=counts["follows"], text=f"{counts['follows']:,}"),
-        " follow from the other figures that are printed, ", Number(value=counts["conflicts"], text=f"{counts['conflicts']:,}"),
+        "Of ", count(total, "check"), " of what is printed, ", Number(value=counts["follows"],
+        text=f"{counts['follows']:,}"),
+        " follow from the other figures that are printed, ", Number(value=counts["conflicts"],
+        text=f"{counts['conflicts']:,}"),
         " conflict with them, ", Number(value=counts["within rounding"], text=f"{counts['within rounding']:,}"),
         " agree only by the digits that rounding took, and ",
         Number(value=counts["cannot be checked"], text=f"{counts['cannot be checked']:,}"), " cannot be checked.",
@@ -97,8 +99,10 @@ def _summary(result: Reproduction) -> Section:
             Text(sentence=lead, tone="lead"),
             Text(
                 sentence=(
-                    "Nothing here was measured: figures are recomputed from figures of the same work, each with what its "
-                    "rounding allows. A conflict says that two printed figures cannot both be right, not which of them is "
+                    "Nothing here was measured: figures are recomputed from figures of the same work, each with what "
+                    "its "
+                    "rounding allows. A conflict says that two printed figures cannot both be right, not which of "
+                    "them is "
                     "wrong.",
                 ),
             ),
@@ -169,7 +173,8 @@ def _own_runs(result: Reproduction) -> Section:
                 {"run": "text", "configuration": "text", "printed in": "text", "measure": "text", "printed": "text",
                  "own": "number", "own / printed": "number"},
                 [(r.run, r.configuration, r.printed_place, r.measure, r.printed, r.own, r.ratio) for r in matched],
-                note=f"By the work's convention: {CONVENTIONS[result.work].describe()}. Other hardware gives other energies.",
+                note=f"By the work's convention: {CONVENTIONS[result.work].describe()}. Other hardware gives other "
+                     "energies.",
             )
         )  # fmt: skip
     if left:

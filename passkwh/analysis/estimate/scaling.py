@@ -1,4 +1,4 @@
-"""How a model's requirements change with one of its sizes, or of what is asked of it (thesis, 4.1.2, figures 4.1-4.5)."""
+"""How a model's requirements change with one of its sizes, or of what is asked of it (thesis, figures 4.1-4.5)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from passkwh.records import Record
 Varied = Literal["layers", "hidden", "heads", "batch", "precision", "tokens"]
 VARIED: tuple[Varied, ...] = get_args(Varied)
 FIGURES: dict[Varied, str] = {
-    "layers": "thesis, figures 4.3 to 4.5", "hidden": "thesis, figures 4.3 to 4.5", "heads": "thesis, figures 4.3 and 4.4",
+    "layers": "thesis, figures 4.3 to 4.5", "hidden": "thesis, figures 4.3 to 4.5", "heads": "thesis, figures 4.3 "
+                                                                                             "and 4.4",
     "batch": "thesis, figure 4.4", "precision": "thesis, figure 4.5", "tokens": "thesis, figures 4.1, 4.2 and 4.4",
 }  # fmt: skip
 PRECISIONS = {"none": 16.0, "gptq-int8": 8.0, "gptq-int4": 4.0}
@@ -115,6 +116,7 @@ def _notes(model: Architecture, varied: Varied) -> tuple[str, ...]:
     at = 32_768
     return (
         f"KV cache of a row at {at:,} tokens, 2 s l h_kv d p: {row * at / 1e9:.3f} GB; ten of its {model.heads} heads: "
-        f"{row * at / 1e9 / model.heads * 10:.3f} GB. The thesis prints 1.875 and 0.67 GB for Qwen2.5-Coder-7B-Instruct and "
+        f"{row * at / 1e9 / model.heads * 10:.3f} GB. The thesis prints 1.875 and 0.67 GB for "
+        "Qwen2.5-Coder-7B-Instruct and "
         "no length.",
     )

@@ -1,1 +1,1 @@
-"""The two works that the program carries out, held against themselves: their printed tables as data, and their claims."""
+"""The two works that the program carries out, held against themselves: printed tables as data, and claims."""

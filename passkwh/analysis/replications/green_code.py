@@ -35,7 +35,7 @@ def text_checks() -> list[Check]:
                     unit=claim.get("unit", "%"),
                     about=bool(claim.get("about")),
                     **common,
-                )  # fmt: skip
+                )
             )
         else:
             checks.append(judge_statement(claim["place"], claim["says"], got.against, got.holds, got.shown, **common))
@@ -122,7 +122,8 @@ def _mean_savings() -> Computed:
     return Computed(
         "published runs", holds=round(min(means)) == 23 and round(max(means)) == 50,
         shown="; ".join(f"{name} {mean:.1f} % ({low:.1f} to {high:.1f})" for name, (mean, low, high) in own.items()),
-        because="means over thresholds 0.6 to 0.92, in brackets the least and most of a threshold: 23 % is the least of one "
+        because="means over thresholds 0.6 to 0.92, in brackets the least and most of a threshold: 23 % is the least "
+                "of one "
         "threshold (Llama on Java, 0.92) and 50 % the largest mean",
     )  # fmt: skip
 

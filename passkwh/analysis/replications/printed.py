@@ -1,4 +1,4 @@
-"""Printed figures and the tables they stand in: each is a text, because its number of digits is part of what it says."""
+"""Printed figures and their tables: each figure is a text, because its digits are part of what it says."""
 
 from __future__ import annotations
 

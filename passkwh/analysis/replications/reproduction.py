@@ -20,7 +20,8 @@ from passkwh.units import joules_to_kwh
 SOURCES: dict[Work, str] = {
     "thesis": "M. Buis, Walking the Tightrope: Balancing Energy Efficiency and Accuracy in LLM-Driven Code Generation, "
     "master thesis, Utrecht University, 2024",
-    "green-code": "S. Ilager, L. F. Briem, I. Brandic, GREEN-CODE: Optimizing Energy Efficiency in Large Language Models "
+    "green-code": "S. Ilager, L. F. Briem, I. Brandic, GREEN-CODE: Optimizing Energy Efficiency in Large Language "
+    "Models "
     "for Code Generation, arXiv 2501.11006, and its published runs",
 }
 

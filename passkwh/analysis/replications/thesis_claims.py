@@ -1,4 +1,4 @@
-"""What the thesis's text says of its figures, recomputed from its tables; the claims themselves are data (claims.toml)."""
+"""What the thesis's text says of its figures, recomputed from its tables; the claims are data (claims.toml)."""
 
 from __future__ import annotations
 
@@ -169,7 +169,8 @@ def _accuracy_kept() -> Computed:
     half = 1.96 * (2 * 0.25 / TASKS) ** 0.5
     return Computed(
         "table 5.40", holds=not lost, shown=f"pass@1 is lower at {', '.join(lost) or 'no size'}",
-        because=f"whether a loss is excluded cannot be said without verdicts of tasks: two shares of 1,140 tasks at 0.5 "
+        because="whether a loss is excluded cannot be said without verdicts of tasks: two shares of 1,140 tasks at "
+                "0.5 "
         f"are apart by chance by up to {half:.3f}",
     )  # fmt: skip
 
@@ -229,7 +230,8 @@ def _exponential() -> Computed:
         "the frontier of tables 5.24 to 5.40", holds=shape.aic_difference > 2 and e.low > 0,
         shown=f"exponential R² {e.r_squared:.2f}, linear R² {line.r_squared:.2f}; AIC {shape.aic_difference:+.1f} for "
         f"exponential; kWh × {2.718281828 ** (e.estimate / 10):.2f} per 0.1 pass@1",
-        because=f"a fit to {e.n} configurations of one family, whose sizes rise geometrically: sizes, not difficulty of "
+        because=f"a fit to {e.n} configurations of one family, whose sizes rise geometrically: sizes, not difficulty "
+                "of "
         "tasks, may make the curve",
     )  # fmt: skip
 
@@ -318,8 +320,8 @@ def _all_p(number: str, limit: str) -> Computed:
 def _no_batch_differences() -> Computed:
     own = {r["subject"]: kruskal_p(printed(r["statistic"]), 3).value for r in table("thesis", "5.16").records()}
     low = {name: p for name, p in own.items() if p < 0.05}
-    return Computed("table 5.16", holds=not low, shown=f"p below 0.05: {', '.join(low) or 'none'}",
-                    because="the same section speaks of the MoE model alone, whose p is 0.28" if low else "")  # fmt: skip
+    why = "the same section speaks of the MoE model alone, whose p is 0.28" if low else ""
+    return Computed("table 5.16", holds=not low, shown=f"p below 0.05: {', '.join(low) or 'none'}", because=why)
 
 
 def _normality() -> Computed:
@@ -329,7 +331,8 @@ def _normality() -> Computed:
     ]
     return Computed(
         "table 5.36", holds=not wrong,
-        shown="; ".join(f"{s}: Int8 {own[s + '-Instruct-GPTQ-Int8']}, Int4 {own[s + '-Instruct-GPTQ-Int4']}" for s in wrong)
+        shown="; ".join(f"{s}: Int8 {own[s + '-Instruct-GPTQ-Int8']}, Int4 "
+                        f"{own[s + '-Instruct-GPTQ-Int4']}" for s in wrong)
         or "it falls at every size",
     )  # fmt: skip
 
@@ -340,7 +343,8 @@ def _general() -> Computed:
     return Computed(
         "BigCodeBench's own map from libraries to domains", holds=share > 99.5,
         shown=f"{share:.1f} % of the tasks use a library of General",
-        because="names such as `re` and `os` stand in `return` and `position`: table 5.1 follows from a search for parts of "
+        because="names such as `re` and `os` stand in `return` and `position`: table 5.1 follows from a search for "
+                "parts of "
         "words in prompt and solution (100, 93 and 64 % of General, System and Computation), not from libraries",
     )  # fmt: skip
 
@@ -375,9 +379,12 @@ def _kv_row() -> Computed:
     needed = 1.875e9 / kv_row_bytes(1)
     return Computed(
         "eq. 3.25 with layers in place of parameters", exactly(row / 1e9),
-        because=f"at {KV_TOKENS:,} tokens, where the 0.67 GB of the same section follows; 1.875 GB would take {needed:,.0f} "
-        f"tokens, and the 128,000 of table 4.1 give {kv_row_bytes(128_000) / 1e9:.2f} GB. The section states no length. "
-        f"As printed, with the number of parameters, eq. 3.25 gives {_printed_estimate('Qwen2.5-7B', 1).kv_bytes_per_token * KV_TOKENS / 1e18:.1f} EB",
+        because=f"at {KV_TOKENS:,} tokens, where the 0.67 GB of the same section follows; 1.875 GB would take "
+                f"{needed:,.0f} "
+        f"tokens, and the 128,000 of table 4.1 give {kv_row_bytes(128_000) / 1e9:.2f} GB. The section states no "
+        "length. "
+        "As printed, with the number of parameters, eq. 3.25 gives "
+        f"{_printed_estimate('Qwen2.5-7B', 1).kv_bytes_per_token * KV_TOKENS / 1e18:.1f} EB",
     )  # fmt: skip
 
 
@@ -400,13 +407,16 @@ def equation_checks() -> list[Check]:
     found = [
         ("eq. 3.9", f"feed-forward weights of a layer of {name}", ffn, float(a.mlp(a.intermediate)),
          "a squared product where a sum of matrices belongs"),
-        ("eq. 3.10", f"feed-forward weights of {name}", ffn * a.layers, float(a.mlp(a.intermediate) * a.layers), "as 3.9"),
+        ("eq. 3.10", f"feed-forward weights of {name}", ffn * a.layers, float(a.mlp(a.intermediate) * a.layers),
+        "as 3.9"),
         ("eq. 3.19", f"parameters of {name}", parameters(a), actual, "through 3.10; table 4.1 prints 7B"),
         ("eq. 3.23", f"bytes of KV cache a token of {name}", got.kv_bytes_per_token, kv,
          "the number of parameters where that of layers belongs, and the model's width for the head's"),
-        ("eq. 3.24", f"bytes of KV cache of a row of {name}", got.kv_bytes_per_token * KV_TOKENS, kv * KV_TOKENS, "as 3.23"),
+        ("eq. 3.24", f"bytes of KV cache of a row of {name}", got.kv_bytes_per_token * KV_TOKENS, kv * KV_TOKENS,
+        "as 3.23"),
         ("eq. 3.25", f"bytes of KV cache of {name} with shared heads", got.kv_bytes, kv * 1320, "as 3.23"),
-        ("eq. 3.26", f"VRAM of {name} in bytes", got.vram_bytes, 2 * actual + kv * 1320, "through 3.25; table 5.19 has 14 GB"),
+        ("eq. 3.26", f"VRAM of {name} in bytes", got.vram_bytes, 2 * actual + kv * 1320, "through 3.25; table 5.19 "
+                                                                                         "has 14 GB"),
         ("eq. 3.33", f"TGT of {name} in s", got.tgt_s, got.tgt_s_table_5_19, "table 5.19 has 661 x TPOT: 10.74 s"),
     ]  # fmt: skip
     return [

@@ -65,7 +65,8 @@ def _p_values() -> Iterator[Check]:
                     p, law = levene_p(statistic, groups, n), f"F with {groups - 1} and {n - groups} degrees of freedom"
                 condition = f", {row['condition']}" if row.get("condition") else ""
                 yield judge(
-                    f"table {number}", f"{row['test']} of {row['subject']}{condition}: {row['statistic']}, p {row['p']}",
+                    f"table {number}", f"{row['test']} of {row['subject']}{condition}: {row['statistic']}, p "
+                                       f"{row['p']}",
                     f"its own statistic, {law}", row["p"], p, kind="test",
                 )  # fmt: skip
 
@@ -212,7 +213,8 @@ def _name(text: str) -> tuple[str, str]:
     quants = {"AWQ": "awq", "GPTQ-Int8": "gptq-int8", "GPTQ-Int4": "gptq-int4"}
     quant = next((quants[end] for end in quants if text.endswith(end)), "none")
     names = {
-        "Qwen2.5-Coder-7B": "Qwen2.5-7B", "Meta-Llama-3.1-8B": "Llama-3.1-8B", "DeepSeek-V2-Lite-16B": "DeepSeek-V2-Lite",
+        "Qwen2.5-Coder-7B": "Qwen2.5-7B", "Meta-Llama-3.1-8B": "Llama-3.1-8B",
+        "DeepSeek-V2-Lite-16B": "DeepSeek-V2-Lite",
     }  # fmt: skip
     return names.get(text) or f"Qwen2.5-{text.split('-')[0]}", quant
 
@@ -240,13 +242,15 @@ def _between_tables() -> Iterable[Check]:
     for conflict in report.conflicts:
         listed = [f"{value} (table {', '.join(tables)})" for value, tables in conflict.values.items()]
         yield Check(
-            kind="tables", place="tables " + ", ".join(dict.fromkeys(t for own in conflict.values.values() for t in own)),
+            kind="tables",
+            place="tables " + ", ".join(dict.fromkeys(t for own in conflict.values.values() for t in own)),
             says=f"{names[conflict.measure]} of {conflict.label}", against="each other",
             printed=" and ".join(conflict.values), computed="", verdict="conflicts", because=" against ".join(listed),
         )  # fmt: skip
     for text in report.oddities:
         verdict: Verdict = "conflicts"
         yield Check(
-            kind="tables", place="tables 5.18 to 5.40", says=text, against="each other", printed="", computed="", verdict=verdict,
+            kind="tables", place="tables 5.18 to 5.40", says=text, against="each other", printed="", computed="",
+            verdict=verdict,
             because="figures that cannot all be right",
         )  # fmt: skip

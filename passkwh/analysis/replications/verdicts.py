@@ -77,7 +77,8 @@ def judge_statement(
     """The verdict on words: whether they hold of the printed figures; None where that cannot be said."""
     verdict: Verdict = "cannot be checked" if holds is None else "follows" if holds else "conflicts"
     return Check(
-        kind=kind, place=place, says=says, against=against, printed="", computed=computed, verdict=verdict, because=because,
+        kind=kind, place=place, says=says, against=against, printed="", computed=computed, verdict=verdict,
+        because=because,
         quantity=quantity,
     )  # fmt: skip
 

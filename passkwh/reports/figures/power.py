@@ -66,7 +66,8 @@ def power_over_time(
     block = FigureBlock(
         name="power", title=WHAT, after=AFTER,
         caption=f"{each}; power is {provenance}. Thinned for the picture to means over up to {step_s:.3g} s; energies "
-        "are computed from the whole trace. Power has one scale. Dashed: idle power before the work, which net energy is "
+        "are computed from the whole trace. Power has one scale. Dashed: idle power before the work, which net "
+        "energy is "
         "net of.",
     )  # fmt: skip
     return sheet.drawing(chart, power[["configuration", "channel", "time_s", "power_w"]], block)

@@ -15,7 +15,8 @@ AXES = {
     "precision": "bits a weight", "tokens": "generated tokens",
 }  # fmt: skip
 PANELS = {
-    "parameters": ("parameters, billions", 1e9), "kv_cache_bytes": ("KV cache, GB", 1e9), "vram_bytes": ("VRAM, GB", 1e9),
+    "parameters": ("parameters, billions", 1e9), "kv_cache_bytes": ("KV cache, GB", 1e9), "vram_bytes": ("VRAM, GB",
+    1e9),
 }  # fmt: skip
 
 

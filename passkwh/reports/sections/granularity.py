@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from passkwh.analysis.domains import REGRESSION_DOMAINS, task_domains
-from passkwh.analysis.multiplicity import adjust
+from passkwh.analysis.domains import task_domains
 from passkwh.analysis.overview import REGRESSIONS
 from passkwh.analysis.regression import UNITS, RegressionResult
 from passkwh.analysis.result_tables import analysis_tables, domain_table
@@ -15,7 +12,6 @@ from passkwh.reports.document.content import (
     Estimate,
     Heading,
     NotAvailable,
-    Sentence,
     TableBlock,
     Text,
     table_block,
@@ -23,8 +19,9 @@ from passkwh.reports.document.content import (
 )
 from passkwh.reports.document.evidence import NO_DOMAINS, Evidence
 from passkwh.reports.document.section import Draft, Drawing, FunctionSection
-from passkwh.reports.document.text import count, quantity, sentence
+from passkwh.reports.document.text import quantity, sentence
 from passkwh.reports.figures.tasks import energy_by_domain, energy_per_task, tasks_by_domain
+from passkwh.reports.sections.domain_contrasts import domain_sentences
 
 
 def build(evidence: Evidence) -> Draft:
@@ -49,7 +46,8 @@ def build(evidence: Evidence) -> Draft:
     blocks.append(
         Text(
             sentence=(
-                "The thesis regresses the log energy of generating, ln(1 + Wh), on solution tokens, the log energy of the "
+                "The thesis regresses the log energy of generating, ln(1 + Wh), on solution tokens, the log energy "
+                "of the "
                 "sample before, and a dummy for each domain but General, without intercept. Without one, R-squared is "
                 "measured from zero and close to 1 whatever the model explains: read the fit with intercept for that, "
                 "and Newey-West or GLSAR where residuals follow one another.",
@@ -114,7 +112,8 @@ def _methods(evidence: Evidence) -> TableBlock:
         "The regression five ways: what it explains, and the effect of one more solution token on log energy",
         {
             "configuration": "text", "R² from zero": "fixed4", "R² about the mean": "fixed4",
-            "token, thesis": "estimate", "thesis, by library": "estimate", "with intercept": "estimate", "Newey-West": "estimate", "GLSAR": "estimate",
+            "token, thesis": "estimate", "thesis, by library": "estimate", "with intercept": "estimate",
+            "Newey-West": "estimate", "GLSAR": "estimate",
             "Durbin-Watson": "fixed2", "AR(1) ρ": "fixed2",
         },
         rows,
@@ -135,8 +134,10 @@ def _traps(evidence: Evidence) -> list[Block]:
     signs = [d for d, v in own.items() if min(v[u] for u in UNITS[1:]) < 0 < max(v[u] for u in UNITS[1:])]
     turned = f" Here the sign of {', '.join(signs)} depends on the unit." if signs else ""
     text = sentence(
-        "Two traps of the fit as printed. Its coefficients depend on the unit of energy: ln(J), ln(Wh) and ln(kWh) differ by "
-        "a constant, which only an intercept takes up, so without one the domains share it out among themselves." + turned,
+        "Two traps of the fit as printed. Its coefficients depend on the unit of energy: ln(J), ln(Wh) and ln(kWh) "
+        "differ by "
+        "a constant, which only an intercept takes up, so without one the domains share it out among "
+        "themselves." + turned,
         " And by the thesis's map of libraries, which looks for their names anywhere in a task's text, ",
         quantity(100 * share, "%", "fixed2"),
         " of these tasks are System (`os` stands in `position`): such a dummy is an intercept by another name, and its "
@@ -155,32 +156,6 @@ def _contrasts(evidence: Evidence) -> list[Block]:
     """Which domains cost more at equal tokens, from the fit with intercept."""
     items = domain_sentences(evidence)
     return [Heading(text="Domains at equal tokens"), Bullets(items=tuple(items))] if items else []
-
-
-def domain_sentences(evidence: Evidence) -> list[Sentence]:
-    """A sentence for each domain: in how many configurations it is shown to cost more, or less, at equal tokens.
-
-    From the regression of ln(J) with intercept, Holm over the domains of a configuration.
-    """
-    alpha = 1 - evidence.settings.level
-    effects: dict[str, list[tuple[float, float]]] = {}
-    for configuration in evidence.analysis.configurations:
-        fit = next(f for f in configuration.regressions if f.method == "with intercept")
-        own = [c for c in fit.coefficients if c.name in REGRESSION_DOMAINS and c.p_value is not None]
-        for c, p in zip(own, adjust([c.p_value for c in own], "holm"), strict=True):
-            effects.setdefault(c.name, []).append((c.estimate, float(p) if p is not None else 1.0))
-    sentences = []
-    for domain, own in effects.items():
-        more, less = (sum(p < alpha and (e > 0) == up for e, p in own) for up in (True, False))
-        changes = [100 * math.expm1(e) for e, _ in own]
-        sentences.append(
-            sentence(
-                f"{domain}: at equal tokens shown to take more energy in ", quantity(more, style="integer"), " and less in ",
-                quantity(less, style="integer"), " of ", count(len(own), "configuration"), " (",
-                quantity(min(changes), "%", sign=True), " to ", quantity(max(changes), "%", sign=True), ").",
-            )
-        )  # fmt: skip
-    return sentences
 
 
 def _token_effect(fit: RegressionResult) -> Estimate:

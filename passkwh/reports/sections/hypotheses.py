@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from passkwh.analysis.experiments import technique, traits
+from passkwh.analysis.experiments import ExperimentName, technique, traits
 from passkwh.analysis.scaling import interaction, size_exponent, tradeoff_shape
 from passkwh.analysis.sentences import about_accuracy, about_energy
-from passkwh.reports.document.content import Block, Bullets, Heading, Sentence
+from passkwh.reports.document.content import Block, Bullets, Estimate, Heading, Sentence
 from passkwh.reports.document.evidence import Evidence
 from passkwh.reports.document.section import Draft, FunctionSection
-from passkwh.reports.document.text import count, listed, quantity, sentence, shown
+from passkwh.reports.document.text import count, listed, quantity, sentence, shown, span
 
-TECHNIQUES = {"fine-tuning": "fine-tuning", "awq": "AWQ", "gptq-int8": "GPTQ-Int8", "gptq-int4": "GPTQ-Int4"}
+TECHNIQUES = {"fine-tuning": "Fine-tuning", "awq": "AWQ", "gptq-int8": "GPTQ-Int8", "gptq-int4": "GPTQ-Int4"}
+
+EXPERIMENT_OF: dict[str, ExperimentName] = {
+    "fine-tuning": "fine-tuning", "awq": "awq", "gptq-int8": "gptq", "gptq-int4": "gptq",
+}  # fmt: skip
 
 
 def build(evidence: Evidence) -> Draft:
@@ -44,9 +48,11 @@ def _meter(evidence: Evidence) -> Sentence:
 
 def _savings_without_loss(evidence: Evidence) -> Sentence:
     alpha, margin = round(1 - evidence.settings.level, 12), evidence.settings.margin
-    changes = [c for name in ("fine-tuning", "awq", "gptq") for c in evidence.changes.get(name, ())]
+    names: tuple[ExperimentName, ...] = ("fine-tuning", "awq", "gptq")
+    changes = [c for name in names for c in evidence.changes.get(name, ())]
     if not changes:
-        return sentence("Hypothesis 2, fine-tuning and quantization save energy without substantial loss of accuracy: these "
+        return sentence("Hypothesis 2, fine-tuning and quantization save energy without substantial loss of "
+                        "accuracy: these "
                         "runs hold no model with and without them.")  # fmt: skip
     less = [
         c for c in changes if about_energy(c.tests, alpha).verdict == "difference" and (c.tests.energy.effect or 1) < 1
@@ -55,8 +61,10 @@ def _savings_without_loss(evidence: Evidence) -> Sentence:
     lost = [c for c in less if about_accuracy(c.tests, margin, alpha).verdict == "loss"]
     return sentence(
         "Hypothesis 2, fine-tuning and quantization save energy without substantial loss of accuracy: of ",
-        count(len(changes), "comparison"), ", less energy is shown in ", quantity(len(less), style="integer"), ", with no loss "
-        "beyond ", quantity(margin), " of pass@1 shown in ", quantity(len(kept), style="integer"), " of these and a loss in ",
+        count(len(changes), "comparison"), ", less energy is shown in ", quantity(len(less), style="integer"),
+        ", with no loss "
+        "beyond ", quantity(margin), " of pass@1 shown in ", quantity(len(kept), style="integer"), " of these and a "
+                                                                                                   "loss in ",
         quantity(len(lost), style="integer"), ".",
     )  # fmt: skip
 
@@ -72,7 +80,8 @@ def _optimum(evidence: Evidence) -> Sentence:
         f"{len(on)} of {len(tradeoff.points)} configurations are on the frontier, so which is best depends on what a "
     )
     return sentence(
-        "Hypothesis 3, there is an optimal configuration: ", text if len(on) > 1 else "one configuration beats all others: ",
+        "Hypothesis 3, there is an optimal configuration: ", text if len(on) > 1 else "one configuration beats all "
+                                                                                      "others: ",
         "task is worth; its knee is " + str(tradeoff.knee) + "." if len(on) > 1 and tradeoff.knee
         else "task is worth." if len(on) > 1 else f"{on[0]}.",
     )  # fmt: skip
@@ -86,7 +95,8 @@ def _verdicts(evidence: Evidence) -> Sentence:
         return sentence(what, "nothing was executed in these runs.")
     return sentence(
         what, "every pass here ran the benchmark's tests in the sandbox (", count(evaluated, "verdict"), ", ",
-        count(silent, "sample"), " without one). Tests show that code does what they ask, not that it is correct beyond them.",
+        count(silent, "sample"), " without one). Tests show that code does what they ask, not that it is correct "
+                                 "beyond them.",
     )  # fmt: skip
 
 
@@ -95,25 +105,29 @@ def _up_to(evidence: Evidence) -> list[Sentence]:
     found = []
     for name, title in TECHNIQUES.items():
         own = [
-            c for changes in evidence.changes.values() for c in changes
-            if technique(evidence.first_run(c.label)) == ("instruct" if name == "fine-tuning" else name)
-            and (traits(evidence.first_run(c.reference)).tuning == "base") == (name == "fine-tuning")
-            and c.contrast("energy_kwh").ratio.estimate is not None
-        ]  # fmt: skip
-        if own:
-            best = min(own, key=lambda c: c.contrast("energy_kwh").ratio.estimate or 1.0)
-            ratio = best.contrast("energy_kwh").ratio
-            bounds = (
-                "" if ratio.low is None or ratio.high is None
-                else f" [{100 * (1 - ratio.high):.1f}, {100 * (1 - ratio.low):.1f}]"
-            )  # fmt: skip
-            saved = 100 * (1 - (ratio.estimate or 1.0))
-            found.append(
-                sentence(f"{title} changes energy by up to ", quantity(-saved, "%", sign=True),
-                         f"{bounds.replace('[', '[saving ')} ({best.label} against {best.reference}; of ",
-                         count(len({c.label for c in own}), "comparison"), ").")
-            )  # fmt: skip
+            (ratio, change)
+            for change in evidence.changes.get(EXPERIMENT_OF[name], ())
+            if technique(evidence.first_run(change.label)) in (name, "instruct")
+            and (ratio := change.contrast("energy_kwh").ratio).estimate is not None
+        ]
+        if not own:
+            continue
+        ratio, best = min(own, key=lambda entry: entry[0].estimate or 1.0)
+        saved = Estimate(value=_saved(ratio.estimate), low=_saved(ratio.high), high=_saved(ratio.low))
+        against = f" ({best.label} against {best.reference}; of "
+        if saved.value is not None and saved.value > 0:
+            text = sentence(
+                f"{title} saves up to ", span(saved, "%"), " of energy", against, count(len(own), "comparison")
+            )
+        else:
+            text = sentence(f"{title} saves energy nowhere: at best ", span(saved, "%"), against,
+                            count(len(own), "comparison"))  # fmt: skip
+        found.append(sentence(text, ")."))
     return found
+
+
+def _saved(ratio: float | None) -> float | None:
+    return None if ratio is None else 100.0 * (1.0 - ratio)
 
 
 def _points(evidence: Evidence) -> list[tuple[str, float, float]]:
@@ -149,7 +163,8 @@ def _size(evidence: Evidence) -> list[Sentence]:
 def _interaction(evidence: Evidence) -> list[Sentence]:
     """Whether larger models save relatively more by a technique."""
     rows = []
-    for name in ("awq", "gptq"):
+    names: tuple[ExperimentName, ...] = ("awq", "gptq")
+    for name in names:
         for change in evidence.changes.get(name, ()):
             ratio, run = change.contrast("energy_kwh").ratio.estimate, evidence.first_run(change.label)
             if ratio and run.manifest.model.parameters:
@@ -162,11 +177,13 @@ def _interaction(evidence: Evidence) -> list[Sentence]:
     )
     if fit is None:
         return []
-    said = "larger models save relatively more" if fit.high < 0 else "smaller models save relatively more" if fit.low > 0 else (
+    said = "larger models save relatively more" if fit.high < 0 else "smaller models save relatively "
+                                                                     "more" if fit.low > 0 else (
         "it is not shown that savings depend on size"
     )  # fmt: skip
     return [
-        sentence("Size and quantization: the energy ratio changes as size to the power ", quantity(fit.estimate, sign=True),
+        sentence("Size and quantization: the energy ratio changes as size to the power ", quantity(fit.estimate,
+        sign=True),
                  f" [{shown(fit.low)}, {shown(fit.high)}] over {fit.n} comparisons: {said}.")
     ]  # fmt: skip
 
@@ -186,8 +203,10 @@ def _shape(evidence: Evidence) -> list[Sentence]:
     return [
         sentence(
             f"Energy along the frontier, by pass@1 ({len(own)} configurations): {verdict} (R² ",
-            quantity(shape.exponential.r_squared, style="fixed2"), " against ", quantity(shape.linear.r_squared, style="fixed2"),
-            ", AIC ", quantity(better, sign=True), " for exponential). Sizes that rise geometrically make such a curve too.",
+            quantity(shape.exponential.r_squared, style="fixed2"), " against ", quantity(shape.linear.r_squared,
+            style="fixed2"),
+            ", AIC ", quantity(better, sign=True), " for exponential). Sizes that rise geometrically make such a "
+                                                   "curve too.",
         )
     ]  # fmt: skip
 
