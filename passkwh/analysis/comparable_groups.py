@@ -67,6 +67,11 @@ def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     complete: list[Path] = []
     notes: list[str] = []
     for path in paths:
+        if path.suffix == ".csv":
+            raise UsageError(
+                f"{path} is a table and no run: check published rows with `bench analyze --published {path}`; the "
+                "tables of the thesis and of GREEN-CODE with `bench reproduce thesis` and `bench reproduce green-code`"
+            )
         if not is_study(path):
             runs = expand([path])
             if studies := sorted(file.parent for file in path.glob(f"*/{STUDY}")):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from passkwh.analysis.assumptions import levene, shapiro_wilk
 from passkwh.analysis.bootstrap import Draws, draw
-from passkwh.analysis.conventions import EnergyKind
+from passkwh.analysis.conventions import OURS, EnergyKind, convention
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.findings import findings
 from passkwh.analysis.independent_tests import dunn, kruskal_wallis
@@ -46,6 +46,13 @@ class AnalysisSettings(Record):
     margin: Annotated[float, Field(gt=0, lt=1, description="of pass@1, for non-inferiority and equivalence")] = 0.02
     budget_kwh: float | None = None
     accuracy_floor: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _energy_by_convention(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "energy" not in values:
+            return {**values, "energy": convention(str(values.get("convention", OURS.name))).energy}
+        return values
 
 
 class ConfigurationAnalysis(Record):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import passkwh
 from passkwh.analysis.comparable_groups import chosen_convention
 from passkwh.analysis.conventions import CONVENTIONS, stated
 from passkwh.analysis.frames import load
@@ -99,3 +100,12 @@ def test_a_studys_convention_is_taken_unless_another_is_asked_for(tmp_path: Path
     assert chosen_convention([old, tmp_path / "elsewhere"], None) == "passkwh"
     with pytest.raises(UsageError, match="--convention"):
         chosen_convention([theirs, old], None)
+
+
+def test_the_python_interface_analyses_by_a_convention(metered_twice: Path) -> None:
+    runs = passkwh.load_runs(metered_twice)
+    for name, joules in EXPECTED_J.items():
+        analysis = runs.analyse(convention=name, resamples=100)
+        (energy,) = [i for i in analysis.intervals if i.measure == "energy_kwh"]
+        assert energy.estimate == pytest.approx(joules / 3.6e6)
+        assert analysis.settings.energy == CONVENTIONS[name].energy

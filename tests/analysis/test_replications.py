@@ -173,3 +173,10 @@ def test_green_code_reproduces_whole() -> None:
     result = reproduce("green-code")
     assert {table.number for table in result.tables} >= {"III", "IV", "runs"}
     assert sum(result.counts.values()) == len(result.checks)
+
+
+def test_a_table_of_published_rows_is_no_run_and_the_message_names_what_checks_it(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text(printed.results_file("thesis"))
+    with pytest.raises(UsageError, match="bench reproduce thesis"):
+        run("report", str(table))

@@ -177,10 +177,10 @@ def _interaction(evidence: Evidence) -> list[Sentence]:
     )
     if fit is None:
         return []
-    said = "larger models save relatively more" if fit.high < 0 else "smaller models save relatively "
-                                                                     "more" if fit.low > 0 else (
-        "it is not shown that savings depend on size"
-    )  # fmt: skip
+    if fit.high < 0:
+        said = "larger models save relatively more"
+    else:
+        said = "smaller models save relatively more" if fit.low > 0 else "savings are not shown to depend on size"
     return [
         sentence("Size and quantization: the energy ratio changes as size to the power ", quantity(fit.estimate,
         sign=True),
