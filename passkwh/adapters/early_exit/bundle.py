@@ -62,11 +62,11 @@ class ExitCard(Record):
         if agent:
             parts.append(self.notes.get("agents", {}).get(agent, {}))
         spent = [part.get("energy") or {} for part in parts]
-        joules = [one.get("gross_j") for one in spent]
-        if not parts or None in joules:
+        joules = [float(one["gross_j"]) for one in spent if one.get("gross_j") is not None]
+        if not parts or len(joules) < len(parts):
             return {}
         kinds = {str(one.get("provenance")) for one in spent}
-        return {"making_j": float(sum(joules)), "making_provenance": kinds.pop() if len(kinds) == 1 else "mixed"}
+        return {"making_j": sum(joules), "making_provenance": kinds.pop() if len(kinds) == 1 else "mixed"}
 
     def write(self, folder: Path) -> None:
         """Write ``exit.json`` into the folder, which is made."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 from passkwh.analysis.replications.printed import Range, claims_file, exactly, printed, reduction, table
-from passkwh.analysis.replications.thesis_claims import Computed
+from passkwh.analysis.replications.thesis_claims import Computed, judge_claim
 from passkwh.analysis.replications.verdicts import Check, disagreements, judge, judge_statement
 
 THRESHOLDS = ("0.6", "0.8", "0.9", "0.91", "0.92")
@@ -19,26 +19,7 @@ NAMES = {"codebleu": "CodeBLEU", "rouge_l": "ROUGE-L", "mean_energy_j": "energy"
 
 def text_checks() -> list[Check]:
     """Every claim of the text with its verdict."""
-    checks = []
-    for claim in claims_file("green-code"):
-        quantity = claim["quantity"]
-        got = quantity_of(quantity)
-        common = {"because": got.because, "quantity": quantity}
-        if figure := claim.get("figure", ""):
-            checks.append(
-                judge(
-                    claim["place"],
-                    claim["says"],
-                    got.against,
-                    figure,
-                    got.figure,
-                    unit=claim.get("unit", "%"),
-                    about=bool(claim.get("about")),
-                    **common,
-                )
-            )
-        else:
-            checks.append(judge_statement(claim["place"], claim["says"], got.against, got.holds, got.shown, **common))
+    checks = [judge_claim(claim, quantity_of(claim["quantity"])) for claim in claims_file("green-code")]
     return [*checks, *disagreements(checks)]
 
 

@@ -47,19 +47,23 @@ class Computed:
 
 def text_checks() -> list[Check]:
     """Every claim of the text with its verdict, and figures of one thing that differ between places."""
-    checks = []
-    for claim in claims_file("thesis"):
-        quantity, figure = claim["quantity"], claim.get("figure", "")
-        got = quantity_of(quantity)
-        common = {"because": got.because, "quantity": quantity}
-        if " to " in figure:
-            checks.append(_judge_span(claim, figure, got))
-        elif figure:
-            unit = claim.get("unit", "%")
-            checks.append(judge(claim["place"], claim["says"], got.against, figure, got.figure, unit=unit, **common))
-        else:
-            checks.append(judge_statement(claim["place"], claim["says"], got.against, got.holds, got.shown, **common))
+    checks = [judge_claim(claim, quantity_of(claim["quantity"])) for claim in claims_file("thesis")]
     return [*checks, *disagreements(checks)]
+
+
+def judge_claim(claim: dict[str, str], got: Computed) -> Check:
+    """The verdict on one claim of a text from what its tables give of its quantity."""
+    figure, quantity = claim.get("figure", ""), claim["quantity"]
+    if " to " in figure:
+        return _judge_span(claim, figure, got)
+    if figure:
+        return judge(
+            claim["place"], claim["says"], got.against, figure, got.figure, unit=claim.get("unit", "%"),
+            because=got.because, quantity=quantity, about=bool(claim.get("about")),
+        )  # fmt: skip
+    return judge_statement(
+        claim["place"], claim["says"], got.against, got.holds, got.shown, because=got.because, quantity=quantity
+    )
 
 
 def _judge_span(claim: dict[str, str], figure: str, got: Computed) -> Check:

@@ -143,7 +143,7 @@ def _traps(evidence: Evidence) -> list[Block]:
         " of these tasks are System (`os` stands in `position`): such a dummy is an intercept by another name, and its "
         "coefficient is the level of energy, not what system calls cost.",
     )  # fmt: skip
-    heads = {"domain": "text", **dict.fromkeys(UNITS, "fixed4"), "with intercept, any unit": "fixed4"}
+    heads = {"domain": "text", **{str(unit): "fixed4" for unit in UNITS}, "with intercept, any unit": "fixed4"}
     table = table_of(
         "regression_units", f"The same regression of {first.label} in four units: coefficients of domains", heads,
         [(d, *(v[unit] for unit in UNITS), v["with intercept"]) for d, v in own.items()],
