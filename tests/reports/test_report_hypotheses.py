@@ -1,4 +1,4 @@
-"""The thesis's questions in the report of all experiments: hypotheses, savings, traps of the regression, conventions."""
+"""The thesis's questions in the report of all experiments: hypotheses, savings, regression, conventions."""
 
 from __future__ import annotations
 

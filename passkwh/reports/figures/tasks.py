@@ -70,7 +70,10 @@ def energy_per_task(evidence: Evidence) -> Drawing | NotAvailable:
 def _by_median(data: pd.DataFrame) -> pd.DataFrame:
     """Energies over the median of their configuration, whose name then says it."""
     median = data.groupby("configuration", sort=False)["energy_j"].transform("median")
-    names = [f"{name} (median {number(value, 3)} J)" for name, value in zip(data["configuration"], median, strict=True)]
+    names = [
+        f"{name} (median {number(value, 3)} J per task)"
+        for name, value in zip(data["configuration"], median, strict=True)
+    ]
     return data.assign(energy_j=data["energy_j"] / median, configuration=names)
 
 
@@ -122,6 +125,7 @@ def energy_by_domain(evidence: Evidence, per: str) -> Drawing | NotAvailable:
     data = data.drop(columns=["bounds"])
     many = len(evidence.labels) > MOST_COLOURS
     if many:  # which domain costs more is a question within each configuration, so it is asked of one panel
+        data[f"joules_per_{per}"] = data["value"]
         data[["value", "low", "high"]] = data[["value", "low", "high"]].div(
             data["configuration"].map(_means(evidence, per)), axis=0
         )
@@ -129,7 +133,7 @@ def energy_by_domain(evidence: Evidence, per: str) -> Drawing | NotAvailable:
     scale = alt.Scale(type="log" if log else "linear", zero=False, nice=True)
     title = f"{evidence.energy_named}, J per {per} — lower is better"
     if many:
-        title = f"{evidence.energy_named} per {per} over the configuration's own mean — lower is better"
+        title = f"{evidence.energy_named}, J per {per} over the configuration's own mean — lower is better"
     sheet = Sheet()
     values = sheet.rows(data)
     chart = (_panels if many else _coloured)(values, evidence, list(dict.fromkeys(data["domain"])), scale, title)
