@@ -63,8 +63,8 @@ class Runs:
         """Tests, intervals, rankings and the Pareto frontier over the tasks that all configurations ran.
 
         Args:
-            settings: fields of :class:`passkwh.analysis.overview.AnalysisSettings`, for example ``energy="net"``,
-                ``resamples=1000``.
+            settings: fields of :class:`passkwh.analysis.overview.AnalysisSettings`, for example
+                ``convention="thesis"``, ``energy="net"`` or ``resamples=1000``.
 
         Raises:
             UsageError: runs that must not be compared (naming the field that differs), or an unknown setting.
@@ -72,7 +72,13 @@ class Runs:
         from passkwh.analysis.overview import AnalysisSettings, analyse
         from passkwh.analysis.pooling import compare
 
-        return analyse(compare(self.frames), _checked(AnalysisSettings, settings))
+        checked = _checked(AnalysisSettings, settings)
+        frames = self.frames
+        if checked.convention != frames.runs[0].convention.name:
+            from passkwh.analysis.frames import load
+
+            frames = load(self.paths, checked.convention)
+        return analyse(compare(frames), checked)
 
     def report(self, out: PathLike = "report.html") -> Path:
         """Write the report that ``bench report`` writes: one self-contained HTML file. Returns its path."""

@@ -20,10 +20,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from passkwh.analysis.bootstrap import DIRECTIONS, contrasts, draw, intervals
+from passkwh.analysis.bootstrap import DIRECTIONS, draw
 from passkwh.analysis.equivalence import paired_rates
 from passkwh.analysis.frames import Frames, Run
 from passkwh.analysis.independent_tests import kruskal_wallis
+from passkwh.analysis.intervals import contrasts, intervals
 from passkwh.analysis.mixed import mixed_model
 from passkwh.analysis.overview import CONTRASTED
 from passkwh.analysis.paired_tests import friedman
@@ -31,7 +32,7 @@ from passkwh.analysis.pairs import compare_pairs
 from passkwh.analysis.pooling import Comparison, ConfigurationRuns
 from passkwh.analysis.ranking import any_difference, rank, spread_of
 from passkwh.analysis.regression import fit_regression
-from passkwh.analysis.tasks import task_table
+from passkwh.analysis.task_table import task_table
 from passkwh.analysis.time_order import time_order
 from passkwh.records import (
     BenchmarkInfo,

@@ -193,6 +193,11 @@ def memory_needed(
     return 0
 
 
+def reckoned_memory(model: str, quant: str) -> int | None:
+    """Bytes for the weights of a registered model that is not on this machine, by its numbers; None of others."""
+    return memory.reckoned(model, quant)
+
+
 def check_memory(
     checkpoint: Checkpoint, batch_size: int, max_tokens: int, device: str = "auto", engine: str = AUTO
 ) -> str:

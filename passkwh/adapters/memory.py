@@ -10,6 +10,7 @@ from passkwh.adapters import device as devices
 from passkwh.adapters import gguf
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.model_files import ModelFiles
+from passkwh.adapters.models import base_of, registered
 from passkwh.adapters.quantization.lookup import configured, quantization
 from passkwh.errors import UsageError
 
@@ -81,6 +82,22 @@ def weight_bytes(checkpoint: Checkpoint, device: str) -> int:
     embedded = int(config.get("vocab_size") or 0) * int(config.get("hidden_size") or 0)
     dense = min(checkpoint.parameters, matrices * embedded)
     return int((checkpoint.parameters - dense) * packing.bits_per_weight / 8) + dense * width
+
+
+def reckoned(model: str, quant: str) -> int | None:
+    """Bytes for the weights of a registered model that is not here, and margin, without a cache; None of others.
+
+    From its numbers of weights and the bits of the quantization: embedding and output layer stay at 16 bits.
+    """
+    known = registered(model)
+    if known is None:
+        packed = base_of(model)
+        if packed is None:
+            return None
+        known, quant = packed
+    bits = 16.0 if quant == "none" else quantization(quant).bits_per_weight
+    weights = (known.parameters - known.embedded) * bits / 8 + known.embedded * 2
+    return int(weights * _MARGIN) + _LIBRARIES
 
 
 def key_value_bytes(config: dict[str, Any], width: int) -> int:

@@ -20,6 +20,8 @@ class RegisteredModel:
     family: str
     size: str
     tuning: str
+    embedded: int = 0
+    """Weights of embedding and output layer, which stay dense when a checkpoint is quantized; 0 where not known."""
     quantized: dict[str, str] = field(default_factory=dict)
 
 
@@ -45,6 +47,18 @@ def published(hub_id: str, quant: str, tuning: str) -> str | None:
     habit = _registry_file()["publishers"].get(hub_id.split("/")[0])
     if habit and habit["tuning"] == tuning and quant in habit["suffixes"]:
         return str(hub_id + habit["suffixes"][quant])
+    return None
+
+
+def base_of(hub_id: str) -> tuple[RegisteredModel, str] | None:
+    """The registered model that a published quantized checkpoint is of, and the quantization, by the id alone."""
+    for model in registry().values():
+        for quant in {
+            *model.quantized,
+            *_registry_file()["publishers"].get(model.id.split("/")[0], {}).get("suffixes", {}),
+        }:
+            if published(model.id, quant, model.tuning) == hub_id:
+                return model, quant
     return None
 
 

@@ -11,7 +11,7 @@ from passkwh.adapters.checkpoint import Checkpoint, Overrides
 from passkwh.adapters.engines.base import ResolvesNames
 from passkwh.adapters.model_files import ModelFiles
 from passkwh.adapters.model_name import HubName
-from passkwh.adapters.models import RegisteredModel, published, registered, unknown
+from passkwh.adapters.models import RegisteredModel, base_of, published, registered, unknown
 from passkwh.adapters.prompt_form import Reading, read_form
 from passkwh.adapters.quantization import make as quantize
 from passkwh.adapters.quantization.base import QuantizesWhileLoading
@@ -209,7 +209,8 @@ def _hub(place: HubName, name: str, overrides: Overrides) -> Checkpoint:
         revision=snapshot.commit,
         chat=False,
         pending=() if snapshot.whole else (f"download {place.id} from the hub",),
-        parameters=parameters or (known.parameters if known else None),
+        parameters=parameters
+        or (known.parameters if known else of[0].parameters if (of := base_of(place.id)) else None),
         active_parameters=active,
         weight_bytes=weight_bytes,
         overrides=replace(overrides, revision=revision),

@@ -6,8 +6,7 @@ ratio of the two, needs; configurations stay matched; and neither samples of a t
 for independent evidence. On top, each configuration's energy is scaled by what its units cannot show: the scatter of
 repeats (Student's t), or the stated errors of meter and idle (:mod:`passkwh.analysis.error_model`). Where the
 configurations' batches hold different tasks, tasks are drawn, and what batches add to the spread is put on top, too.
-Shares of tasks that pass follow Wilson's interval. Intervals are percentiles of the resampled values, expanded as a t
-interval is over a normal one (Hesterberg 2015), because plain percentiles are too narrow for few units.
+Shares of tasks that pass follow Wilson's interval. :mod:`passkwh.analysis.intervals` reads intervals off these draws.
 """
 
 from __future__ import annotations
@@ -18,13 +17,10 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from passkwh.analysis.equivalence import rate_difference
-from passkwh.analysis.error_model import FEWEST_UNITS, PerRun, RunError, drawn_units, run_error, weight
+from passkwh.analysis.error_model import PerRun, RunError, drawn_units, run_error
 from passkwh.analysis.pareto import Direction
-from passkwh.analysis.proportions import as_wilson, effective_number, wilson
-from passkwh.analysis.results import Contrast, Interval, finite
+from passkwh.analysis.proportions import as_wilson
 from passkwh.analysis.tasks import TaskTable
 from passkwh.analysis.units_of_measurement import JointUnits, sums
 from passkwh.measures import HEADLINES, MEASURES
@@ -35,16 +31,16 @@ Floats = NDArray[np.float64]
 DIRECTIONS: dict[str, Direction] = {name: MEASURES[name].better or "max" for name in HEADLINES}
 """The headline measures, and which way is better."""
 
-_OF_PASS_AT_1 = ("pass_at_kwh", "solved_per_kwh")
-_OF_ENERGY = ("energy_kwh", "joules_per_token", *_OF_PASS_AT_1)
+OF_PASS_AT_1 = ("pass_at_kwh", "solved_per_kwh")
+"""Measures that accuracy is part of."""
+OF_ENERGY = ("energy_kwh", "joules_per_token", *OF_PASS_AT_1)
+"""Measures that energy is part of."""
 _PER_RUN: dict[str, PerRun] = {
     "energy_kwh": "energy_j", "pass_at_kwh": "energy_j", "solved_per_kwh": "energy_j",
     "joules_per_token": "joules_per_token", "tokens_per_s": "tokens_per_s",
 }  # fmt: skip
 """By measure the totals of runs whose scatter it has."""
 _CHUNK_BYTES = 16 * 2**20
-_WEIGHED = ("energy_kwh", "joules_per_token")
-"""Measures whose ratio is one of totals in which large units weigh more."""
 NOT_ABOVE_0 = "energy is not above 0: idle power takes more off than was drawn"
 
 
@@ -93,7 +89,7 @@ class Draws:
         """Standard error of each estimate from what units do not show: runs, unmatched batches; 0 for accuracy."""
         if measure not in self.errors:
             return np.zeros(len(self.labels))
-        batches = self.batch_se if measure in _OF_ENERGY else 0.0
+        batches = self.batch_se if measure in OF_ENERGY else 0.0
         return np.asarray(
             np.abs(self.estimates[measure]) * np.hypot(self.errors[measure].se, batches), dtype=np.float64
         )
@@ -125,14 +121,15 @@ def draw_each(
         raise ValueError("expected tables with as many configurations and as many tasks")
     by_units: dict[int, list[int]] = {}
     for position, t in enumerate(tables):
-        by_units.setdefault(_units(t).number, []).append(position)
+        by_units.setdefault(units_of_table(t).number, []).append(position)
     result: dict[int, Draws] = {}
     for positions in by_units.values():
         result |= dict(zip(positions, _drawn_alike([tables[p] for p in positions], resamples, seed, ks), strict=True))
     return [result[position] for position in range(len(tables))]
 
 
-def _units(t: TaskTable) -> JointUnits:
+def units_of_table(t: TaskTable) -> JointUnits:
+    """What is drawn together: the units that all configurations have in common, else single tasks."""
     return drawn_units(t.measured.joint, len(t.task_ids))
 
 
@@ -147,9 +144,11 @@ def _columns(t: TaskTable, ks: Sequence[int]) -> Floats:
 
 def _drawn_alike(tables: Sequence[TaskTable], resamples: int, seed: int, ks: Sequence[int]) -> list[Draws]:
     """Of tables with as many units."""
-    width, units = len(tables[0].labels), _units(tables[0]).number
+    width, units = len(tables[0].labels), units_of_table(tables[0]).number
     columns = [_columns(t, ks) for t in tables]
-    values = np.concatenate([sums(one, _units(t).of_task, units) for one, t in zip(columns, tables, strict=True)]).T
+    values = np.concatenate(
+        [sums(one, units_of_table(t).of_task, units) for one, t in zip(columns, tables, strict=True)]
+    ).T
     noise, counts = _drawn(resamples, units, width, seed)
     totals = _totals(counts, values)
     size = values.shape[1] // len(tables)
@@ -211,18 +210,18 @@ def _draws(t: TaskTable, ks: Sequence[int], totals: Floats, noise: Floats, seed:
         for name, of in _PER_RUN.items():
             with np.errstate(divide="ignore", invalid="ignore"):
                 by = scales[of]
-                resampled[name] = from_units[name] / by if name in _OF_PASS_AT_1 else from_units[name] * by
-            if name in _OF_PASS_AT_1:  # an energy that came out below 0 is all but 0: the ratio has no bound above
+                resampled[name] = from_units[name] / by if name in OF_PASS_AT_1 else from_units[name] * by
+            if name in OF_PASS_AT_1:  # an energy that came out below 0 is all but 0: the ratio has no bound above
                 resampled[name] = np.where(by > 0, resampled[name], np.inf)
     reasons = {f"pass_at_{at}": t.missing_pass_at(at) for at in ks}
     reasons["energy_kwh"] = tuple(
         None if total > 0 else "energy is missing" if np.isnan(total) else NOT_ABOVE_0 for total in once[0][0].tolist()
     )
     dark = np.array([reason is not None for reason in reasons["energy_kwh"]])
-    for name in _OF_ENERGY:
+    for name in OF_ENERGY:
         for values in (estimates, from_units, resampled):
             values[name] = np.where(dark, np.nan, values[name])
-    drawn = _units(t)
+    drawn = units_of_table(t)
     return Draws(
         t, drawn.number, drawn.matched, {name: one[0] for name, one in estimates.items()}, resampled, from_units,
         by_measure, batches, reasons,
@@ -270,194 +269,3 @@ def _measures(rates: dict[str, Floats], totals: Sequence[Floats], tasks: int) ->
             "joules_per_token": np.where(tokens > 0, generation_j / tokens, np.nan),
             "tokens_per_s": np.where(generation_s > 0, tokens / generation_s, np.nan),
         }
-
-
-def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
-    """Interval of every measure of every configuration: percentiles; Wilson's score interval for pass@k."""
-    result = []
-    # All measures at once: sorting is quick, and being called is not.
-    names = list(draws.estimates)
-    stacked = np.concatenate([draws.resampled[name] for name in names], axis=1)
-    shares = np.concatenate([_share_of_units(draws, name) for name in names])
-    bounds = _bounds(stacked, level, _student(draws.units, level), shares)
-    lows, highs = (side.reshape(len(names), len(draws.labels)) for side in bounds)
-    for (measure, estimate), low, high in zip(draws.estimates.items(), lows, highs, strict=True):
-        for i, label in enumerate(draws.labels):
-            value = estimate[i]
-            of_share = is_share(measure) and bool(np.isfinite(value))
-            if of_share:
-                low[i], high[i] = _wilson(draws, measure, i, level)
-            interval = _interval(measure, label, value, low[i], high[i], level, _missing(measure, draws, [i]))
-            if measure in _OF_ENERGY and interval.estimate is not None and not _above_zero(draws, i, level):
-                reason = "energy net of idle power is not shown to be above 0"
-                interval = interval.model_copy(update={"low": None, "high": None, "reason": reason})
-            result.append(interval.model_copy(update={"note": _note(draws, measure, value)}) if of_share else interval)
-    return tuple(result)
-
-
-def _wilson(draws: Draws, measure: str, i: int, level: float) -> tuple[float, float]:
-    if draws.tasks < 2:
-        return float("nan"), float("nan")
-    rates = draws.table.pass_rates(int(measure.removeprefix("pass_at_")))[i]
-    z = float(special.ndtri((1.0 + level) / 2.0))
-    low, high = wilson(float(rates.mean()), effective_number(rates), np.array([-z, z]))
-    return float(low), float(high)
-
-
-def _note(draws: Draws, measure: str, value: float) -> str | None:
-    if value not in (0.0, 1.0):
-        return None
-    return f"{'no' if value == 0 else 'every'} task was solved: Wilson's bound over {draws.tasks} tasks"
-
-
-def _above_zero(draws: Draws, i: int, level: float) -> bool:
-    """Whether a configuration's energy is shown to be above 0, so that a ratio to it has an interval."""
-    low = _bounds(draws.resampled["energy_kwh"][:, [i]], level, _student(draws.units, level), np.ones(1))[0][0]
-    return bool(np.isnan(low) or low > 0)
-
-
-def contrasts(
-    draws: Draws, measures: Sequence[str], pairs: Sequence[tuple[int, int]], level: float = 0.95
-) -> tuple[Contrast, ...]:
-    """Difference and ratio of pairs of configurations (positions), on joint resamples.
-
-    The difference in pass@k has the interval of its own test (:func:`passkwh.analysis.equivalence.rate_difference`).
-    """
-    result = []
-    a, b = np.array([i for i, _ in pairs], dtype=int), np.array([j for _, j in pairs], dtype=int)
-    by_weight = _student_by_weight(draws, a, b, level)
-    solid = {i: _above_zero(draws, i, level) for i in {*a.tolist(), *b.tolist()}}
-    for measure in measures:
-        values, estimate = draws.resampled[measure], draws.estimates[measure]
-        share = _share_of_units_in_pairs(draws, measure, a, b)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            student = by_weight if measure in _WEIGHED else _student(draws.units, level)
-            differences = _bounds(values[:, a] - values[:, b], level, student, share)
-            ratios = _bounds(values[:, a] / values[:, b], level, student, share)
-            ratio_estimates = estimate[a] / estimate[b]
-        of_share = is_share(measure)
-        rates = draws.table.pass_rates(int(measure.removeprefix("pass_at_"))) if of_share else None
-        for p, (i, j) in enumerate(pairs):
-            name, missing = f"{draws.labels[i]} vs {draws.labels[j]}", _missing(measure, draws, [i, j])
-            low, high, value = differences[0][p], differences[1][p], estimate[i] - estimate[j]
-            if rates is not None and np.isfinite(value):
-                low, high = rate_difference(rates[i], rates[j], level) if draws.tasks > 1 else (np.nan, np.nan)
-            difference = _interval(measure, name, value, low, high, level, missing)
-            ratio = _interval(measure, name, ratio_estimates[p], ratios[0][p], ratios[1][p], level, missing)
-            if measure in _OF_ENERGY and not (solid[i] and solid[j]):
-                reason = "energy net of idle power is not shown to be above 0"
-                cut = {"low": None, "high": None, "reason": reason if ratio.estimate is not None else ratio.reason}
-                ratio, difference = ratio.model_copy(update=cut), difference.model_copy(update=cut)
-            result.append(
-                Contrast(measure=measure, a=draws.labels[i], b=draws.labels[j], difference=difference, ratio=ratio)
-            )
-    return tuple(result)
-
-
-def _share_of_units(draws: Draws, measure: str) -> Floats:
-    """The share of each estimate's variance that comes from its units, shape (configurations,)."""
-    runs = draws.se_of_runs(measure) ** 2
-    if not runs.any():
-        return np.ones(len(runs))
-    with np.errstate(invalid="ignore"):
-        units = draws.from_units[measure].var(axis=0)
-        return np.asarray(np.nan_to_num(units / (units + runs), nan=1.0), dtype=np.float64)
-
-
-def _share_of_units_in_pairs(draws: Draws, measure: str, a: NDArray[np.int_], b: NDArray[np.int_]) -> Floats:
-    runs = draws.se_of_runs(measure) ** 2
-    if not runs.any():
-        return np.ones(len(a))
-    with np.errstate(invalid="ignore"):
-        covariance = np.atleast_2d(np.cov(draws.from_units[measure], rowvar=False))
-        # Of logs, in effect: each is on the scale of its own estimate.
-        size = np.where(draws.estimates[measure] != 0, np.abs(draws.estimates[measure]), 1.0)
-        covariance = covariance / np.outer(size, size)
-        relative = runs / size**2
-        units = np.maximum(covariance[a, a] + covariance[b, b] - 2 * covariance[a, b], 0.0)
-        total = units + relative[a] + relative[b]
-        shares = np.divide(units, total, out=np.ones_like(units), where=total > 0)
-        return np.asarray(np.nan_to_num(shares, nan=1.0), dtype=np.float64)
-
-
-def _student(units: float, level: float) -> float:
-    """How many standard deviations of resamples a t interval over units is wide, to one side; NaN for too few."""
-    if units < FEWEST_UNITS:
-        return float("nan")
-    return float(np.sqrt(units / (units - 1)) * special.stdtrit(units - 1, (1.0 + level) / 2.0))
-
-
-def _student_by_weight(draws: Draws, a: NDArray[np.int_], b: NDArray[np.int_], level: float) -> Floats:
-    """The same of ratios of totals, by pair: large units carry the total."""
-    units = _units(draws.table)
-    total = draws.table.energy_j.sum(axis=1, keepdims=True)
-    plain = _student(units.number, level)
-    if np.isnan(plain):
-        return np.full(len(a), plain)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = sums(draws.table.energy_j / total, units.of_task, units.number)
-    known = np.isfinite(shares).all(axis=1) & (total[:, 0] > 0)
-    found = np.full(len(a), plain)
-    for p, (i, j) in enumerate(zip(a.tolist(), b.tolist(), strict=True)):
-        if known[i] and known[j]:
-            factor, df = weight((shares[i] + shares[j]) / 2.0)
-            found[p] = np.sqrt(factor) * special.stdtrit(df, (1.0 + level) / 2.0)
-    return found
-
-
-def _bounds(values: Floats, level: float, student: Floats | float, share_of_units: Floats) -> tuple[Floats, Floats]:
-    """Percentiles of columns, as far out as Student's t over units is; errors of runs have their own t in the draws.
-
-    Where both make the spread, the t of the units widens the middle of the draws by its share, and percentiles stay
-    those of the level: farther out, the draws are those of the runs' t alone.
-    """
-    # Of scipy.special, which the distributions of scipy.stats call: importing those takes longer than many a bootstrap.
-    normal = special.ndtri((1.0 + level) / 2.0)
-    student = np.broadcast_to(np.asarray(student, dtype=np.float64), share_of_units.shape)
-    alone = share_of_units >= 1.0
-    tails = np.where(alone, special.ndtr(-student), (1.0 - level) / 2.0)
-    low, high = np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
-    rows = np.ascontiguousarray(values.T)
-    with np.errstate(invalid="ignore"):
-        for tail in np.unique(tails[np.isfinite(student)]):
-            chosen = np.flatnonzero((tails == tail) & np.isfinite(student))
-            low[chosen], high[chosen] = _quantiles(rows[chosen], float(tail))
-        widened = np.sqrt(share_of_units * (student / normal) ** 2 + 1.0 - share_of_units)
-        middle = np.median(rows, axis=1)
-        # On the scale of ratios where all is positive, as errors of runs are relative.
-        positive = (low > 0) & (middle > 0)
-        safe = np.where(positive, middle, 1.0)
-        wide_low = np.where(positive, middle * (np.where(positive, low, 1.0) / safe) ** widened,
-                            middle - widened * (middle - low))  # fmt: skip
-        wide_high = np.where(positive, middle * (np.where(positive, high, 1.0) / safe) ** widened,
-                             middle + widened * (high - middle))  # fmt: skip
-    return np.where(alone, low, wide_low), np.where(alone, high, wide_high)
-
-
-def _quantiles(rows: Floats, tail: float) -> tuple[Floats, Floats]:
-    low, high = np.quantile(rows, [tail, 1.0 - tail], axis=1)
-    return np.where(np.isfinite(low), low, np.nan), np.where(np.isfinite(high), high, np.nan)
-
-
-def _missing(measure: str, draws: Draws, configurations: Sequence[int]) -> str:
-    """Why a measure, or what two have of it, has no value."""
-    needed = [measure if is_share(measure) else "pass_at_1"] if is_share(measure) or measure in _OF_PASS_AT_1 else []
-    needed += ["energy_kwh"] if measure in _OF_ENERGY else []
-    known = [reason for name in needed for i in configurations if (reason := draws.reasons[name][i])]
-    return known[0] if known else "it would divide by zero"
-
-
-def _interval(
-    measure: str, label: str, estimate: float, low: float, high: float, level: float, missing: str
-) -> Interval:
-    reason = None
-    if not np.isfinite(estimate):
-        reason = missing
-        low = high = np.nan
-    elif not (np.isfinite(low) and np.isfinite(high)):
-        reason = "it takes three units of measurement, and resamples in which nothing is divided by zero"
-        low = high = np.nan
-    return Interval(
-        measure=measure, label=label, estimate=finite(estimate), low=finite(low), high=finite(high), level=level,
-        reason=reason,
-    )  # fmt: skip

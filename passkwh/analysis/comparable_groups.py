@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from passkwh.analysis.conventions import OURS, convention
 from passkwh.analysis.frames import Run, expand, open_run
 from passkwh.analysis.pooling import CHECKED, checked
 from passkwh.errors import UsageError
@@ -41,6 +42,23 @@ def comparable_groups(paths: Sequence[Path]) -> tuple[list[ComparableGroup], lis
     return [ComparableGroup(title, tuple(run.path for run in members)) for title, members in titled], notes
 
 
+def chosen_convention(paths: Sequence[Path], asked_for: str | None) -> str:
+    """The convention that was asked for, else that of the study that all paths are or lie in, else ours.
+
+    Raises:
+        UsageError: studies of different conventions, and none was asked for.
+    """
+    if asked_for is not None:
+        return convention(asked_for).name
+    studies = {folder for path in paths for folder in (path, path.parent) if is_study(folder)}
+    own = {StudyFolder.open(folder).record().settings.convention for folder in studies}
+    if len(own) > 1:
+        raise UsageError(
+            f"these studies have different conventions ({', '.join(sorted(own))}): choose one by --convention"
+        )
+    return own.pop() if own else OURS.name
+
+
 def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Run folders as given, and for a study its complete ones, each as it was when it ended; notes on the others.
 
@@ -49,6 +67,11 @@ def complete_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     complete: list[Path] = []
     notes: list[str] = []
     for path in paths:
+        if path.suffix == ".csv":
+            raise UsageError(
+                f"{path} is a table and no run: check published rows with `bench analyze --published {path}`; the "
+                "tables of the thesis and of GREEN-CODE with `bench reproduce thesis` and `bench reproduce green-code`"
+            )
         if not is_study(path):
             runs = expand([path])
             if studies := sorted(file.parent for file in path.glob(f"*/{STUDY}")):

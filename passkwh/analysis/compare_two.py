@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from passkwh.analysis.bootstrap import contrasts, draw, intervals
+from passkwh.analysis.bootstrap import draw
 from passkwh.analysis.frames import Frames
+from passkwh.analysis.intervals import contrasts, intervals
 from passkwh.analysis.overview import AnalysisSettings
 from passkwh.analysis.pairs import COMPARED, PairTests, compare_pairs
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.results import Contrast, Interval
 from passkwh.analysis.sentences import about_accuracy, about_energy
-from passkwh.analysis.tasks import task_table
+from passkwh.analysis.task_table import task_table
 from passkwh.errors import UsageError
 from passkwh.measures import MEASURES
 from passkwh.records import Record

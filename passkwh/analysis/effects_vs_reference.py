@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from passkwh.analysis.bootstrap import Draws, contrasts
+from passkwh.analysis.bootstrap import Draws
 from passkwh.analysis.experiments import Experiment
+from passkwh.analysis.intervals import contrasts
 from passkwh.analysis.pairs import COMPARED, PairTests, compare_pairs
 from passkwh.analysis.results import Contrast
 from passkwh.analysis.tasks import TaskTable

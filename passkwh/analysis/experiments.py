@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from passkwh.analysis.assumptions import levene, shapiro_wilk
+from passkwh.analysis.conventions import EnergyKind
 from passkwh.analysis.data_files import data_file
 from passkwh.analysis.frames import Run
 from passkwh.analysis.independent_tests import dunn, kruskal_wallis
 from passkwh.analysis.paired_tests import conover, friedman
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.results import PairwiseResult, TestResult, no_pairs, no_result
-from passkwh.analysis.tasks import EnergyKind, TaskTable, task_table
+from passkwh.analysis.task_table import task_table
+from passkwh.analysis.tasks import TaskTable
 from passkwh.errors import UsageError
 from passkwh.passk import pass_at_kwh
 from passkwh.records import Record
@@ -58,6 +60,14 @@ def traits(run: Run) -> Traits:
         quant=model.quant,
         batch_size=run.manifest.spec.batch_size,
     )
+
+
+def technique(run: Run) -> str:
+    """What figure 4.12 of the thesis tells configurations apart by: base, instruct, a quantization, or an exit rule."""
+    own, exit_rule = traits(run), run.manifest.spec.exit
+    if exit_rule:
+        return exit_rule.partition(":")[0]
+    return own.tuning if own.quant == "none" else own.quant
 
 
 @dataclass(frozen=True)
@@ -198,4 +208,12 @@ def _test(title: str, table: TaskTable) -> FamilyResult:
 
 
 def _title(key: tuple[object, ...]) -> str:
-    return " ".join(str(part) for part in key if part not in ("none", 1))
+    """A family in words: a name without a size has its number of parameters, which reads as 15.7B."""
+    return " ".join(_in_billions(str(part)) for part in key if part not in ("none", 1))
+
+
+def _in_billions(part: str) -> str:
+    if not part.isdigit() or len(part) < 7:
+        return part
+    count = int(part)
+    return f"{count / 1e9:.3g}B" if count >= 1e9 else f"{count / 1e6:.3g}M"

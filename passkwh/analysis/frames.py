@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from passkwh.analysis.conventions import OURS, Convention, applied, convention
 from passkwh.errors import UsageError
 from passkwh.harness.runs.consistency import mismatch
 from passkwh.harness.runs.folder import SAMPLES, RunFolder
 from passkwh.harness.runs.labels import identity
-from passkwh.records import ChannelTotal, Manifest, Summary
+from passkwh.records import ChannelTotal, Energy, Manifest, Summary
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,14 @@ class Run:
 
     idle: str = "before"
     """The idle power that net energy is net of: before, mean (of before and after), none, or watts."""
+    convention: Convention = OURS
+    """By which its summary's energies are, and which of its channels count."""
+    convention_note: str | None = None
+    """Where the convention could not be kept: what stands in."""
+
+    @property
+    def _stages(self) -> tuple[str, ...]:
+        return ("generation", "evaluation") if self.convention.scoring else ("generation",)
 
     @property
     def _counted(self) -> list[ChannelTotal]:
@@ -41,8 +50,12 @@ class Run:
 
     def energy_se_j(self) -> float | None:
         """Standard error of the run's gross energy from its meter. None where no counted channel has one."""
-        parts = [e.se_j for c in self._counted for e in (c.generation, c.evaluation) if e.se_j is not None]
+        parts = [e.se_j for c in self._counted for e in self._energies(c) if e.se_j is not None]
         return float(np.sqrt(np.sum(np.square(parts)))) if parts else None
+
+    def _energies(self, channel: ChannelTotal) -> list[Energy]:
+        """Of the stages that the convention counts."""
+        return [getattr(channel, stage) for stage in self._stages]
 
     def common_se_j(self, readings_j: float) -> float:
         """The part of that error which all readings share; ``readings_j`` is what those of generation make by chance.
@@ -50,7 +63,7 @@ class Run:
         Scoring is one reading, whose error is shared by all tasks.
         """
         generation = np.sum(np.square([c.generation.se_j or 0.0 for c in self._counted]))
-        scoring = np.sum(np.square([c.evaluation.se_j or 0.0 for c in self._counted]))
+        scoring = np.sum(np.square([e.se_j or 0.0 for c in self._counted for e in self._energies(c)[1:]]))
         return float(np.sqrt(max(generation - readings_j**2, 0.0) + scoring))
 
     def idle_se_j(self) -> tuple[float, float]:
@@ -61,7 +74,7 @@ class Run:
         """
         if self.idle not in ("before", "mean"):
             return 0.0, 0.0
-        metered_s = self.summary.generation_s + self.summary.evaluation_s
+        metered_s = self.summary.generation_s + (self.summary.evaluation_s if self.convention.scoring else 0.0)
         read, moved = 0.0, 0.0
         for channel in self._counted:
             before, after = channel.idle_before, channel.idle_after
@@ -91,15 +104,15 @@ class Frames:
         return pd.DataFrame([_run_row(run) for run in self.runs])
 
 
-def load(paths: Sequence[Path]) -> Frames:
-    """Read complete runs.
+def load(paths: Sequence[Path], by: str = OURS.name) -> Frames:
+    """Read complete runs; all energies are ``by`` this convention (:mod:`passkwh.analysis.conventions`).
 
     Raises:
         UsageError: for none, a folder that is no run, an unfinished run, the same run twice, or a damaged file.
     """
     if not paths:
         raise UsageError("no run was given: name one or more run folders that `bench run` made")
-    runs = tuple(open_run(path) for path in expand(paths))
+    runs = tuple(open_run(path, by) for path in expand(paths))
     seen: dict[Path, Path] = {}
     for run in runs:
         real = run.path.resolve()
@@ -134,12 +147,13 @@ def expand(paths: Sequence[Path]) -> list[Path]:
     return folders
 
 
-def open_run(path: Path) -> Run:
-    """One complete run. Raises UsageError for what is no run, or not complete."""
-    folder = RunFolder.open(path)
-    run = Run(path, folder.manifest(), folder.summary())
-    _refuse(path, mismatch(run.manifest, run.summary))
-    return run
+def open_run(path: Path, by: str = OURS.name) -> Run:
+    """One complete run, by a convention. Raises UsageError for what is no run, or not complete."""
+    folder, chosen = RunFolder.open(path), convention(by)
+    manifest, summary = folder.manifest(), folder.summary()
+    _refuse(path, mismatch(manifest, summary))
+    manifest, summary, note = applied(manifest, summary, chosen)
+    return Run(path, manifest, summary, convention=chosen, convention_note=note)
 
 
 def _refuse(path: Path, why: str | None) -> None:
@@ -175,8 +189,18 @@ def _statistics(run: Run) -> pa.Table:
             f"{file} holds {len(samples)} samples and its summary is of {run.summary.samples}: restore the file or "
             "leave the run out"
         )
-    _refuse(run.path, mismatch(run.manifest, run.summary, samples))
-    return samples.statistics(counted, run.summary.generation_s if run.manifest.spec.concurrency > 1 else None)
+    if run.convention == OURS:  # by another, the summary no longer states what stands in the file
+        _refuse(run.path, mismatch(run.manifest, run.summary, samples))
+    table = samples.statistics(counted, run.summary.generation_s if run.manifest.spec.concurrency > 1 else None)
+    return table if run.convention.scoring else generation_only(table)
+
+
+def generation_only(table: pa.Table) -> pa.Table:
+    """Samples whose whole energy is that of generating them."""
+    for kind in ("gross", "net"):
+        at = table.schema.get_field_index(f"{kind}_j")
+        table = table.set_column(at, f"{kind}_j", table[f"generation_{kind}_j"])
+    return table
 
 
 def sample_frame(tables: Sequence[pa.Table]) -> pd.DataFrame:

@@ -7,11 +7,13 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from passkwh.analysis.bootstrap import draw, intervals
+from passkwh.analysis.bootstrap import draw
+from passkwh.analysis.conventions import EnergyKind
 from passkwh.analysis.domains import task_domains
+from passkwh.analysis.intervals import intervals
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.results import Interval, finite
-from passkwh.analysis.tasks import EnergyKind, task_table
+from passkwh.analysis.task_table import task_table
 from passkwh.records import Record
 from passkwh.units import kwh_to_joules
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from passkwh.analysis.frames import Frames, Run
+from passkwh.analysis.frames import Frames, Run, generation_only
 from passkwh.errors import UsageError
 from passkwh.harness.measure import measure
 from passkwh.harness.meter.energies import Energies, Spans
@@ -80,7 +80,8 @@ def _measure(run: Run, idle: str, watts: float | None) -> pd.DataFrame:
         for session in run.manifest.sessions
     }
     samples, _ = measure(run.manifest, folder.samples(), trace)
-    columns = SampleTable.of(samples).statistics(counted).select(["key", *_NET])
+    table = SampleTable.of(samples).statistics(counted)
+    columns = (table if run.convention.scoring else generation_only(table)).select(["key", *_NET])
     frame: pd.DataFrame = columns.to_pandas().set_index("key")
     return frame
 

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from passkwh.analysis.assumptions import levene, shapiro_wilk
-from passkwh.analysis.bootstrap import Draws, contrasts, draw, intervals
+from passkwh.analysis.bootstrap import Draws, draw
+from passkwh.analysis.conventions import OURS, EnergyKind, convention
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.findings import findings
 from passkwh.analysis.independent_tests import dunn, kruskal_wallis
+from passkwh.analysis.intervals import contrasts, intervals
 from passkwh.analysis.mixed import MixedResult, mixed_model, with_stated_errors
 from passkwh.analysis.paired_tests import conover, friedman, nemenyi
 from passkwh.analysis.pairs import PairTests, compare_pairs
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.ranking import Ranking, any_difference, rank_all
-from passkwh.analysis.regression import Method, RegressionResult, fit_regression
+from passkwh.analysis.regression import Method, RegressionResult, fit_regression, unit_dependence
+from passkwh.analysis.regression_design import TEXT
 from passkwh.analysis.results import Contrast, Finding, Interval, PairwiseResult, TestResult, no_pairs, no_result
-from passkwh.analysis.tasks import EnergyKind, TaskTable, UnitKind, task_table
+from passkwh.analysis.task_table import task_table
+from passkwh.analysis.tasks import TaskTable, UnitKind
 from passkwh.analysis.time_order import time_order
 from passkwh.analysis.tradeoff import Tradeoff, tradeoff
 from passkwh.records import Record
 
-REGRESSIONS: tuple[Method, ...] = ("thesis", "with intercept", "Newey-West", "GLSAR")
+REGRESSIONS: tuple[Method, ...] = ("thesis", "thesis, by library", "with intercept", "Newey-West", "GLSAR")
 KS = (1, 5, 10)
 CONTRASTED = ("pass_at_1", "energy_kwh", "pass_at_kwh", "joules_per_token")
 
@@ -34,7 +38,8 @@ CONTRASTED = ("pass_at_1", "energy_kwh", "pass_at_kwh", "joules_per_token")
 class AnalysisSettings(Record):
     """What an analysis was asked for."""
 
-    energy: EnergyKind = "gross"
+    convention: Annotated[str, Field(description="which energy leads, see passkwh.analysis.conventions")] = "passkwh"
+    energy: Annotated[EnergyKind, Field(description="the convention's, or what was asked for in its place")] = "gross"
     resamples: Annotated[int, Field(ge=100)] = 10_000
     seed: int = 0
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
@@ -42,6 +47,13 @@ class AnalysisSettings(Record):
     budget_kwh: float | None = None
     accuracy_floor: float | None = None
     deadline_s: Annotated[float | None, Field(gt=0, description="for nine of ten answers")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _energy_by_convention(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "energy" not in values:
+            return {**values, "energy": convention(str(values.get("convention", OURS.name))).energy}
+        return values
 
 
 class ConfigurationAnalysis(Record):
@@ -61,6 +73,10 @@ class ConfigurationAnalysis(Record):
     run_se: Annotated[float, Field(description="relative standard error of energy from what differs between runs")]
     run_df: Annotated[float | None, Field(description="its degrees of freedom; None where it is stated, not seen")]
     regressions: tuple[RegressionResult, ...]
+    units_of_energy: Annotated[
+        dict[str, dict[str, float]],
+        Field(description="by domain: the coefficient without intercept in each unit of energy, and with one"),
+    ]
 
 
 class Analysis(Record):
@@ -150,7 +166,9 @@ def _configurations(
 ) -> tuple[ConfigurationAnalysis, ...]:
     samples = comparison.samples().sort_values(["run", "order"])
     domains = task_domains(comparison.task_ids)
-    samples = samples.join(domains, on="task_id")
+    samples = samples.join(domains, on="task_id").join(
+        task_domains(comparison.task_ids, "text").add_prefix(TEXT), on="task_id"
+    )
     energies, error = table.energies(), table.measured.run_error
     result = []
     for i, configuration in enumerate(comparison.configurations):
@@ -176,6 +194,7 @@ def _configurations(
                 regressions=tuple(
                     fit_regression(own, method, settings.energy, settings.level) for method in REGRESSIONS
                 ),
+                units_of_energy=unit_dependence(own, settings.energy),
             )
         )
     return tuple(result)

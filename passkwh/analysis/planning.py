@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from passkwh.analysis.conventions import EnergyKind
 from passkwh.analysis.pooling import Comparison
-from passkwh.analysis.tasks import EnergyKind, TaskTable, UnitKind, task_table
+from passkwh.analysis.task_table import task_table
+from passkwh.analysis.tasks import TaskTable, UnitKind
 from passkwh.analysis.units_of_measurement import joint, sums
 from passkwh.errors import UsageError
 from passkwh.records import Record

@@ -83,10 +83,15 @@ def read_published(path: Path) -> tuple[PublishedRow, ...]:
         UsageError: when the file cannot be read or a column is missing.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        text = path.read_text("utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    return parse_published(text, str(path))
+
+
+def parse_published(text: str, path: str) -> tuple[PublishedRow, ...]:
+    """The rows of a CSV's text; ``path`` is what messages call it. Raises UsageError as :func:`read_published`."""
+    rows = list(csv.DictReader(text.splitlines()))
     missing = [c for c in COLUMNS if not rows or c not in rows[0]]
     if missing:
         raise UsageError(f"{path} has no column {missing[0]}: it needs {', '.join(COLUMNS)}")

@@ -1,9 +1,12 @@
 """What drives a task's energy: the thesis's regression (tables 5.5-5.13), and the ones its assumptions call for.
 
-The outcome is log energy (joules) of a sample's generation; the predictors are its solution tokens, the log energy of
-the sample before it in the same run, and a dummy for each domain its task touches. The thesis fits without intercept
-and leaves General out "because every task belongs to it"; without an intercept R-squared is uncentred and close to 1
-whatever the model explains, so the fit with intercept and centred R-squared stands beside it.
+The outcome is log energy of a sample's generation; the predictors are its solution tokens, the log energy of the sample
+before it in the same run, and a dummy for each domain its task touches. The thesis fits ln(1 + Wh) without intercept
+and leaves General out "because every task belongs to it". Without an intercept R-squared is uncentred and close to 1
+whatever the model explains; coefficients depend on the unit of energy, because ln(J) and ln(Wh) differ by a constant
+that only an intercept takes up (:func:`unit_dependence`); and a dummy that nearly every task has (System, in 93 % of
+them by the thesis's map) stands in for the intercept. So the fit with intercept and centred R-squared, of ln(J), stands
+beside it.
 
 Rows that belong together (samples and repeats of a task, members of a batch) are no independent evidence: where there
 are such, errors are clustered by them, with the small-sample factor G / (G - 1) x (n - 1) / (n - k) and Student's t
@@ -17,7 +20,6 @@ statsmodels divides by zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -26,16 +28,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from passkwh.analysis.domains import REGRESSION_DOMAINS
+from passkwh.analysis.regression_design import DesignMatrix, Outcome, design_matrix
+from passkwh.analysis.regression_errors import clustered_errors, hc3_errors, newey_west_errors, newey_west_lags
 from passkwh.analysis.results import finite
-from passkwh.analysis.units_of_measurement import batches, numbered
 from passkwh.records import Record
 
-FEW_CLUSTERS = 10
 OMNIBUS_MIN_N = 8
 """The omnibus test's approximation of the skewness needs so many residuals."""
 
 Floats = NDArray[np.float64]
-Method = Literal["thesis", "with intercept", "Newey-West", "GLSAR"]
+Method = Literal["thesis", "thesis, by library", "with intercept", "Newey-West", "GLSAR"]
+_AS_PRINTED: tuple[Method, ...] = ("thesis", "thesis, by library")
 
 
 class Coefficient(Record):
@@ -81,79 +84,21 @@ class RegressionResult(Record):
     reason: str | None = None
 
 
-@dataclass(frozen=True)
-class DesignMatrix:
-    """Outcome and predictors of one configuration, runs one after the other, each in the order of time."""
-
-    outcome: Floats
-    predictors: Floats
-    names: tuple[str, ...]
-    dropped: tuple[str, ...]
-    series: NDArray[np.int64]
-    """The run of each row."""
-    cluster: NDArray[np.int64]
-    """What each row belongs to: rows of a task, or of tasks that shared a batch, are one observation of others."""
-
-    @property
-    def clustered(self) -> bool:
-        """Whether some rows belong together."""
-        return len(np.unique(self.cluster)) < len(self.cluster)
-
-
-def design_matrix(samples: pd.DataFrame, *, lag: bool, intercept: bool, energy: str = "gross") -> DesignMatrix:
-    """Log energy and its predictors.
-
-    ``samples`` needs run, order, generation_gross_j (or _net_j), completion_tokens and a 0/1 column for each domain it
-    has; task_id and batch_id say which rows belong together. The lag stays within a run; samples without an energy, or
-    without one before them, are left out. Predictors that are zero everywhere or a combination of those before them are
-    dropped.
-    """
-    ordered = samples.sort_values(["run", "order"], kind="stable")
-    joules = ordered[f"generation_{energy}_j"].to_numpy(dtype=np.float64)
-    series = ordered["run"].to_numpy(dtype=np.int64)
-    outcome = np.log(np.where(joules > 0, joules, np.nan))
-    columns = {"intercept": np.ones(len(outcome))} if intercept else {}
-    columns["solution tokens"] = ordered["completion_tokens"].to_numpy(dtype=np.float64)
-    if lag:
-        before = np.full(len(outcome), np.nan)
-        before[1:] = np.where(series[1:] == series[:-1], outcome[:-1], np.nan)
-        columns["log_energy_lag1"] = before
-    columns |= {d: ordered[d].to_numpy(dtype=np.float64) for d in REGRESSION_DOMAINS if d in ordered}
-    predictors = np.column_stack(list(columns.values()))
-    complete = np.isfinite(outcome) & np.isfinite(predictors).all(axis=1)
-    kept = _independent(predictors[complete])
-    names = list(columns)
-    return DesignMatrix(
-        outcome[complete],
-        predictors[complete][:, kept],
-        tuple(names[i] for i in kept),
-        tuple(name for i, name in enumerate(names) if i not in kept),
-        series[complete],
-        _clusters(ordered)[complete],
-    )
-
-
-def _clusters(ordered: pd.DataFrame) -> NDArray[np.int64]:
-    if "task_id" not in ordered or "batch_id" not in ordered:
-        return np.arange(len(ordered))
-    task, count = numbered(pd.factorize(ordered["task_id"])[0])
-    run, batch = (ordered[name].to_numpy(dtype=np.int64) for name in ("run", "batch_id"))
-    units, _ = batches(task, run, batch, count) if len(task) else (task, True)
-    chosen: NDArray[np.int64] = units[task]
-    return chosen
-
-
 def fit_regression(
     samples: pd.DataFrame, method: Method = "thesis", energy: str = "gross", level: float = 0.95
 ) -> RegressionResult:
     """Fit one configuration's samples.
 
-    thesis: lag, no intercept, HC3 errors. with intercept: the same about the mean. Newey-West: intercept, no lag,
-    errors that allow for autocorrelation (Bartlett kernel, 4 (n / 100)^(2/9) lags). GLSAR: intercept, no lag, errors
-    modelled as AR(1) by Cochrane and Orcutt's iteration.
+    thesis: ln(1 + Wh), lag, no intercept, HC3 errors, domains by text as table 5.1. thesis, by library: the same with
+    BigCodeBench's own domains. The others are of ln(J), by library. with intercept: lag and HC3. Newey-West: intercept,
+    no lag, errors that allow for autocorrelation (Bartlett kernel, 4 (n / 100)^(2/9) lags). GLSAR: intercept, no lag,
+    errors modelled as AR(1) by Cochrane and Orcutt's iteration.
     """
-    lag = method in ("thesis", "with intercept")
-    data = design_matrix(samples, lag=lag, intercept=method != "thesis", energy=energy)
+    printed = method in _AS_PRINTED
+    data = design_matrix(
+        samples, lag=printed or method == "with intercept", intercept=not printed, energy=energy,
+        outcome="ln(1 + Wh)" if printed else "ln J", domains="text" if method == "thesis" else "libraries",
+    )  # fmt: skip
     n, k = data.predictors.shape
     shared = " and clustered by what was measured together" if data.clustered else ""
     errors = {"Newey-West": f"Newey-West, {newey_west_lags(n)} lags{shared}",
@@ -173,41 +118,41 @@ def fit_regression(
         fitted, rho = whitened
         followed = data.cluster[1:][data.series[1:] == data.series[:-1]]
         few = not data.clustered or len(np.unique(followed)) < 2
-        covariance = fitted.cov_params() if few else _clustered(fitted, followed, fitted.cov_params())
+        covariance = fitted.cov_params() if few else clustered_errors(fitted, followed, fitted.cov_params())
         return _result(method, label, data, fitted, covariance, rho, level)
     fitted = least_squares(data)
     if method == "Newey-West":
-        covariance = _newey_west(fitted, data)
+        covariance = newey_west_errors(fitted, data)
         if data.clustered:  # neighbours in time, and what belongs together; rows of their own count once
-            together = _clustered(fitted, data.cluster, _hc3(fitted))
+            together = clustered_errors(fitted, data.cluster, hc3_errors(fitted))
             both = covariance + together - np.asarray(fitted.cov_HC0)
             # A difference of estimates may fall short of either, with few clusters below 0.
             covariance = both if (np.diag(both) >= np.diag(together)).all() else together
     else:
-        covariance = _clustered(fitted, data.cluster, _hc3(fitted)) if data.clustered else _hc3(fitted)
+        covariance = (
+            clustered_errors(fitted, data.cluster, hc3_errors(fitted)) if data.clustered else hc3_errors(fitted)
+        )
     return _result(method, label, data, fitted, covariance, None, level)
 
 
-def _clustered(fitted: Any, cluster: NDArray[np.int64], apart: Floats) -> Floats:
-    """Covariance that holds where rows of a cluster vary together, with the small-sample factor.
+UNITS: tuple[Outcome, ...] = ("ln(1 + Wh)", "ln J", "ln Wh", "ln kWh")
 
-    ``apart`` is the covariance of rows that do not, which few clusters do not undercut.
+
+def unit_dependence(samples: pd.DataFrame, energy: str = "gross") -> dict[str, dict[str, float]]:
+    """Each domain's coefficient in the thesis's fit without intercept, by unit of energy, and ``with intercept``.
+
+    By domain; with an intercept all units of ln energy give the same, which is what one row shows. Empty where a fit
+    has no domain.
     """
-    from statsmodels.stats.sandwich_covariance import cov_cluster
-
-    of, count = numbered(cluster)
-    covariance = np.asarray(cov_cluster(fitted, of, use_correction=True))
-    if count >= FEW_CLUSTERS:
-        return covariance
-    # The sums of few clusters all but vanish: their errors must not be below those of independent rows.
-    own = np.diag(covariance)
-    factor = np.sqrt(np.maximum(np.divide(np.diag(apart), own, out=np.ones_like(own), where=own > 0), 1.0))
-    return np.asarray(covariance * np.outer(factor, factor))
-
-
-def newey_west_lags(n: int) -> int:
-    """Newey and West's rule of thumb: the whole part of 4 (n / 100)^(2/9)."""
-    return int(4.0 * (n / 100.0) ** (2.0 / 9.0))
+    found: dict[str, dict[str, float]] = {}
+    for outcome, intercept in (*((unit, False) for unit in UNITS), ("ln J", True)):
+        data = design_matrix(samples, lag=True, intercept=intercept, energy=energy, outcome=outcome, domains="text")
+        if len(data.outcome) <= data.predictors.shape[1] + 1:
+            return {}
+        for name, value in zip(data.names, least_squares(data).params, strict=True):
+            if name in REGRESSION_DOMAINS:
+                found.setdefault(name, {})["with intercept" if intercept else outcome] = float(value)
+    return found
 
 
 def is_exact(fitted: Any) -> bool:
@@ -240,37 +185,6 @@ def _solve(model: Any) -> Any:
     model.normalized_cov_params = inverse / np.outer(length, length)
     model.pinv_wexog = model.normalized_cov_params @ x.T
     return RegressionResults(model, params / length, model.normalized_cov_params)
-
-
-def _hc3(fitted: Any) -> Floats:
-    """Covariance that holds under unequal variances: residuals over 1 - leverage (MacKinnon and White 1985)."""
-    x = fitted.model.exog
-    leverage = ((x @ fitted.normalized_cov_params) * x).sum(axis=1)
-    alone = leverage > 1.0 - 1e-12
-    if not alone.any():
-        return np.asarray(fitted.cov_HC3)
-    # A row that alone determines a coefficient has leverage 1 and residual 0: it says nothing about the variance.
-    scores = x[~alone] * (fitted.resid[~alone] / (1.0 - leverage[~alone]))[:, None]
-    return np.asarray(fitted.normalized_cov_params @ (scores.T @ scores) @ fitted.normalized_cov_params)
-
-
-def _newey_west(fitted: Any, data: DesignMatrix) -> Floats:
-    """Covariance that holds under autocorrelation within runs, with Bartlett's weights (Newey and West 1987)."""
-    from statsmodels.stats.sandwich_covariance import cov_nw_panel
-
-    starts = np.flatnonzero(np.diff(data.series, prepend=data.series[0] - 1))
-    ends = np.append(starts[1:], len(data.series))
-    lags = newey_west_lags(len(data.outcome))
-    # statsmodels refuses lags that are longer than every run; the weights stay those of all lags.
-    reached = min(lags, int((ends - starts).max()) - 1)
-    if reached == 0:
-        return np.asarray(fitted.cov_HC0)
-    return np.asarray(
-        cov_nw_panel(
-            fitted, reached, list(zip(starts, ends, strict=True)), use_correction=False,
-            weights_func=lambda count: 1.0 - np.arange(count + 1) / (lags + 1.0),
-        )
-    )  # fmt: skip
 
 
 def _glsar(data: DesignMatrix) -> tuple[Any, float] | None:
@@ -313,20 +227,6 @@ def _autocorrelation(residuals: Floats, same_run: NDArray[np.bool_]) -> float:
     if variance == 0:
         return 0.0
     return float((centred[1:] * centred[:-1])[same_run].mean() / variance)
-
-
-def _independent(predictors: Floats) -> list[int]:
-    """Columns that are neither zero nor a combination of those before them."""
-    kept: list[int] = []
-    basis = np.empty((len(predictors), 0))
-    for i, column in enumerate(predictors.T):
-        rest = column - basis @ (basis.T @ column)
-        rest -= basis @ (basis.T @ rest)
-        norm = float(np.linalg.norm(rest))
-        if norm > 1e-10 * max(float(np.linalg.norm(column)), 1e-300):
-            kept.append(i)
-            basis = np.column_stack([basis, rest / norm])
-    return kept
 
 
 def _result(

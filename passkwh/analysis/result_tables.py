@@ -95,7 +95,8 @@ def _regression_tables(result: Analysis) -> Iterable[Table]:
     for number, configuration in enumerate(result.configurations, start=1):
         for regression in configuration.regressions:
             if regression.coefficients:
-                name = f"regression_{number:02d}_{regression.method.lower().replace(' ', '_').replace('-', '_')}"
+                method = regression.method.lower().replace(",", "").replace(" ", "_").replace("-", "_")
+                name = f"regression_{number:02d}_{method}"
                 yield regression_table(regression, configuration.label, name, result.settings.level)
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from passkwh.analysis.assumptions import durbin_watson, levene_over_time
 from passkwh.analysis.domains import REGRESSION_DOMAINS
-from passkwh.analysis.regression import DesignMatrix, design_matrix, is_exact, least_squares
+from passkwh.analysis.regression import is_exact, least_squares
+from passkwh.analysis.regression_design import DesignMatrix, design_matrix
 from passkwh.analysis.results import Interval, TestResult, finite, no_result
 from passkwh.records import Record
 
@@ -35,8 +36,8 @@ class TimeOrder(Record):
 def time_order(samples: pd.DataFrame, energy: str = "gross", level: float = 0.95) -> TimeOrder:
     """Durbin-Watson and Levene over time within runs, the correlation of neighbours, and the drift over a run.
 
-    ``samples`` are those of one configuration, as :func:`~passkwh.analysis.regression.design_matrix` takes them. The
-    drift is the change of energy from begin to end of a run, as a share, other predictors equal.
+    ``samples`` are those of one configuration, as :func:`~passkwh.analysis.regression_design.design_matrix` takes
+    them. The drift is the change of energy from begin to end of a run, as a share, other predictors equal.
     """
     fits = [_fit(design_matrix(_by_batch(own, energy), lag=False, intercept=True, energy=energy))
             for _, own in samples.groupby("run", sort=True)]  # fmt: skip

@@ -1,8 +1,8 @@
 """What was measured once: a task, a batch of tasks, or a stretch of time; the unit that is resampled and tested.
 
 The meter reads a batch, not its members: their shares are one measurement, divided by a rule. So tasks of one batch are
-one observation of energy. Where energies still follow one another in time (drift, heat, clocks), neighbouring units
-are joined into blocks that are long enough to be about independent. Verdicts are of tasks, whatever shared a batch.
+one observation of energy. Where energies still follow one another in time, neighbouring units are joined into blocks
+(:mod:`passkwh.analysis.time_blocks`). Verdicts are of tasks, whatever shared a batch.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ Floats = NDArray[np.float64]
 
 FEWEST = 20
 """So many units are enough to be matched however few they are of a side's own; and fewer say nothing of time."""
-FEWEST_BLOCKS = 8
-MEMORIES_PER_BLOCK = 5.0
-"""Length of a block in correlation times, (1 + r) / (1 - r): the variance of its mean is then 10 % too small."""
 
 
 class JointUnits(NamedTuple):
@@ -91,47 +88,4 @@ def sums(values: Floats, of_task: Ints, count: int) -> Floats:
     member = np.zeros((values.shape[-1], count))
     member[np.arange(len(of_task)), of_task] = 1.0
     result: Floats = values @ member
-    return result
-
-
-def lag_one(residuals: Floats) -> float:
-    """Correlation of a series with itself one step before, about its mean; NaN where it does not vary."""
-    centred = residuals - residuals.mean()
-    variance = float(centred @ centred)
-    return float(centred[1:] @ centred[:-1]) / variance if variance > 0 else float("nan")
-
-
-def block_length(residuals: Floats) -> int:
-    """How many neighbours make a block, from residuals of shape (series, units), each in the order of time.
-
-    1 where no series follows itself by more than chance would (one-sided, 5 % over all series), or there are fewer than
-    20 units. Otherwise five correlation times of the strongest, but at least eight blocks are left.
-    """
-    from scipy import special
-
-    n = residuals.shape[1]
-    if n < FEWEST or not len(residuals):
-        return 1
-    # The estimate is too low by about (1 + 4 r) / n (Kendall 1954); without correlation by 1 / n.
-    r = np.array([lag_one(one) for one in residuals]) + 1.0 / n
-    r = r[np.isfinite(r)]
-    critical = float(special.ndtri(1.0 - 0.05 / max(len(r), 1)))
-    strongest = float(r.max(initial=0.0))
-    if strongest * np.sqrt(n) <= critical:
-        return 1
-    strongest = min(strongest + 4.0 * strongest / n, 0.95)
-    wanted = int(np.ceil(MEMORIES_PER_BLOCK * (1.0 + strongest) / (1.0 - strongest)))
-    return max(1, min(wanted, n // FEWEST_BLOCKS))
-
-
-def blocks(of_task: Ints, order: Floats, length: int) -> Ints:
-    """Units joined to blocks of ``length`` neighbours in time; ``order`` is each task's place in time."""
-    count = int(of_task.max()) + 1
-    moment = np.full(count, np.inf)
-    np.minimum.at(moment, of_task, order)
-    place = np.empty(count, dtype=np.int64)
-    place[np.argsort(moment, kind="stable")] = np.arange(count)
-    # A rest that is shorter than half a block goes to the block before it.
-    number = np.minimum(place // length, max(0, round(count / length) - 1))
-    result: Ints = number[of_task]
     return result

@@ -12,6 +12,7 @@ from passkwh.cli.analysis_modes import EXPERIMENTS, ModeResult, experiment, over
 from passkwh.cli.options import (
     AsJson,
     BootstrapSeed,
+    ConventionName,
     Energy,
     Level,
     Margin,
@@ -24,6 +25,7 @@ from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
     from passkwh.analysis.footprint import FootprintAssumptions
+    from passkwh.analysis.overview import AnalysisSettings
     from passkwh.analysis.pooling import Comparison
 
 
@@ -32,7 +34,8 @@ def analyze(
     experiment_: Annotated[
         str | None, typer.Option("--experiment", help=f"One of the thesis's: {', '.join(EXPERIMENTS)}.")
     ] = None,
-    energy: Energy = "gross",
+    convention: ConventionName = None,
+    energy: Energy = None,
     idle: Annotated[str | None, typer.Option(help="Take net energy anew: none, before, mean, or watts.")] = None,
     margin: Margin = 0.02,
     budget_kwh: Annotated[float | None, typer.Option(help="Name the most accurate within this energy.")] = None,
@@ -68,7 +71,10 @@ def analyze(
             raise UsageError("--published checks a file of rows and takes no runs: leave the run folders out")
         content = _deliver(published(published_, family, tasks), out, as_json)
     else:
-        settings = analysis_settings(energy, resamples, seed, level, margin, budget_kwh, floor)
+        from passkwh.analysis.comparable_groups import chosen_convention
+
+        by = chosen_convention(runs or [], convention)
+        settings = analysis_settings(by, energy, resamples, seed, level, margin, budget_kwh, floor)
         if not 0 < power < 1:
             raise UsageError(f"--power {power}: give a number between 0 and 1, for example 0.8")
         if effect is not None and not plan:
@@ -79,14 +85,14 @@ def analyze(
             raise UsageError("--family chooses among published rows: add --published FILE")
         if tasks is not None:
             raise UsageError("--tasks says of how many tasks published shares are: add --published FILE")
-        if idle is not None and energy != "net":
-            raise UsageError("--idle changes net energy: add --energy net")
+        if idle is not None and settings.energy != "net":
+            raise UsageError("--idle changes net energy: add --energy net or --convention thesis")
         assumptions = _assumptions(region, pue, price)
         if assumptions is not None and (plan or experiment_ is not None):
             raise UsageError("--region, --pue and --price add to the overview: leave --plan and --experiment out")
 
         def analyse_group(paths: Sequence[Path], folder: Path | None) -> dict[str, Any]:
-            comparison = _comparison(paths, idle, strict)
+            comparison = _comparison(paths, idle, strict, settings)
             if plan:
                 return _deliver(sample_size(comparison, settings, effect, power, goal), folder, as_json)
             if experiment_ is not None:
@@ -98,11 +104,13 @@ def analyze(
         print_json(content)
 
 
-def _comparison(paths: Sequence[Path], idle: str | None, strict: bool) -> Comparison:
+def _comparison(paths: Sequence[Path], idle: str | None, strict: bool, settings: AnalysisSettings) -> Comparison:
+    from passkwh.analysis.conventions import stated
     from passkwh.analysis.frames import load
     from passkwh.analysis.pooling import compare
 
-    frames = load(paths)
+    frames = load(paths, settings.convention)
+    note(f"note: {stated(frames.runs, settings.energy)}")
     if idle is not None:
         from passkwh.analysis.idle_correction import with_idle
 

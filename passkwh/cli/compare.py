@@ -10,6 +10,7 @@ import typer
 from passkwh.cli.options import (
     AsJson,
     BootstrapSeed,
+    ConventionName,
     Energy,
     Level,
     Margin,
@@ -23,7 +24,8 @@ from passkwh.cli.output import note, print_json, say
 def compare(
     a: Annotated[Path, typer.Argument(help="A run folder, or a folder of runs of one configuration.")],
     b: Annotated[Path, typer.Argument(help="What it is compared with.")],
-    energy: Energy = "gross",
+    convention: ConventionName = None,
+    energy: Energy = None,
     margin: Margin = 0.02,
     resamples: Resamples = 10_000,
     seed: BootstrapSeed = 0,
@@ -32,15 +34,19 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Does A use less energy than B, and at what loss of accuracy?"""
-    from passkwh.analysis.comparable_groups import complete_runs
+    from passkwh.analysis.comparable_groups import chosen_convention, complete_runs
     from passkwh.analysis.compare_two import compare_two, sentences
+    from passkwh.analysis.conventions import stated
     from passkwh.analysis.frames import load
 
-    settings = analysis_settings(energy, resamples, seed, level, margin)
+    by = chosen_convention([a, b], convention)
+    settings = analysis_settings(by, energy, resamples, seed, level, margin)
     (first, of_a), (second, of_b) = complete_runs([a]), complete_runs([b])
     for text in (*of_a, *of_b):
         note(f"note: {text}")
-    result = compare_two(load([*first, *second]), len(first), settings, strict)
+    frames = load([*first, *second], by)
+    result = compare_two(frames, len(first), settings, strict)
+    note(f"note: {stated(frames.runs, settings.energy)}")
     for text in result.notes:
         note(f"note: {text}")
     if as_json:

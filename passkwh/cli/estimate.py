@@ -12,6 +12,7 @@ from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
+    from passkwh.analysis.estimate.architecture import Architecture
     from passkwh.analysis.estimate.as_printed import AsPrinted
     from passkwh.analysis.estimate.cost import Estimate, Workload
     from passkwh.analysis.estimate.devices import Device
@@ -31,6 +32,10 @@ def estimate(
     as_printed: Annotated[
         bool, typer.Option("--as-printed", help="The thesis's equations, misprints included.")
     ] = False,
+    vary: Annotated[
+        str | None, typer.Option(help="How requirements grow with layers, hidden, heads, batch, precision or tokens.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="For --vary: write the figure here (SVG).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Parameters, KV cache, VRAM, time to first token, time per token and energy, estimated."""
@@ -42,6 +47,13 @@ def estimate(
         device = device.model_copy(update={"idle_w": idle_w, "idle_source": "--idle-w"})
     architecture, nominal = find_architecture(model)
     workload = _workload(prompt_tokens, new_tokens, batch_size, quant, exit_layer)
+    if out is not None and vary is None:
+        raise UsageError("--out is for the figure of --vary: add --vary batch, for example")
+    if vary is not None:
+        if exit_layer is not None or fit or as_printed:
+            raise UsageError("--vary knows neither --exit-layer, --fit nor --as-printed: leave them out")
+        _vary(architecture, device, workload, vary, out, as_json)
+        return
     if as_printed:
         if exit_layer is not None or fit:
             raise UsageError("--as-printed knows neither --exit-layer nor --fit: the thesis has no equations for them")
@@ -65,6 +77,45 @@ def estimate(
     _show(result)
     if fitted:
         _show_fit(fitted)
+
+
+def _vary(
+    architecture: Architecture, device: Device, workload: Workload, vary: str, out: Path | None, as_json: bool
+) -> None:
+    from passkwh.analysis.estimate.scaling import VARIED, scale
+
+    varied = next((known for known in VARIED if known == vary), None)
+    if varied is None:
+        raise UsageError(f"--vary {vary}: write one of {', '.join(VARIED)}")
+    result = scale(architecture, device, workload, varied)
+    written = {}
+    if out is not None:
+        from passkwh.harness.runs.files import write_atomic
+        from passkwh.reports.figures.render import draw
+        from passkwh.reports.figures.scaling import scaling_figure
+
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(out, draw(scaling_figure(result)).svg)
+        except OSError as error:
+            raise UsageError(f"--out {out}: cannot be written ({error.strerror}); choose another file") from error
+        written = {"figure": str(out)}
+    for text in result.notes:
+        note(f"note: {text}")
+    if as_json:
+        print_json({**result.model_dump(mode="json"), **written})
+        return
+    rows = [
+        [f"{p.value:g}", number(p.parameters / 1e9, 4), number(p.kv_cache_bytes / 1e9, 4), number(p.vram_bytes / 1e9,
+        4),
+         number(p.ttft_s, 4), number(p.decoding_s, 4)]
+        for p in result.points
+    ]  # fmt: skip
+    heads = [varied, "parameters (10⁹)", "KV cache (GB)", "VRAM (GB)", "TTFT (s)", "then (s)"]
+    title = f"{result.model} on {result.device} by {varied}: estimated, not measured"
+    print_table(table(title, heads, rows, right=range(6)))
+    if out is not None:
+        print(out.resolve())
 
 
 def _fit(runs: list[Path], device: Device) -> EstimatorFit:

@@ -85,14 +85,19 @@ def build(
     title: Annotated[str, typer.Option(help="Name of the board.")] = "pass@kWh leaderboard",
     published: Annotated[bool, typer.Option(help="Show the rows of the thesis and of GREEN-CODE, marked.")] = True,
     cache: Annotated[Path | None, typer.Option(help="Where results are kept by content. Default: ~/.cache.")] = None,
+    convention: Annotated[
+        str, typer.Option(help="Which energy leads: passkwh, thesis or green-code, see `bench analyze --help`.")
+    ] = "passkwh",
     as_json: JsonOption = False,
 ) -> None:
     """Make a static site of all valid packs: it opens from disk and from any host."""
+    from passkwh.analysis import conventions
     from passkwh.reports.leaderboard.build import build as build_site
     from passkwh.reports.leaderboard.cache import default_place
 
+    by = conventions.convention(convention)
     packs = find_packs(submissions) if submissions else []
-    site = build_site(packs, out, cache or default_place(), title=title, published=published)
+    site = build_site(packs, out, cache or default_place(), title=title, published=published, by=by)
     for pack in site.refused:
         note(f"refused {pack.path}")
         for finding in pack.findings:

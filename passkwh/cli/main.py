@@ -65,6 +65,7 @@ def _add_commands() -> None:
     from passkwh.cli.listing import list_
     from passkwh.cli.quantize import quantize
     from passkwh.cli.report import report
+    from passkwh.cli.reproduce import reproduce
     from passkwh.cli.run import run
     from passkwh.cli.score import score
     from passkwh.cli.serve import serve
@@ -74,6 +75,7 @@ def _add_commands() -> None:
     app.command()(demo)
     app.command()(run)
     app.command()(report)
+    app.command()(reproduce)
     app.command()(analyze)
     app.command()(compare)
     app.command()(estimate)

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 
-Energy = Annotated[str, typer.Option(help="gross, or net of idle power.")]
+ConventionName = Annotated[
+    str | None,
+    typer.Option(
+        "--convention",
+        help="Which energy leads: passkwh (gross, all counted channels, generation and scoring), thesis (net, GPU, "
+        "both) "
+        "or green-code (gross, GPU, generation). Default: the study's, else passkwh.",
+    ),
+]
+Energy = Annotated[str | None, typer.Option(help="gross, or net of idle power, in place of the convention's.")]
 Margin = Annotated[float, typer.Option(help="Margin of pass@1 for 'no loss of accuracy'.")]
 Resamples = Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")]
 BootstrapSeed = Annotated[int, typer.Option(min=0, help="Of the bootstrap.")]
@@ -115,7 +124,8 @@ class ModelOptions:
 
 
 def analysis_settings(
-    energy: str,
+    by: str,
+    energy: str | None,
     resamples: int,
     seed: int,
     level: float,
@@ -124,10 +134,12 @@ def analysis_settings(
     floor: float | None = None,
     deadline_s: float | None = None,
 ) -> AnalysisSettings:
-    """The options of an analysis, checked. Raises UsageError naming the first that cannot be."""
+    """The options of an analysis by a convention, checked. Raises UsageError naming the first that cannot be."""
+    from passkwh.analysis.conventions import convention
     from passkwh.analysis.overview import AnalysisSettings
 
-    if energy not in ("gross", "net"):
+    own = convention(by).energy
+    if energy not in (None, "gross", "net"):
         raise UsageError(f"--energy {energy}: write gross or net")
     if not 0.5 < level < 1:
         raise UsageError(f"--level {level}: give a number between 0.5 and 1, for example 0.95")
@@ -140,8 +152,8 @@ def analysis_settings(
     if deadline_s is not None and not 0 < deadline_s < math.inf:
         raise UsageError(f"--deadline-s {deadline_s:g}: give seconds above 0")
     return AnalysisSettings(
-        energy="net" if energy == "net" else "gross", resamples=resamples, seed=seed, level=level, margin=margin,
-        budget_kwh=budget_kwh, accuracy_floor=floor, deadline_s=deadline_s,
+        convention=by, energy=own if energy is None else "net" if energy == "net" else "gross", resamples=resamples,
+        seed=seed, level=level, margin=margin, budget_kwh=budget_kwh, accuracy_floor=floor, deadline_s=deadline_s,
     )  # fmt: skip
 
 

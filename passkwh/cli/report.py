@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from passkwh.cli.options import AsJson, BootstrapSeed, Energy, Level, Margin, Resamples, Strict, analysis_settings
+from passkwh.cli.options import (
+    AsJson,
+    BootstrapSeed,
+    ConventionName,
+    Energy,
+    Level,
+    Margin,
+    Resamples,
+    Strict,
+    analysis_settings,
+)
 from passkwh.cli.output import note, print_json
 from passkwh.errors import UsageError
 
@@ -20,7 +30,8 @@ def report(
         str | None, typer.Option(help=f"Write the long report of an experiment, with its files: {EXPERIMENTS}.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The HTML file to write; with --experiment, the folder.")] = None,
-    energy: Energy = "gross",
+    convention: ConventionName = None,
+    energy: Energy = None,
     margin: Margin = 0.02,
     resamples: Resamples = 10_000,
     seed: BootstrapSeed = 0,
@@ -33,11 +44,14 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a report of runs: results, energy and accuracy, power over time, statistics."""
-    if experiment is None and energy != "gross":
-        raise UsageError("--energy net belongs to the report with --experiment: add --experiment all")
+    if experiment is None and energy is not None:
+        raise UsageError("--energy belongs to the report with --experiment: add --experiment all, or give --convention")
+    from passkwh.analysis.comparable_groups import chosen_convention
     from passkwh.reports.document.build import write
 
-    settings = analysis_settings(energy, resamples, seed, level, margin, deadline_s=deadline_s)
+    settings = analysis_settings(
+        chosen_convention(runs, convention), energy, resamples, seed, level, margin, deadline_s=deadline_s
+    )
     place = out or Path("report" if experiment else "report.html")
     written = write(runs, place, experiment or "short", settings, strict=strict, note=note)
     page = written.files[0]

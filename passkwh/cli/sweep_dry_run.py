@@ -36,6 +36,7 @@ def dry_run(study: Study, preflight: Preflight, out: Path, gpu: str | None, as_j
                 "samples": None if plan.tasks is None else plan.tasks * spec.samples,
                 **cost.model_dump(include={"time_s", "energy_j", "disk_bytes", "basis"}),
                 "memory_needed_bytes": plan.memory_needed_bytes,
+                "memory_reckoned": plan.memory_reckoned,
                 "missing": list(plan.missing),
                 "problems": [{"key": problem.field, "text": problem.text} for problem in plan.problems],
             }
@@ -73,7 +74,7 @@ def _show(study: Study, runs: list[dict[str, Any]], total: dict[str, Any]) -> No
             number(run["samples"], 6),
             duration(run["time_s"]),
             number(run["energy_j"], 3, "J"),
-            size(run["memory_needed_bytes"]),
+            f"{'≈ ' if run['memory_reckoned'] else ''}{size(run['memory_needed_bytes'])}",
             "no" if run["problems"] else "not yet" if run["missing"] else "yes",
         ]
         for run in runs
@@ -87,6 +88,10 @@ def _show(study: Study, runs: list[dict[str, Any]], total: dict[str, Any]) -> No
         f"free, memory {size(total['memory_total_bytes'])} in all"
     )
     lines = [f"time and energy: {basis}" for basis in dict.fromkeys(run["basis"] for run in runs)]
+    if any(run["memory_reckoned"] for run in runs):
+        lines.append(
+            "memory with ≈ is reckoned: the weights of a registered model at its quantization's bits, without KV cache"
+        )
     lines += [f"metered by {channel} ({provenance})" for channel, provenance in total["channels"].items()]
     lines += [f"to be got first: {text}" for text in total["missing"]]
     lines += [f"cannot run here: {text}" for text in total["problems"]]

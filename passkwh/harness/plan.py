@@ -71,6 +71,9 @@ class PlanReport(Record):
     tasks: int | None = None
     prompt_tokens: Annotated[int | None, Field(description="of the mean prompt, a token being three characters")] = None
     memory_needed_bytes: int | None = None
+    memory_reckoned: Annotated[
+        bool, Field(description="of a registered model that is not here: weights alone, by its number of parameters")
+    ] = False
     memory_free_bytes: int
     memory_total_bytes: int
     channels: Annotated[dict[str, str], Field(description="what would be metered: channel -> provenance")]
@@ -162,6 +165,10 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
             "model",
             lambda: adapters.memory_needed(checkpoint, spec.at_once, tokens_per_row, on, spec.engine),
         )
+    is_reckoned = checkpoint is None and spec.engine == AUTO
+    if is_reckoned:
+        needed = adapters.reckoned_memory(spec.model, spec.quant)
+    if checkpoint is not None or is_reckoned:
         if needed is not None and needed > total:
             text = (
                 f"{spec.model} needs about {needed / 2**30:.1f} GiB with {_at_once(spec)} and "
@@ -183,6 +190,7 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
         tasks=len(lengths) or None,
         prompt_tokens=math.ceil(sum(lengths) / len(lengths) / CHARACTERS_PER_TOKEN) if lengths else None,
         memory_needed_bytes=needed,
+        memory_reckoned=is_reckoned and needed is not None,
         memory_free_bytes=free,
         memory_total_bytes=total,
         channels={channel.name: channel.provenance for channel in channels or ()},

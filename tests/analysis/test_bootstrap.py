@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from passkwh.analysis.bootstrap import contrasts, draw, draw_each, intervals
+from passkwh.analysis.bootstrap import draw, draw_each
+from passkwh.analysis.intervals import contrasts, intervals
 from passkwh.analysis.ranking import rank, significantly_larger
 from passkwh.analysis.tasks import TaskTable
 from passkwh.analysis.tradeoff import tradeoff

@@ -13,7 +13,7 @@ from passkwh.analysis.data_files import data_file
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.frames import load
 from passkwh.analysis.pooling import compare
-from passkwh.analysis.tasks import task_table
+from passkwh.analysis.task_table import task_table
 from passkwh.errors import UsageError
 from passkwh.harness.runs.folder import RunFolder
 

@@ -11,7 +11,8 @@ from scipy import stats
 from statsmodels.regression.mixed_linear_model import MixedLM
 
 from passkwh.analysis.mixed import random_intercept
-from passkwh.analysis.regression import RegressionResult, fit_regression, newey_west_lags
+from passkwh.analysis.regression import Method, RegressionResult, fit_regression, unit_dependence
+from passkwh.analysis.regression_errors import newey_west_lags
 from passkwh.analysis.time_order import time_order
 
 EXACT = 1e-9
@@ -33,12 +34,16 @@ def samples(seed: int = 0, n: int = 300, runs: int = 1, ties: bool = False) -> p
     return pd.concat(frames, ignore_index=True)
 
 
-def by_hand(data: pd.DataFrame, lag: bool, intercept: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    y = np.log(data["generation_gross_j"].to_numpy())
+def by_hand(
+    data: pd.DataFrame, lag: bool, intercept: bool, prefix: str = ""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """ln(J) with an intercept, and the thesis's ln(1 + Wh) without."""
+    joules = data["generation_gross_j"].to_numpy()
+    y = np.log(joules) if intercept else np.log1p(joules / 3600)
     columns = [data["completion_tokens"].to_numpy(dtype=float)]
     if lag:
         columns.append(np.concatenate([[np.nan], y[:-1]]))
-    columns += [data[d].to_numpy(dtype=float) for d in DOMAINS]
+    columns += [data[prefix + d].to_numpy(dtype=float) for d in DOMAINS]
     if intercept:
         columns.insert(0, np.ones(len(y)))
     x = np.column_stack(columns)
@@ -89,7 +94,7 @@ def test_with_intercept_r_squared_is_about_the_mean() -> None:
     thesis = fit_regression(data, "thesis").r_squared
     assert thesis is not None
     assert found.r_squared is not None
-    assert thesis > 0.99 > found.r_squared, "without an intercept, R-squared flatters"
+    assert thesis > 0.9 > found.r_squared, "without an intercept, R-squared flatters"
 
 
 def test_domains_that_add_up_to_one_do_not_stand_for_an_intercept() -> None:
@@ -99,7 +104,7 @@ def test_domains_that_add_up_to_one_do_not_stand_for_an_intercept() -> None:
     found = fit_regression(data, "thesis")
     assert not found.centred
     assert found.r_squared is not None
-    assert found.r_squared > 0.99, "still measured from zero"
+    assert found.r_squared > 0.9, "still measured from zero"
 
 
 @pytest.mark.parametrize("runs", [1, 2])
@@ -247,3 +252,41 @@ def test_mixed_model_degenerate() -> None:
     assert "exactly" in str(exact.reason)
     missing = random_intercept([1.0, float("nan")] * 3, ["a", "b"] * 3, list("ttuuvv"))
     assert "missing" in str(missing.reason)
+
+
+@pytest.mark.parametrize(("method", "prefix"), [("thesis", "text:"), ("thesis, by library", "")])
+def test_the_thesis_regression_by_each_map_of_domains(method: Method, prefix: str) -> None:
+    data = samples(14)
+    rng = np.random.default_rng(14)
+    data = data.assign(**{f"text:{d}": rng.integers(0, 2, len(data)) for d in DOMAINS})
+    y, x = by_hand(data, lag=True, intercept=False, prefix=prefix)
+    beta, residuals, inverse = reference.ols(y, x)
+    found = fit_regression(data, method)
+    same(found, beta, np.sqrt(np.diag(reference.hc3(x, residuals, inverse))), {})
+    assert [c.name for c in found.coefficients] == ["solution tokens", "log_energy_lag1", *DOMAINS]
+
+
+def test_without_an_intercept_a_domains_coefficient_depends_on_the_unit() -> None:
+    data = samples(15)
+    trap = unit_dependence(data)["Computation"]
+    for unit, scale in (("ln J", 1.0), ("ln Wh", 3600.0), ("ln kWh", 3.6e6)):
+        scaled = data.assign(generation_gross_j=data["generation_gross_j"] / scale)
+        y, x = by_hand(scaled, lag=True, intercept=True)
+        with_intercept = reference.ols(y, x)[0]
+        without = reference.ols(y, x[:, 1:])[0]
+        assert trap[unit] == pytest.approx(without[2], rel=1e-8)
+        assert trap["with intercept"] == pytest.approx(with_intercept[3], rel=1e-8), "the same in every unit"
+    signs = {unit: np.sign(trap[unit]) for unit in ("ln J", "ln kWh")}
+    assert signs["ln J"] != signs["ln kWh"], "kilowatt-hours turn the sign of a domain that costs nothing"
+
+
+def test_a_dummy_of_nearly_every_task_takes_the_place_of_the_intercept() -> None:
+    data = samples(16, n=1200).assign(System=1, generation_gross_j=400.0)
+    data["generation_gross_j"] *= np.random.default_rng(16).lognormal(0, 0.2, len(data))
+    data.loc[:40, "System"] = 0
+    (system,) = [c for c in fit_regression(data, "thesis, by library").coefficients if c.name == "System"]
+    (sound,) = [c for c in fit_regression(data, "with intercept").coefficients if c.name == "System"]
+    assert system.p_value is not None
+    assert system.p_value < 1e-6, "as printed, a domain without any effect is highly significant"
+    assert sound.p_value is not None
+    assert sound.p_value > 0.01

@@ -19,7 +19,7 @@ from passkwh.analysis.pooling import compare
 from passkwh.analysis.power import power_timeline
 from passkwh.analysis.requirements import requirements
 from passkwh.analysis.tables import make_table, to_csv, to_latex
-from passkwh.analysis.tasks import task_table
+from passkwh.analysis.task_table import task_table
 from passkwh.clean import cell
 from passkwh.errors import UsageError
 

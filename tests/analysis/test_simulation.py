@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from passkwh.analysis.bootstrap import contrasts, draw, intervals
+from passkwh.analysis.bootstrap import draw
 from passkwh.analysis.independent_tests import kruskal_wallis
+from passkwh.analysis.intervals import contrasts, intervals
 from passkwh.analysis.paired_tests import friedman, mcnemar, wilcoxon
 from passkwh.analysis.tasks import TaskTable
 

@@ -15,17 +15,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from passkwh.analysis.bootstrap import contrasts, draw, intervals
+from passkwh.analysis.bootstrap import draw
 from passkwh.analysis.error_model import EnergyContrast, RunTotals, energy_contrast, weight
 from passkwh.analysis.frames import load
+from passkwh.analysis.intervals import contrasts, intervals
 from passkwh.analysis.overview import Analysis, AnalysisSettings, analyse
 from passkwh.analysis.pairs import compare_pairs
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.ranking import rank, spread_of
 from passkwh.analysis.results import TestResult
 from passkwh.analysis.sentences import about_accuracy, about_energy
-from passkwh.analysis.tasks import TaskTable, task_table
-from passkwh.analysis.units_of_measurement import batches, block_length, joint, lag_one, sums
+from passkwh.analysis.task_table import task_table
+from passkwh.analysis.tasks import TaskTable
+from passkwh.analysis.time_blocks import block_length, lag_one
+from passkwh.analysis.units_of_measurement import batches, joint, sums
 from passkwh.errors import UsageError
 
 Floats = NDArray[np.float64]

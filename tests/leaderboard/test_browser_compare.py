@@ -10,7 +10,7 @@ import pytest
 from passkwh.analysis.frames import load
 from passkwh.analysis.pairs import compare_pairs
 from passkwh.analysis.pooling import compare
-from passkwh.analysis.tasks import task_table
+from passkwh.analysis.task_table import task_table
 from passkwh.reports.leaderboard.build import Site
 from tests.leaderboard.reader import THESIS, Reader, alphas, thesis
 

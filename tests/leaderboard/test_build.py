@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from passkwh.analysis.bootstrap import draw, draw_each, intervals
+from passkwh.analysis.bootstrap import draw, draw_each
+from passkwh.analysis.conventions import CONVENTIONS
 from passkwh.analysis.frames import load
+from passkwh.analysis.intervals import intervals
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.published import check_published, read_published
 from passkwh.analysis.ranking import rank, spread_of
-from passkwh.analysis.tasks import task_table
+from passkwh.analysis.task_table import task_table
 from passkwh.errors import UsageError
 from passkwh.reports.leaderboard.build import MARKER, Site, build
 from passkwh.reports.leaderboard.cells import number
@@ -219,3 +221,16 @@ def test_building_from_the_outside(bench: Bench, packs: list[Path], tmp_path: Pa
 )
 def test_names_are_read_as_people_read_them(name: str, short: str, kin: str, weights: int | None) -> None:
     assert (short_model(name), family(name), size(name)) == (short, kin, weights)
+
+
+def test_a_board_by_another_convention_ranks_by_its_energy_and_says_so(packs: list[Path], tmp_path: Path) -> None:
+    found = {}
+    for name in ("passkwh", "green-code"):
+        by = CONVENTIONS[name]
+        found[name] = build(packs[:1], tmp_path / name, tmp_path / "cache", title="t", published=False, by=by)
+        for page in (tmp_path / name).rglob("*.html"):
+            assert by.describe() in page.read_text(), page
+    ours, theirs = (found[name].rows[0] for name in ("passkwh", "green-code"))
+    assert theirs.id != ours.id, "both are kept in one cache"
+    assert theirs.measures["energy_kwh"].value < ours.measures["energy_kwh"].value, "without scoring"
+    assert theirs.hardware.endswith("metered: GPU")

@@ -106,7 +106,7 @@ def test_a_named_experiment_reports_its_own_configurations(invented: Path, tmp_p
         f"synthetic-0.5B-Instruct{q}" for q in ("", " gptq-int8", " gptq-int4")
     ]
     assert [s["id"] for s in found.content["sections"]] == [
-        "summary", "results", "experiment-gptq", "paired", "measured", "power", "threats", "coverage",
+        "summary", "results", "experiment-gptq", "life-cycle", "paired", "measured", "power", "threats", "coverage",
     ]  # fmt: skip
     assert "left out: synthetic-0.5B, synthetic-0.5B-Instruct awq" in found.texts("threats")
     summary = found.texts("summary")

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from passkwh.adapters.checkpoint import file_hash
 from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.errors import UsageError
-from passkwh.records import Record
+from passkwh.records import Option, Record
 
 FORMAT: Literal[1] = 1
 CARD = "exit.json"
@@ -55,6 +55,18 @@ class ExitCard(Record):
     def layout(self) -> ExitLayout:
         """Where the model may be left."""
         return ExitLayout(self.base.layers, self.exits)
+
+    def making(self, agent: str = "") -> dict[str, Option]:
+        """What training the bundle drew, with its agent if one decides; empty where a part of it was not metered."""
+        parts = [note for name, note in self.notes.items() if name != "agents" and isinstance(note, dict)]
+        if agent:
+            parts.append(self.notes.get("agents", {}).get(agent, {}))
+        spent = [part.get("energy") or {} for part in parts]
+        joules = [float(one["gross_j"]) for one in spent if one.get("gross_j") is not None]
+        if not parts or len(joules) < len(parts):
+            return {}
+        kinds = {str(one.get("provenance")) for one in spent}
+        return {"making_j": sum(joules), "making_provenance": kinds.pop() if len(kinds) == 1 else "mixed"}
 
     def write(self, folder: Path) -> None:
         """Write ``exit.json`` into the folder, which is made."""

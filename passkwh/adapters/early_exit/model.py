@@ -60,6 +60,7 @@ class EarlyExitModel(TransformersModel):
         }
         if bundle is not None:
             about |= {"bundle": bundle.folder.name, "bundle_sha256": folder_hash(bundle.folder)}
+            about |= bundle.card.making(str(about.get("agent", "")))
         self._info = self._info.model_copy(update={"early_exit": about})
 
     def _draw(

@@ -123,6 +123,8 @@ class TransformersModel:
         about = self._quantization.describe(self._model, self._folder, str(self._device))
         if made := read_manifest(self._folder):
             about |= {"calibration_sha256": made.calibration_sha256, "quantized_with": made.tool}
+            if made.energy.gross_j is not None:
+                about |= {"making_j": made.energy.gross_j, "making_provenance": str(made.energy.provenance)}
         return about
 
     # ------------------------------------------------------------ what early exit does in its own way

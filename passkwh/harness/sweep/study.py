@@ -43,6 +43,10 @@ class StudySettings(Record):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="also the name of its folder")]
     description: str = ""
+    convention: Annotated[
+        Literal["passkwh", "thesis", "green-code"],
+        Field(description="which energy leads in analyses and reports of the study, unless --convention says another"),
+    ] = "passkwh"
     repeats: Annotated[int, Field(ge=1)] = 1
     order: Annotated[
         Literal["random", "latin"],

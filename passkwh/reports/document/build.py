@@ -17,6 +17,7 @@ import pandas as pd
 
 from passkwh import __version__
 from passkwh.analysis.comparable_groups import comparable_groups, complete_runs
+from passkwh.analysis.conventions import stated
 from passkwh.analysis.frames import Frames, load
 from passkwh.analysis.overview import AnalysisSettings
 from passkwh.analysis.result_tables import analysis_tables
@@ -105,7 +106,8 @@ def write(
         raise UsageError(f"--out {out} is a folder: name the HTML file to write")
     if outline != "short" and out.is_file():
         raise UsageError(f"--out {out} is a file: with --experiment, name a folder for the report's files")
-    groups = _groups(runs, outline, note)
+    by = (settings or AnalysisSettings()).convention
+    groups = _groups(runs, outline, note, by)
 
     def gather(frames: Frames) -> Evidence:
         evidence = Evidence(frames, outline, settings, strict, metrics)
@@ -126,7 +128,7 @@ Group = tuple[str, tuple[Path, ...], Callable[[], Frames]]
 """Runs that can be compared: what sets them apart, their folders, and how they are read."""
 
 
-def _groups(runs: Sequence[Path] | Frames, outline: str, note: Callable[[str], None]) -> list[Group]:
+def _groups(runs: Sequence[Path] | Frames, outline: str, note: Callable[[str], None], by: str) -> list[Group]:
     if isinstance(runs, Frames):
         return [("", tuple(run.path for run in runs.runs), lambda: runs)]
     if outline == "exits":
@@ -137,7 +139,7 @@ def _groups(runs: Sequence[Path] | Frames, outline: str, note: Callable[[str], N
         titled = [(group.title, group.paths) for group in groups]
     for text in notes:
         note(f"note: {text}")
-    return [(title, own, partial(load, own)) for title, own in titled]
+    return [(title, own, partial(load, own, by)) for title, own in titled]
 
 
 # ---------------------------------------------------------------- sections in order, numbered
@@ -180,14 +182,15 @@ def assemble(groups: Sequence[tuple[str, Evidence]], pictures: bool = True) -> A
 
 def _subtitle(evidences: Sequence[Evidence]) -> Sentence:
     runs = [run for evidence in evidences for run in evidence.runs]
+    energy = f"; energy {stated(runs, evidences[0].settings.energy)}"
     if len(evidences) > 1:
         return sentence(
             count(len(runs), "run"), f" of {len(evidences)} kinds (other tasks, or other hardware), compared only "
-            "within their kind",
+            "within their kind", energy,
         )  # fmt: skip
     manifest = runs[0].manifest
     gpus = "".join(f", {gpu.name}" for gpu in manifest.host.gpus)
-    return sentence(count(len(runs), "run"), f" on {manifest.benchmark.name}, {manifest.host.cpu}{gpus}")
+    return sentence(count(len(runs), "run"), f" on {manifest.benchmark.name}, {manifest.host.cpu}{gpus}", energy)
 
 
 class _Numbering:

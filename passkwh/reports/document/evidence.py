@@ -11,19 +11,21 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from passkwh.analysis.bootstrap import Draws, draw, intervals
+from passkwh.analysis.bootstrap import Draws, draw
 from passkwh.analysis.effects_vs_reference import ReferenceEffect, effects_vs_reference
 from passkwh.analysis.exits import ExitStudy, study
 from passkwh.analysis.experiments import DESIGNS, Experiment, ExperimentName, members, run_experiment
 from passkwh.analysis.frames import Frames, Run
 from passkwh.analysis.granularity import DomainRow, by_domain
+from passkwh.analysis.intervals import intervals
 from passkwh.analysis.overview import Analysis, AnalysisSettings, conclude, resample
 from passkwh.analysis.pareto import frontier
 from passkwh.analysis.pooling import Comparison, compare
 from passkwh.analysis.power import PowerTimeline, power_timeline
 from passkwh.analysis.ranking import Ranking, rank, spread_of
 from passkwh.analysis.results import Interval
-from passkwh.analysis.tasks import TaskTable, join, task_table
+from passkwh.analysis.task_table import task_table
+from passkwh.analysis.tasks import TaskTable, join
 from passkwh.errors import UsageError
 from passkwh.harness.runs.labels import run_labels
 from passkwh.measures import MEASURES, Unit, energy_unit, kinds
@@ -174,7 +176,7 @@ class Evidence:
             return {p.label: p.on_frontier for p in points if None not in p.values}
         plane = {
             label: (energy, accuracy) for label, run in zip(self.run_labels, self.runs, strict=True)
-            if (energy := run.summary.gross_energy_j) is not None
+            if (energy := run.summary.energy_kwh) is not None
             and (accuracy := run.summary.pass_at_k.get("1")) is not None
         }  # fmt: skip
         return dict(zip(plane, frontier(list(plane.values()), ["min", "max"]), strict=True)) if plane else {}

@@ -9,12 +9,13 @@ from itertools import pairwise
 import altair as alt
 import pandas as pd
 
+from passkwh.analysis.experiments import technique
 from passkwh.measures import MEASURES
 from passkwh.reports.document.content import FigureBlock, NotAvailable
 from passkwh.reports.document.evidence import Evidence
 from passkwh.reports.document.section import Drawing
 from passkwh.reports.figures.labels import Box, Point, place
-from passkwh.reports.figures.theme import ACCENT, BLUE, GREY, INK, SOFT, Sheet
+from passkwh.reports.figures.theme import ACCENT, CATEGORIES, GREY, INK, SOFT, Sheet
 
 SIZE = (780, 460)
 LOGARITHMIC = 8.0
@@ -30,6 +31,7 @@ def energy_accuracy(evidence: Evidence) -> Drawing | NotAvailable:
             "configuration": label,
             **evidence.headline("energy_kwh", label, unit.factor).ends("energy", "energy_low", "energy_high"),
             **evidence.headline("pass_at_1", label).ends("pass_at_1", "pass_at_1_low", "pass_at_1_high"),
+            "technique": technique(evidence.first_run(label)),
             "place": "on the efficient frontier" if on else "beaten by another",
             "probability_on_frontier": evidence.frontier_probability.get(label),
             "on": on,
@@ -38,10 +40,6 @@ def energy_accuracy(evidence: Evidence) -> Drawing | NotAvailable:
     ]
     if not rows:
         return NotAvailable(what=what, reason="no configuration has both an energy and a pass@1", after=after)
-    colour = alt.Color(
-        "place:N", title=None, legend=alt.Legend(orient="top"),
-        scale=alt.Scale(domain=["on the efficient frontier", "beaten by another"], range=[ACCENT, BLUE]),
-    )  # fmt: skip
     titles = (
         MEASURES["energy_kwh"].axis(unit, f"{evidence.energy_named} of one run"),
         MEASURES["pass_at_1"].axis(),
@@ -51,10 +49,34 @@ def energy_accuracy(evidence: Evidence) -> Drawing | NotAvailable:
         caption="Top left is better. Bars are intervals; dashed: the frontier, the most accuracy that so much energy "
         f"buys.{evidence.energy_is}",
     )  # fmt: skip
-    return plane(pd.DataFrame(rows), "pass_at_1", titles, colour, block)
+    techniques = sorted({str(row["technique"]) for row in rows}, key=_technique_order)
+    return plane(pd.DataFrame(rows), "pass_at_1", titles, by_technique(techniques), block, SHAPES)
 
 
-def plane(data: pd.DataFrame, quality: str, titles: tuple[str, str], colour: alt.Color, block: FigureBlock) -> Drawing:
+def _technique_order(name: str) -> tuple[int, str]:
+    """As figure 4.12 has them: base, instruct, then quantizations and exit rules by name."""
+    return ({"base": 0, "instruct": 1}.get(name, 2), name)
+
+
+def by_technique(techniques: Iterable[str]) -> alt.Color:
+    """A colour for each technique (base, instruct, a quantization, an exit rule), in the order of the categories."""
+    own = list(dict.fromkeys(techniques))
+    colours = [CATEGORIES[i % len(CATEGORIES)] for i in range(len(own))]
+    return alt.Color(
+        "technique:N", title=None, legend=alt.Legend(orient="top"), scale=alt.Scale(domain=own, range=colours)
+    )
+
+
+SHAPES = alt.Shape(
+    "place:N", title=None, legend=alt.Legend(orient="top"),
+    scale=alt.Scale(domain=["on the efficient frontier", "beaten by another"], range=["circle", "triangle-down"]),
+)  # fmt: skip
+
+
+def plane(
+    data: pd.DataFrame, quality: str, titles: tuple[str, str], colour: alt.Color, block: FigureBlock,
+    shape: alt.Shape | None = None,
+) -> Drawing:  # fmt: skip
     """A picture of the columns configuration, energy and ``quality``, each of these two with ``_low`` and ``_high``.
 
     Rows that are ``on`` make the frontier, a step line. ``titles`` are those of the axes. What a reader must know of
@@ -88,7 +110,9 @@ def plane(data: pd.DataFrame, quality: str, titles: tuple[str, str], colour: alt
         .mark_line(color=ACCENT, strokeDash=[5, 4], strokeWidth=1.3).encode(x=ex, y=ey, order="step:Q"),
         alt.Chart(sheet.rows(labels[labels["far"]])).mark_rule(color=SOFT, strokeWidth=0.6)
         .encode(x="energy:Q", y=f"{quality}:Q", x2="near:Q", y2="y:Q"),
-        dots.mark_point(filled=True, size=70, opacity=1).encode(x=ex, y=ey, color=colour),
+        dots.mark_point(filled=True, size=70, opacity=1).encode(
+            x=ex, y=ey, color=colour, shape=alt.value("circle") if shape is None else shape
+        ),
         *(
             alt.Chart(sheet.rows(labels[labels["before"] == before]))
             .mark_text(align="right" if before else "left", baseline="middle", fontSize=11, color=INK)

@@ -23,10 +23,13 @@ _NAMES = {
 WHAT, AFTER = "Power over time", "thesis, figure 3.1"
 
 
-def power_over_time(timelines: Mapping[str, PowerTimeline], provenance: str, each: str) -> Drawing | NotAvailable:
+def power_over_time(
+    timelines: Mapping[str, PowerTimeline], provenance: str, each: str, idle_w: Mapping[str, Mapping[str, float]]
+) -> Drawing | NotAvailable:
     """Power of every channel, a panel a label, with what the run was doing behind it.
 
-    ``provenance`` is that of the power; ``each`` says whose timelines these are, for the caption.
+    ``provenance`` is that of the power; ``each`` says whose timelines these are, for the caption; ``idle_w`` is the
+    idle power of each label's channels, which net energy is net of.
     """
     shown = {label: timeline for label, timeline in timelines.items() if timeline.points}
     if not shown:
@@ -54,7 +57,8 @@ def power_over_time(timelines: Mapping[str, PowerTimeline], provenance: str, eac
         own, doing = power[power["configuration"] == label], stages[stages["configuration"] == label]
         lowest = place >= len(shown) - columns
         titles = (f"time ({unit})" if lowest else None, ["power (W)", provenance])
-        panel = _panel(sheet, own, doing, channels, titles, top_w)
+        idle = pd.DataFrame([{"channel": c, "idle_w": w} for c, w in idle_w.get(label, {}).items() if c in channels])
+        panel = _panel(sheet, own, doing, channels, titles, top_w, idle)
         title = alt.Title(label, anchor="start", fontSize=12, offset=4, limit=width)
         charts.append(panel.properties(width=width, height=height, title=title))
     chart = alt.concat(*charts, columns=columns, spacing={"row": 10, "column": 18})
@@ -62,7 +66,9 @@ def power_over_time(timelines: Mapping[str, PowerTimeline], provenance: str, eac
     block = FigureBlock(
         name="power", title=WHAT, after=AFTER,
         caption=f"{each}; power is {provenance}. Thinned for the picture to means over up to {step_s:.3g} s; energies "
-        "are computed from the whole trace. Power has one scale.",
+        "are computed from the whole trace. Power has one scale. Dashed: idle power before the work, which net "
+        "energy is "
+        "net of.",
     )  # fmt: skip
     return sheet.drawing(chart, power[["configuration", "channel", "time_s", "power_w"]], block)
 
@@ -74,6 +80,7 @@ def _panel(
     channels: list[str],
     titles: tuple[str | None, list[str]],
     top_w: float,
+    idle: pd.DataFrame,
 ) -> alt.LayerChart:
     colours = [CATEGORIES[(i + 1) % len(CATEGORIES)] for i in range(len(channels))]
     bands = alt.Chart(sheet.rows(stages)).mark_rect(opacity=0.16).encode(
@@ -88,4 +95,9 @@ def _panel(
         color=alt.Color("channel:N", title="channel", legend=alt.Legend(orient="top", labelLimit=220),
                         scale=alt.Scale(domain=channels, range=colours)),
     )  # fmt: skip
-    return alt.layer(bands, lines)
+    if idle.empty:
+        return alt.layer(bands, lines)
+    level = alt.Chart(sheet.rows(idle)).mark_rule(strokeDash=[5, 4], strokeWidth=1.3).encode(
+        y="idle_w:Q", color="channel:N"
+    )  # fmt: skip
+    return alt.layer(bands, lines, level)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from passkwh import __version__
+from passkwh.analysis.conventions import OURS, Convention
 from passkwh.analysis.footprint import grids
 from passkwh.clean import cell, clean
 from passkwh.errors import UsageError
@@ -52,8 +53,10 @@ class Site:
     """Configurations that had been worked out before."""
 
 
-def build(packs: Sequence[Path], out: Path, cache_place: Path, *, title: str, published: bool) -> Site:
-    """Check packs, work out configurations, and write the site to ``out``.
+def build(
+    packs: Sequence[Path], out: Path, cache_place: Path, *, title: str, published: bool, by: Convention = OURS
+) -> Site:
+    """Check packs, work out configurations with energies ``by`` a convention, and write the site to ``out``.
 
     Raises:
         UsageError: when a pack cannot be read or ``out`` holds something else.
@@ -61,13 +64,13 @@ def build(packs: Sequence[Path], out: Path, cache_place: Path, *, title: str, pu
     _check_place(out)
     known = Cache(cache_place)
     with Workers() as workers:
-        inspected = inspect(packs, known, workers)
+        inspected = inspect(packs, known, workers, by)
         for folder in ("c", "data"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         (out / MARKER).write_text("made by bench leaderboard build; may be deleted\n", "utf-8")
-        made = configurations(inspected, known, workers, partial(_write_configuration, out, title))
+        made = configurations(inspected, known, workers, partial(_write_configuration, out, _common(title, by)))
     _tidy(out, {row.id for row, _ in made})
-    environment, common = _environment(), _common(title)
+    environment, common = _environment(), _common(title, by)
     rows = [*with_savings([row for row, _ in made]), *(published_rows() if published else ())]
     refused = [pack for pack in inspected if pack.run is None]
     _write_pages(out, environment, common, rows, refused)
@@ -121,16 +124,16 @@ def _in_registry_order(quants: set[str]) -> list[str]:
 # ---------------------------------------------------------------- pages
 
 
-def _write_configuration(out: Path, title: str, configuration: Configuration) -> None:
+def _write_configuration(out: Path, common: dict[str, Any], configuration: Configuration) -> None:
     """The page of a configuration, and its tasks for comparing it."""
     row = configuration.row
     template = _environment().get_template("configuration.html.j2")
-    _write(out / "c" / f"{row.id}.html", page.render(configuration, template, {**_common(title), "root": "../"}))
+    _write(out / "c" / f"{row.id}.html", page.render(configuration, template, {**common, "root": "../"}))
     _write(out / "data" / f"{row.id}.js", configuration.task_script)
 
 
-def _common(title: str) -> dict[str, Any]:
-    return {"title": title, "version": __version__, "root": "", "created": ""}
+def _common(title: str, by: Convention) -> dict[str, Any]:
+    return {"title": title, "convention": by.describe(), "version": __version__, "root": "", "created": ""}
 
 
 def _write_pages(

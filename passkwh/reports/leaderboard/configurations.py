@@ -9,11 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from passkwh.analysis.bootstrap import draw_each, intervals
+from passkwh.analysis.bootstrap import draw_each
+from passkwh.analysis.conventions import OURS
 from passkwh.analysis.frames import Frames, Run, sample_frame
+from passkwh.analysis.intervals import intervals
 from passkwh.analysis.pooling import compare
 from passkwh.analysis.results import Interval
-from passkwh.analysis.tasks import TaskTable, task_table
+from passkwh.analysis.task_table import task_table
+from passkwh.analysis.tasks import TaskTable
 from passkwh.records import content_hash
 from passkwh.reports.leaderboard import ranks
 from passkwh.reports.leaderboard.cache import Cache
@@ -81,8 +84,15 @@ def _groups(packs: Sequence[Pack]) -> dict[str, Group]:
         if pack.run is not None:
             repeats.setdefault(configuration_key(pack.run), []).append(pack)
     ordered = [tuple(sorted(members, key=lambda pack: pack.sha256)) for members in repeats.values()]
-    groups = [Group(content_hash([pack.sha256 for pack in members])[:16], members) for members in ordered]
+    groups = [Group(_group_key(members), members) for members in ordered]
     return {group.key: group for group in groups}
+
+
+def _group_key(packs: Sequence[Pack]) -> str:
+    """Of what the packs hold, and of the convention by which their energies are, where that is not ours."""
+    by = next(pack.run.convention for pack in packs if pack.run is not None)
+    sums = [pack.sha256 for pack in packs]
+    return content_hash(sums if by == OURS else [*sums, by.name])[:16]
 
 
 def _work_out(cache: Cache, publish: Callable[[Configuration], None], groups: Sequence[Group]) -> list[Row]:
@@ -139,6 +149,8 @@ def _intervals(tables: Sequence[TaskTable]) -> list[Iterable[Interval]]:
 
 def _warnings(packs: Sequence[Pack], table: TaskTable) -> list[str]:
     """What a reader must know: the runs' own warnings, what checking found, and tasks that were left out."""
-    texts = [warning for pack in packs if pack.run is not None for warning in pack.run.summary.warnings]
+    runs = [pack.run for pack in packs if pack.run is not None]
+    texts = [run.convention_note for run in runs if run.convention_note]
+    texts += [warning for run in runs for warning in run.summary.warnings]
     texts += [str(finding) for pack in packs for finding in pack.findings]
     return [text[:400] for text in dict.fromkeys([*texts, *table.notes])][:20]

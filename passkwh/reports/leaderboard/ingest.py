@@ -12,11 +12,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from passkwh.analysis.frames import Run
+from passkwh.analysis.conventions import OURS, Convention, applied
+from passkwh.analysis.frames import Run, generation_only
 from passkwh.clean import one_line
 from passkwh.errors import UsageError
 from passkwh.harness.runs.table import SampleTable
-from passkwh.records import Manifest, Summary
+from passkwh.records import Manifest, Summary, content_hash
 from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.duplicates import NO_FINGERPRINT, Fingerprint, duplicates
 from passkwh.reports.leaderboard.escape import escaped
@@ -44,19 +45,22 @@ class Pack:
     """Of its power over time: SVG, escaped."""
 
 
-def inspect(given: Sequence[Path], cache: Cache, workers: Workers) -> list[Pack]:
-    """Check packs, those that were checked before by looking up; a run that stands in two is refused in the later."""
+def inspect(given: Sequence[Path], cache: Cache, workers: Workers, by: Convention = OURS) -> list[Pack]:
+    """Check packs, those that were checked before by looking up; a run that stands in two is refused in the later.
+
+    Energies of what is valid are ``by`` a convention, and kept by it.
+    """
     paths = sorted(dict.fromkeys(given), key=lambda path: (path.name, str(path)))
     with ThreadPoolExecutor(workers.count) as threads:  # hashing needs no interpreter
         read = dict(zip(paths, threads.map(_sum, paths), strict=True))
     unread = [Pack(path, "", (it,), NO_FINGERPRINT) for path, it in read.items() if isinstance(it, Finding)]
     sums = [key for key in read.values() if isinstance(key, str)]
     paths = [path for path, key in read.items() if isinstance(key, str)]
-    known = {key: value for key in set(sums) if (value := cache.get("packs", key)) is not None}
+    known = {key: value for key in set(sums) if (value := cache.get("packs", _key(key, by))) is not None}
     todo = {key: path for key, path in zip(sums, paths, strict=True) if key not in known}
     jobs = [(path, key) for key, path in todo.items()]
-    known |= zip(todo, workers.map(partial(_inspect, cache), jobs), strict=True)
-    packs = [_pack(path, key, known[key]) for path, key in zip(paths, sums, strict=True)]
+    known |= zip(todo, workers.map(partial(_inspect, cache, by), jobs), strict=True)
+    packs = [_pack(path, key, known[key], by) for path, key in zip(paths, sums, strict=True)]
     again = duplicates([(pack.path, pack.fingerprint) for pack in packs if pack.run is not None])
     return [
         replace(pack, findings=(*pack.findings, again[pack.path]), run=None) if pack.path in again else pack
@@ -66,11 +70,16 @@ def inspect(given: Sequence[Path], cache: Cache, workers: Workers) -> list[Pack]
 
 def statistics(cache: Cache, pack: Pack) -> pa.Table:
     """What the board needs of a pack's samples: see ``_statistics``."""
-    table = cache.get_table("columns", pack.sha256)
+    by = OURS if pack.run is None else pack.run.convention
+    table = cache.get_table("columns", _key(pack.sha256, by))
     if table is None:  # the cache was tidied by hand
-        _inspect(cache, (pack.path, pack.sha256))
-        table = cache.get_table("columns", pack.sha256)
+        _inspect(cache, by, (pack.path, pack.sha256))
+        table = cache.get_table("columns", _key(pack.sha256, by))
     return table
+
+
+def _key(sha256: str, by: Convention) -> str:
+    return sha256 if by == OURS else content_hash(sha256, by.name)
 
 
 def _sum(path: Path) -> str | Finding:
@@ -81,7 +90,7 @@ def _sum(path: Path) -> str | Finding:
         return problem.finding
 
 
-def _inspect(cache: Cache, job: tuple[Path, str]) -> dict[str, Any]:
+def _inspect(cache: Cache, by: Convention, job: tuple[Path, str]) -> dict[str, Any]:
     """What checking a pack finds out, put into the cache with the statistics of its samples."""
     path, sha256 = job
     checked = validate(path)
@@ -93,11 +102,12 @@ def _inspect(cache: Cache, job: tuple[Path, str]) -> dict[str, Any]:
     }
     if checked.submission is not None and checked.valid:
         manifest, samples = checked.submission.manifest, checked.submission.samples
-        facts["manifest"] = manifest.model_dump(mode="json")
-        facts["summary"] = checked.submission.summary.model_dump(mode="json")
         facts["picture"] = _picture(checked.submission)
-        cache.put_table("columns", sha256, _statistics(manifest, samples))
-    cache.put("packs", sha256, facts)
+        manifest, summary, stand_in = applied(manifest, checked.submission.summary, by)
+        facts |= {"manifest": manifest.model_dump(mode="json"), "summary": summary.model_dump(mode="json")}
+        facts["stand_in"] = stand_in
+        cache.put_table("columns", _key(sha256, by), _statistics(manifest, samples, by))
+    cache.put("packs", _key(sha256, by), facts)
     return facts
 
 
@@ -109,23 +119,32 @@ def _picture(submission: Submission) -> str:
         return f"<p>The power over time could not be drawn ({escaped(short(problem))}).</p>"
 
 
-def _statistics(manifest: Manifest, samples: SampleTable) -> pa.Table:
-    """A row a sample, in order: what statistics of a board need, and the verdict in words."""
+def _statistics(manifest: Manifest, samples: SampleTable, by: Convention) -> pa.Table:
+    """A row a sample, in order: what statistics of a board need, and the verdict in words.
+
+    Where a convention takes net energy, that stands in the columns of gross: a board ranks by one energy.
+    """
     counted = [channel.name for channel in manifest.meter.channels if channel.counted]
     columns = ["task_id", "order", "batch_id", "batch_size", "completion_tokens", "generation_s", "passed",
                "generation_gross_j", "generation_se_j", "gross_j"]  # fmt: skip
     messages = [one_line(text[: 4 * MESSAGE_CHARACTERS], MESSAGE_CHARACTERS) for text in samples.detail]
     in_flight_s = samples.measured.length_s() if manifest.spec.concurrency > 1 else None
-    table = samples.statistics(counted, in_flight_s).select(columns)
+    table = samples.statistics(counted, in_flight_s)
+    table = table if by.scoring else generation_only(table)
+    if by.energy == "net":
+        for name in ("generation_gross_j", "gross_j"):
+            table = table.set_column(table.schema.get_field_index(name), name, table[name.replace("gross", "net")])
+    table = table.select(columns)
     return table.append_column("status", pa.array(samples.status, pa.string())).append_column(
         "message", pa.array(messages, pa.string())
     )
 
 
-def _pack(path: Path, sha256: str, facts: dict[str, Any]) -> Pack:
+def _pack(path: Path, sha256: str, facts: dict[str, Any], by: Convention) -> Pack:
     findings = tuple(Finding.model_validate(finding) for finding in facts["findings"])
     fingerprint = Fingerprint.model_validate(facts["fingerprint"])
     if "manifest" not in facts:
         return Pack(path, sha256, findings, fingerprint)
-    run = Run(path, Manifest.model_validate(facts["manifest"]), Summary.model_validate(facts["summary"]))
+    manifest, summary = Manifest.model_validate(facts["manifest"]), Summary.model_validate(facts["summary"])
+    run = Run(path, manifest, summary, convention=by, convention_note=facts.get("stand_in"))
     return Pack(path, sha256, findings, fingerprint, run, facts["picture"])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 from decimal import Decimal
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 
-from passkwh.analysis.published import check_published, read_published
+from passkwh.analysis.published import check_published, parse_published
+from passkwh.analysis.replications.printed import results_file
 from passkwh.records import content_hash
 from passkwh.reports.leaderboard.rows import Cell, Row, family, size, with_savings
 from passkwh.units import joules_to_kwh
@@ -27,8 +26,7 @@ def published_rows() -> tuple[Row, ...]:
 
 def _thesis() -> list[Row]:
     """Energy is that of one GPU above idle over one run of BigCodeBench; pass@kWh is as printed, where printed."""
-    with resources.as_file(_data("thesis.csv")) as path:
-        printed = read_published(path)
+    printed = parse_published(results_file("thesis"), "results.csv")
     rows = []
     for number, (entry, ratio) in enumerate(zip(printed, check_published(printed).ratios, strict=True)):
         rate = float(ratio.printed) if ratio.printed else float(entry.pass_at_1) / float(entry.energy_kwh)
@@ -70,8 +68,7 @@ def _thesis() -> list[Row]:
 
 def _green_code() -> list[Row]:
     """Energy is that of one GPU over a run; savings are against the fine-tuned model at full depth, as in the paper."""
-    with _data("green_code.csv").open(encoding="utf-8") as file:
-        printed = list(csv.DictReader(file))
+    printed = list(csv.DictReader(results_file("green-code").splitlines()))
     rows = []
     for number, entry in enumerate(printed):
         dataset, exits = DATASETS[entry["language"]], entry["method"] == "green-code"
@@ -115,7 +112,3 @@ def _rounded(text: str) -> Cell:
     value = Decimal(text)
     half = Decimal("0.005")
     return Cell(value=float(value), low=float(max(value - half, Decimal(0))), high=float(value + half), note=ROUNDED)
-
-
-def _data(name: str) -> Traversable:
-    return resources.files("passkwh.reports.leaderboard").joinpath("data").joinpath(name)

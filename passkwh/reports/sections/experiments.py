@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from passkwh.analysis.effects_vs_reference import ReferenceEffect
+from passkwh.analysis.estimate.architecture import known_model
 from passkwh.analysis.experiments import DESIGNS, ExperimentName
 from passkwh.analysis.requirements import requirements
 from passkwh.analysis.result_tables import experiment_tables
@@ -76,6 +77,7 @@ class ExperimentSection:
         blocks.append(Heading(text="As the thesis tests it"))
         blocks += [table_block(t) for t in tables.values()]
         blocks.append(Heading(text="By computation alone"))
+        blocks += _characteristics(f"{folder}_characteristics", evidence, labels)
         blocks += _requirements(f"{folder}_requirements", self.estimated, evidence, labels)
         return Draft(tuple(blocks))
 
@@ -108,6 +110,26 @@ def _changes(name: str, changes: Sequence[ReferenceEffect], evidence: Evidence) 
         "with every source of error, and of McNemar's test on verdicts, adjusted by Holm over this table. Accuracy: a "
         f"loss or gain that is shown, equality or no loss within {settings.margin:g} that is shown, or neither.",
     )  # fmt: skip
+
+
+def _characteristics(name: str, evidence: Evidence, labels: Sequence[str]) -> list[Block]:
+    """The thesis's table 4.1, of the models whose configuration this package has."""
+    models = {}
+    for label in labels:
+        known = known_model(evidence.first_run(label).manifest.model.name)
+        if known is not None:
+            models[known.name] = known.architecture
+    if not models:
+        return []
+    columns = {
+        "model": "text", "parameters": "integer", "layers": "integer", "width": "integer", "heads": "integer",
+        "key-value heads": "integer", "head size": "integer", "vocabulary": "integer", "context": "integer",
+    }  # fmt: skip
+    rows = [
+        (n, a.parameters, a.layers, a.hidden, a.heads, a.kv_heads, a.head_dim, a.vocab, a.context)
+        for n, a in models.items()
+    ]
+    return [table_of(name, "Characteristics of the models", columns, rows, thesis="4.1")]
 
 
 def _requirements(name: str, thesis: str, evidence: Evidence, labels: Sequence[str]) -> list[Block]:

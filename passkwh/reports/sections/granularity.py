@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from passkwh.analysis.domains import task_domains
 from passkwh.analysis.overview import REGRESSIONS
-from passkwh.analysis.regression import RegressionResult
+from passkwh.analysis.regression import UNITS, RegressionResult
 from passkwh.analysis.result_tables import analysis_tables, domain_table
 from passkwh.reports.document.content import (
     Block,
+    Bullets,
     Estimate,
     Heading,
     NotAvailable,
@@ -17,7 +19,9 @@ from passkwh.reports.document.content import (
 )
 from passkwh.reports.document.evidence import NO_DOMAINS, Evidence
 from passkwh.reports.document.section import Draft, Drawing, FunctionSection
+from passkwh.reports.document.text import quantity, sentence
 from passkwh.reports.figures.tasks import energy_by_domain, energy_per_task, tasks_by_domain
+from passkwh.reports.sections.domain_contrasts import domain_sentences
 
 
 def build(evidence: Evidence) -> Draft:
@@ -42,13 +46,16 @@ def build(evidence: Evidence) -> Draft:
     blocks.append(
         Text(
             sentence=(
-                "The thesis regresses the log energy of generating on solution tokens, the log energy of the sample "
-                "before, and a dummy for each domain but General, without intercept. Without one, R-squared is "
+                "The thesis regresses the log energy of generating, ln(1 + Wh), on solution tokens, the log energy "
+                "of the "
+                "sample before, and a dummy for each domain but General, without intercept. Without one, R-squared is "
                 "measured from zero and close to 1 whatever the model explains: read the fit with intercept for that, "
                 "and Newey-West or GLSAR where residuals follow one another.",
             )
         )
     )
+    blocks += _traps(evidence)
+    blocks += _contrasts(evidence)
     blocks.append(_methods(evidence))
     for number, configuration in enumerate(evidence.analysis.configurations, start=1):
         name = f"regression_{number:02d}_thesis"
@@ -102,16 +109,53 @@ def _methods(evidence: Evidence) -> TableBlock:
         )  # fmt: skip
     return table_of(
         "regressions",
-        "The regression four ways: what it explains, and the effect of one more solution token on log energy",
+        "The regression five ways: what it explains, and the effect of one more solution token on log energy",
         {
             "configuration": "text", "R² from zero": "fixed4", "R² about the mean": "fixed4",
-            "token, thesis": "estimate", "with intercept": "estimate", "Newey-West": "estimate", "GLSAR": "estimate",
+            "token, thesis": "estimate", "thesis, by library": "estimate", "with intercept": "estimate",
+            "Newey-West": "estimate", "GLSAR": "estimate",
             "Durbin-Watson": "fixed2", "AR(1) ρ": "fixed2",
         },
         rows,
         note="Coefficients of all predictors stand in the tables below (thesis's fit) and, for the other fits, in the "
         "files named regression_NN.",
     )  # fmt: skip
+
+
+def _traps(evidence: Evidence) -> list[Block]:
+    """What the fit as printed cannot be read for: units, and a domain that nearly every task has."""
+    first = evidence.analysis.configurations[0]
+    trap = first.units_of_energy
+    if not trap:
+        return []
+    domains = task_domains(evidence.comparison.task_ids, "text")
+    share = float(domains["System"].mean()) if "System" in domains else 0.0
+    own = {d: values for d, values in trap.items() if {*UNITS, "with intercept"} <= set(values)}
+    signs = [d for d, v in own.items() if min(v[u] for u in UNITS[1:]) < 0 < max(v[u] for u in UNITS[1:])]
+    turned = f" Here the sign of {', '.join(signs)} depends on the unit." if signs else ""
+    text = sentence(
+        "Two traps of the fit as printed. Its coefficients depend on the unit of energy: ln(J), ln(Wh) and ln(kWh) "
+        "differ by "
+        "a constant, which only an intercept takes up, so without one the domains share it out among "
+        "themselves." + turned,
+        " And by the thesis's map of libraries, which looks for their names anywhere in a task's text, ",
+        quantity(100 * share, "%", "fixed2"),
+        " of these tasks are System (`os` stands in `position`): such a dummy is an intercept by another name, and its "
+        "coefficient is the level of energy, not what system calls cost.",
+    )  # fmt: skip
+    heads = {"domain": "text", **{str(unit): "fixed4" for unit in UNITS}, "with intercept, any unit": "fixed4"}
+    table = table_of(
+        "regression_units", f"The same regression of {first.label} in four units: coefficients of domains", heads,
+        [(d, *(v[unit] for unit in UNITS), v["with intercept"]) for d, v in own.items()],
+        note="Without intercept in the first four columns; domains by text, as table 5.1.",
+    )  # fmt: skip
+    return [Text(sentence=text), table]
+
+
+def _contrasts(evidence: Evidence) -> list[Block]:
+    """Which domains cost more at equal tokens, from the fit with intercept."""
+    items = domain_sentences(evidence)
+    return [Heading(text="Domains at equal tokens"), Bullets(items=tuple(items))] if items else []
 
 
 def _token_effect(fit: RegressionResult) -> Estimate:

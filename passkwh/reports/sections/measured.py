@@ -46,7 +46,19 @@ def build(evidence: Evidence) -> Draft:
 def _power(evidence: Evidence) -> Draft:
     provenance = kinds(evidence.provenance(label) for label in evidence.labels)
     each = "Each run" if evidence.by_run else "First run of each configuration"
-    return Draft((power_over_time(evidence.timelines, provenance, each),))
+    return Draft((power_over_time(evidence.timelines, provenance, each, _idle_w(evidence)),))
+
+
+def _idle_w(evidence: Evidence) -> dict[str, dict[str, float]]:
+    """Idle power of each label's first run, by channel."""
+    return {
+        label: {
+            total.channel: total.idle_before.mean_w
+            for total in evidence.first_run(label).summary.channels
+            if total.idle_before.mean_w is not None
+        }
+        for label in evidence.labels
+    }
 
 
 def _accelerators(run: Run) -> str:
@@ -82,7 +94,7 @@ ENERGY: Columns = {
     "net (J)": _measure("net_energy_j"),
     "generating (J)": _measure("generation_energy_j"),
     "scoring (J)": _measure("evaluation_energy_j"),
-    "gross (kWh)": _measure("energy_kwh"),
+    "energy (kWh)": _measure("energy_kwh"),
     "generating (s)": _measure("generation_s"),
     "scoring (s)": _measure("evaluation_s"),
     "prompt tokens": _measure("prompt_tokens"),

@@ -10,6 +10,7 @@ from passkwh.reports.document.content import Block, Bullets, Link, Number, Part,
 from passkwh.reports.document.evidence import Evidence
 from passkwh.reports.document.section import Draft, FunctionSection, everywhere
 from passkwh.reports.document.text import count, listed, quantity, scaled, sentence, span
+from passkwh.reports.sections.domain_contrasts import domain_summary
 
 MOST_CHANGES = 8
 """So many comparisons of an experiment are told one by one; of more, only how many went which way."""
@@ -26,6 +27,8 @@ def build(evidence: Evidence) -> Draft | None:
     items = [*_without_verdicts(evidence), *_winners(evidence), *_frontier(evidence), *_any_difference(evidence)]
     for changes in evidence.changes.values():
         items += _experiment(changes, evidence)
+    if evidence.outline in ("granularity", "all") and evidence.domains:
+        items += domain_summary(evidence)
     blocks.append(Bullets(items=tuple(items)))
     blocks.append(
         Text(

@@ -1,0 +1,216 @@
+"""Intervals of headlines, and of differences and ratios of two configurations, from resampled values.
+
+Percentiles, expanded as a t interval is over a normal one (Hesterberg 2015), because plain percentiles are too narrow
+for few units. Shares of tasks have Wilson's interval, and a difference of shares that of its own test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from passkwh.analysis.bootstrap import OF_ENERGY, OF_PASS_AT_1, Draws, is_share, units_of_table
+from passkwh.analysis.equivalence import rate_difference
+from passkwh.analysis.error_model import FEWEST_UNITS, weight
+from passkwh.analysis.proportions import effective_number, wilson
+from passkwh.analysis.results import Contrast, Interval, finite
+from passkwh.analysis.units_of_measurement import sums
+
+Floats = NDArray[np.float64]
+
+_WEIGHED = ("energy_kwh", "joules_per_token")
+"""Measures whose ratio is one of totals in which large units weigh more."""
+
+
+def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
+    """Interval of every measure of every configuration: percentiles; Wilson's score interval for pass@k."""
+    result = []
+    # All measures at once: sorting is quick, and being called is not.
+    names = list(draws.estimates)
+    stacked = np.concatenate([draws.resampled[name] for name in names], axis=1)
+    shares = np.concatenate([_share_of_units(draws, name) for name in names])
+    bounds = _bounds(stacked, level, _student(draws.units, level), shares)
+    lows, highs = (side.reshape(len(names), len(draws.labels)) for side in bounds)
+    for (measure, estimate), low, high in zip(draws.estimates.items(), lows, highs, strict=True):
+        for i, label in enumerate(draws.labels):
+            value = estimate[i]
+            of_share = is_share(measure) and bool(np.isfinite(value))
+            if of_share:
+                low[i], high[i] = _wilson(draws, measure, i, level)
+            interval = _interval(measure, label, value, low[i], high[i], level, _missing(measure, draws, [i]))
+            if measure in OF_ENERGY and interval.estimate is not None and not _above_zero(draws, i, level):
+                reason = "energy net of idle power is not shown to be above 0"
+                interval = interval.model_copy(update={"low": None, "high": None, "reason": reason})
+            result.append(interval.model_copy(update={"note": _note(draws, measure, value)}) if of_share else interval)
+    return tuple(result)
+
+
+def _wilson(draws: Draws, measure: str, i: int, level: float) -> tuple[float, float]:
+    if draws.tasks < 2:
+        return float("nan"), float("nan")
+    rates = draws.table.pass_rates(int(measure.removeprefix("pass_at_")))[i]
+    z = float(special.ndtri((1.0 + level) / 2.0))
+    low, high = wilson(float(rates.mean()), effective_number(rates), np.array([-z, z]))
+    return float(low), float(high)
+
+
+def _note(draws: Draws, measure: str, value: float) -> str | None:
+    if value not in (0.0, 1.0):
+        return None
+    return f"{'no' if value == 0 else 'every'} task was solved: Wilson's bound over {draws.tasks} tasks"
+
+
+def _above_zero(draws: Draws, i: int, level: float) -> bool:
+    """Whether a configuration's energy is shown to be above 0, so that a ratio to it has an interval."""
+    low = _bounds(draws.resampled["energy_kwh"][:, [i]], level, _student(draws.units, level), np.ones(1))[0][0]
+    return bool(np.isnan(low) or low > 0)
+
+
+def contrasts(
+    draws: Draws, measures: Sequence[str], pairs: Sequence[tuple[int, int]], level: float = 0.95
+) -> tuple[Contrast, ...]:
+    """Difference and ratio of pairs of configurations (positions), on joint resamples.
+
+    The difference in pass@k has the interval of its own test (:func:`passkwh.analysis.equivalence.rate_difference`).
+    """
+    result = []
+    a, b = np.array([i for i, _ in pairs], dtype=int), np.array([j for _, j in pairs], dtype=int)
+    by_weight = _student_by_weight(draws, a, b, level)
+    solid = {i: _above_zero(draws, i, level) for i in {*a.tolist(), *b.tolist()}}
+    for measure in measures:
+        values, estimate = draws.resampled[measure], draws.estimates[measure]
+        share = _share_of_units_in_pairs(draws, measure, a, b)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            student = by_weight if measure in _WEIGHED else _student(draws.units, level)
+            differences = _bounds(values[:, a] - values[:, b], level, student, share)
+            ratios = _bounds(values[:, a] / values[:, b], level, student, share)
+            ratio_estimates = estimate[a] / estimate[b]
+        of_share = is_share(measure)
+        rates = draws.table.pass_rates(int(measure.removeprefix("pass_at_"))) if of_share else None
+        for p, (i, j) in enumerate(pairs):
+            name, missing = f"{draws.labels[i]} vs {draws.labels[j]}", _missing(measure, draws, [i, j])
+            low, high, value = differences[0][p], differences[1][p], estimate[i] - estimate[j]
+            if rates is not None and np.isfinite(value):
+                low, high = rate_difference(rates[i], rates[j], level) if draws.tasks > 1 else (np.nan, np.nan)
+            difference = _interval(measure, name, value, low, high, level, missing)
+            ratio = _interval(measure, name, ratio_estimates[p], ratios[0][p], ratios[1][p], level, missing)
+            if measure in OF_ENERGY and not (solid[i] and solid[j]):
+                reason = "energy net of idle power is not shown to be above 0"
+                cut = {"low": None, "high": None, "reason": reason if ratio.estimate is not None else ratio.reason}
+                ratio, difference = ratio.model_copy(update=cut), difference.model_copy(update=cut)
+            result.append(
+                Contrast(measure=measure, a=draws.labels[i], b=draws.labels[j], difference=difference, ratio=ratio)
+            )
+    return tuple(result)
+
+
+def _share_of_units(draws: Draws, measure: str) -> Floats:
+    """The share of each estimate's variance that comes from its units, shape (configurations,)."""
+    runs = draws.se_of_runs(measure) ** 2
+    if not runs.any():
+        return np.ones(len(runs))
+    with np.errstate(invalid="ignore"):
+        units = draws.from_units[measure].var(axis=0)
+        return np.asarray(np.nan_to_num(units / (units + runs), nan=1.0), dtype=np.float64)
+
+
+def _share_of_units_in_pairs(draws: Draws, measure: str, a: NDArray[np.int_], b: NDArray[np.int_]) -> Floats:
+    runs = draws.se_of_runs(measure) ** 2
+    if not runs.any():
+        return np.ones(len(a))
+    with np.errstate(invalid="ignore"):
+        covariance = np.atleast_2d(np.cov(draws.from_units[measure], rowvar=False))
+        # Of logs, in effect: each is on the scale of its own estimate.
+        size = np.where(draws.estimates[measure] != 0, np.abs(draws.estimates[measure]), 1.0)
+        covariance = covariance / np.outer(size, size)
+        relative = runs / size**2
+        units = np.maximum(covariance[a, a] + covariance[b, b] - 2 * covariance[a, b], 0.0)
+        total = units + relative[a] + relative[b]
+        shares = np.divide(units, total, out=np.ones_like(units), where=total > 0)
+        return np.asarray(np.nan_to_num(shares, nan=1.0), dtype=np.float64)
+
+
+def _student(units: float, level: float) -> float:
+    """How many standard deviations of resamples a t interval over units is wide, to one side; NaN for too few."""
+    if units < FEWEST_UNITS:
+        return float("nan")
+    return float(np.sqrt(units / (units - 1)) * special.stdtrit(units - 1, (1.0 + level) / 2.0))
+
+
+def _student_by_weight(draws: Draws, a: NDArray[np.int_], b: NDArray[np.int_], level: float) -> Floats:
+    """The same of ratios of totals, by pair: large units carry the total."""
+    units = units_of_table(draws.table)
+    total = draws.table.energy_j.sum(axis=1, keepdims=True)
+    plain = _student(units.number, level)
+    if np.isnan(plain):
+        return np.full(len(a), plain)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = sums(draws.table.energy_j / total, units.of_task, units.number)
+    known = np.isfinite(shares).all(axis=1) & (total[:, 0] > 0)
+    found = np.full(len(a), plain)
+    for p, (i, j) in enumerate(zip(a.tolist(), b.tolist(), strict=True)):
+        if known[i] and known[j]:
+            factor, df = weight((shares[i] + shares[j]) / 2.0)
+            found[p] = np.sqrt(factor) * special.stdtrit(df, (1.0 + level) / 2.0)
+    return found
+
+
+def _bounds(values: Floats, level: float, student: Floats | float, share_of_units: Floats) -> tuple[Floats, Floats]:
+    """Percentiles of columns, as far out as Student's t over units is; errors of runs have their own t in the draws.
+
+    Where both make the spread, the t of the units widens the middle of the draws by its share, and percentiles stay
+    those of the level: farther out, the draws are those of the runs' t alone.
+    """
+    # Of scipy.special, which the distributions of scipy.stats call: importing those takes longer than many a bootstrap.
+    normal = special.ndtri((1.0 + level) / 2.0)
+    student = np.broadcast_to(np.asarray(student, dtype=np.float64), share_of_units.shape)
+    alone = share_of_units >= 1.0
+    tails = np.where(alone, special.ndtr(-student), (1.0 - level) / 2.0)
+    low, high = np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    rows = np.ascontiguousarray(values.T)
+    with np.errstate(invalid="ignore"):
+        for tail in np.unique(tails[np.isfinite(student)]):
+            chosen = np.flatnonzero((tails == tail) & np.isfinite(student))
+            low[chosen], high[chosen] = _quantiles(rows[chosen], float(tail))
+        widened = np.sqrt(share_of_units * (student / normal) ** 2 + 1.0 - share_of_units)
+        middle = np.median(rows, axis=1)
+        # On the scale of ratios where all is positive, as errors of runs are relative.
+        positive = (low > 0) & (middle > 0)
+        safe = np.where(positive, middle, 1.0)
+        wide_low = np.where(positive, middle * (np.where(positive, low, 1.0) / safe) ** widened,
+                            middle - widened * (middle - low))  # fmt: skip
+        wide_high = np.where(positive, middle * (np.where(positive, high, 1.0) / safe) ** widened,
+                             middle + widened * (high - middle))  # fmt: skip
+    return np.where(alone, low, wide_low), np.where(alone, high, wide_high)
+
+
+def _quantiles(rows: Floats, tail: float) -> tuple[Floats, Floats]:
+    low, high = np.quantile(rows, [tail, 1.0 - tail], axis=1)
+    return np.where(np.isfinite(low), low, np.nan), np.where(np.isfinite(high), high, np.nan)
+
+
+def _missing(measure: str, draws: Draws, configurations: Sequence[int]) -> str:
+    """Why a measure, or what two have of it, has no value."""
+    needed = [measure if is_share(measure) else "pass_at_1"] if is_share(measure) or measure in OF_PASS_AT_1 else []
+    needed += ["energy_kwh"] if measure in OF_ENERGY else []
+    known = [reason for name in needed for i in configurations if (reason := draws.reasons[name][i])]
+    return known[0] if known else "it would divide by zero"
+
+
+def _interval(
+    measure: str, label: str, estimate: float, low: float, high: float, level: float, missing: str
+) -> Interval:
+    reason = None
+    if not np.isfinite(estimate):
+        reason = missing
+        low = high = np.nan
+    elif not (np.isfinite(low) and np.isfinite(high)):
+        reason = "it takes three units of measurement, and resamples in which nothing is divided by zero"
+        low = high = np.nan
+    return Interval(
+        measure=measure, label=label, estimate=finite(estimate), low=finite(low), high=finite(high), level=level,
+        reason=reason,
+    )  # fmt: skip
