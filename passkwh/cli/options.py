@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 
 Energy = Annotated[str, typer.Option(help="gross, or net of idle power.")]
+ExitMetric = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric", help="Quality to compare under early exit; repeat for several. Default: all of GREEN-CODE's."
+    ),
+]
 Margin = Annotated[float, typer.Option(help="Margin of pass@1 for 'no loss of accuracy'.")]
 Resamples = Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")]
 BootstrapSeed = Annotated[int, typer.Option(min=0, help="Of the bootstrap.")]

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from passkwh.cli.options import AsJson, BootstrapSeed, Energy, Level, Margin, Resamples, Strict, analysis_settings
+from passkwh.cli.options import (
+    AsJson,
+    BootstrapSeed,
+    Energy,
+    ExitMetric,
+    Level,
+    Margin,
+    Resamples,
+    Strict,
+    analysis_settings,
+)
 from passkwh.cli.output import note, print_json
 from passkwh.errors import UsageError
 
@@ -15,11 +25,15 @@ EXPERIMENTS = "batch-size, model-size, fine-tuning, awq, gptq, granularity, earl
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold run folders.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, or folders that hold some; for early exit, folders of trainings, too."),
+    ],
     experiment: Annotated[
         str | None, typer.Option(help=f"Write the long report of an experiment, with its files: {EXPERIMENTS}.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The HTML file to write; with --experiment, the folder.")] = None,
+    metric: ExitMetric = None,
     energy: Energy = "gross",
     margin: Margin = 0.02,
     resamples: Resamples = 10_000,
@@ -31,11 +45,21 @@ def report(
     """Write a report of runs: results, energy and accuracy, power over time, statistics."""
     if experiment is None and energy != "gross":
         raise UsageError("--energy net belongs to the report with --experiment: add --experiment all")
+    from passkwh.adapters.early_exit.training.log import apart
+
+    folders, training = apart(runs)
+    if experiment not in ("early-exit", "all"):
+        for option, given in (("--metric", metric), ("a training's folder", training)):
+            if given:
+                raise UsageError(f"{option} belongs to the report on early exit: add --experiment early-exit")
     from passkwh.reports.document.build import write
 
     settings = analysis_settings(energy, resamples, seed, level, margin)
     place = out or Path("report" if experiment else "report.html")
-    written = write(runs, place, experiment or "short", settings, strict=strict, note=note)
+    outline = experiment or "short"
+    written = write(
+        folders, place, outline, settings, strict=strict, metrics=metric or (), training=training, note=note
+    )
     page = written.files[0]
     if as_json:
         files = {"written": [str(path) for path in written.files]} if experiment else {}
