@@ -41,10 +41,13 @@ class Exchange:
         rule = service.exit_choices.choose(request.exit, request.threshold)
         seed = secrets.randbits(32) if request.seed is None else request.seed
         deadline_ns = arrived_ns + s_to_ns(self._limits.timeout_s)
+        forms = [service.text_form.read(prompt, request.decoding) for prompt in request.prompts]
         self.rows = [
             Row(
-                prompt=prompt_as_read(prompt, service.model.info.chat),
-                decoding=request.decoding,
+                prompt=prompt_as_read(form.prompt, service.model.info.chat),
+                decoding=form.decoding,
+                stop=request.decoding.stop,
+                written=form.written,
                 seed=(seed + choice) % 2**63,
                 rule=rule,
                 deadline_ns=deadline_ns,
@@ -53,7 +56,7 @@ class Exchange:
                 prompt_index=index,
                 arrived_ns=arrived_ns,
             )
-            for index, prompt in enumerate(request.prompts)
+            for index, form in enumerate(forms)
             for choice in range(request.n)
         ]
         self._give_up_ns = deadline_ns + s_to_ns(GRACE_S)

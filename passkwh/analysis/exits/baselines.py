@@ -69,7 +69,7 @@ def notes(configurations: Sequence[ExitSummary]) -> Iterator[str]:
             continue
         missing: list[tuple[tuple[str, ...], str, str]] = []
         if base_of(c, configurations) is None:
-            key = ("base", c.model, str(c.batch_size))
+            key: tuple[str, ...] = ("base", c.model, str(c.batch_size))
             plain = "--exit none" if c.quant == "none" else "--exit none and without --quant"
             missing.append((key, "the unmodified model at full depth", plain))
         if not c.is_full_depth and full_depth_of(c, configurations) is None:

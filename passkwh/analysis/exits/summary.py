@@ -71,8 +71,8 @@ class ExitSummary(Record):
     tokens_per_s: float | None
     """All tokens / all time of generating."""
     tokens_per_s_mean: float | None = None
-    """Mean of each sample's own tokens / time: what GREEN-CODE prints. Where all samples have as many tokens it is never
-    below the ratio of totals, since short times weigh more."""
+    """Mean of each sample's own tokens / time: what GREEN-CODE prints. Where all samples have as many tokens it is
+    never below the ratio of totals, since short times weigh more."""
     s_per_sample: float
     against_base: Savings | None = None
     """Against the unmodified model at full depth; None for that itself, and where it is not among the runs."""

@@ -75,7 +75,8 @@ def apply(
         else:
             raise unknown(
                 key,
-                [*known, *(f"resources.{name}" for name in resources), *(name for name in run_keys if name not in known),
+                [*known, *(f"resources.{name}" for name in resources),
+                 *(name for name in run_keys if name not in known),
                  "benchmark.OPTION", "benchmark.NAME.OPTION", "defaults.KEY", "matrix.KEY", "runs.N.KEY"],
             )  # fmt: skip
     return study

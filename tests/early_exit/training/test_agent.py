@@ -14,7 +14,6 @@ from passkwh.adapters.early_exit.policy import ExitPolicy
 from passkwh.adapters.early_exit.training.agent import (
     CHECKPOINT,
     SETTINGS,
-    Episode,
     PpoSettings,
     train,
     with_overrides,
