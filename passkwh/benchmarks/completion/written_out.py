@@ -3,8 +3,8 @@
 The token form has lost the layout: indentation, blank lines, comments, the space between tokens, and the value of rare
 literals. What can be had again: line ends (``<EOL>`` in Python; in Java after ``;``, ``{`` and ``}``), the usual space
 between tokens, the values that literals kept (``<STR_LIT:utf-8>``), and indentation as far as the code before the
-cursor and the words themselves tell it (:mod:`passkwh.benchmarks.completion.indentation`). A literal whose value was lost is
-empty, or 0.
+cursor and the words themselves tell it (:mod:`passkwh.benchmarks.completion.indentation`). A literal whose value was
+lost is empty, or 0.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def _curves(
         **{key: title.format(energy=energy_named(study)) for key, title in _RESOURCES.items()},
     }
     several = len({c.kv for c in configurations}) > 1
-    baselines = list(dict.fromkeys(_baselines(configurations, study, several)))
+    baselines = list(_baselines(configurations, study, several))
     rows, lines = [], []
     for key, title in titles.items():
         for c in configurations:

@@ -156,9 +156,7 @@ class _Axis:
         self.log = may_be_log and low > 0 and high / low > LOGARITHMIC
         self.length = length
         a, b = self._turn(low), self._turn(high)
-        self.low, self.high = padded([a, b])
-        if low >= 0 and not self.log:
-            self.low = max(self.low, -0.03 * (self.high - a))
+        self.low, self.high = padded([a, b], signed=self.log)
 
     def _turn(self, value: float) -> float:
         return math.log(value) if self.log else value

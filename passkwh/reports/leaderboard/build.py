@@ -83,7 +83,7 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         name: _dictionary([getattr(row, name) for row in rows])
         for name in (
             "model", "family", "tuning", "quant", "exit", "hardware", "benchmark", "provenance", "source", "place",
-            "tasks_key", "hardware_key", "label",
+            "tasks_key", "hardware_key", "label", "saved_against",
         )
     }  # fmt: skip
     figures = {
@@ -97,7 +97,8 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         "ids": [row.id for row in rows],
         "texts": texts,
         "numbers": {
-            name: [getattr(row, name) for row in rows] for name in ("parameters", "batch_size", "saved", "runs")
+            name: [getattr(row, name) for row in rows]
+            for name in ("parameters", "batch_size", "saved", "saved_same_weights", "runs")
         },
         "warnings": [len(row.warnings) for row in rows],
         "pages": [int(row.page) for row in rows],

@@ -16,6 +16,8 @@ from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.adapters.early_exit.training.log import MOVING, TrainingLog, thinned
 
 SIZE = (480, 240)
+INK = "#1f2933"
+MEAN = "weighted mean, which is minimised"
 Plot = tuple[Any, pd.DataFrame]
 """A chart of Altair's, and the values it shows."""
 
@@ -54,23 +56,28 @@ def loss_curves(log: TrainingLog) -> Plot | None:
     """The loss of each exit and their weighted mean over the steps of fine-tuning (figure 4)."""
     if not log.losses:
         return None
-    names = ["weighted mean", *(f"layer {layer}" for layer in log.exits)]
+    names = [f"layer {layer}" for layer in log.exits]
     rows = [
         {"step": step.step, "loss": loss, "of": name}
         for step in thinned(log.losses)
-        for name, loss in zip(names, (step.weighted, *step.exits), strict=True)
+        for name, loss in zip([MEAN, *names], (step.weighted, *step.exits), strict=True)
     ]
     frame = pd.DataFrame(rows)
-    of = alt.Color("of:N", title=None, sort=names, scale=alt.Scale(scheme="viridis", domain=names))
-    widths = alt.Scale(domain=names, range=[3, *[1] * len(log.exits)])
-    base = alt.Chart(frame, width=SIZE[0], height=SIZE[1]).encode(
+    # A training of a few steps is points, which a line would not show.
+    marks = {"point": len(log.losses) < 20}
+    line = alt.Chart(frame).encode(
         alt.X("step:Q", title="step of the optimizer", axis=alt.Axis(tickMinStep=1, format="d")),
         alt.Y("loss:Q", title="loss of the next token", scale=alt.Scale(zero=False)),
-        of,
-        alt.StrokeWidth("of:N", sort=names, scale=widths, legend=None),
     )
-    # A training of one step is a point, which a line would not show.
-    return base.mark_line(point=len(log.losses) < 20), frame
+    colours = alt.Scale(scheme="viridis", domain=names)
+    each = line.mark_line(strokeWidth=1.2, **marks).transform_filter(alt.datum.of != MEAN)
+    each = each.encode(alt.Color("of:N", title=None, sort=names, scale=colours))
+    mean = line.mark_line(color=INK, strokeWidth=2.2, **marks).transform_filter(alt.datum.of == MEAN)
+    legend = alt.Legend(orient="top", symbolStrokeWidth=2.2)
+    mean = mean.encode(
+        alt.StrokeDash("of:N", title=None, scale=alt.Scale(domain=[MEAN], range=[[5, 3]]), legend=legend)
+    )
+    return alt.layer(each, mean, width=SIZE[0], height=SIZE[1]), frame
 
 
 def reward_curve(log: TrainingLog) -> Plot | None:
