@@ -85,6 +85,7 @@ def of_rule(form: str, rule: ExitRequest | None, checkpoint: Checkpoint) -> Text
 
 
 def _language(rule: ExitRequest, bundle: Bundle) -> str:
-    """The language of the rule's agent, or of the first that the bundle has."""
-    names = [name for name in (rule.spec.options.get("agent"), *bundle.agents()) if name]
-    return "java" if names and names[0].startswith("java") else "python"
+    """The language of the rule's agent; Java, too, where all of the bundle's agents are of it."""
+    chosen = rule.spec.options.get("agent")
+    names = [chosen] if chosen else bundle.agents()
+    return "java" if names and all(name.startswith("java") for name in names) else "python"

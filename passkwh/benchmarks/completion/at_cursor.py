@@ -72,8 +72,11 @@ class _Writer:
         """The line under way is ended by the next word."""
         self._ended = ("", "")
         """First and last word of the line that was ended last."""
+        self._reads = True
+        """What is taken stands before the cursor: its lines are where they are."""
         for word in words_of(prompt):
             self._take(word.text)
+        self._reads = False
         if in_comment:
             self._ends = True
         if fresh and java:
@@ -123,7 +126,7 @@ class _Writer:
     def _end_line(self) -> None:
         if not self._ends and self._spacing.first:
             self._ended = self._spacing.first, self._spacing.previous
-            if not self._spacing.brackets:
+            if not self._spacing.brackets and not self._reads:
                 self._lines.end(*self._ended)
         self._ends = True
 
@@ -148,10 +151,14 @@ class _Writer:
             if typed:
                 self._lines.begin(typed)
                 return ""
-            self._lines.begin(indent)
+            self._begin(indent)
             return indent
-        self._lines.begin(indent)
+        self._begin(indent)
         return f"\n{indent}"
+
+    def _begin(self, indent: str) -> None:
+        if self._java or not self._spacing.brackets:  # a line that goes on is no line of its own
+            self._lines.begin(indent)
 
     def _python_indent(self, word: str) -> str:
         if self._spacing.brackets:

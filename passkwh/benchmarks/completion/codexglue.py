@@ -25,6 +25,7 @@ SUFFIXES = {"python": ".py", "java": ".java"}
 
 _QUOTES = ("'''", '"""', "'", '"')
 _PREFIX = re.compile(r"[a-z]*")
+_OPEN_STRING = re.compile(r"^(?:[^\"']|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')*([\"'].*)$")
 _ESCAPES = {" ": "U+0020", ",": "U+002C"}
 UNESCAPES = {name: character for character, name in _ESCAPES.items()}
 """Characters of literals by what stands for them."""
@@ -107,11 +108,16 @@ def tokens_before(code: str, language: str) -> list[Token]:
         MissingExtra: javalang is not installed.
     """
     tokens, whole = _as_far_as_possible(code, language)
-    if not whole:  # what stands on the last line is in no language's form yet
-        before, newline, last = code.rpartition("\n")
-        tokens, _ = _as_far_as_possible(before + newline, language)
-        tokens = [*tokens, *last.split()]
-    return tokens
+    if whole:
+        return tokens
+    # What stands on the last line, or in the string that it opens, is in no language's form yet.
+    before, newline, last = code.rpartition("\n")
+    opened = _OPEN_STRING.search(last)
+    if opened is not None:
+        tokens, whole = _as_far_as_possible(code[: len(code) - len(opened[1])], language)
+        if whole:
+            return [*tokens, *opened[1].split()]
+    return [*_as_far_as_possible(before + newline, language)[0], *last.split()]
 
 
 def _as_far_as_possible(code: str, language: str) -> tuple[list[Token], bool]:
@@ -121,6 +127,9 @@ def _as_far_as_possible(code: str, language: str) -> tuple[list[Token], bool]:
     whole = True
     try:
         for word in words:
+            if language == "python" and word[0] == tokenize.ERRORTOKEN and word[1] in _QUOTES:
+                whole = False  # Python up to 3.11 goes on after the quote of a string that has no end
+                break
             seen.append(word)
     except tokenize.TokenError as error:
         whole = "multi-line statement" in str(error)  # an open bracket: all before it has been seen

@@ -11,6 +11,8 @@ from __future__ import annotations
 import io
 import re
 import tokenize
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -45,12 +47,9 @@ class Indentation:
     @classmethod
     def of(cls, before: str, java: bool) -> Indentation:
         """As it is at the end of the code before the cursor."""
-        found = cls(java, step_of(before))
-        if java:
-            lines = [line for line in before.split("\n") if line.strip()]
-            found.indent = _margin(lines[-1]) if lines else ""
-            return found
-        for margin, first, last in _python_lines(before):
+        lines = _java_lines(before) if java else _python_lines(before)
+        found = cls(java, step_of(lines))
+        for margin, first, last in lines:
             found.begin(margin)
             found.end(first, last)
         return found
@@ -61,10 +60,9 @@ class Indentation:
         self.indent = indent
 
     def end(self, first: str, last: str) -> None:
-        """The line under way is ended; its first and last word."""
-        if self.java:
-            return
-        if last == ":":
+        """The line under way is ended; its first and last word. In Python a colon opens a block."""
+        if not self.java and last == ":":
+            self.blocks = [block for block in self.blocks if block.indent != self.indent]
             self.blocks.append(Block(self.indent, first))
 
     def next(self, first: str, last: str, word: str) -> str:
@@ -85,13 +83,20 @@ class Indentation:
         return self.indent
 
 
-def step_of(code: str) -> str:
-    """How far code is indented by: a tab, or the fewest spaces that a line begins with after one that has fewer."""
-    margins = [_margin(line) for line in code.split("\n") if line.strip()]
-    if any(margin.startswith("\t") for margin in margins):
-        return "\t"
-    steps = [len(b) - len(a) for a, b in pairwise(margins) if len(b) - len(a) in (2, 3, 4, 8)]
-    return " " * min(steps) if steps else STEP
+Line = tuple[str, str, str]
+"""Margin, first and last word."""
+
+
+def step_of(lines: Sequence[Line]) -> str:
+    """How far the code goes in where a block opens: what it does most often."""
+    steps = Counter(
+        below.removeprefix(margin)
+        for (margin, _, last), (below, _, _) in pairwise(lines)
+        if last in (":", "{") and below.startswith(margin) and below != margin
+    )
+    if steps:
+        return steps.most_common(1)[0][0]
+    return "\t" if any(margin.startswith("\t") for margin, _, _ in lines) else STEP
 
 
 def _margin(line: str) -> str:
@@ -99,9 +104,14 @@ def _margin(line: str) -> str:
     return match[0] if match else ""
 
 
-def _python_lines(code: str) -> list[tuple[str, str, str]]:
+def _java_lines(code: str) -> list[Line]:
+    """Of each line that is not empty; its last word only as far as it is a brace."""
+    return [(_margin(line), "", line.rstrip()[-1]) for line in code.split("\n") if line.strip()]
+
+
+def _python_lines(code: str) -> list[Line]:
     """Margin, first and last word of each logical line, as far as the code can be read; the last may be under way."""
-    lines: list[tuple[str, str, str]] = []
+    lines: list[Line] = []
     margin = first = last = ""
     try:
         for token in tokenize.generate_tokens(io.StringIO(code).readline):

@@ -121,8 +121,10 @@ class Spacing:
         return self.brackets[-1] if self.brackets else ""
 
     def new_line(self) -> None:
-        """A line begins."""
-        self.first = self.previous = ""
+        """A line begins, or where a bracket is open goes on."""
+        self.previous = ""
+        if not self.brackets or self.java:
+            self.first = ""
         self._binds = False
 
     def gap(self, word: str) -> str:

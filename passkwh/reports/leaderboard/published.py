@@ -27,7 +27,7 @@ DATASETS = {"java": "JavaCorpus", "python": "PY150"}
 @cache
 def published_rows() -> tuple[Row, ...]:
     """The thesis's 49 rows and GREEN-CODE's 32 runs, in the order in which they are printed."""
-    return tuple([*with_savings(_thesis()), *with_savings(_green_code(), FINE_TUNED)])
+    return (*with_savings(_thesis()), *with_savings(_green_code(), FINE_TUNED))
 
 
 def _thesis() -> list[Row]:
