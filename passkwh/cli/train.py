@@ -148,6 +148,13 @@ class RecordingOptions:
     max_tokens: Annotated[int, typer.Option(help="Tokens read of each file.", min=40)] = 1024
     files: Annotated[int | None, typer.Option(help="Files recorded at most.", min=1)] = None
     held_out_files: Annotated[int | None, typer.Option(help="Held-out files recorded at most.", min=1)] = None
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="Episodes over tokens that the model writes, as in the paper, not over the files' text."
+        ),
+    ] = False
+    rounds: Annotated[int, typer.Option(help="With --online: contexts of each file.", min=1)] = 8
 
 
 @app.command()
@@ -245,10 +252,15 @@ def agent(
         name=name,
         settings=settings,
         limits=RecordingLimits(
-            int(recording.max_gb * 1e9), recording.max_tokens, recording.files, recording.held_out_files
+            int(recording.max_gb * 1e9),
+            recording.max_tokens,
+            recording.files,
+            recording.held_out_files,
+            recording.online,
+            recording.rounds,
         ),
         work=root / name,
-        recordings=root / "recordings" / languages[0],
+        recordings=root / "recordings" / (f"{languages[0]}-online" if recording.online else languages[0]),
         resume=resume,
     )
     with LiveProgress(f"agent {name}") as live:

@@ -150,6 +150,13 @@ def test_code_that_is_not_whole_is_read_as_far_as_it_goes() -> None:
     assert AtCursor('String s = "ab', "java").prompt == 'String s = "ab'
 
 
+def test_nothing_is_written_into_a_docstring_or_a_comment_of_several_lines() -> None:
+    assert AtCursor('def f():\n    """Adds', "python").code(" <EOL> x = a") == ""
+    assert AtCursor("class A {\n /* adds", "java").code(" int x ;") == ""
+    assert AtCursor('class A {\n /* a */ String s = "/*"; // /*', "java").code(" int x ;") == "\n int x;"
+    assert AtCursor('x = """a"""\n', "python").code(" y = x") == "y = x"
+
+
 def test_which_language_it_is() -> None:
     assert language_of(JAVA, "python") == "java"
     assert language_of(Path(textwrap.__file__).read_text("utf-8"), "java") == "python"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -113,7 +114,7 @@ def summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metric
     """A configuration from its runs and all of their samples."""
     manifest = runs[0].manifest
     about = manifest.model.early_exit
-    rule, argument = _rule(manifest.spec.exit)
+    rule, argument = _rule(manifest.spec.exit, about.get("threshold"))
     exits = tuple(int(part) for part in str(about["exits"]).split("+")) if about else ()
     decoded = [layer for sample in samples for layer in (sample.exit_layers or ())[1:]]
     every = [layer for sample in samples for layer in sample.exit_layers or ()]
@@ -163,11 +164,15 @@ def calls(left: Sequence[int], exits: Sequence[int]) -> list[int]:
     return [sum(layer <= at for layer in exits[:-1]) for at in left]
 
 
-def _rule(text: str | None) -> tuple[str, float | None]:
+def _rule(text: str | None, threshold: object) -> tuple[str, float | None]:
+    """The rule's name, and its argument where that is a number, else the threshold that it came to."""
     if text is None:
         return "none", None
-    name, colon, argument = text.partition(",")[0].partition(":")
-    return name, float(argument) if colon else None
+    name, _, argument = text.partition(",")[0].partition(":")
+    for value in (argument, threshold):
+        with suppress(ValueError, TypeError):
+            return name, float(value)  # type: ignore[arg-type]  # what is no number is suppressed
+    return name, None
 
 
 def _generation_j(run: Run, kind: str) -> float | None:

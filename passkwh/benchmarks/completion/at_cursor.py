@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from passkwh.benchmarks.completion.codexglue import render, tokens_before
+from passkwh.benchmarks.completion.codexglue import ends_inside_text, render, tokens_before
 from passkwh.benchmarks.completion.data import EOL, embedded_files
 from passkwh.benchmarks.completion.indentation import Indentation
 from passkwh.benchmarks.completion.written_out import Spacing, without_cut_mark, words_of
@@ -36,6 +36,7 @@ class AtCursor:
         self._before, self._java = before, language == "java"
         tokens = tokens_before(before, language)
         tail = before.rpartition("\n")[2]
+        self._in_text = ends_inside_text(before, language)
         self._in_comment = _ends_in_comment(tail, self._java)
         self._fresh = not tail.strip() and "\n" in before
         prompt = render(tokens, kept_literals(language))
@@ -51,7 +52,12 @@ class AtCursor:
             text: in the token form.
             complete: nothing follows. Otherwise the last word, which may grow, is left out, so that what is given for a
                 text begins what is given for a longer one.
+
+        Returns:
+            nothing inside a docstring or a comment of several lines: the token form has neither.
         """
+        if self._in_text:
+            return ""
         words = words_of(without_cut_mark(text))
         if not complete:
             words = words[:-1]

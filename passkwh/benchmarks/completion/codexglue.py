@@ -120,6 +120,21 @@ def tokens_before(code: str, language: str) -> list[Token]:
     return [*_as_far_as_possible(before + newline, language)[0], *last.split()]
 
 
+def ends_inside_text(code: str, language: str) -> bool:
+    """Whether code ends inside a string of several lines (a docstring) or, in Java, a comment of several lines."""
+    if language == "java":
+        without = re.sub(r"\"(?:\\.|[^\"\\\n])*\"|//[^\n]*|/\*.*?\*/", "", code, flags=re.DOTALL)
+        return "/*" in without
+    try:
+        for _ in tokenize.generate_tokens(io.StringIO(code).readline):
+            pass
+    except tokenize.TokenError as error:
+        return "triple-quoted" in str(error) or "multi-line string" in str(error)
+    except SyntaxError:
+        return False
+    return False
+
+
 def _as_far_as_possible(code: str, language: str) -> tuple[list[Token], bool]:
     """The tokens up to what cannot be one, and whether that is the end."""
     words = _whole_strings(code.encode("utf-8", "replace")) if language == "python" else _javalang().tokenize(code)

@@ -32,6 +32,10 @@ class RecordingLimits:
     """Of each file."""
     files: int | None = None
     held_out_files: int | None = None
+    written: bool = False
+    """Episodes are what the model writes, as in the paper, and not the files' own text."""
+    rounds: int = 8
+    """Contexts of each file, where the model writes."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,13 @@ def _record(
 
     recordings = []
     for place, corpus in enumerate(corpora):
+        limits = training.limits
         settings = RecordingSettings(
-            corpus=corpus.description, language=corpus.language, max_tokens=training.limits.max_tokens
+            corpus=corpus.description,
+            language=corpus.language,
+            max_tokens=limits.max_tokens,
+            written=limits.written,
+            rounds=limits.rounds if limits.written else 1,
         )
         where, max_bytes = training.recordings / folder / str(place), training.limits.max_bytes // len(corpora)
         recordings.append(record(job.trainable, corpus, where, settings, max_bytes, share, progress))
