@@ -6,6 +6,7 @@ averaged.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,9 +109,10 @@ def study(frames: Frames, metrics: Sequence[str] = (), energy: EnergyKind = "gro
 
 
 def _labels(labels: Sequence[str]) -> list[str]:
-    """Labels without the bundle's folder, where they still differ."""
-    short = [label.partition(",bundle=")[0].replace("exit=none", "all layers") for label in labels]
-    return short if len(set(short)) == len(short) else list(labels)
+    """Labels without the bundle's folder and the revision, where they still differ; full depth is ``all layers``."""
+    short = [re.sub(r",bundle=.*| revision=\S+", "", label).replace("exit=none", "all layers") for label in labels]
+    named = [label if re.search(" exit=| all layers", label) else f"{label} all layers" for label in short]
+    return named if len(set(named)) == len(named) else list(labels)
 
 
 def _metrics(runs: Sequence[Run], wanted: Sequence[str]) -> tuple[str, ...]:

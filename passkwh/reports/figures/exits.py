@@ -67,9 +67,10 @@ def where_tokens_leave(study: ExitStudy) -> Drawing | NotAvailable:
         reason = "it needs a run whose tokens leave by a rule, or one that tells where they could have (--exit oracle)"
         return NotAvailable(what="Where leaving would have been best", after="GREEN-CODE, figure 7", reason=reason)
     layers = sorted({layer for c in shown for layer in (*c.exits, *c.exit_shares)})
+    names = _without_shared_words([c.label for c in study.configurations])
     data = pd.DataFrame(
         [
-            {"configuration": c.label, "layer": layer, "share": c.exit_shares.get(layer, 0.0),
+            {"configuration": names[c.label], "layer": layer, "share": c.exit_shares.get(layer, 0.0),
              "kind": "could have left, by hindsight" if c.hindsight else "left"}
             for c in shown
             for layer in layers
@@ -87,7 +88,7 @@ def where_tokens_leave(study: ExitStudy) -> Drawing | NotAvailable:
                 "kind:N", title=None, legend=alt.Legend(orient="top"),
                 scale=alt.Scale(domain=["left", "could have left, by hindsight"], range=[BLUE, ACCENT]),
             ),
-            facet=alt.Facet("configuration:N", columns=2, title=None, sort=[c.label for c in shown],
+            facet=alt.Facet("configuration:N", columns=2, title=None, sort=[names[c.label] for c in shown],
                             header=alt.Header(labelAnchor="start")),
         )
         .properties(width=PANEL[0], height=120)

@@ -93,7 +93,7 @@ def _configurations(study: ExitStudy) -> TableBlock:
             "configuration": "text", "rule": "text", "layer or threshold": "number", "mean exit layer": "number",
             "decoded": "number", "layers skipped": "fixed2", f"{kind} (J) ↓": "number", f"{other} (J) ↓": "number",
             "s a sample ↓": "number", "tokens/s ↑": "number", "tokens/s, mean ↑": "number",
-            **{f"{what} saved, {name}": "fixed4" for name in BASELINES for what in (kind, "time")},
+            **{f"{what} saved, {name}": "fixed2" for name in BASELINES for what in (kind, "time")},
             "baselines": "text",
         },
         [
