@@ -78,13 +78,18 @@ def test_each_rule_is_compared_with_the_same_weights(leaving: Written) -> None:
     rows = {row[0]: dict(zip(names, row, strict=True)) for row in table["rows"]}
     assert len(rows) == len(RULES)
     agent = next(row for label, row in rows.items() if "agent:0.6" in label)
-    assert "same weights: " in agent["baselines"]
-    assert "fixed:28" in agent["baselines"]
-    for baseline in ("unmodified model", "same weights"):
-        assert agent[f"gross saved, {baseline}"] == pytest.approx(1 - 1.1 * 8 / 28)
+    table = next(t for t in leaving.blocks("table") if t["name"] == "exit_savings")
+    names = [c["name"] for c in table["columns"]]
+    own = [dict(zip(names, row, strict=True)) for row in table["rows"] if row[0] == agent["configuration"]]
+    assert [row["against the"] for row in own] == ["unmodified model", "same weights"]
+    assert "fixed:28" in own[1]["which is"]
+    for row, reference in zip(own, (0.50, 0.48), strict=True):
+        assert row["gross saved"] == pytest.approx(1 - 1.1 * 8 / 28)
+        assert row["rougeL, change"] == pytest.approx(0.35 / reference - 1)
+        assert row["exact_match, change"] is None
     found = {c["label"]: c for c in leaving.content["results"]["exits"]["configurations"]}
     one = found[agent["configuration"]]
-    assert one["against_base"]["gross_saved"] == agent["gross saved, unmodified model"]
+    assert one["against_base"]["gross_saved"] == own[0]["gross saved"]
     assert one["against_base"]["quality_lost"]["rougeL"] == pytest.approx(1 - 0.35 / 0.50)
     assert one["against_full_depth"]["quality_lost"]["rougeL"] == pytest.approx(1 - 0.35 / 0.48)
     text = leaving.texts("early-exit")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from passkwh.analysis.exits.study import ExitStudy
-from passkwh.analysis.exits.summary import ExitSummary, Savings
+from passkwh.analysis.exits.summary import EnergyKind, ExitSummary, Savings
 from passkwh.analysis.tables import Cell
 from passkwh.errors import UsageError
 from passkwh.reports.document.content import Block, Bullets, NotAvailable, Part, Sentence, TableBlock, Text, table_of
@@ -22,7 +22,7 @@ NEEDED_BY = (
 BASE, SAME_WEIGHTS = "unmodified model", "same weights"
 BASELINES = {
     BASE: "the unmodified model with every token through all layers",
-    SAME_WEIGHTS: "the weights that the rule runs on (fine-tuned, as a rule) with every token through all layers",
+    SAME_WEIGHTS: "the weights that the rule runs on, usually fine-tuned, with every token through all layers",
 }
 """What savings are against. The first is the reference; the second is GREEN-CODE's."""
 
@@ -46,6 +46,7 @@ def build(evidence: Evidence) -> Draft:
         where_tokens_leave(study),
         by_threshold(study),
         _configurations(study),
+        *_savings(study),
         *_quality(study),
         *_shares(study),
         _overhead(study),
@@ -66,7 +67,7 @@ def _against(c: ExitSummary) -> Iterator[tuple[str, Savings]]:
 
 def _sentences(study: ExitStudy) -> Iterator[Sentence]:
     """Each configuration against its baselines, in a sentence."""
-    for c in study.configurations:
+    for c in study.ordered():
         parts: list[Part] = []
         for name, against in _against(c):
             saved = against.energy_saved(study.energy)
@@ -84,64 +85,61 @@ def _sentences(study: ExitStudy) -> Iterator[Sentence]:
 
 
 def _configurations(study: ExitStudy) -> TableBlock:
-    kind = study.energy
-    other = "net" if kind == "gross" else "gross"
+    kinds: tuple[EnergyKind, EnergyKind] = ("gross", "net") if study.energy == "gross" else ("net", "gross")
     return table_of(
         "exits",
         "Early exit against going through all layers",
         {
             "configuration": "text", "rule": "text", "layer or threshold": "number", "mean exit layer": "number",
-            "decoded": "number", "layers skipped": "fixed2", f"{kind} (J) ↓": "number", f"{other} (J) ↓": "number",
+            "decoded": "number", "layers skipped": "fixed2", **{f"{kind} (J) ↓": "number" for kind in kinds},
             "s a sample ↓": "number", "tokens/s ↑": "number", "tokens/s, mean ↑": "number",
-            **{f"{what} saved, {name}": "fixed2" for name in BASELINES for what in (kind, "time")},
-            "baselines": "text",
         },
         [
             (
                 c.label, c.rule, c.argument, c.mean_exit_layer, c.mean_exit_layer_decoded, c.layers_skipped,
-                c.energy_j(kind), c.energy_j("net" if kind == "gross" else "gross"), c.s_per_sample, c.tokens_per_s,
-                c.tokens_per_s_mean, *_saved(c.against_base, study), *_saved(c.against_full_depth, study),
-                "; ".join(f"{name}: {against.baseline}" for name, against in _against(c)) or None,
+                *(c.energy_j(kind) for kind in kinds), c.s_per_sample, c.tokens_per_s, c.tokens_per_s_mean,
             )
             for c in study.ordered()
         ],
-        note=f"Energies are {study.provenance}, of generating. Saved are shares of the baseline's, a sample. Layers "
-        "count from 1; the first token of each completion comes from the last layer, which raises the mean: decoded is "
-        "without it. tokens/s is all tokens / all time; its mean is that of each sample's own rate, which GREEN-CODE "
-        "prints. Means over repeats; the analysis gives these no intervals.",
+        note=f"Energies are {study.provenance}, of generating. Layers count from 1; the first token of each completion "
+        "comes from the last layer, which raises the mean: decoded is without it. tokens/s is all tokens / all time; its "
+        "mean is that of each sample's own rate, which GREEN-CODE prints. Means over repeats; the analysis gives these no "
+        "intervals.",
     )  # fmt: skip
 
 
-def _saved(against: Savings | None, study: ExitStudy) -> tuple[float | None, float | None]:
-    return (None, None) if against is None else (against.energy_saved(study.energy), against.time_saved)
+def _savings(study: ExitStudy) -> list[Block]:
+    """A row for each configuration and baseline: energy and time saved, and the change of every metric."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            c.label, name, against.baseline, against.energy_saved(study.energy), against.time_saved,
+            *(-against.quality_lost[m] if m in against.quality_lost else None for m in study.metrics),
+        )
+        for c in study.ordered()
+        for name, against in _against(c)
+    ]  # fmt: skip
+    columns = {
+        "configuration": "text", "against the": "text", "which is": "text", f"{study.energy} saved": "fixed2",
+        "time saved": "fixed2", **{f"{m}, change": "fixed2" for m in study.metrics},
+    }  # fmt: skip
+    note = "Shares of the baseline's, a sample; no change is given where the baseline's is 0."
+    title = "What is saved and lost against each baseline"
+    return [table_of("exit_savings", title, columns, rows, note=note)] if rows else []
 
 
 def _quality(study: ExitStudy) -> list[Block]:
-    """Every metric, and its change against both baselines."""
-    if not study.metrics:
-        return []
-    rows: list[tuple[Cell, ...]] = []
-    for c in study.ordered():
-        lost = [(against.quality_lost if against else {}) for against in (c.against_base, c.against_full_depth)]
-        changes = [None if m not in own else -own[m] for own in lost for m in study.metrics]
-        rows.append((c.label, *(c.quality.get(m) for m in study.metrics), *changes))
-    columns = {
-        "configuration": "text", **{f"{m} ↑": "number" for m in study.metrics},
-        **{f"{m}, change from {name}": "fixed4" for name in BASELINES for m in study.metrics},
-    }  # fmt: skip
-    note = "Changes are shares of the baseline's; none where the baseline's is 0."
-    return [table_of("exit_quality", "Quality, and its change against both baselines", columns, rows, note=note)]
+    columns = {"configuration": "text", **{f"{m} ↑": "number" for m in study.metrics}}
+    rows: list[tuple[Cell, ...]] = [(c.label, *(c.quality.get(m) for m in study.metrics)) for c in study.ordered()]
+    return [table_of("exit_quality", "Quality", columns, rows)] if study.metrics else []
 
 
 def printed(table: TableBlock) -> TableBlock:
-    """A table of this section as ``bench exits`` prints it: the columns that tell most, and none that is empty."""
-    hidden = {"rule", "layer or threshold", "baselines", "layers skipped"} if table.name == "exits" else set()
+    """A table of this section as ``bench exits`` prints it: without columns that its labels say, or that are empty."""
+    hidden = {"rule", "layer or threshold", "which is"}
     places = [
         i for i, column in enumerate(table.columns)
         if column.name not in hidden and any(row[i] is not None for row in table.rows)
     ]  # fmt: skip
-    if table.name == "exit_quality":
-        places = [i for i in places if ", change from" not in table.columns[i].name]
     return table.model_copy(
         update={
             "columns": tuple(table.columns[i] for i in places),
