@@ -102,9 +102,9 @@ def _configurations(study: ExitStudy) -> TableBlock:
             for c in study.ordered()
         ],
         note=f"Energies are {study.provenance}, of generating. Layers count from 1; the first token of each completion "
-        "comes from the last layer, which raises the mean: decoded is without it. tokens/s is all tokens / all time; its "
-        "mean is that of each sample's own rate, which GREEN-CODE prints. Means over repeats; the analysis gives these no "
-        "intervals.",
+        "comes from the last layer, which raises the mean: decoded is without it. tokens/s is all tokens / all time; "
+        "its mean is that of each sample's own rate, which GREEN-CODE prints. Means over repeats; the analysis gives "
+        "these no intervals.",
     )  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def _savings(study: ExitStudy) -> list[Block]:
     rows: list[tuple[Cell, ...]] = [
         (
             c.label, name, against.baseline, against.energy_saved(study.energy), against.time_saved,
-            *(-against.quality_lost[m] if m in against.quality_lost else None for m in study.metrics),
+            *(0.0 - against.quality_lost[m] if m in against.quality_lost else None for m in study.metrics),
         )
         for c in study.ordered()
         for name, against in _against(c)
