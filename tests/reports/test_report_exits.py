@@ -8,10 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from passkwh.adapters.early_exit.training.log import LossStep, TrainingLog, moving_rewards
+from passkwh.cli.exits import exits
+from passkwh.errors import UsageError
 from passkwh.reports.figures.axes import padded
 from passkwh.stored import unseal
 
@@ -150,6 +154,29 @@ def test_a_flat_series_is_not_drawn_at_a_tick_of_another_value(leaving: Written)
     ticks = [float(text) for text in re.findall(r">(0\.2\d+)</text>", panel)]
     assert len(set(ticks)) >= 2
     assert min(ticks) < 0.2563 < max(ticks)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [(["--metric", "bleu"], "--metric belongs to the report on early exit"), (["TRAINING"], "a training's folder")],
+)
+def test_what_belongs_to_early_exit_alone_is_refused_elsewhere(leaving: Written, option: list[str], said: str) -> None:
+    training = str(leaving.folder.parent / "training")
+    arguments = [training if part == "TRAINING" else part for part in option]
+    with pytest.raises(UsageError, match=said):
+        call("report", leaving.folder.parent / "runs", *arguments)
+
+
+def test_the_metrics_and_the_energy_that_are_asked_for_lead(leaving: Written) -> None:
+    command = typer.Typer()
+    command.command()(exits)
+    runs = str(leaving.folder.parent / "runs")
+    shown = CliRunner().invoke(command, [runs, "--metric", "rougeL", "--energy", "net", "--json"])
+    result = json.loads(shown.stdout.splitlines()[-1])
+    assert (result["energy"], result["metrics"]) == ("net", ["rougeL"])
+    assert set(result["configurations"][1]["against_base"]["quality_lost"]) == {"rougeL"}
+    shown = CliRunner().invoke(command, [runs, "--metric", "bleu"])
+    assert "--metric bleu: all of these runs have codebleu, exact_match, pass@1, rougeL" in str(shown.exception)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5))
