@@ -43,17 +43,21 @@ class ExitStudy:
         """Fixed exits by layer (fig. 1)."""
         return sorted((c for c in self.configurations if c.rule == "fixed"), key=lambda c: c.argument or 0)
 
+    def lossless(self) -> list[ExitSummary]:
+        """Configurations whose tokens are those of all layers, by rule and argument."""
+        return sorted((c for c in self.configurations if c.lossless), key=lambda c: (c.rule, c.argument or 0, c.label))
+
     def sweeps(self) -> dict[str, list[ExitSummary]]:
         """Thresholds of every rule (and agent) that has them, rising (figs. 8-11)."""
         by_rule: dict[str, list[ExitSummary]] = {}
         for c in self.configurations:
-            if c.rule not in ("none", "fixed", "oracle"):
+            if c.rule not in ("none", "fixed", "oracle") and not c.lossless:
                 by_rule.setdefault(c.rule_and_agent, []).append(c)
         return {rule: sorted(some, key=lambda c: c.argument or 0) for rule, some in by_rule.items()}
 
     def ordered(self) -> list[ExitSummary]:
-        """All configurations: without early exit, fixed exits, sweeps, the oracle."""
-        order = [c for c in self.configurations if c.rule == "none"] + self.fixed()
+        """All configurations: without early exit, lossless ones, fixed exits, sweeps, the oracle."""
+        order = [c for c in self.configurations if c.rule == "none"] + self.lossless() + self.fixed()
         order += [c for some in self.sweeps().values() for c in some]
         return order + [c for c in self.configurations if c.rule == "oracle"]
 

@@ -53,6 +53,8 @@ class ExitSummary(Record):
     layers: int | None
     exits: tuple[int, ...]
     hindsight: bool
+    lossless: bool = False
+    """Its tokens are those of all layers, by construction: it decides what is computed, not what is written."""
     samples: int
     quality: dict[str, float]
     mean_exit_layer: float | None
@@ -98,7 +100,7 @@ class ExitSummary(Record):
     @property
     def decides(self) -> bool:
         """A rule that is asked at exits and whose energy is that of early exit."""
-        return self.rule not in ("none", "fixed") and not self.hindsight
+        return self.rule not in ("none", "fixed") and not self.hindsight and not self.lossless
 
     def energy_j(self, kind: EnergyKind) -> float | None:
         """Gross or net energy of generating in one run."""
@@ -134,10 +136,11 @@ def summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metric
         argument=argument,
         agent=str(about["agent"]) if "agent" in about else None,
         bundle="".join((manifest.spec.exit or "").partition(",bundle=")[1:]),
-        kv=str(about["kv"]) if about else None,
+        kv=str(about["kv"]) if "kv" in about else None,
         layers=layers,
         exits=exits,
         hindsight=bool(about.get("hindsight", False)),
+        lossless=bool(about.get("lossless", False)),
         samples=len(samples),
         quality={name: statistics.fmean(quality(name).value(run.summary) or 0.0 for run in runs) for name in metrics},
         mean_exit_layer=statistics.fmean(every) if every else None,
