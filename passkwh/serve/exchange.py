@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from passkwh.serve.batcher import Event, Finished, Row, timeout_error
 from passkwh.serve.limits import CHARACTERS_PER_TOKEN, Refused, invalid
 from passkwh.serve.request import GenerationRequest
 from passkwh.serve.service import Service
+from passkwh.serve.text_form import ReadPrompt
 from passkwh.units import s_to_ns
 
 GRACE_S = 1.0
@@ -28,9 +29,11 @@ class ClientDisconnected(Exception):
 
 
 class Exchange:
-    """The rows of one request: ``n`` for each of its prompts."""
+    """The rows of one request: ``n`` for each of its prompts, which come as the model gets them."""
 
-    def __init__(self, request: GenerationRequest, service: Service, arrived_ns: int) -> None:
+    def __init__(
+        self, request: GenerationRequest, forms: Sequence[ReadPrompt], service: Service, arrived_ns: int
+    ) -> None:
         self._batcher, self._limits = service.batcher, service.served.limits
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
@@ -41,7 +44,6 @@ class Exchange:
         rule = service.exit_choices.choose(request.exit, request.threshold)
         seed = secrets.randbits(32) if request.seed is None else request.seed
         deadline_ns = arrived_ns + s_to_ns(self._limits.timeout_s)
-        forms = [service.text_form.read(prompt, request.decoding) for prompt in request.prompts]
         self.rows = [
             Row(
                 prompt=prompt_as_read(form.prompt, service.model.info.chat),

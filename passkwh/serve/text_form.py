@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from passkwh.adapters.engines.base import Decoding
 from passkwh.errors import UsageError
 from passkwh.prompts import Prompt, TextPrompt
-from passkwh.serve.limits import invalid
+from passkwh.serve.limits import CHARACTERS_PER_TOKEN, Limits, invalid
+from passkwh.serve.request import GenerationRequest
 
 if TYPE_CHECKING:
     from passkwh.adapters.checkpoint import Checkpoint
@@ -41,6 +42,13 @@ class TextForm:
 
     def __init__(self, language: str | None) -> None:
         self._language = language
+
+    def read_all(self, request: GenerationRequest, limits: Limits) -> list[ReadPrompt]:
+        """The prompts of a request in the model's form; as they are where one is too long to be read, and refused."""
+        most = CHARACTERS_PER_TOKEN * limits.prompt_tokens
+        too_long = any(isinstance(prompt, TextPrompt) and len(prompt.text) > most for prompt in request.prompts)
+        form = TextForm(None) if too_long else self
+        return [form.read(prompt, request.decoding) for prompt in request.prompts]
 
     def read(self, prompt: Prompt, decoding: Decoding) -> ReadPrompt:
         """A prompt in the model's form. Refused (400) for code that cannot be read."""

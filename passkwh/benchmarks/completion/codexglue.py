@@ -25,6 +25,7 @@ SUFFIXES = {"python": ".py", "java": ".java"}
 
 _QUOTES = ("'''", '"""', "'", '"')
 _PREFIX = re.compile(r"[a-z]*")
+_JAVA_TEXT = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|//[^\n]*|/\*|\*/")
 _OPEN_STRING = re.compile(r"^(?:[^\"']|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')*([\"'].*)$")
 _ESCAPES = {" ": "U+0020", ",": "U+002C"}
 UNESCAPES = {name: character for character, name in _ESCAPES.items()}
@@ -123,8 +124,10 @@ def tokens_before(code: str, language: str) -> list[Token]:
 def ends_inside_text(code: str, language: str) -> bool:
     """Whether code ends inside a string of several lines (a docstring) or, in Java, a comment of several lines."""
     if language == "java":
-        without = re.sub(r"\"(?:\\.|[^\"\\\n])*\"|//[^\n]*|/\*.*?\*/", "", code, flags=re.DOTALL)
-        return "/*" in without
+        is_open = False
+        for match in _JAVA_TEXT.finditer(code):  # each step goes on where the one before ended: in linear time
+            is_open = match[0] != "*/" if is_open else match[0] == "/*"
+        return is_open
     try:
         for _ in tokenize.generate_tokens(io.StringIO(code).readline):
             pass

@@ -120,7 +120,9 @@ def _without_verdicts(evidence: Evidence) -> list[Sentence]:
         parts += [f" ({listed(best)})"] if len(evidence.labels) > 1 else []
     parts += [", and energy per token."]
     if nothing := [name for name, own in values.items() if own and name not in told]:
-        parts += [f" Nobody is best by {listed(nothing)}, which {'is' if len(nothing) == 1 else 'are'} 0 everywhere."]
+        parts += [
+            f" Nobody is best by {listed(nothing, 20)}, which {'is' if len(nothing) == 1 else 'are'} 0 everywhere."
+        ]
     return [sentence(parts)]
 
 
