@@ -89,8 +89,12 @@ class EvaluationTokens:
 
 def _numbers(recorded: Recorded) -> list[int]:
     """A number for each recorded file, the same where several episodes are of one file."""
-    numbers: dict[tuple[str, int], int] = {}
-    return [numbers.setdefault((str(one.folder), file.index), len(numbers)) for one, file in recorded.files]
+    numbers: dict[tuple[int, int], int] = {}
+    return [
+        numbers.setdefault((place, file.index), len(numbers))
+        for place, recording in enumerate(recorded.recordings)
+        for file in recording.index.files
+    ]
 
 
 def probabilities(policy: ExitPolicy, tokens: EvaluationTokens, tokens_at_once: int = 2048) -> NDArray[np.float32]:
