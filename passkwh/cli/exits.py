@@ -7,23 +7,28 @@ from typing import Annotated
 
 import typer
 
-from passkwh.cli.options import AsJson
+from passkwh.cli.options import AsJson, ConventionName, Energy, ExitMetric, analysis_settings
 from passkwh.cli.output import note, print_json, print_result
 from passkwh.errors import UsageError
 
 
 def exits(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of runs, with and without --exit.")],
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="Quality to compare; default: ROUGE-L, CodeBLEU, exact match.")
-    ] = None,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, or folders of runs, with and without --exit; folders of trainings, too."),
+    ],
+    metric: ExitMetric = None,
+    convention: ConventionName = None,
+    energy: Energy = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the report here: page, tables, charts as SVG and PNG.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Exit layers, energy and quality of runs with early exit, against all layers and against the oracle."""
-    from passkwh.analysis.comparable_groups import complete_runs
+    from passkwh.adapters.early_exit.training.log import apart
+    from passkwh.analysis.comparable_groups import chosen_convention, complete_runs
+    from passkwh.analysis.conventions import stated
     from passkwh.analysis.frames import load
     from passkwh.reports.document.build import assemble, write_folder
     from passkwh.reports.document.content import TableBlock
@@ -32,10 +37,14 @@ def exits(
 
     if out is not None and out.is_file():
         raise UsageError(f"--out {out} is a file: name a folder for the report's files")
-    paths, left_out = complete_runs(runs)
+    folders, training = apart(runs)
+    paths, left_out = complete_runs(folders)
     for text in left_out:
         note(f"note: {text}")
-    evidence = Evidence(load(paths), "exits", metrics=metric or ())
+    settings = analysis_settings(chosen_convention(folders, convention), energy, 10_000, 0, 0.95, 0.02)
+    frames = load(paths, settings.convention)
+    evidence = Evidence(frames, "exits", settings, metrics=metric or (), training=training)
+    note(f"note: {stated(frames.runs, settings.energy)}")
     for text in evidence.notes:
         note(f"note: {text}")
     built = assemble([("", evidence)], pictures=out is not None)
@@ -45,6 +54,6 @@ def exits(
         return
     for block in (block for section in built.report.sections for block in section.blocks):
         if isinstance(block, TableBlock):
-            print_result(printed(block, evidence.exits).plain())
+            print_result(printed(block).plain())
     if written:
         note(f"{len(written)} files in {out}")

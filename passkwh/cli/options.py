@@ -30,11 +30,16 @@ ConventionName = Annotated[
     typer.Option(
         "--convention",
         help="Which energy leads: passkwh (gross, all counted channels, generation and scoring), thesis (net, GPU, "
-        "both) "
-        "or green-code (gross, GPU, generation). Default: the study's, else passkwh.",
+        "both) or green-code (gross, GPU, generation). Default: the study's, else passkwh.",
     ),
 ]
 Energy = Annotated[str | None, typer.Option(help="gross, or net of idle power, in place of the convention's.")]
+ExitMetric = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric", help="Quality to compare under early exit; repeat for several. Default: all of GREEN-CODE's."
+    ),
+]
 Margin = Annotated[float, typer.Option(help="Margin of pass@1 for 'no loss of accuracy'.")]
 Resamples = Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")]
 BootstrapSeed = Annotated[int, typer.Option(min=0, help="Of the bootstrap.")]

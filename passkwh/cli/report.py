@@ -12,6 +12,7 @@ from passkwh.cli.options import (
     BootstrapSeed,
     ConventionName,
     Energy,
+    ExitMetric,
     Level,
     Margin,
     Resamples,
@@ -25,13 +26,17 @@ EXPERIMENTS = "batch-size, model-size, fine-tuning, awq, gptq, granularity, earl
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold run folders.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, or folders that hold some; for early exit, folders of trainings, too."),
+    ],
     experiment: Annotated[
         str | None, typer.Option(help=f"Write the long report of an experiment, with its files: {EXPERIMENTS}.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The HTML file to write; with --experiment, the folder.")] = None,
     convention: ConventionName = None,
     energy: Energy = None,
+    metric: ExitMetric = None,
     margin: Margin = 0.02,
     resamples: Resamples = 10_000,
     seed: BootstrapSeed = 0,
@@ -46,14 +51,24 @@ def report(
     """Write a report of runs: results, energy and accuracy, power over time, statistics."""
     if experiment is None and energy is not None:
         raise UsageError("--energy belongs to the report with --experiment: add --experiment all, or give --convention")
+    from passkwh.adapters.early_exit.training.log import apart
     from passkwh.analysis.comparable_groups import chosen_convention
+
+    folders, training = apart(runs)
+    if experiment not in ("early-exit", "all"):
+        for option, given in (("--metric", metric), ("a training's folder", training)):
+            if given:
+                raise UsageError(f"{option} belongs to the report on early exit: add --experiment early-exit")
     from passkwh.reports.document.build import write
 
     settings = analysis_settings(
-        chosen_convention(runs, convention), energy, resamples, seed, level, margin, deadline_s=deadline_s
+        chosen_convention(folders, convention), energy, resamples, seed, level, margin, deadline_s=deadline_s
     )
     place = out or Path("report" if experiment else "report.html")
-    written = write(runs, place, experiment or "short", settings, strict=strict, note=note)
+    outline = experiment or "short"
+    written = write(
+        folders, place, outline, settings, strict=strict, metrics=metric or (), training=training, note=note
+    )
     page = written.files[0]
     if as_json:
         files = {"written": [str(path) for path in written.files]} if experiment else {}

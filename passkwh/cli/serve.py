@@ -44,6 +44,13 @@ def serve(
     batch_size: Annotated[int, typer.Option(min=1, help="Waiting completions generated together.")] = 1,
     meter: Meter = "auto",
     idle_s: Annotated[float, typer.Option(min=0.0, help="Idle baseline at the start, for net energy.")] = 3.0,
+    text_form: Annotated[
+        str,
+        typer.Option(
+            help="code: a fine-tuned exit bundle gets and gives code as editors have it; tokens: CodeXGLUE's form, as "
+            "it was trained on; auto: code where the bundle is fine-tuned."
+        ),
+    ] = "auto",
     usage: Annotated[
         bool,
         typer.Option(
@@ -66,6 +73,7 @@ def serve(
             raise MissingExtra("the completion endpoint", "serve") from None
         raise
     from passkwh.serve.limits import Limits, Served
+    from passkwh.serve.text_form import check_form, of_rule
 
     access = Access([host, *(allow_host or [])], api_key)
     bound = server.bind(host, port)
@@ -75,11 +83,13 @@ def serve(
             f"in {KEY_VARIABLE}"
         )
     limits = Limits(max_body_bytes, max_prompt_tokens, max_new_tokens, max_queue, timeout_s, batch_size)
+    check_form(text_form)
     meter_channels(meter)  # a mistake shows before the model is loaded
     rule = early_exit.parse(_rule(exit, exit_bundle))
     resolved = adapters.resolve(model, quant, engine)
     adapters.check(resolved, engine, rule)
     checkpoint = adapters.prepare(resolved, note, exit=rule)
+    form = of_rule(text_form, rule, checkpoint)
     on = adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens, engine=engine)
     note("loading the model")
     loaded = adapters.load(checkpoint, on, rule, engine=engine)
@@ -99,7 +109,7 @@ def serve(
             say(f"serving {name} at {address} (Ctrl-C ends it)")
 
     served = Served((name, model), limits)
-    service = Service(loaded, served, rule=rule, meter=meter, idle_s=idle_s, always_usage=usage)
+    service = Service(loaded, served, rule=rule, meter=meter, idle_s=idle_s, always_usage=usage, text_form=form)
     server.serve(bound, service, ready, access)
     note("stopped")
 

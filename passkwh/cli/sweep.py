@@ -43,6 +43,14 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Studies: many runs,
 @app.command()
 def run(
     study: Annotated[str, typer.Argument(help="A study file (TOML), or a ready-made study (bench sweep list).")],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A value in place of the file's, as benchmark.data=FILE, limit=20 or resources.gpus=0; repeatable.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the study's folder is made.")] = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, what it takes, what lacks.")] = False,
     gpu: Annotated[
@@ -65,7 +73,7 @@ def run(
         raise UsageError("--dry-run looks at this host alone: leave out --ray")
     from passkwh.harness.sweep.study import read
 
-    wanted = read(study)
+    wanted = read(study, assignments or ())
     if ray is not None:
         _on_ray(wanted, ray, storage, out, as_json)
         return

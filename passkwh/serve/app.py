@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -127,7 +128,9 @@ async def _respond(service: Service, request: Request, wanted: GenerationRequest
 
     A stream begins when its first piece is ready: a refusal before that gets an HTTP status of its own.
     """
-    exchange = Exchange(wanted, service, request.scope[ARRIVED_NS])
+    # Reading code takes time: not on the thread that answers everybody.
+    forms = await asyncio.to_thread(service.text_form.read_all, wanted, service.served.limits)
+    exchange = Exchange(wanted, forms, service, request.scope[ARRIVED_NS])
 
     async def cost(rows: Sequence[Finished]) -> Cost:
         return await usage_extension(rows, service.energy) if wanted.usage or service.always_usage else None

@@ -70,6 +70,10 @@ class Row:
     deadline_ns: int
     send: Callable[[Event], None]
     """Called by the batcher's thread; must not block."""
+    stop: tuple[str, ...] | None = None
+    """What ends the text that is sent, where that is another than the model writes; ``decoding``'s where None."""
+    written: Callable[[str, bool], str] | None = None
+    """The text that is sent for what the model wrote, and whether nothing follows; None: as it is."""
     streams: bool = False
     prompt_index: int = 0
     arrived_ns: int = field(default_factory=time.monotonic_ns)
@@ -81,9 +85,18 @@ class Row:
         """Nothing that could still come would reach anybody."""
         return self.cancelled or time.monotonic_ns() > self.deadline_ns
 
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """What ends the text that is sent."""
+        return self.decoding.stop if self.stop is None else self.stop
+
+    def text_of(self, text: str, *, complete: bool) -> str:
+        """What is sent for a text of the model, before it is cut at a stop."""
+        return text if self.written is None else self.written(text, complete)
+
     def send_text(self, text: str) -> None:
         """Send what of ``text`` is certain and new."""
-        certain = certain_text(text, self.decoding.stop)
+        certain = certain_text(self.text_of(text, complete=False), self.stops)
         if len(certain) > self._sent:
             self.send(certain[self._sent :])
             self._sent = len(certain)
@@ -256,13 +269,14 @@ class Batcher:
             elif completion.failure:
                 row.send(Refused(400, completion.failure, "too_long"))
             else:
-                text = cut_at_stop(completion.text, row.decoding.stop)
+                whole = row.text_of(completion.text, complete=True)
+                text = cut_at_stop(whole, row.stops)
                 row.finish(
                     Finished(
                         prompt_index=row.prompt_index,
                         completion=completion,
                         text=text,
-                        finish_reason="stop" if len(text) < len(completion.text) else completion.finish_reason,
+                        finish_reason="stop" if len(text) < len(whole) else completion.finish_reason,
                         start_ns=start_ns,
                         end_ns=end_ns,
                         queued_s=ns_to_s(start_ns - row.arrived_ns),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from passkwh.serve.batcher import Event, Finished, Row, timeout_error
 from passkwh.serve.limits import CHARACTERS_PER_TOKEN, Refused, invalid
 from passkwh.serve.request import GenerationRequest
 from passkwh.serve.service import Service
+from passkwh.serve.text_form import ReadPrompt
 from passkwh.units import s_to_ns
 
 GRACE_S = 1.0
@@ -28,9 +29,11 @@ class ClientDisconnected(Exception):
 
 
 class Exchange:
-    """The rows of one request: ``n`` for each of its prompts."""
+    """The rows of one request: ``n`` for each of its prompts, which come as the model gets them."""
 
-    def __init__(self, request: GenerationRequest, service: Service, arrived_ns: int) -> None:
+    def __init__(
+        self, request: GenerationRequest, forms: Sequence[ReadPrompt], service: Service, arrived_ns: int
+    ) -> None:
         self._batcher, self._limits = service.batcher, service.served.limits
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
@@ -43,8 +46,10 @@ class Exchange:
         deadline_ns = arrived_ns + s_to_ns(self._limits.timeout_s)
         self.rows = [
             Row(
-                prompt=prompt_as_read(prompt, service.model.info.chat),
-                decoding=request.decoding,
+                prompt=prompt_as_read(form.prompt, service.model.info.chat),
+                decoding=form.decoding,
+                stop=request.decoding.stop,
+                written=form.written,
                 seed=(seed + choice) % 2**63,
                 rule=rule,
                 deadline_ns=deadline_ns,
@@ -53,7 +58,7 @@ class Exchange:
                 prompt_index=index,
                 arrived_ns=arrived_ns,
             )
-            for index, prompt in enumerate(request.prompts)
+            for index, form in enumerate(forms)
             for choice in range(request.n)
         ]
         self._give_up_ns = deadline_ns + s_to_ns(GRACE_S)

@@ -12,6 +12,7 @@ from passkwh.serve.energy_attribution import EnergyAttribution
 from passkwh.serve.exit_choices import ExitChoices
 from passkwh.serve.limits import Served
 from passkwh.serve.metrics import Metrics
+from passkwh.serve.text_form import TextForm
 
 if TYPE_CHECKING:
     from passkwh.adapters.early_exit.request import ExitRequest
@@ -25,13 +26,22 @@ class Service:
     """
 
     def __init__(
-        self, model: Model, served: Served, *, rule: ExitRequest | None, meter: str, idle_s: float, always_usage: bool
+        self,
+        model: Model,
+        served: Served,
+        *,
+        rule: ExitRequest | None,
+        meter: str,
+        idle_s: float,
+        always_usage: bool,
+        text_form: TextForm | None = None,
     ) -> None:
         self.model = model
         self.served = served
         self.always_usage = always_usage
         """Every answer carries its energy, time and exit layers, whether its request wants them or not."""
         self.exit_choices = ExitChoices(rule)
+        self.text_form = text_form or TextForm(None)
         limits = served.limits
         self.metrics = Metrics(served.names[0], model.info, lambda: self.batcher.waiting(), limits.queue)
         self.energy = EnergyAttribution(meter, model.info, limits.timeout_s, self.metrics.energy)

@@ -6,12 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from passkwh.analysis.exits import ExitStudy, ExitSummary, distance, study
+from passkwh.analysis.exits.baselines import notes, with_savings
+from passkwh.analysis.exits.oracle import distance
+from passkwh.analysis.exits.overhead import overheads
+from passkwh.analysis.exits.study import ExitStudy, study
+from passkwh.analysis.exits.summary import ExitSummary, calls
 from passkwh.analysis.frames import load
 from passkwh.errors import UsageError
 from passkwh.harness.plan import plan, refuse_problems
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.records import Sample, Spec, Window
+from passkwh.reports.document.evidence import Evidence
+from passkwh.reports.sections.summary import _without_verdicts
 from tests.adapters.conftest import save
 from tests.conftest import Bench, last_json
 
@@ -66,14 +72,23 @@ def test_bench_exits_compares_and_draws(bench: Bench, runs: Path, tmp_path: Path
     result = last_json(bench("exits", runs, "--out", tmp_path / "charts", "--json"))
     found = {c["label"].removeprefix("twelve ").removeprefix("exit="): c for c in result["configurations"]}
     assert set(found) == {"all layers", *RULES[1:]}
-    assert found["fixed:4"]["baseline"] == found["fixed:12"]["label"]
-    assert found["fixed:12"]["baseline"] == found["all layers"]["label"]
+    for name, base in (("against_base", "all layers"), ("against_full_depth", "fixed:12")):
+        against = found["fixed:4"][name]
+        assert against["baseline"] == found[base]["label"]
+        zero = {metric for metric, value in found[base]["quality"].items() if value == 0}
+        assert against["quality_lost"].keys() == set(result["metrics"]) - zero
+        for kind in ("gross", "net"):
+            saved = 1 - found["fixed:4"][f"generation_{kind}_j"] / found[base][f"generation_{kind}_j"]
+            assert against[f"{kind}_saved"] == pytest.approx(saved)
+    assert found["fixed:12"]["against_base"]["baseline"] == found["all layers"]["label"]
+    assert found["fixed:12"]["against_full_depth"] is None
+    assert found["all layers"]["against_base"] is None
+    assert result["energy"] == "gross"
     assert found["fixed:4"]["exit_shares"] == {"4": 1.0}
-    assert found["fixed:4"]["quality_lost"].keys() == set(result["metrics"]) - {
-        name for name, value in found["fixed:12"]["quality"].items() if value == 0
-    }
-    saved = 1 - found["fixed:4"]["generation_net_j"] / found["fixed:12"]["generation_net_j"]
-    assert found["fixed:4"]["net_saved"] == pytest.approx(saved)
+    assert {"bleu", "rougeL", "codebleu", "codebleu_syntax", "codebleu_dataflow", "exact_match", "chrf"} == set(
+        result["metrics"]
+    )
+    assert not any("fixed:12" in note for note in result["notes"])  # full depth is there: nobody is told to add it
     deep = next(d for d in result["oracle"] if d["label"] == found["fixed:12"]["label"])
     assert deep["same_texts"] == TASKS
     assert deep["earlier"] == 0
@@ -89,6 +104,16 @@ def test_bench_exits_compares_and_draws(bench: Bench, runs: Path, tmp_path: Path
     assert "against the oracle" in shown.stdout
 
 
+def test_nobody_is_best_where_all_are_nothing(runs: Path) -> None:
+    evidence = Evidence(load([runs]), "early-exit")
+    assert {run.summary.metrics["exact_match"] for run in evidence.runs} == {0.0}
+    text = "".join(part if isinstance(part, str) else part.text for s in _without_verdicts(evidence) for part in s)
+    assert "best chrf " in text
+    assert "exact_match 0" not in text
+    assert "Nobody is best by" in text
+    assert "exact_match" in text.partition("Nobody is best by")[2]
+
+
 def test_runs_that_leave_nowhere_or_differ_are_refused(runs: Path) -> None:
     found = by_rule(runs)
     with pytest.raises(UsageError, match="none of these runs leaves early"):
@@ -96,8 +121,9 @@ def test_runs_that_leave_nowhere_or_differ_are_refused(runs: Path) -> None:
     with pytest.raises(UsageError, match="--metric speed: all of these runs have"):
         study(load([runs]), ["speed"])
     lonely = study(load([found["fixed:4"].path]))
-    assert lonely.configurations[0].net_saved is None
-    assert "has no baseline" in lonely.notes[0]
+    assert lonely.configurations[0].against_base is None
+    assert lonely.configurations[0].against_full_depth is None
+    assert [note.rpartition(": add one with ")[2] for note in lonely.notes] == ["--exit none", "--exit fixed:12"]
 
 
 def sample(task: str, text: str, exits: tuple[int, ...]) -> Sample:
@@ -109,13 +135,76 @@ def sample(task: str, text: str, exits: tuple[int, ...]) -> Sample:
     )  # fmt: skip
 
 
-def leaving(label: str, mean: float, agent: str | None = None) -> ExitSummary:
-    return ExitSummary(
-        label=label, runs=("r",), model="m", quant="none", weights="w", rule="agent", argument=0.9, agent=agent,
-        kv="deferred", layers=8, exits=(4, 8), hindsight=False, samples=2, quality={}, mean_exit_layer=mean,
-        mean_exit_layer_decoded=mean, layers_skipped=0.0, exit_shares={}, generation_net_j=None,
-        generation_gross_j=None, joules_per_token=None, tokens_per_s=None, s_per_sample=1.0,
-    )  # fmt: skip
+def leaving(label: str, mean: float, agent: str | None = None, **more: object) -> ExitSummary:
+    values: dict[str, object] = {
+        "label": label, "runs": ("r",), "model": "m", "quant": "none", "weights": "w", "rule": "agent",
+        "argument": 0.9, "agent": agent, "kv": "deferred", "layers": 8, "exits": (4, 8), "hindsight": False,
+        "samples": 2, "quality": {}, "mean_exit_layer": mean, "mean_exit_layer_decoded": mean, "layers_skipped": 0.0,
+        "exit_shares": {}, "generation_net_j": None, "generation_gross_j": None, "joules_per_token": None,
+        "tokens_per_s": None, "s_per_sample": 1.0,
+    }  # fmt: skip
+    return ExitSummary.model_validate(values | more)
+
+
+BASE = leaving("base", 8.0, rule="none", argument=None, kv=None, layers=None, exits=(), weights="base",
+               generation_gross_j=100.0, generation_net_j=50.0,
+               quality={"rougeL": 0.5, "exact_match": 0.0})  # fmt: skip
+TUNED = leaving("tuned", 8.0, rule="fixed", argument=8.0, bundle=",bundle=b", generation_gross_j=110.0,
+                generation_net_j=55.0, tokens_per_s=10.0, quality={"rougeL": 0.4, "exact_match": 0.0})  # fmt: skip
+EARLY = leaving("early", 4.0, bundle=",bundle=b", generation_gross_j=55.0, generation_net_j=40.0, tokens_per_s=20.0,
+                s_per_sample=0.5, calls_per_token=1.0, quality={"rougeL": 0.3, "exact_match": 0.1})  # fmt: skip
+KEPT = leaving(
+    "kept",
+    8.0,
+    argument=1.0,
+    bundle=",bundle=b",
+    generation_gross_j=121.0,
+    generation_net_j=60.5,
+    tokens_per_s=8.0,
+    s_per_sample=1.25,
+    calls_per_token=2.0,
+    quality={"rougeL": 0.4, "exact_match": 0.0},
+)
+
+
+def test_savings_are_against_the_unmodified_model_and_beside_it_against_the_fine_tuned_one() -> None:
+    found = with_savings(EARLY, [KEPT, EARLY, TUNED, BASE])
+    assert found.against_base is not None
+    assert found.against_full_depth is not None
+    base, full = found.against_base, found.against_full_depth
+    assert (base.baseline, full.baseline) == ("base", "tuned")
+    assert (base.energy_saved("gross"), base.energy_saved("net")) == pytest.approx((0.45, 0.2))
+    assert (full.energy_saved("gross"), full.time_saved) == pytest.approx((0.5, 0.5))
+    assert base.quality_lost == pytest.approx({"rougeL": 0.4})  # nothing is lost against a 0
+    other = BASE.model_copy(update={"batch_size": 8})
+    assert with_savings(EARLY, [other, TUNED]).against_base is None  # another setting is no baseline
+
+
+def test_notes_name_the_run_that_is_missing_and_none_that_is_there() -> None:
+    assert list(notes([BASE, TUNED, EARLY, KEPT])) == []
+    (note,) = notes([BASE, EARLY, KEPT])
+    assert note.endswith("add one with --exit fixed:8,bundle=b")
+    (note,) = notes([TUNED, EARLY])
+    assert note.endswith("add one with --exit none")
+    packed = EARLY.model_copy(update={"quant": "awq", "weights": "q"})
+    assert next(iter(notes([BASE, packed]))).endswith("--exit fixed:8,bundle=b --quant awq")
+
+
+def test_what_deciding_costs_is_calls_times_the_measured_cost_of_one() -> None:
+    early, kept = overheads([BASE, TUNED, EARLY, KEPT], "gross")
+    assert (early.label, kept.label, early.full_depth) == ("early", "kept", "tuned")
+    tokens = 10.0  # of a sample: 10 a second, for a second
+    assert early.call_j == pytest.approx((121 - 110) / 2 / tokens / 2)
+    assert early.call_s == pytest.approx((1 / 8 - 1 / 10) / 2)
+    assert early.energy_of_run == pytest.approx(1.0 * early.call_j / (55 / 2 / tokens))
+    assert early.energy_of_full == pytest.approx(1.0 * early.call_j / (110 / 2 / tokens))
+    assert (kept.time_of_run, kept.time_of_full) == pytest.approx((0.2, 0.25))
+    assert overheads([BASE, EARLY, KEPT], "gross") == []  # without the full depth nothing is known
+    assert overheads([BASE, TUNED, EARLY], "gross") == []
+
+
+def test_a_rule_is_asked_at_each_exit_up_to_where_the_token_left_but_not_at_the_last() -> None:
+    assert calls([4, 6, 8, 12], (4, 8, 12)) == [1, 1, 2, 2]
 
 
 def test_distance_counts_only_texts_that_are_the_oracles() -> None:

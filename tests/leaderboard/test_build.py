@@ -25,7 +25,7 @@ from passkwh.errors import UsageError
 from passkwh.reports.leaderboard.build import MARKER, Site, build
 from passkwh.reports.leaderboard.cells import number
 from passkwh.reports.leaderboard.published import published_rows
-from passkwh.reports.leaderboard.rows import OF_REQUESTS, Row, family, short_model, size
+from passkwh.reports.leaderboard.rows import OF_REQUESTS, Cell, Row, family, short_model, size, with_savings
 from tests.conftest import Bench, last_json
 
 
@@ -121,6 +121,39 @@ def test_green_codes_runs_stand_with_the_savings_of_the_paper(shared_data: Path)
     ]
     assert deepest.saved is not None
     assert deepest.saved < 0  # at full depth the agent costs
+    assert {row.saved_against for row in rows} == {"", "the fine-tuned model at full depth, as its authors compare"}
+
+
+def test_green_codes_layers_and_throughput_stand_in_our_terms(shared_data: Path) -> None:
+    rows = [row for row in published_rows() if row.tasks_key.startswith("green-code")]
+    with (shared_data / "green-code-results.csv").open() as file:
+        for row, entry in zip(rows, csv.DictReader(file), strict=True):
+            rate = row.measures["tokens_per_s"]
+            assert rate.value == pytest.approx(15 / float(entry["mean_time_s"]))
+            assert f"{float(entry['mean_throughput_tok_s']):.2f}, the mean of each file's own rate" in str(rate.note)
+            if entry["mean_exit_layer"]:
+                from_1 = float(entry["mean_exit_layer"]) + (entry["model"] == "Llama-3.2-3B")
+                assert row.place.startswith(f"mean exit layer {from_1:.1f}")
+                assert from_1 <= {"Llama-3.2-3B": 28, "OPT-2.7B": 32}[entry["model"]]
+
+
+def test_savings_are_against_the_unmodified_model_and_beside_it_against_the_same_weights(site: Site) -> None:
+    plain = row_of(site, "none").model_copy(update={"weights": "none base"})
+
+    def cell(kwh: float) -> dict[str, Cell]:
+        return {"energy_kwh": Cell(value=kwh)}
+
+    tuned = {"weights": "none tuned", "saved": None}
+    rows = [
+        plain.model_copy(update={"measures": cell(4.0)}),
+        plain.model_copy(update={**tuned, "exit": "fixed:30", "measures": cell(5.0)}),
+        plain.model_copy(update={**tuned, "exit": "agent:0.9", "full_depth": False, "measures": cell(3.0)}),
+        plain.model_copy(update={"exit": "fixed:4", "full_depth": False, "weights": "q", "measures": cell(1.0)}),
+    ]
+    found = with_savings(rows)
+    assert [row.saved for row in found] == [None, -0.25, 0.25, 0.75]
+    assert [row.saved_same_weights for row in found] == [None, None, pytest.approx(0.4), None]
+    assert [row.saved_against for row in found] == ["", *["the unmodified model at full depth"] * 3]
 
 
 def test_only_like_is_grouped_with_like(site: Site) -> None:

@@ -28,6 +28,7 @@ from passkwh.serve.limits import Limits, Served
 from passkwh.serve.server import Server as HttpServer
 from passkwh.serve.server import bind, url
 from passkwh.serve.service import Service
+from passkwh.serve.text_form import TextForm
 
 # Certificates would be read for every client, for nothing.
 HTTP = httpx.Client(verify=False, timeout=120, headers={"Content-Type": "application/json"})
@@ -163,13 +164,16 @@ def hosted(
     exit: str | None = None,
     always_usage: bool = False,
     key: str | None = None,
+    text_form: TextForm | None = None,
     patience: Patience | None = None,
 ) -> Iterator[Endpoint]:
     """The small model, served from this process by a server with limits of its own."""
     rule = early_exit.parse(exit)
     loaded = adapters.load(adapters.prepare(adapters.resolve(str(letters)), exit=rule), exit=rule)
     served = Served(("letters",), limits)
-    service = Service(loaded, served, rule=rule, meter="simulated:steady", idle_s=0, always_usage=always_usage)
+    service = Service(
+        loaded, served, rule=rule, meter="simulated:steady", idle_s=0, always_usage=always_usage, text_form=text_form
+    )
     bound = bind("127.0.0.1", 0)
     ready = threading.Event()
     server = HttpServer(service, ready.set, Access(key=key), patience)

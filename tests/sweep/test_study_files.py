@@ -22,6 +22,7 @@ from passkwh.harness.sweep.ledger import record, refuse_problems
 from passkwh.harness.sweep.order import arrange, balanced_square, ordered
 from passkwh.harness.sweep.preflight import inspect
 from passkwh.harness.sweep.study import Study, StudySettings, names, parse, read
+from passkwh.reports.leaderboard.published import published_rows
 from tests.sweep.conftest import StudyFile
 
 BASE = 'name = "s"\n'
@@ -140,8 +141,8 @@ def test_ready_made_studies_are_the_published_ones() -> None:
     found = {name: read(name) for name in names()}
     sizes = {name: len(study.configurations) for name, study in found.items()}
     assert sizes == {
-        "concurrency-ladder": 10, "early-exit": 18, "engines": 6, "green-code": 28, "smollm2": 4,
-        "thesis-awq": 10, "thesis-batch-size": 9,
+        "concurrency-ladder": 10, "early-exit": 18, "engines": 6, "green-code": 78, "green-code-grid": 32,
+        "smollm2": 4, "thesis-awq": 10, "thesis-batch-size": 9,
         "thesis-fine-tuning": 10, "thesis-gptq": 25, "thesis-model-size": 5,
     }  # fmt: skip
     assert all(study.settings.name == name for name, study in found.items())
@@ -150,6 +151,99 @@ def test_ready_made_studies_are_the_published_ones() -> None:
     inside = {(spec.model, spec.quant) for spec in gptq}
     for name in ("thesis-model-size", "thesis-fine-tuning", "thesis-awq"):
         assert {(c.spec.model, c.spec.quant) for c in found[name].configurations} <= inside
+
+
+AUTHORS_EXITS = {
+    "llama-3.2-3b": (4, 6, 8, 10, 12, 14, 18, 22, 26, 28),
+    "opt-2.7b": (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32),
+}
+"""Exits of GREEN-CODE's released code, counted from 1, and the last layer."""
+
+
+@pytest.mark.parametrize(("model", "printed"), [("llama-3.2-3b", "Llama-3.2-3B"), ("opt-2.7b", "OPT-2.7B")])
+@pytest.mark.parametrize(("benchmark", "language"), [("javacorpus", "java"), ("py150", "python")])
+def test_the_green_code_studies_hold_the_published_grid_and_all_that_its_figures_need(
+    model: str, printed: str, benchmark: str, language: str
+) -> None:
+    def exits(name: str) -> list[str]:
+        specs = (c.spec for c in read(name).configurations)
+        return [spec.exit or "none" for spec in specs if (spec.model, spec.benchmark) == (model, benchmark)]
+
+    def rules(name: str) -> list[str]:
+        return [exit.partition(",")[0] for exit in exits(name)]
+
+    rows = [r for r in published_rows() if (r.tasks_key, r.model) == (f"green-code-{language}", printed)]
+    depth = AUTHORS_EXITS[model][-1]
+    published = [row.exit or ("none" if row.tuning == "base" else f"fixed:{depth}") for row in rows]
+    assert sorted(rules("green-code-grid")) == sorted(published)
+    fixed = {f"fixed:{layer}" for layer in AUTHORS_EXITS[model]}
+    assert sorted(rules("green-code")) == sorted({*published, *fixed, "oracle", "agent:1"})
+    assert {exit.partition(",bundle=")[2] for exit in exits("green-code")} == {"", f"bundles/{model}-{language}"}
+    assert set(exits("green-code-grid")) < set(exits("green-code"))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "read_as"),
+    [
+        ("limit=7", {"limit": {7}}),
+        ("batch_size=2", {"batch_size": {2}}),
+        ("model=z", {"model": {"z"}}),
+        ("quant=['none','awq','gptq']", {"quant": {"none", "awq", "gptq"}}),
+        ("max_new_tokens=none", {"max_new_tokens": {None}}),
+        ("defaults.temperature=0.5", {"temperature": {0.5}}),
+        ("matrix.quant=none", {"quant": {"none"}}),
+        ("runs.1.samples=4", {"samples": {1, 4}}),
+        ("benchmark.mbpp.data=x y.jsonl", {"benchmark_options": {"data=x y.jsonl", "task=line"}}),
+        ("benchmark.data=embedded", {"benchmark_options": {"data=embedded", "data=embedded,task=line"}}),
+    ],
+)
+def test_values_of_a_study_file_are_set_on_the_command_line(
+    tmp_path: Path, assignment: str, read_as: dict[str, set[Any]]
+) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(
+        BASE + "[defaults]\nmax_new_tokens = 9\n[matrix]\nmodel = 'a'\nquant = ['none', 'awq']\n"
+        "benchmark = [{ name = 'py150', limit = 3, options = { task = 'line' } }, 'mbpp']\n"
+        "[[runs]]\nmodel = 'b'\nbenchmark = 'mbpp'\nbatch_size = 4\nsamples = 1"
+    )
+    found = read(str(file), [assignment])
+    assert found.text.startswith(f"# --set {assignment}\n")
+    for key, values in read_as.items():
+        shown = {_value_of(getattr(c.spec, key)) for c in found.configurations}
+        assert shown == values
+
+
+def _value_of(value: Any) -> Any:
+    return ",".join(f"{k}={v}" for k, v in sorted(value.items())) if isinstance(value, dict) else value
+
+
+def test_settings_are_set_too_and_the_order_counts() -> None:
+    found = read("smollm2", ["repeats=5", "resources.gpus=0", "name=mine", "repeats=3"])
+    assert (found.settings.repeats, found.settings.resources.gpus, found.settings.name) == (3, 0, "mine")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("limit", "write KEY=VALUE"),
+        ("repeat=3", "there is no key repeat: did you mean repeats? keys are name, description, repeats"),
+        ("resources.gpu=1", "did you mean resources.gpus?"),
+        ("matrix.modell=x", "did you mean matrix.model? keys are matrix.model, matrix.quant"),
+        ("matrix=x", "keys are name, description"),
+        ("runs.9.model=x", "write runs.N.KEY, with N from 1 to"),
+        ("benchmark.py150=x", "write benchmark.OPTION for every benchmark, or benchmark.javacorpus.OPTION"),
+        ("benchmark.mbpp.data=x", "or benchmark.javacorpus.OPTION or benchmark.py150.OPTION"),
+        ("benchmark.data=x.txt", "have data of their own: write --set benchmark.javacorpus.data=FILE"),
+        ("limit='a'", "limit: Input should be a valid integer"),
+        ("repeats=0", "repeats: Input should be greater than or equal to 1"),
+        ("model=x", "asks for"),
+    ],
+)
+def test_what_cannot_be_set_is_one_line_that_names_what_can(assignment: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        read("green-code", [assignment])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @given(st.integers(1, 12))

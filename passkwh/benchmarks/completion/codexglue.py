@@ -14,6 +14,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from passkwh.benchmarks.completion.data import EOL
 from passkwh.errors import MissingExtra
@@ -24,7 +25,11 @@ SUFFIXES = {"python": ".py", "java": ".java"}
 
 _QUOTES = ("'''", '"""', "'", '"')
 _PREFIX = re.compile(r"[a-z]*")
+_JAVA_TEXT = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|//[^\n]*|/\*|\*/")
+_OPEN_STRING = re.compile(r"^(?:[^\"']|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')*([\"'].*)$")
 _ESCAPES = {" ": "U+0020", ",": "U+002C"}
+UNESCAPES = {name: character for character, name in _ESCAPES.items()}
+"""Characters of literals by what stands for them."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,63 @@ def _quoted(text: str, *, characters: bool) -> Literal:
     return Literal(kind, prefix + quote, value, closing)
 
 
+# ---------------------------------------------------------------- the beginning of a file, as an editor has it
+
+
+def tokens_before(code: str, language: str) -> list[Token]:
+    """The tokens of code up to a cursor, which need not be whole: an open bracket or string is taken as it is.
+
+    Raises:
+        MissingExtra: javalang is not installed.
+    """
+    tokens, whole = _as_far_as_possible(code, language)
+    if whole:
+        return tokens
+    # What stands on the last line, or in the string that it opens, is in no language's form yet.
+    before, newline, last = code.rpartition("\n")
+    opened = _OPEN_STRING.search(last)
+    if opened is not None:
+        tokens, whole = _as_far_as_possible(code[: len(code) - len(opened[1])], language)
+        if whole:
+            return [*tokens, *opened[1].split()]
+    return [*_as_far_as_possible(before + newline, language)[0], *last.split()]
+
+
+def ends_inside_text(code: str, language: str) -> bool:
+    """Whether code ends inside a string of several lines (a docstring) or, in Java, a comment of several lines."""
+    if language == "java":
+        is_open = False
+        for match in _JAVA_TEXT.finditer(code):  # each step goes on where the one before ended: in linear time
+            is_open = match[0] != "*/" if is_open else match[0] == "/*"
+        return is_open
+    try:
+        for _ in tokenize.generate_tokens(io.StringIO(code).readline):
+            pass
+    except tokenize.TokenError as error:
+        return "triple-quoted" in str(error) or "multi-line string" in str(error)
+    except SyntaxError:
+        return False
+    return False
+
+
+def _as_far_as_possible(code: str, language: str) -> tuple[list[Token], bool]:
+    """The tokens up to what cannot be one, and whether that is the end."""
+    words = _whole_strings(code.encode("utf-8", "replace")) if language == "python" else _javalang().tokenize(code)
+    seen: list[Any] = []
+    whole = True
+    try:
+        for word in words:
+            if language == "python" and word[0] == tokenize.ERRORTOKEN and word[1] in _QUOTES:
+                whole = False  # Python up to 3.11 goes on after the quote of a string that has no end
+                break
+            seen.append(word)
+    except tokenize.TokenError as error:
+        whole = "multi-line statement" in str(error)  # an open bracket: all before it has been seen
+    except Exception:  # SyntaxError of Python; javalang raises what it trips over
+        whole = False
+    return list(_marked_python(seen) if language == "python" else _marked_java(seen)), whole
+
+
 # ---------------------------------------------------------------- Python
 
 _IGNORED = {tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER}
@@ -106,6 +168,10 @@ def _python_tokens(source: bytes) -> Iterator[Token]:
         raw_tokens = list(_whole_strings(source))
     except (tokenize.TokenError, SyntaxError, UnicodeDecodeError) as error:
         raise NotSource(f"not Python: {error.args[0] if error.args else error}") from None
+    return _marked_python(raw_tokens)
+
+
+def _marked_python(raw_tokens: Iterable[tuple[int, str]]) -> Iterator[Token]:
     tokens: list[Token] = []
     for kind, raw in raw_tokens:
         text = " ".join(raw.split())
@@ -156,17 +222,26 @@ def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> 
 
 
 def _java_tokens(source: bytes) -> Iterator[Token]:
-    try:
-        from javalang import tokenizer
-    except ModuleNotFoundError:
-        raise MissingExtra("Java source", "completion") from None
-
+    tokenizer = _javalang()
     try:
         java_tokens = list(tokenizer.tokenize(source.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise NotSource(f"not UTF-8: {error.reason} at byte {error.start}") from None
     except Exception as error:  # beside its own LexerError it raises what it trips over, as TypeError for a lone "0"
         raise NotSource(f"not Java: {error}") from None
+    return _marked_java(java_tokens)
+
+
+def _javalang() -> Any:
+    try:
+        from javalang import tokenizer
+    except ModuleNotFoundError:
+        raise MissingExtra("Java source", "completion") from None
+    return tokenizer
+
+
+def _marked_java(java_tokens: Iterable[Any]) -> Iterator[Token]:
+    tokenizer = _javalang()
     for token in java_tokens:
         if isinstance(token, (tokenizer.String, tokenizer.Character)):
             yield _quoted(token.value, characters=True)

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from passkwh.errors import UsageError
+from passkwh.harness.sweep import overrides
 from passkwh.records import Record, Spec, content_hash
 
 STUDIES = Path(__file__).with_name("studies")
@@ -83,8 +84,8 @@ class Study:
         return _Reader(self.file).wrong(origin, key, problem)
 
 
-def read(name: str) -> Study:
-    """The study of a file, or a ready-made one by name.
+def read(name: str, assignments: Sequence[str] = ()) -> Study:
+    """The study of a file, or a ready-made one by name, with ``KEY=VALUE`` texts of ``--set`` put in.
 
     Raises:
         UsageError: no such file, not TOML, or a mistake in it, named with file and key.
@@ -103,6 +104,12 @@ def read(name: str) -> Study:
         content = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{name}: cannot be read as TOML: {error}") from error
+    if assignments:
+        content = overrides.apply(
+            content, assignments, settings=tuple(StudySettings.model_fields), resources=tuple(Resources.model_fields),
+            run_keys=KEYS, benchmark_keys=tuple(BENCHMARK_KEYS),
+        )  # fmt: skip
+        text = "".join(f"# --set {' '.join(assignment.split())}\n" for assignment in assignments) + text
     return parse(content, text, name)
 
 

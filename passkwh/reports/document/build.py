@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from passkwh import __version__
+from passkwh.adapters.early_exit.training.log import TrainingLog
 from passkwh.analysis.comparable_groups import comparable_groups, complete_runs
 from passkwh.analysis.conventions import stated
 from passkwh.analysis.frames import Frames, load
@@ -82,6 +83,7 @@ def write(
     *,
     strict: bool = False,
     metrics: Sequence[str] = (),
+    training: Sequence[TrainingLog] = (),
     note: Callable[[str], None] = lambda text: None,
 ) -> Written:
     """Write the report of runs.
@@ -94,6 +96,7 @@ def write(
         settings: of the analysis; its defaults where None.
         strict: refuse runs whose task sets differ.
         metrics: quality that early exit is judged by; the benchmark's usual ones where empty.
+        training: trainings whose figures belong beside early exit.
         note: called with what a reader must know beside the report.
 
     Raises:
@@ -110,7 +113,7 @@ def write(
     groups = _groups(runs, outline, note, by)
 
     def gather(frames: Frames) -> Evidence:
-        evidence = Evidence(frames, outline, settings, strict, metrics)
+        evidence = Evidence(frames, outline, settings, strict, metrics, training)
         for text in evidence.notes:
             note(f"note: {text}")
         return evidence

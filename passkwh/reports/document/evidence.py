@@ -11,9 +11,10 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
+from passkwh.adapters.early_exit.training.log import TrainingLog
 from passkwh.analysis.bootstrap import Draws, draw
 from passkwh.analysis.effects_vs_reference import ReferenceEffect, effects_vs_reference
-from passkwh.analysis.exits import ExitStudy, study
+from passkwh.analysis.exits.study import ExitStudy, study
 from passkwh.analysis.experiments import DESIGNS, Experiment, ExperimentName, members, run_experiment
 from passkwh.analysis.frames import Frames, Run
 from passkwh.analysis.granularity import DomainRow, by_domain
@@ -54,8 +55,11 @@ class Evidence:
         settings: AnalysisSettings | None = None,
         strict: bool = False,
         metrics: Sequence[str] = (),
+        training: Sequence[TrainingLog] = (),
     ) -> None:
         self.outline = outline
+        self.training = tuple(training)
+        """Trainings whose figures belong beside these runs."""
         self.settings = settings or AnalysisSettings()
         self.by_run = outline == "short"
         self._metrics = metrics
@@ -272,7 +276,7 @@ class Evidence:
     @cached_property
     def exits(self) -> ExitStudy:
         """Runs with early exit against those without. Raises UsageError where there are none."""
-        return study(self.frames, self._metrics)
+        return study(self.frames, self._metrics, self.settings.energy)
 
     @property
     def notes(self) -> tuple[str, ...]:

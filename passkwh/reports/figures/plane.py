@@ -14,6 +14,7 @@ from passkwh.measures import MEASURES
 from passkwh.reports.document.content import FigureBlock, NotAvailable
 from passkwh.reports.document.evidence import Evidence
 from passkwh.reports.document.section import Drawing
+from passkwh.reports.figures.axes import padded
 from passkwh.reports.figures.labels import Box, Point, place
 from passkwh.reports.figures.theme import ACCENT, CATEGORIES, GREY, INK, SOFT, Sheet
 
@@ -179,10 +180,7 @@ class _Axis:
         self.log = may_be_log and low > 0 and high / low > LOGARITHMIC
         self.length = length
         a, b = self._turn(low), self._turn(high)
-        room = (b - a) * 0.08 or abs(a) * 0.1 or 0.1
-        self.low, self.high = a - room, b + room
-        if low >= 0 and not self.log:
-            self.low = max(self.low, -0.03 * (self.high - a))
+        self.low, self.high = padded([a, b], signed=self.log)
 
     def _turn(self, value: float) -> float:
         return math.log(value) if self.log else value

@@ -40,6 +40,8 @@ LOOK: dict[str, Any] = {
         "labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelFontWeight": "bold", "labelLimit": 320,
     },
     "view": {"stroke": LINE},
+    "mark": {"color": BLUE},
+    "range": {"category": list(CATEGORIES)},
     "title": {"color": INK},
 }  # fmt: skip
 """One look for all figures, as Vega-Lite's configuration."""

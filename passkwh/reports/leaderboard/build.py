@@ -86,7 +86,7 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         name: _dictionary([getattr(row, name) for row in rows])
         for name in (
             "model", "family", "tuning", "quant", "exit", "hardware", "benchmark", "provenance", "source", "place",
-            "tasks_key", "hardware_key", "label",
+            "tasks_key", "hardware_key", "label", "saved_against",
         )
     }  # fmt: skip
     figures = {
@@ -101,7 +101,7 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         "texts": texts,
         "numbers": {
             name: [getattr(row, name) for row in rows]
-            for name in ("parameters", "batch_size", "concurrency", "saved", "runs")
+            for name in ("parameters", "batch_size", "concurrency", "saved", "saved_same_weights", "runs")
         },
         "warnings": [len(row.warnings) for row in rows],
         "pages": [int(row.page) for row in rows],

@@ -71,7 +71,7 @@ COLUMNS = {
     "tuning": "tuning", "quant": "quant", "exit": "exit", "thinking": "thinking", "batch_size": "batch_size",
     "concurrency": "concurrency",
     "hardware": "hardware", "benchmark": "benchmark", "tasks": "tasks", "repeats": "runs", "provenance": "provenance",
-    "energy_saved": "saved",
+    "energy_saved_against": "saved_against", "energy_saved": "saved", "energy_saved_same_weights": "saved_same_weights",
 }  # fmt: skip
 """Columns of a row as data, with where they stand in :class:`Row`; its measures follow, then where it comes from."""
 ENDS = {"": "value", "_low": "low", "_high": "high"}
@@ -88,7 +88,8 @@ def flat(row: Row) -> dict[str, object]:
 def schema() -> pa.Schema:
     """Of a table of rows as ``flat`` gives them."""
     numbers = dict.fromkeys(("parameters", "batch_size", "concurrency", "tasks", "repeats"), pa.int64())
-    floats = ["energy_saved", *(f"{name}{end}" for name in MEASURES for end in ENDS)]
+    own = [f"{name}{end}" for name in MEASURES for end in ENDS]
+    floats = ["energy_saved", "energy_saved_same_weights", *own]
     kinds = {**numbers, **dict.fromkeys(floats, pa.float64())}
-    names = [*COLUMNS, *floats[1:], "source", "place"]
+    names = [*COLUMNS, *own, "source", "place"]
     return pa.schema([(name, kinds.get(name, pa.string())) for name in names])

@@ -68,8 +68,14 @@ class Row(Record):
     tasks: int | None
     runs: Annotated[int, Field(ge=0, description="repeats pooled; 0 for a published row")]
     measures: dict[str, Cell]
-    saved: Annotated[
-        float | None, Field(description="share of energy saved against the same model, unquantized, at full depth")
+    weights: Annotated[Line, Field(description="which weights ran: quantization and revision; empty where unknown")] = (
+        ""
+    )
+    full_depth: Annotated[bool, Field(description="every token goes through all layers")] = True
+    saved: Annotated[float | None, Field(description="share of energy saved against saved_against")] = None
+    saved_against: Annotated[Line, Field(description="the baseline of saved; empty without one")] = ""
+    saved_same_weights: Annotated[
+        float | None, Field(description="share saved against the same weights (fine-tuned, quantized) at full depth")
     ] = None
     tasks_key: Annotated[str, Field(description="equal where benchmark, tasks and decoding are the same")]
     hardware_key: Annotated[str, Field(description="equal where machine and metered channels are the same")]
@@ -134,6 +140,8 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
         quant=manifest.model.quant,
         exit=manifest.spec.exit or "",
         thinking="" if manifest.spec.thinking == "auto" else manifest.spec.thinking,
+        weights=f"{manifest.model.quant} {manifest.model.revision[:100]}",
+        full_depth=_at_full_depth(manifest),
         batch_size=manifest.spec.batch_size,
         concurrency=manifest.spec.concurrency,
         hardware=hardware(manifest),
@@ -149,25 +157,41 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
     )
 
 
-def with_savings(rows: Sequence[Row]) -> list[Row]:
-    """Rows with the energy saved against the same model on the same tasks and machine, unquantized at full depth."""
+def _at_full_depth(manifest: Manifest) -> bool:
+    """No early exit, or a fixed one at the last layer."""
+    rule = (manifest.spec.exit or "").partition(",")[0]
+    return not rule or rule == f"fixed:{manifest.model.early_exit.get('layers')}"
+
+
+def with_savings(rows: Sequence[Row], baseline: str = "the unmodified model at full depth") -> list[Row]:
+    """Rows with the energy saved against the same model on the same tasks and machine, unquantized, without a rule
+    (called ``baseline``); and, of those that leave early, against the same weights at full depth."""
 
     def setting(one: Row) -> tuple[object, ...]:
         batch = (one.batch_size, one.concurrency)
         return one.model, one.tuning, one.thinking, batch, one.tasks_key, one.hardware_key, one.provenance
 
     plain: dict[tuple[object, ...], float] = {}
+    tuned: dict[tuple[object, ...], float] = {}
     for one in rows:
-        if one.quant == "none" and not one.exit and "energy_kwh" in one.measures:
-            plain.setdefault(setting(one), one.measures["energy_kwh"].value)
-    return [
-        one.model_copy(update={"saved": 1.0 - one.measures["energy_kwh"].value / reference})
-        if (one.quant != "none" or one.exit)
-        and "energy_kwh" in one.measures
-        and (reference := plain.get(setting(one), 0.0)) > 0
-        else one
-        for one in rows
-    ]
+        if "energy_kwh" in one.measures:
+            if one.quant == "none" and not one.exit:
+                plain.setdefault(setting(one), one.measures["energy_kwh"].value)
+            if one.full_depth and one.weights:
+                tuned.setdefault((*setting(one), one.weights), one.measures["energy_kwh"].value)
+
+    def saved(one: Row, reference: float | None) -> float | None:
+        return 1.0 - one.measures["energy_kwh"].value / reference if reference else None
+
+    result = []
+    for one in rows:
+        if (one.quant != "none" or one.exit) and "energy_kwh" in one.measures:
+            share = saved(one, plain.get(setting(one)))
+            own = None if one.full_depth else saved(one, tuned.get((*setting(one), one.weights)))
+            against = "" if share is None else baseline
+            one = one.model_copy(update={"saved": share, "saved_against": against, "saved_same_weights": own})
+        result.append(one)
+    return result
 
 
 def hardware(manifest: Manifest) -> str:

@@ -1,10 +1,11 @@
-"""Early exit: where tokens leave, what it saves and what it loses (GREEN-CODE's figures 1 and 7-11, table IV)."""
+"""Early exit: where tokens leave, what it saves and what it loses (GREEN-CODE's figures 1, 3, 4, 6-11, table IV)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from passkwh.analysis.exits import ExitStudy, ExitSummary
+from passkwh.analysis.exits.study import ExitStudy
+from passkwh.analysis.exits.summary import EnergyKind, ExitSummary, Savings
 from passkwh.analysis.tables import Cell
 from passkwh.errors import UsageError
 from passkwh.reports.document.content import Block, Bullets, NotAvailable, Part, Sentence, TableBlock, Text, table_of
@@ -12,11 +13,18 @@ from passkwh.reports.document.evidence import Evidence
 from passkwh.reports.document.section import Draft, Drawing, FunctionSection
 from passkwh.reports.document.text import quantity, sentence
 from passkwh.reports.figures.exits import by_fixed_exit, by_threshold, exit_plane, where_tokens_leave
+from passkwh.reports.figures.training import loss_weights, of_trainings
 
 NEEDED_BY = (
     "GREEN-CODE's figure 1, figure 7, figures 8-11 and table IV (quality, energy and latency by fixed exit layer, "
     "where leaving would have been best, quality and resources by threshold and what the agent costs)"
 )
+BASE, SAME_WEIGHTS = "unmodified model", "same weights"
+BASELINES = {
+    BASE: "the unmodified model with every token through all layers",
+    SAME_WEIGHTS: "the weights that the rule runs on, usually fine-tuned, with every token through all layers",
+}
+"""What savings are against. The first is the reference; the second is GREEN-CODE's."""
 
 
 def build(evidence: Evidence) -> Draft:
@@ -24,11 +32,11 @@ def build(evidence: Evidence) -> Draft:
     try:
         study = evidence.exits
     except UsageError as error:
-        return Draft((NotAvailable(what=NEEDED_BY, reason=str(error)), _training()))
+        return Draft((NotAvailable(what=NEEDED_BY, reason=str(error)), *of_trainings(evidence.training)))
     text = (
-        "A token may leave the model before its last layer. Each configuration is compared with its baseline: the same "
-        "model and settings with every token through all layers, with the same weights where there is such a run. "
-        "Energies here are of generating only."
+        "A token may leave the model before its last layer. Savings are against two baselines: "
+        f"{BASELINES[BASE]}, the reference here and on the board; and {BASELINES[SAME_WEIGHTS]}, which GREEN-CODE's "
+        "23-50 % are against. Energies are of generating only."
     )
     blocks: list[Block | Drawing] = [
         Text(sentence=(text,)),
@@ -38,64 +46,100 @@ def build(evidence: Evidence) -> Draft:
         where_tokens_leave(study),
         by_threshold(study),
         _configurations(study),
+        *_savings(study),
+        *_quality(study),
         *_shares(study),
         _overhead(study),
         *_oracle(study),
-        _training(),
+        *loss_weights(study, evidence.training),
+        *of_trainings(evidence.training),
         Bullets(items=tuple((note,) for note in study.notes)),
     ]
     return Draft(tuple(b for b in blocks if not isinstance(b, Bullets) or b.items))
 
 
+def _against(c: ExitSummary) -> Iterator[tuple[str, Savings]]:
+    if c.against_base is not None:
+        yield BASE, c.against_base
+    if c.against_full_depth is not None and c.against_full_depth != c.against_base:
+        yield SAME_WEIGHTS, c.against_full_depth
+
+
 def _sentences(study: ExitStudy) -> Iterator[Sentence]:
-    """Each configuration that has a baseline, in a sentence."""
-    for c in study.configurations:
-        saved = c.net_saved if c.net_saved is not None else c.gross_saved
-        if c.baseline is None or saved is None:
-            continue
-        kind = "net" if c.net_saved is not None else "gross"
+    """Each configuration against its baselines, in a sentence."""
+    for c in study.ordered():
         parts: list[Part] = []
-        for name, lost in c.quality_lost.items():
-            parts += [f", {name} ", quantity(-lost * 100, "%", sign=True)]
-        if c.layers_skipped is not None:
-            parts += [", ", quantity(c.layers_skipped * 100, "%"), " of layers skipped"]
-        change = quantity(-saved * 100, "%", sign=True)
-        yield sentence(c.label, " against ", c.baseline, f": {kind} energy of generating ", change, parts, ".")
+        for name, against in _against(c):
+            saved = against.energy_saved(study.energy)
+            if saved is None:
+                continue
+            parts += ["; " if parts else " ", f"against the {name} ({against.baseline}): {study.energy} energy of "]
+            parts += ["generating ", quantity(-saved * 100, "%", sign=True)]
+            for metric in study.metrics[:2]:
+                if metric in against.quality_lost:
+                    parts += [f", {metric} ", quantity(-against.quality_lost[metric] * 100, "%", sign=True)]
+        if parts and c.layers_skipped is not None:
+            parts += ["; ", quantity(c.layers_skipped * 100, "%"), " of layers skipped"]
+        if parts:
+            yield sentence(c.label, parts, ".")
 
 
 def _configurations(study: ExitStudy) -> TableBlock:
+    kinds: tuple[EnergyKind, EnergyKind] = ("gross", "net") if study.energy == "gross" else ("net", "gross")
     return table_of(
         "exits",
         "Early exit against going through all layers",
         {
             "configuration": "text", "rule": "text", "layer or threshold": "number", "mean exit layer": "number",
-            "layers skipped": "fixed2", "net (J) ↓": "number", "gross (J) ↓": "number", "s a sample ↓": "number",
-            "tokens/s ↑": "number", **{f"{m} ↑": "number" for m in study.metrics}, "baseline": "text",
-            "net saved": "fixed2", "gross saved": "fixed2", "time saved": "fixed2",
-            **{f"{m} lost": "fixed2" for m in study.metrics},
+            "decoded": "number", "layers skipped": "fixed2", **{f"{kind} (J) ↓": "number" for kind in kinds},
+            "s a sample ↓": "number", "tokens/s ↑": "number", "tokens/s, mean ↑": "number",
         },
         [
             (
-                c.label, c.rule, c.argument, c.mean_exit_layer, c.layers_skipped, c.generation_net_j,
-                c.generation_gross_j, c.s_per_sample, c.tokens_per_s, *(c.quality.get(m) for m in study.metrics),
-                c.baseline, c.net_saved, c.gross_saved, c.time_saved, *(c.quality_lost.get(m) for m in study.metrics),
+                c.label, c.rule, c.argument, c.mean_exit_layer, c.mean_exit_layer_decoded, c.layers_skipped,
+                *(c.energy_j(kind) for kind in kinds), c.s_per_sample, c.tokens_per_s, c.tokens_per_s_mean,
             )
             for c in study.ordered()
         ],
-        note=f"Energies are {study.provenance}. Saved and lost are shares of the baseline's. Means over repeats; the "
-        "analysis gives these no intervals.",
+        note=f"Energies are {study.provenance}, of generating. Layers count from 1; the first token of each completion "
+        "comes from the last layer, which raises the mean: decoded is without it. tokens/s is all tokens / all time; "
+        "its mean is that of each sample's own rate, which GREEN-CODE prints. Means over repeats; the analysis gives "
+        "these no intervals.",
     )  # fmt: skip
 
 
-def printed(table: TableBlock, study: ExitStudy) -> TableBlock:
-    """A table of this section as ``bench exits`` prints it: of the configurations, the columns that tell most."""
-    if table.name != "exits":
-        return table
-    wanted = (
-        "configuration", "mean exit layer", "layers skipped", *(f"{m} ↑" for m in study.metrics),
-        *(f"{m} lost" for m in study.metrics), "net (J) ↓", "net saved", "time saved", "tokens/s ↑",
-    )  # fmt: skip
-    places = [i for i, column in enumerate(table.columns) if column.name in wanted]
+def _savings(study: ExitStudy) -> list[Block]:
+    """A row for each configuration and baseline: energy and time saved, and the change of every metric."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            c.label, name, against.baseline, against.energy_saved(study.energy), against.time_saved,
+            *(0.0 - against.quality_lost[m] if m in against.quality_lost else None for m in study.metrics),
+        )
+        for c in study.ordered()
+        for name, against in _against(c)
+    ]  # fmt: skip
+    columns = {
+        "configuration": "text", "against the": "text", "which is": "text", f"{study.energy} saved": "fixed2",
+        "time saved": "fixed2", **{f"{m}, change": "fixed2" for m in study.metrics},
+    }  # fmt: skip
+    note = "Shares of the baseline's, a sample; no change is given where the baseline's is 0."
+    title = "What is saved and lost against each baseline"
+    return [table_of("exit_savings", title, columns, rows, note=note)] if rows else []
+
+
+def _quality(study: ExitStudy) -> list[Block]:
+    columns = {"configuration": "text", **{f"{m} ↑": "number" for m in study.metrics}}
+    rows: list[tuple[Cell, ...]] = [(c.label, *(c.quality.get(m) for m in study.metrics)) for c in study.ordered()]
+    return [table_of("exit_quality", "Quality", columns, rows)] if study.metrics else []
+
+
+def printed(table: TableBlock) -> TableBlock:
+    """A table of this section as ``bench exits`` prints it: without columns that its labels say, or that are empty."""
+    hidden = {"rule", "layer or threshold", "which is"}
+    places = [
+        i for i, column in enumerate(table.columns)
+        if column.name not in hidden and any(row[i] is not None for row in table.rows)
+    ]  # fmt: skip
     return table.model_copy(
         update={
             "columns": tuple(table.columns[i] for i in places),
@@ -117,34 +161,34 @@ def _shares(study: ExitStudy) -> list[Block]:
     )
 
 
-def _never_left(study: ExitStudy) -> Sequence[ExitSummary]:
-    """Configurations whose rule was asked at every exit and kept every token to the last layer."""
-    return [
-        c for c in study.configurations
-        if c.rule not in ("none", "fixed") and not c.hindsight and c.baseline is not None and c.layers is not None
-        and c.mean_exit_layer_decoded == c.layers
-    ]  # fmt: skip
-
-
 def _overhead(study: ExitStudy) -> Block:
-    kept = _never_left(study)
-    if not kept:
+    what, after = "What the agent costs", "GREEN-CODE, table IV"
+    if not study.overhead:
         return NotAvailable(
-            what="What the agent costs",
-            after="GREEN-CODE, table IV",
-            reason="it needs a run whose rule is asked but never lets a token leave, beside one without a rule: what "
-            "deciding costs cannot be told from what leaving saves otherwise",
-        )
+            what=what, after=after,
+            reason="it needs a run whose rule is asked but never lets a token leave (--exit agent:1) beside the same "
+            "weights without a rule (--exit fixed:DEPTH): what deciding costs cannot be told from what leaving saves "
+            "otherwise",
+        )  # fmt: skip
     columns = {
-        "configuration": "text", "baseline": "text", "net energy, share more": "number",
-        "gross energy, share more": "number", "time, share more": "number",
+        "configuration": "text", "calls a token": "number",
+        "energy of a call (J)": "number", "time of a call (s)": "number",
+        "energy, of this run": "fixed4", "time, of this run": "fixed4",
+        "energy, of the full model": "fixed4", "time, of the full model": "fixed4", "measured by": "text",
     }  # fmt: skip
     rows = [
-        (c.label, c.baseline, *(None if v is None else -v for v in (c.net_saved, c.gross_saved, c.time_saved)))
-        for c in kept
-    ]
-    title = "What deciding costs: rules that kept every token to the last layer"
-    return table_of("exit_overhead", title, columns, rows, thesis="GREEN-CODE, table IV")
+        (o.label, o.calls_per_token, o.call_j, o.call_s, o.energy_of_run, o.time_of_run, o.energy_of_full,
+         o.time_of_full, f"{o.kept} less {o.full_depth}")
+        for o in study.overhead
+    ]  # fmt: skip
+    note = (
+        f"Calls a token × what a call costs, in {study.energy} energy and time, as shares of what this run and the "
+        "full model took. A call costs what the run that was asked at every exit and kept every token took more than "
+        "the same weights without a rule, divided by its calls: in place, where the paper times the agent by itself. "
+        "Below 0, the difference is less than the noise of two runs."
+    )
+    title = "What deciding costs, by threshold"
+    return table_of("exit_overhead", title, columns, rows, thesis=after, note=note)
 
 
 def _oracle(study: ExitStudy) -> list[Block]:
@@ -157,14 +201,6 @@ def _oracle(study: ExitStudy) -> list[Block]:
     ]
     title = "How far rules are from the first exit that predicts what the last layer does"
     return [table_of("exit_oracle", title, columns, rows)] if rows else []
-
-
-def _training() -> NotAvailable:
-    return NotAvailable(
-        what="Reward while the agent is trained",
-        after="GREEN-CODE, figure 6",
-        reason="a run measures a trained agent; rewards stand in the log of its training",
-    )
 
 
 EXITS = FunctionSection(

@@ -114,12 +114,19 @@ def _without_verdicts(evidence: Evidence) -> list[Sentence]:
     }  # fmt: skip
     if not any(values.values()):
         return [sentence(parts, "Of quality these runs say nothing; energy per token stands by itself.")]
-    parts += ["In their place stand the ", Link(text="benchmark's own metrics", target="#table-metrics"), ", best "]
-    for i, (name, own) in enumerate((name, own) for name, own in values.items() if own):
-        best = max(own, key=lambda label: own[label])
-        parts += [", " if i else "", f"{name} ", quantity(own[best])]
-        parts += [f" ({best})"] if len(evidence.labels) > 1 else []
-    return [sentence(parts, ", and energy per token.")]
+    parts += ["In their place stand the ", Link(text="benchmark's own metrics", target="#table-metrics")]
+    told = {name: own for name, own in values.items() if any(own.values())}
+    for i, (name, own) in enumerate(told.items()):
+        most = max(own.values())
+        best = [label for label in own if own[label] == most]
+        parts += [", " if i else ", best ", f"{name} ", quantity(most)]
+        parts += [f" ({listed(best)})"] if len(evidence.labels) > 1 else []
+    parts += [", and energy per token."]
+    if nothing := [name for name, own in values.items() if own and name not in told]:
+        parts += [
+            f" Nobody is best by {listed(nothing, 20)}, which {'is' if len(nothing) == 1 else 'are'} 0 everywhere."
+        ]
+    return [sentence(parts)]
 
 
 def _winners(evidence: Evidence) -> list[Sentence]:

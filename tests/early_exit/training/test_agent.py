@@ -11,11 +11,9 @@ import torch
 from stable_baselines3 import PPO
 
 from passkwh.adapters.early_exit.policy import ExitPolicy
-from passkwh.adapters.early_exit.training import plots
 from passkwh.adapters.early_exit.training.agent import (
     CHECKPOINT,
     SETTINGS,
-    Episode,
     PpoSettings,
     train,
     with_overrides,
@@ -108,13 +106,3 @@ def test_wrong_hyperparameters_are_refused() -> None:
         with_overrides("large-buffer", hidden=(8, 8, 8))
     with pytest.raises(UsageError, match="60 environments do not divide a buffer of 4096"):
         with_overrides("large-buffer", environments=60)
-
-
-def test_figures_are_drawn(tmp_path: Path) -> None:
-    episodes = [Episode(step, step / 100, 10) for step in range(300)]
-    plots.reward_curve(episodes, "a model, python", tmp_path / "curve.svg")
-    plots.optimal_exits({4: 50, 8: 30, 30: 20}, "a model, python", tmp_path / "exits.svg")
-    curve, exits = (tmp_path / "curve.svg").read_text(), (tmp_path / "exits.svg").read_text()
-    assert "reward per step, mean of 50 episodes" in curve
-    assert "optimal exit layer" in exits
-    assert exits.count('aria-roledescription="bar"') == 3

@@ -15,8 +15,14 @@ from passkwh.adapters import resolve
 from passkwh.adapters.early_exit.bundle import Bundle
 from passkwh.adapters.early_exit.training import lite
 from passkwh.adapters.early_exit.training.data import packed
-from passkwh.adapters.early_exit.training.finetuning import LiteSettings, TrainingProgress, finetune
+from passkwh.adapters.early_exit.training.finetuning import (
+    LiteSettings,
+    TrainingProgress,
+    finetune,
+    paper_epochs,
+)
 from passkwh.adapters.early_exit.training.job import TrainingJob
+from passkwh.adapters.early_exit.training.log import read_logs
 from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
 from passkwh.adapters.early_exit.training.states import StateReader
 from passkwh.errors import UsageError
@@ -133,6 +139,18 @@ def test_killed_and_resumed_it_has_the_losses_it_would_have_had(six_layers: Path
     go(resume=True, on_step=rest.append)
     assert rest[0].step == 5  # the last checkpoint was after step 4
     assert rest == whole[4:]
+    (log,) = read_logs(tmp_path / "wb")  # figure 4 has the steps before the kill, too
+    assert [(step.step, step.weighted) for step in log.losses] == [(step.step, step.loss) for step in whole]
+    assert {"loss.svg", "exit-weights.svg"} <= {file.name for file in (tmp_path / "wb").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("family", "languages", "epochs"),
+    [("opt", ["java"], 5), ("llama", ["java"], 10), ("opt", ["python"], 1), ("llama", ["python"], 1),
+     ("llama", ["java", "python"], 1), ("llama", ["java", "java"], 10), ("qwen2", ["java"], 10)],
+)  # fmt: skip
+def test_epochs_are_the_papers_where_none_are_given(family: str, languages: list[str], epochs: int) -> None:
+    assert paper_epochs(family, languages) == epochs
 
 
 def test_other_hyperparameters_are_not_resumed(six_layers: Path, tmp_path: Path) -> None:

@@ -12,8 +12,11 @@ import torch
 from passkwh.adapters import resolve
 from passkwh.adapters.early_exit.training import recording as recordings
 from passkwh.adapters.early_exit.training.data import TrainingCorpus, token_files
+from passkwh.adapters.early_exit.training.evaluate import EvaluationTokens
 from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
 from passkwh.adapters.early_exit.training.recording import Recorded, Recording, bytes_per_token, open_recording, record
+from passkwh.adapters.early_exit.training.rewards import of_language
+from passkwh.adapters.early_exit.training.vector import RecordedVecEnv, Standardization
 from passkwh.errors import UsageError
 from tests.early_exit.training.conftest import EXITS, SETTINGS, words
 
@@ -45,6 +48,33 @@ def test_files_too_short_for_an_episode_are_passed_over(recording: Recording) ->
     assert recording.index.seen == 12
     assert [file.index for file in recording.index.files] == list(range(1, 12))
     assert recording.index.complete
+
+
+def test_what_the_model_writes_is_one_episode_of_each_context(trainable: TrainableModel, tmp_path: Path) -> None:
+    """GREEN-CODE's environment: the context is drawn from 20 to 60 % of a file, and the model writes on."""
+    settings = SETTINGS.model_copy(update={"written": True, "rounds": 3})
+    found = record(trainable, words(), tmp_path / "whole", settings, max_bytes=10**8)
+    rows = list(token_files(words(), trainable.tokenizer, 120))
+    assert len(found.index.files) == 3 * 11
+    assert len({(file.index, file.first) for file in found.index.files}) > 11  # other contexts in other rounds
+    for file in found.index.files[::7]:
+        assert file.count == SETTINGS.episode_tokens
+        assert int(file.tokens * 0.2) - 1 <= file.first <= int(file.tokens * 0.6) - 1
+        tokens = rows[file.index][: file.first + 1]
+        for place in range(file.count):  # the paper's way: the whole prefix anew for every token
+            with torch.inference_mode():
+                output = trainable.model(torch.tensor([tokens]), output_hidden_states=True)
+            expected = output.hidden_states[EXITS[0]][0, -1].numpy()
+            np.testing.assert_allclose(found.states[file.offset + place, 0], expected, rtol=2e-3, atol=1e-3)
+            tokens.append(int(output.logits[0, -1].argmax()))
+            assert found.predictions[file.offset + place, -1] == tokens[-1]
+    begun = record(trainable, words(), tmp_path / "parts", settings, max_bytes=10**8, limit_files=2)
+    assert len(begun.index.files) == 6
+    whole = Recorded([found])
+    environments = RecordedVecEnv(whole, of_language("python"), 64, Standardization.of(whole), 0)
+    environments.reset()
+    assert {int(at) for at in environments._at} <= {file.offset for file in found.index.files}
+    assert len(set(EvaluationTokens.of(whole, of_language("python")).file)) == 11  # intervals are over files
 
 
 def test_it_never_grows_beyond_the_space_allowed(trainable: TrainableModel, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class EvaluationTokens:
         tables = reward_tables(predictions, recorded.exits, rewards)
         return cls(
             exits=recorded.exits,
-            file=np.repeat(np.arange(len(recorded.files)), [file.count for _, file in recorded.files]),
+            file=np.repeat(_numbers(recorded), [file.count for _, file in recorded.files]),
             leave=tables.leave,
             go_on=tables.go_on,
             optimal=tables.optimal,
@@ -85,6 +85,16 @@ class EvaluationTokens:
     def tokens(self) -> int:
         """How many there are."""
         return len(self.file)
+
+
+def _numbers(recorded: Recorded) -> list[int]:
+    """A number for each recorded file, the same where several episodes are of one file."""
+    numbers: dict[tuple[int, int], int] = {}
+    return [
+        numbers.setdefault((place, file.index), len(numbers))
+        for place, recording in enumerate(recorded.recordings)
+        for file in recording.index.files
+    ]
 
 
 def probabilities(policy: ExitPolicy, tokens: EvaluationTokens, tokens_at_once: int = 2048) -> NDArray[np.float32]:

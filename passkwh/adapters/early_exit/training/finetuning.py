@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from passkwh.adapters.early_exit.bundle import CARD, LORA, MODEL
-from passkwh.adapters.early_exit.training import lite
+from passkwh.adapters.early_exit.training import lite, plots
 from passkwh.adapters.early_exit.training.job import TrainingJob, check_same
+from passkwh.adapters.early_exit.training.log import LossStep, TrainingLog
 from passkwh.adapters.early_exit.training.model import TrainableModel
 from passkwh.adapters.early_exit.training.quality import agreement
 from passkwh.adapters.early_exit.training.states import StateReader
@@ -26,13 +27,15 @@ CHECKPOINT = "checkpoint.pt"
 LOGS = "tensorboard"
 RATES = {"full": 1e-5, "lora": 3e-4}
 """Learning rates: the paper's, which trains all weights. LoRA's matrices begin at nothing and need a greater one."""
+JAVA_EPOCHS = {"opt": 5, "llama": 10}
+"""Times that the paper reads JavaCorpus, which has a seventh of PY150's files (III-D); PY150 once."""
 MAX_NORM = 1.0
 """Gradients are clipped to this norm: the default of Hugging Face's training API, which the paper uses."""
 
 
 @dataclass(frozen=True)
 class LiteSettings:
-    """PpoSettings; the defaults are the paper's, or its training library's where it names none."""
+    """How LITE fine-tunes; the defaults are the paper's, or its training library's where it names none."""
 
     method: str = "lora"
     """``full`` as in the paper, or ``lora``: small matrices beside the weights, for small machines and small files."""
@@ -41,7 +44,8 @@ class LiteSettings:
     """At the beginning, falling linearly to nothing; 0 is that of the method."""
     batch_size: int = 4
     accumulation: int = 32
-    epochs: int = 1
+    epochs: int = 0
+    """Times through the data; 0 is the paper's for model and language (:func:`paper_epochs`)."""
     length: int = 1024
     tokens: int | None = None
     """Use no more than these of the data."""
@@ -52,8 +56,8 @@ class LiteSettings:
         for name, allowed in (("method", ("full", "lora")), ("precision", ("bf16", "float32"))):
             if getattr(self, name) not in allowed:
                 raise UsageError(f"--{name} is {getattr(self, name)!r}: use {' or '.join(allowed)}")
-        for name in ("rank", "batch_size", "accumulation", "epochs"):
-            if getattr(self, name) < 1:
+        for name, least in (("rank", 1), ("batch_size", 1), ("accumulation", 1), ("epochs", 0)):
+            if getattr(self, name) < least:
                 raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name)}: give 1 or more")
 
     @property
@@ -65,6 +69,14 @@ class LiteSettings:
     def dtype(self) -> str:
         """What the weights are loaded in: all-weights training keeps them in 32 bits, or small steps would be lost."""
         return "bfloat16" if self.precision == "bf16" and self.method == "lora" else "float32"
+
+
+def paper_epochs(family: str, languages: Sequence[str]) -> int:
+    """Times through the data in GREEN-CODE (III-D): on Java alone 5 for OPT and 10 for Llama, else once.
+
+    Other families are taken as the paper's Llama is.
+    """
+    return JAVA_EPOCHS.get(family, JAVA_EPOCHS["llama"]) if set(languages) == {"java"} else 1
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,9 @@ def finetune(
     """
     if (job.bundle / CARD).exists():
         raise UsageError(f"{job.bundle} is a bundle already, and fine-tuning comes first: give another --bundle")
+    languages = [corpus.language for corpus in job.corpora]
+    epochs = settings.epochs or paper_epochs(job.trainable.card.base.family, languages)
+    settings = replace(settings, epochs=epochs)
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     rows = job.rows(settings.length, settings.tokens)
@@ -123,6 +138,7 @@ def finetune(
         "after": training.evaluate(held_out),
     }
     training.export(job.bundle)
+    plots.save(training.log(job), work)
     job.write_card({"lite": notes}, lora=settings.method == "lora")
     return notes
 
@@ -137,6 +153,7 @@ class _LiteTraining:
         self.total = self._steps_an_epoch * settings.epochs
         self.step = 0
         self.before: dict[str, Any] = {}
+        self._losses: list[LossStep] = []
         self._model = trainable.model
         if settings.method == "lora":
             from peft import LoraConfig, get_peft_model
@@ -170,6 +187,7 @@ class _LiteTraining:
         self._optimizer.load_state_dict(kept["optimizer"])
         torch.set_rng_state(kept["random"])
         self.step, self.before = kept["step"], kept["before"]
+        self._losses = [LossStep.model_validate(step) for step in kept.get("losses", ())]
 
     def save(self) -> None:
         """A checkpoint, whole or not at all."""
@@ -179,6 +197,7 @@ class _LiteTraining:
                 "identity": self._identity(),
                 "step": self.step,
                 "before": self.before,
+                "losses": [step.model_dump() for step in self._losses],
                 "weights": {name: weight.detach().cpu() for name, weight in self._trained.items()},
                 "optimizer": self._optimizer.state_dict(),
                 "random": torch.get_rng_state(),
@@ -211,6 +230,7 @@ class _LiteTraining:
                 self.step += 1
                 weighted = sum(weight * loss for weight, loss in zip(self._weights, losses, strict=True))
                 by_exit = dict(zip(exits, losses, strict=True))
+                self._losses.append(LossStep(step=self.step, weighted=weighted, exits=tuple(losses)))
                 writer.add_scalar("loss/weighted", weighted, self.step)
                 writer.add_scalar("learning_rate", self._optimizer.param_groups[0]["lr"], self.step)
                 for layer, loss in by_exit.items():
@@ -272,6 +292,16 @@ class _LiteTraining:
             agreed = agreement(self._reader, tensors, exits, {"exits": self._trainable.heads})["exits"]
         by_exit = {str(layer): round(float(loss), 4) for layer, loss in zip(exits, losses, strict=True)}
         return {"loss": by_exit, "agreement": {str(layer): share for layer, share in agreed.items()}}
+
+    def log(self, job: TrainingJob) -> TrainingLog:
+        """The course of the training, also written into its folder."""
+        card = self._trainable.card
+        languages = tuple(dict.fromkeys(corpus.language for corpus in job.corpora))
+        log = TrainingLog(
+            kind="lite", model=card.base.model, languages=languages, exits=card.exits, losses=tuple(self._losses)
+        )
+        log.write(self._work)
+        return log
 
     def export(self, bundle: Path) -> None:
         """The LoRA adapter in 16 bits, or the whole model."""

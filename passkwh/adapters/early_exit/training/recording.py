@@ -7,9 +7,10 @@ A recording is a folder:
     predictions.i32    [tokens, exits] the token that each exit predicts
     confidences.f32    [tokens, exits] the probability it gives that token
 
-Files are read as they stand: the state at a position has the file's own text before it. GREEN-CODE instead lets the
-model write the tokens it is trained on (``perf/paper_environment.py`` does that too, for comparison); a recording of
-the file's text needs one pass where that needs one for every token.
+Two kinds (``RecordingSettings.written``). Of a file's own text, an episode may begin anywhere in a window, and one
+pass reads them all. Of what the model writes, as in GREEN-CODE's environment (IV-F): the context is cut at a random
+place, the model continues it greedily through all layers, and these tokens are one episode; each costs a pass of its
+own, and files are gone through again, with other contexts, as often as ``rounds`` says.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,6 +59,8 @@ class RecordedFile(Record):
     offset: int
     """Where its tokens begin in the arrays."""
     count: int
+    written: bool = False
+    """One episode that the model wrote after the file's first tokens: it begins with the first one recorded."""
 
 
 class RecordingSettings(Record):
@@ -68,6 +71,9 @@ class RecordingSettings(Record):
     max_tokens: Annotated[int, Field(ge=40)] = MAX_TOKENS
     context: tuple[float, float] = CONTEXT
     episode_tokens: Annotated[int, Field(ge=1)] = EPISODE_TOKENS
+    written: Annotated[bool, Field(description="episodes are what the model writes, not the file's text")] = False
+    rounds: Annotated[int, Field(ge=1, description="contexts of each file, where the model writes")] = 1
+    seed: Annotated[int, Field(ge=0, description="of these contexts")] = 0
 
 
 class Index(Record):
@@ -150,17 +156,24 @@ def record(
     used = sum(file.count for file in index.files)
     writer = _Writer(folder, len(exits), width, used)
     with writer:
-        for place, row in enumerate(token_files(corpus, trainable.tokenizer, settings.max_tokens)):
+        for place, (number, row) in enumerate(_rows(trainable, corpus, settings)):
             if place < index.seen:
                 continue
             span = window(len(row), settings.context, settings.episode_tokens)
             files = index.files
             if span is not None:
-                first, count = span
-                if used + count > room or (limit_files is not None and len(files) >= limit_files):
+                first, count = _cut(row, settings, place) if settings.written else span
+                most = None if limit_files is None else limit_files * settings.rounds
+                if used + count > room or (most is not None and len(files) >= most):
                     break
-                clipped = writer.add(_read(trainable, reader, row, first, count))
-                files = (*files, RecordedFile(index=place, tokens=len(row), first=first, offset=used, count=count))
+                whole = _continued(trainable, row[: first + 1], count) if settings.written else row
+                clipped = writer.add(_read(trainable, reader, whole, first, count))
+                files = (
+                    *files,
+                    RecordedFile(
+                        index=number, tokens=len(row), first=first, offset=used, count=count, written=settings.written
+                    ),
+                )
                 used += count
                 index = index.model_copy(update={"clipped": index.clipped + clipped})
             index = index.model_copy(update={"files": files, "seen": place + 1})
@@ -246,6 +259,33 @@ def _begin(trainable: TrainableModel, folder: Path, settings: RecordingSettings)
     where = f"the recording in {folder}"
     check_same(where, begun | vars(index.settings), wanted | vars(settings), "record again, in another folder")
     return index
+
+
+def _rows(
+    trainable: TrainableModel, corpus: TrainingCorpus, settings: RecordingSettings
+) -> Iterator[tuple[int, list[int]]]:
+    """Each file's place in the corpus and tokens, as often as files are to be gone through."""
+    for _ in range(settings.rounds):
+        yield from enumerate(token_files(corpus, trainable.tokenizer, settings.max_tokens))
+
+
+def _cut(row: list[int], settings: RecordingSettings, place: int) -> tuple[int, int]:
+    """Where the model goes on from: the position of the context's last token, and how many tokens it writes."""
+    low, high = settings.context
+    share = low + float(np.random.default_rng([settings.seed, place]).random()) * (high - low)
+    return int(len(row) * share) - 1, settings.episode_tokens
+
+
+def _continued(trainable: TrainableModel, context: list[int], count: int) -> list[int]:
+    """The context with ``count`` tokens that the model writes, greedily and through all layers."""
+    tokens, past, read = list(context), None, list(context)
+    with torch.inference_mode():
+        for _ in range(count):
+            ids = torch.tensor([read], device=trainable.device)
+            step = trainable.model(input_ids=ids, past_key_values=past, use_cache=True)
+            past, read = step.past_key_values, [int(step.logits[0, -1].argmax())]
+            tokens += read
+    return tokens
 
 
 def _read(

@@ -16,11 +16,11 @@ from passkwh.adapters.early_exit.training import plots
 from passkwh.adapters.early_exit.training.agent import PpoSettings, Trained, train
 from passkwh.adapters.early_exit.training.data import TrainingCorpus
 from passkwh.adapters.early_exit.training.job import TrainingJob
+from passkwh.adapters.early_exit.training.log import TrainingLog, moving_rewards
 from passkwh.adapters.early_exit.training.recording import Recorded, Recording, RecordingSettings, record
 from passkwh.adapters.early_exit.training.supervised import SupervisedSettings, fit
 
 REPORT = "report.json"
-CURVE, EXITS = "reward-per-step.svg", "optimal-exits.svg"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class RecordingLimits:
     """Of each file."""
     files: int | None = None
     held_out_files: int | None = None
+    written: bool = False
+    """Episodes are what the model writes, as in the paper, and not the files' own text."""
+    rounds: int = 8
+    """Contexts of each file, where the model writes."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,16 @@ def train_agent(job: TrainingJob, training: AgentTraining) -> dict[str, Any]:
     report = evaluation.evaluate(trained.policy, seen, unseen, settings.seed)
     (work / REPORT).write_text(report.model_dump_json(indent=2) + "\n", "utf-8")
     card = job.trainable.card
-    title = f"{card.base.model}, {job.corpora[0].language}"
-    if trained.episodes:
-        plots.reward_curve(trained.episodes, title, work / CURVE)
-    plots.optimal_exits(trained.optimal_exits, title, work / EXITS)
+    log = TrainingLog(
+        kind="agent",
+        model=card.base.model,
+        languages=(job.corpora[0].language,),
+        exits=card.exits,
+        rewards=moving_rewards([episode.reward / episode.length for episode in trained.episodes]),
+        optimal_exits=trained.optimal_exits,
+    )
+    log.write(work)
+    plots.save(log, work)
     trained.policy.save(job.bundle / AGENTS / training.name, _meta(job, training, trained))
     named = [*(f"agent:{at:g}" for at in evaluation.THRESHOLDS), "random", "oracle"]
     named += [rule for best in report.rivals.values() for rule in best.values()]
@@ -117,8 +127,13 @@ def _record(
 
     recordings = []
     for place, corpus in enumerate(corpora):
+        limits = training.limits
         settings = RecordingSettings(
-            corpus=corpus.description, language=corpus.language, max_tokens=training.limits.max_tokens
+            corpus=corpus.description,
+            language=corpus.language,
+            max_tokens=limits.max_tokens,
+            written=limits.written,
+            rounds=limits.rounds if limits.written else 1,
         )
         where, max_bytes = training.recordings / folder / str(place), training.limits.max_bytes // len(corpora)
         recordings.append(record(job.trainable, corpus, where, settings, max_bytes, share, progress))

@@ -55,6 +55,9 @@ class RecordedVecEnv(VecEnv):
         base = {id(recording): begin for recording, begin in zip(recorded.recordings, begins[:-1], strict=True)}
         files = recorded.files
         self._tokens = np.array([file.tokens for _, file in files])
+        self._written = np.array(
+            [base[id(recording)] + file.offset if file.written else -1 for recording, file in files]
+        )
         self._offset = np.array([base[id(recording)] + file.offset - file.first for recording, file in files])
         contexts = np.array([recording.index.settings.context for recording, _ in files])
         self._low, self._high = contexts[:, 0], contexts[:, 1]
@@ -104,7 +107,8 @@ class RecordedVecEnv(VecEnv):
     def _draw(self, which: NDArray[np.int64]) -> None:
         files = self._rng.integers(len(self._tokens), size=len(which))
         shares = self._low[files] + self._rng.random(len(which)) * (self._high[files] - self._low[files])
-        self._at[which] = self._offset[files] + (self._tokens[files] * shares).astype(np.int64) - 1
+        anywhere = self._offset[files] + (self._tokens[files] * shares).astype(np.int64) - 1
+        self._at[which] = np.where(self._written[files] >= 0, self._written[files], anywhere)
         self._end[which] = self._at[which] + self._length[files]
         self._exit[which] = 0
         self._return[which] = 0.0

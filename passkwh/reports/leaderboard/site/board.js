@@ -219,7 +219,7 @@
     const tr = make("tr", { "data-id": row.id, class: state.chosen.includes(row.id) ? "chosen" : "" }, make("td", { class: "pick" }, pick), ranked(row), name);
     for (const column of columns) {
       if (!column.figure) { tr.append(make("td", { class: `${column.numeric ? "" : "left"}${column.wide ? " wide note" : ""}` }, (column.text || ((r) => String(column.get(r))))(row))); continue; }
-      const figure = column.figure(row), td = make("td", {}, figure ? number(figure.value) : "—");
+      const figure = column.figure(row), td = make("td", figure && column.about ? { title: column.about(row) } : {}, figure ? number(figure.value) : "—");
       if (figure && figure.low !== null && figure.high !== null) td.append(make("span", { class: "range" }, `${number(figure.low)} – ${number(figure.high)}`));
       tr.append(td);
     }

@@ -37,7 +37,7 @@
       name.scope = "row";
       name.append(node("span", `${column.unit} ${column.better === "max" ? "↑" : "↓"}`, "range"));
       for (const figure of figures) {
-        const made = cell(line, "td", figure ? number(figure.value) : "—", figure && figure.value === best && values.length > 1 ? "best" : "");
+        const made = cell(line, "td", figure ? number(figure.value) : "—", figure && figure.value === best && new Set(values).size > 1 ? "best" : "");
         if (figure && figure.low !== null) made.append(node("span", `${number(figure.low)} – ${number(figure.high)}`, "range"));
       }
     }

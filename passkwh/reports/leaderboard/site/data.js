@@ -42,6 +42,7 @@
     { key: "provenance", name: "energy is", get: (r) => r.provenance },
     { key: "hardware", name: "hardware", get: (r) => r.hardware, wide: true },
     { key: "benchmark", name: "benchmark", get: (r) => r.benchmark, wide: true },
+    { key: "saved_against", name: "energy saved against", get: (r) => r.saved_against, text: (r) => r.saved_against || "—", wide: true },
     { key: "source", name: "source", get: (r) => r.place ? `${r.source}, ${r.place}` : r.source, wide: true },
   ];
   const FACETS = [["family", "Family", (r) => r.family], ["size", "Size", sizeClass], ["tuning", "Tuning", (r) => r.tuning], ["quant", "Quantization", (r) => r.quant],
@@ -52,6 +53,8 @@
 
   const byName = new Intl.Collator("en", { numeric: true }).compare;
 
+  const share = (value) => value === null ? undefined : { value: 100 * value, low: null, high: null };
+
   function figureColumns() {
     const measured = Object.keys(raw.measures).map((key) => {
       const [name, unit, better] = raw.measures[key];
@@ -59,7 +62,8 @@
     });
     const grid = raw.grids.find(([code]) => code === state.grid) || raw.grids[0];
     return [...measured,
-      { key: "saved", name: "energy saved", unit: "% of plain model", better: "max", figure: (r) => r.saved === null ? undefined : { value: 100 * r.saved, low: null, high: null } },
+      { key: "saved", name: "energy saved", unit: "%", better: "max", about: (r) => `against ${r.saved_against}`, figure: (r) => share(r.saved) },
+      { key: "saved_same_weights", name: "energy saved, same weights at full depth", unit: "%", better: "max", figure: (r) => share(r.saved_same_weights) },
       { key: "co2e", name: "CO₂e", unit: "g", better: "min", figure: (r) => scaled(r.figures.energy_kwh, state.pue * grid[2]) },
       { key: "cost", name: "cost", unit: "of your currency", better: "min", figure: (r) => scaled(r.figures.energy_kwh, state.pue * state.price) },
     ];
