@@ -148,29 +148,55 @@ class RecordingOptions:
     held_out_files: Annotated[int | None, typer.Option(help="Held-out files recorded at most.", min=1)] = None
 
 
+@dataclass(frozen=True)
+class HeadOptions:
+    """How heads are fitted."""
+
+    method: Annotated[
+        str, typer.Option(help="distilled: to the last layer's distribution; ridge: to its state, in closed form.")
+    ] = "distilled"
+    tokens: Annotated[int, typer.Option(help="Tokens to fit to.", min=1)] = 100_000
+    length: Annotated[int, typer.Option(help="Tokens read together.", min=2)] = 512
+    rank: Annotated[int | None, typer.Option(help="Rank of smaller maps; whole ones by default.", min=1)] = None
+    candidates: Annotated[
+        int, typer.Option(help="Common tokens to compare distributions over, and to list in the bundle.", min=2)
+    ] = 4096
+    epochs: Annotated[int, typer.Option(help="Times through the states, of distilled.", min=1)] = 1
+    learning_rate: Annotated[float, typer.Option(help="At the beginning, of distilled.", min=0)] = 0.01
+    seed: Annotated[int, typer.Option(help="Of the order of tokens, of distilled.")] = 0
+
+
 @app.command()
 @grouped
 def shortcut(
     common: Common,
-    tokens: Annotated[int, typer.Option(help="Tokens to fit to.", min=1)] = 100_000,
-    length: Annotated[int, typer.Option(help="Tokens read together.", min=2)] = 512,
-    rank: Annotated[int | None, typer.Option(help="Rank of smaller maps; whole ones by default.", min=1)] = None,
+    options: HeadOptions,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder for states and finished maps (BUNDLE-training/heads).")
+    ] = None,
 ) -> None:
-    """Fit a linear map from each exit to the last layer, in closed form: one pass, no gradients, no GPU."""
-    from passkwh.adapters.early_exit.training.fitting import fit_shortcut
+    """Fit a map from each exit to the last layer of the model as it is: one pass, kept on disk and gone on with."""
+    from passkwh.adapters.early_exit.training.distil import DistilSettings
+    from passkwh.adapters.early_exit.training.fitting import HeadSettings, fit_shortcut
     from passkwh.cli.live import LiveProgress
 
+    distil = DistilSettings(epochs=options.epochs, learning_rate=options.learning_rate, seed=options.seed)
+    settings = HeadSettings(
+        options.method, options.tokens, options.length, options.rank, options.candidates, distil=distil
+    )
     corpora = common.corpora()
+    folder = work or common.bundle.with_name(f"{common.bundle.name}-training") / "heads"
     with LiveProgress(f"shortcut {common.model}") as live:
-        notes = fit_shortcut(common.job(corpora, live), tokens, length, rank)
+        notes = fit_shortcut(common.job(corpora, live), settings, folder)
     if common.as_json:
-        print_json({"bundle": str(common.bundle), **notes})
+        print_json({"bundle": str(common.bundle), "work": str(folder), **notes})
         return
     rows = []
     for name, quality in notes["agreement_with_last_layer"].items():
-        for layer, before in quality["before"].items():
-            rows.append([name, str(layer), f"{before:.1%}", f"{quality['after'][layer]:.1%}"])
-    print_table(table("agreement with the last layer", ["files", "exit", "before", "after"], rows, right=[1, 2, 3]))
+        kinds = [kind for kind in quality if kind != "tokens"]
+        for layer in quality["plain"]:
+            rows.append([name, str(layer), *(f"{quality[kind][layer]:.1%}" for kind in kinds)])
+    print_table(table("agreement with the last layer", ["files", "exit", *kinds], rows, right=[1, 2, 3, 4]))
     _note_cost(common.bundle, notes)
 
 

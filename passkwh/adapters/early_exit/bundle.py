@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -49,6 +50,7 @@ class ExitCard(Record):
     exits: Annotated[tuple[int, ...], Field(description="layers after which a token may leave; the last is the depth")]
     head: Annotated[Literal["none", "shortcut"], Field(description="what stands between the exits and the LM head")]
     lora: Annotated[bool, Field(description="there is a LITE adapter in lora/")] = False
+    candidates: Annotated[int, Field(ge=0, description="common tokens that the heads list")] = 0
     notes: dict[str, Any] = Field(default_factory=dict, description="training card: data, steps, energy")
 
     @property
@@ -105,11 +107,16 @@ class Bundle:
     def weights_hash(self) -> str:
         """Hash over heads and fine-tuning, empty where there are none: agents and recordings made with others are of
         another model."""
-        files = [
-            self.folder / HEADS,
-            *sorted((self.folder / LORA).glob("*.safetensors")),
-            *sorted((self.folder / MODEL).glob("*.safetensors")),
-        ]
+        return self._hash([self.folder / HEADS, *self._tuning()])
+
+    def tuning_hash(self) -> str:
+        """Hash over fine-tuning alone, empty where there is none: states of the model are another's without it."""
+        return self._hash(self._tuning())
+
+    def _tuning(self) -> list[Path]:
+        return [file for part in (LORA, MODEL) for file in sorted((self.folder / part).glob("*.safetensors"))]
+
+    def _hash(self, files: Sequence[Path]) -> str:
         present = [file for file in files if file.is_file()]
         digest = hashlib.sha256()
         for file in present:

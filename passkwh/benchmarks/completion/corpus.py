@@ -69,6 +69,7 @@ def make_corpus(
     if len(paths) < len(SPLITS):
         raise UsageError(f"{source} has {len(paths)} *{SUFFIXES[language]} files: three splits need at least three")
     split_of = _splits(paths, train, dev)
+    paths = list(split_of)
     kept = _read_literals(literals) if literals else None
     skipped: dict[str, str] = {}
     if kept is None:
@@ -112,7 +113,10 @@ def _sources(root: Path, suffix: str) -> Iterator[str]:
 
 
 def _splits(paths: list[str], train: float, dev: float) -> dict[str, str]:
-    """Split of each path: in an order that depends on the paths alone, and at least one file in each."""
+    """Split of each path: in an order that depends on the paths alone, and at least one file in each.
+
+    Files are written in this order too, so that the beginning of a split is a sample of the whole tree.
+    """
     order = sorted(paths, key=lambda path: hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest())
     first = min(max(1, round(len(order) * train)), len(order) - 2)
     second = min(max(first + 1, round(len(order) * (train + dev))), len(order) - 1)
