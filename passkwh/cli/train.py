@@ -1,4 +1,4 @@
-"""``bench train``: make an early-exit model: fine-tuning, shortcut heads, the agent."""
+"""``bench train``: make an early-exit model: fine-tuning, heads, the agent, calibrated thresholds."""
 
 from __future__ import annotations
 
@@ -99,6 +99,10 @@ class LiteOptions:
     length: Annotated[int, typer.Option(help="Tokens of a row.", min=2)] = 1024
     tokens: Annotated[int | None, typer.Option(help="Tokens of the data to use; all by default.", min=2)] = None
     precision: Annotated[str, typer.Option(help="bf16 or float32.")] = "bf16"
+    hold: Annotated[
+        float,
+        typer.Option(help="Weight of a term that holds the last layer to the model as it was; 0: as published.", min=0),
+    ] = 0.0
     seed: Annotated[int, typer.Option(help="Of the order of rows and LoRA's beginning.")] = 0
 
 
@@ -287,6 +291,63 @@ def agent(
         note(f"{_FIGURES[metric]}: {notes['rivals'][metric]['agent']} is ahead of {listed}")
     note(f"checkpoints, TensorBoard logs and figures: {training.work}; recordings: {training.recordings}")
     _note_cost(common.bundle, notes)
+
+
+@app.command()
+@grouped
+def calibrate(
+    common: Common,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(help="agent (the default), agent,agent=NAME, confidence,candidates=N, ...; repeat for more."),
+    ] = None,
+    files: Annotated[int, typer.Option(help="Validation files of each --data: of its dev split.", min=2)] = 100,
+    new_tokens: Annotated[int, typer.Option(help="Tokens that are written of each file.", min=2)] = 15,
+) -> None:
+    """Find what each threshold of a rule loses, so that `--exit agent:loss=0.05` can be asked for."""
+    from passkwh.adapters.early_exit.bundle import Bundle
+    from passkwh.adapters.early_exit.training.calibrate import ValidationFile
+    from passkwh.adapters.early_exit.training.calibrate import calibrate as calibrated
+    from passkwh.benchmarks.completion.cut import cut_fraction
+    from passkwh.benchmarks.completion.metrics import pair_metrics
+    from passkwh.cli.live import LiveProgress
+
+    need_extra("bench train calibrate", "rouge_score", "codebleu")
+    bundle = Bundle.read(common.bundle)
+    corpora = _corpora(common.data or ["embedded"], common.language or ["python"], "dev")
+    tables = []
+    with LiveProgress(f"calibrate {common.model}") as live:
+        job = common.job((corpora, []), live)
+        for corpus in corpora:
+            cuts: list[ValidationFile] = []
+            for text in corpus.read():
+                offsets = job.trainable.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+                cut = cut_fraction(text, [end for _, end in offsets], 0.2, 512, new_tokens)
+                cuts += [ValidationFile(cut.context, cut.reference)] if cut else []
+                if len(cuts) == files:
+                    break
+            if len(cuts) < 2:
+                raise UsageError(f"{corpus.description} has {len(cuts)} files that are long enough: give more --data")
+            language = corpus.language
+            tables += calibrated(
+                job.trainable, bundle, rule or ["agent"], cuts, language, corpus.description,
+                lambda reference, text, language=language: pair_metrics(reference, text, language)["rougeL"],  # type: ignore[misc]
+                new_tokens, lambda done, total, language=language: job.tick(language, done, total),  # type: ignore[misc]
+            )  # fmt: skip
+        replaced = {(table.rule, str(table.options), table.language) for table in tables}
+        kept = [t for t in bundle.card.calibrations if (t.rule, str(t.options), t.language) not in replaced]
+        job.write_card({}, calibrations=(*kept, *tables))
+    if common.as_json:
+        print_json({"bundle": str(common.bundle), "calibrations": [table.model_dump(mode="json") for table in tables]})
+        return
+    rows = [
+        [t.described, t.language, f"{p.threshold:g}", f"{p.loss:.1%} [{p.loss_low:.1%}, {p.loss_high:.1%}]",
+         f"{p.mean_exit_layer:.1f}"]
+        for t in tables for p in t.points
+    ]  # fmt: skip
+    heads = ["rule", "language", "T", "ROUGE-L lost", "exit layer"]
+    print_table(table(f"on {tables[0].files} files and more", heads, rows, right=[2, 3, 4]))
+    note(f"wrote {common.bundle}; ask for a loss with --exit {tables[0].rule}:loss=0.05")
 
 
 _FIGURES = {

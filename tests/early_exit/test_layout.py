@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from passkwh.adapters.early_exit.layout import ExitLayout, default_layout
 from passkwh.errors import UsageError
 
-
 AUTHORS_32 = [3, 5, 7, 9, 11, 13, 15, 19, 23, 27]
 """``allowed_exits`` of the authors' readme, for 32 layers counted from 0; the last layer is no part of it."""
 

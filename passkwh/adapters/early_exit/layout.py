@@ -35,7 +35,9 @@ class ExitLayout:
 
         Where a half has no exit, its budget goes to the others in proportion.
         """
-        half = self.depth // 2  # the layer in the middle is the last of the first half, as in the authors' list of exits
+        half = (
+            self.depth // 2
+        )  # the layer in the middle is the last of the first half, as in the authors' list of exits
         halves = [
             [layer for layer in self.exits[:-1] if layer <= half],
             [layer for layer in self.exits[:-1] if layer > half],

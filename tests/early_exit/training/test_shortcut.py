@@ -120,7 +120,7 @@ def test_heads_of_a_bundle_agree_more_with_the_last_layer(six_layers: Path, tmp_
     fit_shortcut(job, settings, work)
     assert (bundle / HEADS).read_bytes() == before
     assert {file.name: file.stat().st_mtime_ns for file in work.glob("exit-*")} == stamps
-    with pytest.raises(UsageError, match="was begun with rows|were begun|begun with rows"):
+    with pytest.raises(UsageError, match="begun with rows"):
         fit_shortcut(job, HeadSettings(tokens=3000, length=100, candidates=20), work)
 
 

@@ -48,7 +48,7 @@ def distil(
     place: int,
     candidates: torch.Tensor,
     settings: DistilSettings,
-    step: Callable[[int, int, float], None] = lambda done, total, loss: None,
+    step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Shortcut:
     """The map of one exit, trained on from ``shortcut``.
 
@@ -56,8 +56,7 @@ def distil(
         states: [tokens, exits, d], the last being those after the last layer; may be memory-mapped.
         place: of the exit.
         candidates: token ids [n] over which distributions are compared.
-        step: gets steps done, steps in all, and the step's loss: the divergence of the exit's distribution from the
-            last layer's, in nats.
+        step: gets steps done and steps in all.
     """
     head = head_rows(parts, candidates).float()
     measured = torch.from_numpy(np.asarray(states[:: max(1, len(states) // _MEASURED), place], np.float32))
@@ -89,7 +88,7 @@ def distil(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             done += 1
-            step(done, total, float(loss.detach()))
+            step(done, total)
     learnt = {name: tensor.detach() * sizes[name] for name, tensor in trained.items()}
     learnt[reads] = learnt[reads] / scale
     learnt["bias"] = learnt["bias"] - _moved(learnt, mean)
@@ -103,9 +102,7 @@ def _moved(names: dict[str, torch.Tensor], mean: torch.Tensor) -> torch.Tensor:
     return names["b"] @ (names["a"] @ mean)
 
 
-def _apply(
-    names: dict[str, torch.Tensor], raw: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor
-) -> torch.Tensor:
+def _apply(names: dict[str, torch.Tensor], raw: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """The map in its trained form, which reads standardised features: [n, d] -> [n, d]."""
     read = (raw - mean) / scale
     if "weight" in names:

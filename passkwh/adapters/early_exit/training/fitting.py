@@ -121,8 +121,8 @@ def _distilled(
             maps |= read_shortcuts(file, (layer,), card.base.hidden_size)[0]
             continue
 
-        def step(done: int, total: int, loss: float, layer: int = layer) -> None:
-            job.tick(f"exit {layer} (divergence {loss:.3f})", done, total)
+        def step(done: int, total: int, layer: int = layer) -> None:
+            job.tick(f"exit {layer}", done, total)
 
         maps[layer] = distil(job.trainable.parts, begun[layer], fitted, place, candidates, settings.distil, step)
         write_shortcuts(file, {layer: maps[layer]})
