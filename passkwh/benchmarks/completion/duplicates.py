@@ -9,8 +9,8 @@ from collections.abc import Iterable
 SHINGLE = 5
 """Tokens of a shingle."""
 NEAR = 0.5
-"""Two files are near-duplicates from this Jaccard similarity of their sets of shingles on. Deduplicated code corpora use
-0.7 to 0.8 (Allamanis, 2019, "The adverse effects of code duplication"): this drops more."""
+"""Two files are near-duplicates from this Jaccard similarity of their sets of shingles on. Deduplicated corpora of code
+use 0.7 to 0.8 (Allamanis, 2019, "The adverse effects of code duplication"): this drops more."""
 _LITERAL = re.compile(r"<(STR|NUM|CHAR)_LIT:\S*>")
 
 

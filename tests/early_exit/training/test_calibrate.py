@@ -1,4 +1,4 @@
-"""A loss that a user asks for: tables of what thresholds lose, made by the rules that run, and the threshold they give."""
+"""A loss that a user asks for: tables of what thresholds lose, made by the rules that run, and what they give."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from passkwh.adapters import resolve
+from passkwh.adapters.early_exit import prepare
 from passkwh.adapters.early_exit.bundle import HEADS, Bundle, Calibration, CalibrationPoint
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.heads import Shortcut, write_shortcuts
 from passkwh.adapters.early_exit.request import model_context, parse
 from passkwh.adapters.early_exit.training.calibrate import Rows, ValidationFile, calibrate
 from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
+from passkwh.adapters.early_exit.training.states import StateReader
 from passkwh.errors import UsageError
 from tests.early_exit.training.conftest import EXITS
 
@@ -156,3 +159,26 @@ def test_a_loss_without_a_table_is_refused(six_layers: Path) -> None:
     request = parse("confidence:loss=0.05")
     with pytest.raises(UsageError, match=r"calibrated: nothing\): give a threshold, or run `bench train calibrate`"):
         request.rule(model_context(request, resolve(str(six_layers)), "python"))
+
+
+def test_full_depth_with_trained_heads_is_the_model_as_it_was(
+    headed: TrainableModel, six_layers: Path, bundle: Path
+) -> None:
+    checkpoint = resolve(str(six_layers))
+    request = parse(f"fixed:{EXITS[-1]},bundle={bundle}")
+    ready = prepare(checkpoint, request)
+    assert (ready.path, ready.revision) == (checkpoint.path, checkpoint.revision)
+    model = AutoModelForCausalLM.from_pretrained(six_layers, dtype=headed.model.dtype).eval()
+    rule = request.rule(model_context(request, checkpoint, "python"))
+    for context in CONTEXTS:
+        ids = headed.tokenizer(context, return_tensors="pt")["input_ids"]
+        tokens, exits = ExitDecoder(headed.parts, headed.heads, rule, "deferred").draw(
+            ids, torch.ones_like(ids), Ending(12, [], 0)
+        )
+        config = GenerationConfig(max_new_tokens=12, min_new_tokens=12, do_sample=False, pad_token_id=0)
+        with torch.inference_mode():
+            plain = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
+            raw = StateReader(headed.model, EXITS)(ids)[-1]
+            assert torch.equal(headed.heads.logits(EXITS[-1], raw), model(ids).logits)
+        assert torch.equal(tokens[0], plain[0, ids.shape[1] :])
+        assert exits == [[EXITS[-1]] * 12]

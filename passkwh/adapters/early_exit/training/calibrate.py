@@ -1,9 +1,9 @@
 """``bench train calibrate``: what each threshold of a rule costs in quality, on validation files, kept in the bundle.
 
-Every threshold writes its own completion of every file. All of them are rows of one batch that goes through all layers,
-after one pass over the context: the very rule decides for each row at which exit the token would have left, and the token
-is what that exit says. Keys and values are the whole model's, as with ``kv=deferred``, so the tokens are those that a run
-with this rule and threshold writes. It takes little more than one run at full depth.
+Every threshold writes its own completion of every file. All of them are rows of one batch that goes through all
+layers, after one pass over the context: the very rule decides for each row at which exit the token would have left, and
+the token is what that exit says. Keys and values are the whole model's, as with ``kv=deferred``, so the tokens are
+those that a run with this rule and threshold writes. It takes little more than one run at full depth.
 """
 
 from __future__ import annotations

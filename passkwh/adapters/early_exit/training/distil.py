@@ -1,10 +1,10 @@
-"""Heads that learn what the last layer of the *unchanged* model says: the exit's map is trained by gradients so that the
-distribution over tokens that it leads to, through the final norm and the one LM head, is the last layer's.
+"""Heads that learn what the last layer of the *unchanged* model says: an exit's map is trained by gradients so that
+the distribution over tokens that it leads to, through the final norm and the one LM head, is the last layer's.
 
 Nothing of the model is trained, so full depth is the model as it was. A ridge map (``shortcut.py``), from which this
-begins, errs least in the state; what counts is the distribution. Both are compared over a list of candidates, the tokens
-that are most common in the data, because the whole vocabulary takes ten times as long: what lies outside the list is
-left to the map that this begins with.
+begins, errs least in the state; what counts is the distribution. Distributions are compared over a list of candidates,
+the tokens that are most common in the data, because the whole vocabulary takes ten times as long: what lies outside the
+list is left to the map that this begins with.
 """
 
 from __future__ import annotations

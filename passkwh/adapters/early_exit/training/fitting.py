@@ -1,8 +1,8 @@
 """``bench train shortcut``: heads for the model as it is, from states of one pass over the data that are kept on disk.
 
-First the map that errs least in the state (``shortcut.py``, in closed form), then, unless that is all that is wanted, the
-same map trained on until its distribution is the last layer's (``distil.py``). What there is after each exit is kept in
-the folder of the states: a training that was interrupted goes on there.
+First the map that errs least in the state (``shortcut.py``, in closed form), then, unless that is all that is wanted,
+the same map trained on until its distribution is the last layer's (``distil.py``). Finished maps are kept beside the
+states: a training that was interrupted goes on there.
 """
 
 from __future__ import annotations
