@@ -8,8 +8,8 @@ Every configuration is a run of `bench run` in --out (one prompt at a time, 15 n
 called again: the unmodified model without --exit, and for each bundle full depth (what its training itself lost) and
 the rules. Of each, per language: the share of ROUGE-L and of CodeBLEU lost, the share of net energy of generating
 saved, the mean exit layer, and the share of completions that are the unmodified model's. Shares are paired by file;
-their 95 % intervals draw repeats and, within them, batches with replacement. On the frontier are the configurations that no other
-beats in energy and in both losses. Prints a table, and one JSON line last.
+their 95 % intervals draw repeats and, within them, batches with replacement. On the frontier are the configurations
+that no other beats in energy and in both losses. Prints a table, and one JSON line last.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def one_run(options: argparse.Namespace, benchmark: str, data: str, exit: str | 
         out=options.out, resume=True,
     )  # fmt: skip
     folder = RunFolder.open(runs.paths[0])
-    counted = folder.manifest.counted_channels
+    counted = [channel.channel for channel in folder.summary().channels if channel.counted]
     samples = sorted(folder.samples(), key=lambda sample: sample.task_id)
     return Files(
         tasks=tuple(sample.task_id for sample in samples),
