@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, GenerationConfig
 
+import passkwh
 from passkwh.adapters import resolve
 from passkwh.adapters.early_exit import prepare
 from passkwh.adapters.early_exit.bundle import HEADS, Bundle, Calibration, CalibrationPoint
@@ -21,6 +22,7 @@ from passkwh.adapters.early_exit.training.calibrate import Rows, ValidationFile,
 from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
 from passkwh.adapters.early_exit.training.states import StateReader
 from passkwh.errors import UsageError
+from passkwh.harness.runs.folder import RunFolder
 from tests.early_exit.training.conftest import EXITS
 
 CONTEXTS = ["name1 = call ( 2 ) <EOL> name1 = call", "def some ( a , b ) :", "x = [ 1 , 2 ,"]
@@ -77,7 +79,7 @@ def test_rows_write_what_the_decoding_loop_writes(
     assert left_early
 
 
-def test_a_table_is_made_and_asked(headed: TrainableModel, six_layers: Path, bundle: Path) -> None:
+def test_a_table_is_made_and_asked(headed: TrainableModel, six_layers: Path, bundle: Path, tmp_path: Path) -> None:
     full = Rows(headed, [], 8)
     files = [ValidationFile(context, full.write(context).texts[0]) for context in CONTEXTS]
     kinds = ["confidence", "confidence,candidates=50"]
@@ -98,7 +100,14 @@ def test_a_table_is_made_and_asked(headed: TrainableModel, six_layers: Path, bun
     picked = tables[1].pick(0.0)
     assert picked is not None
     assert rule.about()["threshold"] == f"{picked.threshold:g}"
-    assert rule.about()["calibrated_on"] == "three texts"
+    assert rule.about()["calibrated_on"] == "3 files of three texts"
+    runs = passkwh.run(
+        model=str(six_layers), benchmark="py150", limit=1, exit=request.text, meter="simulated:steady", idle_s=0.1,
+        max_new_tokens=4, out=tmp_path,
+    )  # fmt: skip
+    assert RunFolder.open(runs.paths[0]).manifest().model.early_exit["threshold"] == f"{picked.threshold:g}"
+    warnings = RunFolder.open(runs.paths[0]).summary().warnings
+    assert any(f"took the threshold {picked.threshold:g}" in warning for warning in warnings)
     other = parse(f"confidence:loss=0,candidates=40,bundle={bundle}")
     with pytest.raises(UsageError, match=r"not calibrated .* \(calibrated: confidence \(python\), confidence,cand"):
         other.rule(model_context(other, checkpoint, "python"))

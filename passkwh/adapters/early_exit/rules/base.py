@@ -148,7 +148,11 @@ def _calibrated(spec: RuleSpec, most: float, context: ModelContext) -> Threshold
             f"--exit {spec.name}:{LOSS}{most:g} is outside of what was calibrated on {table.files} files "
             f"({least:.3g} to {greatest:.3g}): give a loss in between, or a threshold"
         )
-    about = {"threshold": f"{point.threshold:g}", "calibrated_loss": f"{point.loss:.4f}", "calibrated_on": table.data}
+    about = {
+        "threshold": f"{point.threshold:g}",
+        "calibrated_loss": f"{point.loss:.4f}",
+        "calibrated_on": f"{table.files} files of {table.data}",
+    }
     return Threshold(point.threshold, about)
 
 
