@@ -95,8 +95,8 @@ def make_corpus(
                 row = {"path": path, "split": split, "line": files[split], "tokens": len(tokens)}
                 index.write(json.dumps(row, ensure_ascii=False) + "\n")
         finally:
-            for text in texts.values():
-                text.close()
+            for written in texts.values():
+                written.close()
         for path, why in sorted(skipped.items()):
             index.write(json.dumps({"path": path, "skipped": why}, ensure_ascii=False) + "\n")
     return Corpus(files, counts, skipped)
