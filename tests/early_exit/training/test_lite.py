@@ -88,7 +88,7 @@ def test_the_term_that_holds_the_last_layer_is_the_plain_divergence() -> None:
         torch.testing.assert_close(state.grad, other.grad)
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_a_held_last_layer_stays_nearer_to_the_model_as_it_was(six_layers: Path, tmp_path: Path, method: str) -> None:
     rows = torch.from_numpy(packed(words(30), fresh(six_layers).tokenizer, 64, 640))
 
