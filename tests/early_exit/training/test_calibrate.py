@@ -147,6 +147,12 @@ def test_no_point_up_to_the_picked_one_lost_more_than_was_asked_for(losses: list
     assert place + 1 == len(losses) or losses[place + 1] > most
 
 
+def test_nothing_can_be_lost_where_full_depth_scores_nothing(headed: TrainableModel, bundle: Path) -> None:
+    files = [ValidationFile(context, "") for context in CONTEXTS]
+    with pytest.raises(UsageError, match="scores 0 on each of 3 files of texts: there is nothing to lose"):
+        calibrate(headed, Bundle.read(bundle), ["confidence"], files, "python", "texts", lambda *_: 0.0, 4)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

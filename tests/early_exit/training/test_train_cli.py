@@ -41,14 +41,11 @@ def test_from_a_model_to_an_agent(bench: Bench, six_layers: Path, corpus: Path, 
     assert ExitPolicy.load(bundle / "agents" / "told")[0].hidden == (8,)
     policy, meta = ExitPolicy.load(bundle / "agents" / "python")
     assert (policy.hidden, meta.exits, meta.head, meta.language) == ((8,), (2, 4, 6), "shortcut", "python")
-    asked = ["--rule", "agent,agent=told", "--rule", "confidence,candidates=9", "--files", "3", "--new-tokens", "4"]
-    tables = last_json(bench("train", "calibrate", *common, *asked))["calibrations"]
-    assert [(table["options"], table["files"], len(table["points"])) for table in tables] == [
-        ({"agent": "told"}, 3, 11),
-        ({"candidates": "9"}, 3, 11),
-    ]
+    asked = ["--rule", "agent,agent=told", "--files", "3", "--new-tokens", "4"]
+    refused = bench("train", "calibrate", *common, *asked)  # random weights write nothing that is right
+    assert refused.returncode == 2
+    assert "scores 0 on each of 3 files" in refused.stderr
     card = json.loads((bundle / "exit.json").read_text())
-    assert card["calibrations"] == tables
     assert (card["lora"], card["head"]) == (True, "shortcut")
     assert set(card["notes"]) == {"lite", "shortcut", "agents"}
     work = Path(agent["work"])

@@ -117,7 +117,7 @@ def calibrate(
 ) -> list[Calibration]:
     """A table for each of the rules ``asked`` (``agent``, ``agent,agent=NAME``, ``confidence,candidates=N``, ...).
 
-    UsageError for a rule without a threshold, and for what the bundle does not have.
+    UsageError for a rule without a threshold, for what the bundle does not have, and where full depth scores nothing.
     """
     context = ModelContext(
         model=trainable.card.base.model,
@@ -138,6 +138,11 @@ def calibrate(
         scores.append([score(file.reference, text) for text in written.texts])
         layers.append(written.mean_layers)
     by_file, depth = np.asarray(scores), np.asarray(layers)
+    if not by_file[:, -1].any():
+        raise UsageError(
+            f"through all layers the model scores 0 on each of {len(files)} files of {data}: there is nothing to lose; "
+            "give more --files or other --data"
+        )
     tables, at = [], 0
     for row, made in zip(requests, rules, strict=True):
         span = slice(at, at + len(row))
@@ -183,12 +188,13 @@ def _points(
     drawn = np.random.default_rng(0).integers(len(full), size=(RESAMPLES, len(full)))
     points = []
     for place, threshold in enumerate(thresholds):
-        losses = 1 - scores[:, place][drawn].sum(axis=1) / np.maximum(full[drawn].sum(axis=1), 1e-9)
+        of_full = full[drawn].sum(axis=1)
+        losses = 1 - scores[:, place][drawn].sum(axis=1)[of_full > 0] / of_full[of_full > 0]
         low, high = np.quantile(losses, [0.025, 0.975])
         points.append(
             CalibrationPoint(
                 threshold=threshold,
-                loss=round(float(1 - scores[:, place].sum() / max(float(full.sum()), 1e-9)), 5),
+                loss=round(float(1 - scores[:, place].sum() / full.sum()), 5),
                 loss_low=round(float(low), 5),
                 loss_high=round(float(high), 5),
                 mean_exit_layer=round(float(layers[:, place].mean()), 3),
