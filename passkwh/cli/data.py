@@ -27,12 +27,19 @@ def codexglue(
     literals: Annotated[
         Path | None, typer.Option(help="literals.json whose values are kept (CodeXGLUE's own).")
     ] = None,
+    apart_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Data whose test files must not be among these, not even nearly: embedded, hub, a file or folder; "
+            "repeat for more."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Turn a source tree into CodeXGLUE's completion data, which the py150 and javacorpus benchmarks read."""
     from passkwh.benchmarks.completion.corpus import make_corpus
 
-    corpus = make_corpus(source, out, language, (train, dev), literals)
+    corpus = make_corpus(source, out, language, (train, dev), literals, apart_from or ())
     for path, why in sorted(corpus.skipped.items()):
         note(f"skipped {path}: {why}")
     if as_json:

@@ -59,6 +59,12 @@ def run_warnings(
             "exit layers are those that would have sufficed, known after the last layer: every token ran through all "
             "layers and every exit was read, so the energy is more than the full model's and not that of early exit"
         )
+    if (early_exit := manifest.model.early_exit) and "calibrated_loss" in early_exit:
+        yield (
+            f"--exit {early_exit['rule']} took the threshold {early_exit['threshold']}, which lost "
+            f"{float(early_exit['calibrated_loss']):.1%} of ROUGE-L on {early_exit['calibrated_on']}: a mean over "
+            "those files, not a promise for these"
+        )
     if metered_s < SHORT_WINDOW_S:
         yield (
             f"metered for {metered_s:.1f} s, less than {SHORT_WINDOW_S:.0f} s: the energy is uncertain; "

@@ -227,7 +227,7 @@ def test_every_agent_has_a_sweep_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ("fixed:5", "twelve can be left after layers 4, 10, 12"),
+        ("fixed:5", "twelve can be left after layers 4, 6, 10, 12"),
         ("agent:0.9", "needs an agent, and none comes with"),
         ("agent:2", "needs a threshold from 0 to 1"),
         ("always", "unknown exit rule 'always'"),

@@ -11,7 +11,9 @@ A model without a bundle can be left early too, by rules that need no training, 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,6 +43,59 @@ class BaseModelCard(Record):
     layers: Annotated[int, Field(ge=1, description="depth of the model")]
 
 
+class CalibrationPoint(Record):
+    """What a threshold cost on validation files."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    loss: Annotated[float, Field(description="share of ROUGE-L lost against the same model through all layers")]
+    loss_low: Annotated[float, Field(description="lower end of its 95 % bootstrap interval over files")]
+    loss_high: float
+    mean_exit_layer: float
+
+
+class Calibration(Record):
+    """A rule's thresholds and what they lose, so that a loss can be asked for."""
+
+    rule: str
+    options: Annotated[dict[str, str], Field(description="of the rule: which agent, how many candidates")]
+    language: str
+    data: str
+    files: Annotated[int, Field(ge=1)]
+    new_tokens: Annotated[int, Field(ge=1)]
+    full_depth: Annotated[float, Field(description="mean ROUGE-L through all layers")]
+    weights_hash: Annotated[str, Field(description="Bundle.weights_hash of the weights that were calibrated")]
+    exits: tuple[int, ...]
+    points: Annotated[tuple[CalibrationPoint, ...], Field(min_length=1, description="the most careful first")]
+
+    @property
+    def described(self) -> str:
+        """As ``--exit`` would name it."""
+        return ",".join([self.rule, *(f"{key}={value}" for key, value in self.options.items())])
+
+    def fits(self, rule: str, options: dict[str, str], bundle: Bundle, exits: tuple[int, ...], language: str) -> bool:
+        """It says what this rule loses with these weights and exits, in this language."""
+        own = self.rule, self.options, self.exits, self.language
+        return own == (rule, options, exits, language) and self.weights_hash == bundle.weights_hash()
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest loss that can be asked for."""
+        worst = self._worst()
+        return max(0.0, worst[0]), worst[-1]
+
+    def pick(self, most: float) -> CalibrationPoint | None:
+        """The point with the fewest layers whose loss, and that of every more careful one, is at most ``most``; None
+        where no point is, or ``most`` is more than any point lost.
+        """
+        worst = self._worst()
+        fitting = [point for point, loss in zip(self.points, worst, strict=True) if loss <= most]
+        return fitting[-1] if fitting and most <= max(0.0, worst[-1]) else None
+
+    def _worst(self) -> list[float]:
+        """Of each point and all that are more careful, the greatest loss."""
+        return list(itertools.accumulate((point.loss for point in self.points), max))
+
+
 class ExitCard(Record):
     """``exit.json``."""
 
@@ -49,6 +104,8 @@ class ExitCard(Record):
     exits: Annotated[tuple[int, ...], Field(description="layers after which a token may leave; the last is the depth")]
     head: Annotated[Literal["none", "shortcut"], Field(description="what stands between the exits and the LM head")]
     lora: Annotated[bool, Field(description="there is a LITE adapter in lora/")] = False
+    candidates: Annotated[int, Field(ge=0, description="common tokens that the heads list")] = 0
+    calibrations: tuple[Calibration, ...] = ()
     notes: dict[str, Any] = Field(default_factory=dict, description="training card: data, steps, energy")
 
     @property
@@ -117,11 +174,16 @@ class Bundle:
     def weights_hash(self) -> str:
         """Hash over heads and fine-tuning, empty where there are none: agents and recordings made with others are of
         another model."""
-        files = [
-            self.folder / HEADS,
-            *sorted((self.folder / LORA).glob("*.safetensors")),
-            *sorted((self.folder / MODEL).glob("*.safetensors")),
-        ]
+        return self._hash([self.folder / HEADS, *self._tuning()])
+
+    def tuning_hash(self) -> str:
+        """Hash over fine-tuning alone, empty where there is none: states of the model are another's without it."""
+        return self._hash(self._tuning())
+
+    def _tuning(self) -> list[Path]:
+        return [file for part in (LORA, MODEL) for file in sorted((self.folder / part).glob("*.safetensors"))]
+
+    def _hash(self, files: Sequence[Path]) -> str:
         present = [file for file in files if file.is_file()]
         digest = hashlib.sha256()
         for file in present:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from passkwh.adapters.early_exit.families import ModelParts
 
 Tensors = Mapping[str, torch.Tensor]
+CANDIDATES = "candidates"
+"""In ``heads.safetensors``: ids of the tokens that are most common in the training data, the commonest first."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,13 @@ class Shortcut:
 class ExitHeads:
     """From the state at each exit of one model to logits."""
 
-    def __init__(self, parts: ModelParts, shortcuts: Mapping[int, Shortcut] | None = None) -> None:
+    def __init__(
+        self, parts: ModelParts, shortcuts: Mapping[int, Shortcut] | None = None, candidates: torch.Tensor | None = None
+    ) -> None:
         self._parts = parts
         self._shortcuts = dict(shortcuts or {})
+        self._candidates = candidates
+        self._candidate_rows: dict[int, torch.Tensor] = {}
 
     @classmethod
     def load(cls, parts: ModelParts, bundle: Bundle | None = None) -> ExitHeads:
@@ -76,8 +82,9 @@ class ExitHeads:
         """
         if bundle is None or bundle.card.head == "none":
             return cls(parts)
-        maps = read_shortcuts(bundle.folder / HEADS, bundle.card.exits[:-1], parts.hidden_size)
-        return cls(parts, {layer: shortcut.to(parts.device, parts.dtype) for layer, shortcut in maps.items()})
+        maps, candidates = read_shortcuts(bundle.folder / HEADS, bundle.card.exits[:-1], parts.hidden_size)
+        moved = {layer: shortcut.to(parts.device, parts.dtype) for layer, shortcut in maps.items()}
+        return cls(parts, moved, None if candidates is None else candidates.long().to(parts.device))
 
     def state_to_final(self, layer: int, states: torch.Tensor) -> torch.Tensor:
         """Raw states [..., d] after ``layer`` layers -> what the LM head reads.
@@ -91,13 +98,40 @@ class ExitHeads:
         """Raw states [..., d] after ``layer`` layers -> logits [..., vocabulary]."""
         return self.lm_head(self.state_to_final(layer, states))
 
+    def candidate_logits(self, layer: int, states: torch.Tensor, count: int) -> torch.Tensor:
+        """Raw states [..., d] -> logits [..., count] of the ``count`` commonest tokens alone: a part of the LM head's
+        rows, and of its cost. UsageError where the bundle lists fewer.
+        """
+        rows = self._candidate_rows.get(count)
+        if rows is None:
+            listed = 0 if self._candidates is None else len(self._candidates)
+            if self._candidates is None or count > listed:
+                raise UsageError(
+                    f"candidates={count}: these exits' heads list {listed} common tokens: give at most so many, or "
+                    "train heads with `bench train shortcut --candidates`"
+                )
+            rows = head_rows(self._parts, self._candidates[:count])
+            self._candidate_rows[count] = rows
+        return torch.nn.functional.linear(self.state_to_final(layer, states), rows)
+
     def lm_head(self, finals: torch.Tensor) -> torch.Tensor:
         """What ``state_to_final`` gives -> logits [..., vocabulary]."""
         return self._parts.head(finals)
 
 
-def read_shortcuts(file: Path, exits: tuple[int, ...], hidden_size: int) -> dict[int, Shortcut]:
-    """The maps of a ``heads.safetensors``, by exit; UsageError unless there is a fitting one for each of ``exits``."""
+def head_rows(parts: ModelParts, tokens: torch.Tensor) -> torch.Tensor:
+    """The LM head's rows of some token ids, [n, d]; UsageError for a head whose weights are packed."""
+    weight = getattr(parts.head, "weight", None)
+    if not isinstance(weight, torch.Tensor) or weight.dim() != 2:
+        raise UsageError("the LM head's weights are packed, so no candidates can be taken from it: leave them out")
+    return weight.detach()[tokens].contiguous()
+
+
+def read_shortcuts(
+    file: Path, exits: tuple[int, ...], hidden_size: int
+) -> tuple[dict[int, Shortcut], torch.Tensor | None]:
+    """The maps of a ``heads.safetensors``, by exit, and its candidates where it has some; UsageError unless there is a
+    fitting map for each of ``exits``."""
     try:
         flat = load_file(file)
     except (OSError, SafetensorError) as error:
@@ -111,18 +145,16 @@ def read_shortcuts(file: Path, exits: tuple[int, ...], hidden_size: int) -> dict
             shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items()) or "nothing"
             raise UsageError(f"{file} has no map from exit {layer} for states of width {hidden_size}: it has {shapes}")
         maps[layer] = shortcut
-    return maps
+    return maps, flat.get(CANDIDATES)
 
 
-def write_shortcuts(file: Path, maps: Mapping[int, Shortcut]) -> None:
+def write_shortcuts(file: Path, maps: Mapping[int, Shortcut], candidates: torch.Tensor | None = None) -> None:
     """Write a ``heads.safetensors``."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {
-            f"exit.{layer}.{name}": tensor.detach().cpu().contiguous()
-            for layer, shortcut in maps.items()
-            for name, tensor in vars(shortcut).items()
-            if tensor is not None
-        },
-        file,
-    )
+    flat = {
+        f"exit.{layer}.{name}": tensor.detach().cpu().contiguous()
+        for layer, shortcut in maps.items()
+        for name, tensor in vars(shortcut).items()
+        if tensor is not None
+    }
+    save_file(flat if candidates is None else flat | {CANDIDATES: candidates.int().cpu()}, file)

@@ -35,10 +35,12 @@ class ExitLayout:
 
         Where a half has no exit, its budget goes to the others in proportion.
         """
-        half = self.depth / 2
+        half = (
+            self.depth // 2
+        )  # the layer in the middle is the last of the first half, as in the authors' list of exits
         halves = [
-            [layer for layer in self.exits[:-1] if layer < half],
-            [layer for layer in self.exits[:-1] if layer >= half],
+            [layer for layer in self.exits[:-1] if layer <= half],
+            [layer for layer in self.exits[:-1] if layer > half],
             [self.depth],
         ]
         shares = []
@@ -49,11 +51,14 @@ class ExitLayout:
 
 
 def default_layout(depth: int) -> ExitLayout:
-    """The paper's layout: from layer 4 every second layer of the first half, every fourth of the second, the last.
+    """The authors' layout: from layer 4 every second layer of the first half, then every fourth, and the last.
 
-    9 exits for 28 layers and 10 for 32, as the paper counts them.
+    Their code lists the exits of 32 layers counted from 0 (``allowed_exits=[3,5,7,9,11,13,15,19,23,27]``): counted from
+    1, 4 to 16 by twos, 20, 24, 28, and the last layer beside them. So the paper's "9 exit points" of 28 layers and "10"
+    of 32 leave the last layer out. Where the depth's half is odd, every fourth counts from the last exit of the first
+    half: 4 to 14 by twos, 18, 22, 26, 30 for 30 layers.
     """
-    half = depth // 2
-    early = list(range(FIRST_EXIT, half, 2))
-    late = list(range(half + 4, depth, 4))
+    early = list(range(FIRST_EXIT, min(depth // 2, depth - 1) + 1, 2))
+    middle = early[-1] if early else depth // 2
+    late = list(range(middle + 4, depth, 4))
     return ExitLayout(depth, (*early, *late, depth))

@@ -17,7 +17,7 @@ from passkwh.adapters import models
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import CARD, Bundle
 from passkwh.adapters.early_exit.layout import ExitLayout, Skipped, default_layout
-from passkwh.adapters.early_exit.rules.base import ModelContext, Rule, RuleSpec, listed
+from passkwh.adapters.early_exit.rules.base import LOSS, ModelContext, Rule, RuleSpec, listed
 from passkwh.adapters.quantization import make as quantize
 from passkwh.errors import UsageError
 from passkwh.registry import EXIT_RULES
@@ -77,6 +77,8 @@ def parse(text: str) -> ExitRequest:
     bundle = options.pop("bundle", None)
     spec = RuleSpec(name, argument if colon else None, options)
     rule.make(spec, None)
+    if skipped != "deferred" and (argument or "").startswith(LOSS):
+        raise UsageError(f"--exit {text}: losses are calibrated with kv=deferred: leave kv out, or give a threshold")
     return ExitRequest(text, spec, skipped, exits, bundle)
 
 

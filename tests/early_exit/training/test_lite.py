@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,50 @@ def test_the_chunked_loss_and_its_gradients_are_the_plain_ones(six_layers: Path,
     assert len(gradients) > 50
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, plain_gradients[name], rtol=tolerance * 10, atol=tolerance)
+
+
+def test_the_term_that_holds_the_last_layer_is_the_plain_divergence() -> None:
+    generator = torch.Generator().manual_seed(1)
+    head = torch.randn(11, 8, generator=generator, dtype=torch.float64)
+    tokens = torch.randint(0, 11, (2, 9), generator=generator)
+    original = torch.randn(2, 9, 8, generator=generator, dtype=torch.float64)
+    begun = [torch.randn(2, 9, 8, generator=generator, dtype=torch.float64) for _ in range(2)]
+
+    def lm_head(part: torch.Tensor) -> torch.Tensor:
+        return part @ head.T
+
+    states = [state.clone().requires_grad_() for state in begun]
+    held = lite.Held(3.0, original, lm_head)
+    losses = lite.backward(states, tokens, (0.9, 0.1), lm_head, 0.5, chunk=5, held=held)
+    plain = [state.clone().requires_grad_() for state in begun]
+    each = [
+        torch.nn.functional.cross_entropy(lm_head(state[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+        for state in plain
+    ]
+    was, now = (torch.softmax(lm_head(part[:, :-1]), -1) for part in (original, plain[-1]))
+    divergence = (was * (was.log() - now.log())).sum(-1).mean()
+    (0.5 * (0.9 * each[0] + 0.1 * each[1] + 3.0 * divergence)).backward()  # type: ignore[no-untyped-call]
+    assert losses == pytest.approx([float(loss) for loss in each])
+    for state, other in zip(states, plain, strict=True):
+        torch.testing.assert_close(state.grad, other.grad)
+
+
+@pytest.mark.parametrize("method", ["lora", pytest.param("full", marks=pytest.mark.slow)])
+def test_a_held_last_layer_stays_nearer_to_the_model_as_it_was(six_layers: Path, tmp_path: Path, method: str) -> None:
+    rows = torch.from_numpy(packed(words(30), fresh(six_layers).tokenizer, 64, 640))
+
+    def last(trainable: TrainableModel) -> torch.Tensor:
+        with torch.no_grad():
+            return torch.log_softmax(trainable.model(rows).logits, -1)
+
+    was = last(fresh(six_layers))
+    moved = {}
+    for hold in (0.0, 20.0):
+        plan = replace(PLAN, method=method, hold=hold, epochs=4, learning_rate=1e-2 if method == "lora" else 1e-3)
+        finetune(job(fresh(six_layers), tmp_path / f"{hold}"), tmp_path / f"{hold}-work", plan)
+        now = last(load_trainable(resolve(str(six_layers)), tmp_path / f"{hold}", dtype="float32"))
+        moved[hold] = float(torch.nn.functional.kl_div(now, was, reduction="batchmean", log_target=True))
+    assert 0 < moved[20.0] < 0.5 * moved[0.0]
 
 
 @given(st.integers(1, 40), st.integers(2, 20), st.integers(1, 3))

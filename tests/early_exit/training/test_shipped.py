@@ -27,8 +27,9 @@ def test_its_parts_fit_each_other(folder: Path) -> None:
     assert card.base.model == folder.name
     assert folder.name in models.registry()
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= 10_000_000
-    maps = read_shortcuts(folder / HEADS, card.exits[:-1], card.base.hidden_size)
+    maps, candidates = read_shortcuts(folder / HEADS, card.exits[:-1], card.base.hidden_size)
     assert set(maps) == set(card.exits[:-1])
+    assert card.candidates == (0 if candidates is None else len(candidates))
     for name in bundle.agents():
         policy, meta = ExitPolicy.load(bundle.agent(name))
         made_for = (meta.model, meta.revision, meta.exits, meta.head, meta.weights_hash)

@@ -11,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passkwh.adapters import resolve
-from passkwh.adapters.early_exit.bundle import Bundle
+from passkwh.adapters.early_exit.bundle import HEADS, Bundle
 from passkwh.adapters.early_exit.heads import Shortcut
 from passkwh.adapters.early_exit.training.data import packed
-from passkwh.adapters.early_exit.training.fitting import fit_shortcut
+from passkwh.adapters.early_exit.training.distil import DistilSettings, common_tokens, distil
+from passkwh.adapters.early_exit.training.fitting import HeadSettings, fit_shortcut
 from passkwh.adapters.early_exit.training.job import TrainingJob
 from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
 from passkwh.adapters.early_exit.training.shortcut import RIDGES, Fit, Moments
+from passkwh.adapters.early_exit.training.state_store import stored_states
 from passkwh.adapters.early_exit.training.states import StateReader
 from passkwh.errors import UsageError
 from tests.early_exit.training.conftest import EXITS, words
@@ -89,13 +91,19 @@ def test_low_rank_maps_come_closer_the_greater_their_rank() -> None:
 
 def test_heads_of_a_bundle_agree_more_with_the_last_layer(six_layers: Path, tmp_path: Path) -> None:
     trainable = load_trainable(resolve(str(six_layers)), None, EXITS)
-    notes = fit_shortcut(TrainingJob(trainable, [words(60)], [words(30)], tmp_path), tokens=6000, length=100)
+    bundle, work = tmp_path / "bundle", tmp_path / "work"
+    job = TrainingJob(trainable, [words(60)], [words(30)], bundle)
+    settings = HeadSettings(tokens=6000, length=100, candidates=20)
+    notes = fit_shortcut(job, settings, work)
     quality = notes["agreement_with_last_layer"]["words"]
-    assert quality["after"][EXITS[0]] > quality["before"][EXITS[0]] + 0.1
-    assert quality["after"][EXITS[-1]] == 1
-    again = load_trainable(resolve(str(six_layers)), tmp_path)
-    assert again.card.head == "shortcut"
+    first = EXITS[0]
+    assert quality["ridge"][first] > quality["plain"][first] + 0.1
+    assert quality["distilled"][first] > quality["plain"][first] + 0.1
+    assert quality["distilled"][EXITS[-1]] == 1
+    again = load_trainable(resolve(str(six_layers)), bundle)
+    assert (again.card.head, again.card.candidates) == ("shortcut", 20)
     assert again.weights_hash
+    assert not again.tuning_hash
     # What is read back maps states as what was judged did.
     rows = [torch.from_numpy(row)[None] for row in packed(words(30), trainable.tokenizer, 100, 2048)]
     reader = StateReader(again.model, EXITS)
@@ -105,7 +113,66 @@ def test_heads_of_a_bundle_agree_more_with_the_last_layer(six_layers: Path, tmp_
             states = reader(row)
             said, truth = (again.heads.logits(layer, states[place]).argmax(-1) for place, layer in ((0, 2), (-1, 6)))
         same, count = same + int((said == truth).sum()), count + truth.numel()
-    assert same / count == pytest.approx(quality["after"][EXITS[0]], abs=0.01)
+    assert same / count == pytest.approx(quality["distilled"][first], abs=0.01)
+    # Going on reads the finished maps and states: the same heads come out, without the model being read again.
+    before = (bundle / HEADS).read_bytes()
+    stamps = {file.name: file.stat().st_mtime_ns for file in work.glob("exit-*")}
+    fit_shortcut(job, settings, work)
+    assert (bundle / HEADS).read_bytes() == before
+    assert {file.name: file.stat().st_mtime_ns for file in work.glob("exit-*")} == stamps
+    with pytest.raises(UsageError, match="begun with rows"):
+        fit_shortcut(job, HeadSettings(tokens=3000, length=100, candidates=20), work)
+
+
+def test_states_on_disk_go_on_where_they_were_interrupted(six_layers: Path, tmp_path: Path) -> None:
+    trainable = load_trainable(resolve(str(six_layers)), None, EXITS)
+    rows = packed(words(30), trainable.tokenizer, 50, 500)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        if done == 4:
+            raise Stop
+
+    read: list[int] = []
+    with pytest.raises(Stop):
+        stored_states(trainable, rows, tmp_path / "a", stop)
+    whole = stored_states(trainable, rows, tmp_path / "a", lambda done, total: read.append(done))
+    assert read == list(range(4, len(rows)))
+    np.testing.assert_array_equal(whole, stored_states(trainable, rows, tmp_path / "b", lambda done, total: None))
+    with torch.inference_mode():
+        first = StateReader(trainable.model, EXITS)(torch.from_numpy(rows[:1]))
+    for place, state in enumerate(first):
+        np.testing.assert_array_equal(whole[0, :, place], state[0].half().numpy())
+
+
+@pytest.mark.parametrize("rank", [None, 6])
+def test_training_on_brings_the_distribution_closer_to_the_last_layers(
+    trainable: TrainableModel, tmp_path: Path, rank: int | None
+) -> None:
+    rows = packed(words(40), trainable.tokenizer, 100, 3000)
+    states = stored_states(trainable, rows, tmp_path, lambda done, total: None)
+    width = states.shape[-1]
+    begun = Shortcut(bias=torch.zeros(width), weight=torch.eye(width))
+    if rank:  # the same map, in the other form
+        begun = Shortcut(bias=torch.zeros(width), a=torch.randn(rank, width), b=torch.zeros(width, rank))
+    flat = states.reshape(-1, *states.shape[2:])
+    every = torch.arange(trainable.model.config.vocab_size)
+    learnt = distil(trainable.parts, begun, flat, 0, every, DistilSettings(epochs=8, batch_size=100))
+    raw, last = (torch.from_numpy(np.asarray(flat[:, place], np.float32)) for place in (0, -1))
+    wanted = torch.log_softmax(trainable.parts.head(trainable.parts.finish(last)), -1)
+
+    def divergence(shortcut: Shortcut) -> float:
+        given = torch.log_softmax(trainable.parts.head(trainable.parts.finish(shortcut(raw))), -1)
+        return float(torch.nn.functional.kl_div(given, wanted, reduction="batchmean", log_target=True))
+
+    assert divergence(learnt) < 0.7 * divergence(begun)
+
+
+def test_common_tokens_come_first() -> None:
+    assert common_tokens(np.array([[5, 5, 2, 2, 9, 5]]), 2).tolist() == [5, 2]
+    assert common_tokens(np.array([[5, 2, 9]]), 9).tolist() == [2, 5, 9]
 
 
 def test_a_recorded_pass_gives_the_hidden_states_of_transformers(trainable: TrainableModel) -> None:

@@ -16,7 +16,7 @@ from tests.early_exit.training.conftest import words
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in CodeXGLUE's form: training and test files."""
     folder = tmp_path_factory.mktemp("corpus")
-    for split, count in (("train", 40), ("test", 20)):
+    for split, count in (("train", 40), ("dev", 30), ("test", 20)):
         lines = [f"<s> {text} </s>\n" for text in words(count).read()]
         (folder / f"{split}.txt").write_text("".join(lines))
     return folder
@@ -41,6 +41,10 @@ def test_from_a_model_to_an_agent(bench: Bench, six_layers: Path, corpus: Path, 
     assert ExitPolicy.load(bundle / "agents" / "told")[0].hidden == (8,)
     policy, meta = ExitPolicy.load(bundle / "agents" / "python")
     assert (policy.hidden, meta.exits, meta.head, meta.language) == ((8,), (2, 4, 6), "shortcut", "python")
+    asked = ["--rule", "agent,agent=told", "--files", "3", "--new-tokens", "4"]
+    refused = bench("train", "calibrate", *common, *asked)  # random weights write nothing that is right
+    assert refused.returncode == 2
+    assert "scores 0 on each of 3 files" in refused.stderr
     card = json.loads((bundle / "exit.json").read_text())
     assert (card["lora"], card["head"]) == (True, "shortcut")
     assert set(card["notes"]) == {"lite", "shortcut", "agents"}
@@ -67,6 +71,8 @@ def test_from_a_model_to_an_agent(bench: Bench, six_layers: Path, corpus: Path, 
         (["agent", "--data", "CORPUS", "--max-gb", "0"], "--max-gb is 0.0: give a size above 0"),
         (["shortcut", "--data", "CORPUS", "--language", "python", "--language", "java"], "1 --data but 2 --language"),
         (["shortcut", "--data", "CORPUS", "--meter", "nonsense"], "nonsense"),
+        (["shortcut", "--data", "CORPUS", "--method", "best"], "--method is 'best': use distilled or ridge"),
+        (["calibrate", "--data", "CORPUS"], "is no early-exit bundle: it has no exit.json"),
         (["lite", "--data", "CORPUS", "--method", "half"], "--method is 'half': use full or lora"),
         (["lite", "--data", "CORPUS", "--exits", "9,6"], "exit layers [9, 6] do not fit a model of 6 layers"),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from passkwh.adapters.early_exit.rules.base import (
@@ -71,7 +72,11 @@ class Agent(Rule):
     @classmethod
     def make(cls, spec: RuleSpec, context: ModelContext | None) -> Agent | None:
         """The rule with an agent of the model's bundle, which must have been trained for this model and these exits."""
-        least = threshold(spec, cls.example)
+        name = spec.options.get("agent")
+        if context is not None and context.bundle is not None and name is None:
+            name = _choose(context)
+            spec = replace(spec, options={**spec.options, "agent": name})
+        least = threshold(spec, cls.example, context)
         temperature = _temperature(spec)
         if context is None:
             return None
@@ -82,11 +87,11 @@ class Agent(Rule):
             )
         from passkwh.adapters.early_exit.policy import ExitPolicy
 
-        name = spec.options.get("agent") or _choose(context)
+        assert name is not None
         policy, meta = ExitPolicy.load(context.bundle.agent(name))
         _check(name, meta, context)
-        rule = cls(policy, least, before_last(context.layout), context.device, temperature)
-        rule._about = {"agent": name, "agent_language": meta.language}
+        rule = cls(policy, least.value, before_last(context.layout), context.device, temperature)
+        rule._about = {"agent": name, "agent_language": meta.language, **least.about}
         return rule
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:

@@ -42,6 +42,10 @@ class RuleSpec:
     options: dict[str, str] = field(default_factory=dict)
 
 
+LOSS = "loss="
+"""Before a loss in place of a threshold."""
+
+
 class Decision(NamedTuple):
     """What a rule decides at an exit, token by token; made at every exit of every token, and so a plain tuple."""
 
@@ -90,17 +94,66 @@ class Rule(ABC):
         return {}
 
 
-def threshold(spec: RuleSpec, example: str) -> float:
-    """The rule's argument as a number from 0 to 1; UsageError for anything else."""
+class Threshold(NamedTuple):
+    """A rule's threshold, and what a record of the run must say of where it comes from."""
+
+    value: float
+    about: dict[str, str]
+
+
+def threshold(spec: RuleSpec, example: str, context: ModelContext | None) -> Threshold:
+    """The rule's argument: a number from 0 to 1, or ``loss=X``, for which the bundle's calibration has the threshold.
+
+    UsageError for anything else, and for a loss that nothing was calibrated to.
+    """
     text = spec.argument
-    try:
-        value = float(text) if text is not None else math.nan
-    except ValueError:
-        value = math.nan
+    if text is not None and text.startswith(LOSS):
+        most = _number(text.removeprefix(LOSS))
+        if not 0 <= most < 1:
+            raise UsageError(f"--exit {spec.name}:{text}: a loss is a share from 0 to 1, as in {spec.name}:{LOSS}0.05")
+        return Threshold(0.0, {}) if context is None else _calibrated(spec, most, context)
+    value = _number(text or "")
     if not 0 <= value <= 1:
         seen = "nothing" if text is None else repr(text)
-        raise UsageError(f"--exit {spec.name} needs a threshold from 0 to 1, not {seen}: write for example {example}")
-    return value
+        raise UsageError(
+            f"--exit {spec.name} needs a threshold from 0 to 1, not {seen}: write for example {example}, or "
+            f"{spec.name}:{LOSS}0.05 for a loss"
+        )
+    return Threshold(value, {})
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _calibrated(spec: RuleSpec, most: float, context: ModelContext) -> Threshold:
+    """The threshold with the least layers whose loss, and that of all more careful ones, is at most ``most``."""
+    bundle, exits, language = context.bundle, context.layout.exits, context.language
+    tables = bundle.card.calibrations if bundle else ()
+    fitting = [t for t in tables if bundle and t.fits(spec.name, spec.options, bundle, exits, language)]
+    if not fitting:
+        known = ", ".join(dict.fromkeys(f"{t.described} ({t.language})" for t in tables)) or "nothing"
+        raise UsageError(
+            f"--exit {spec.name}:{LOSS}{most:g}: not calibrated for {context.model}, {language} and these options and "
+            f"exits (calibrated: {known}): give a threshold, or run `bench train calibrate`"
+        )
+    table = fitting[-1]
+    point = table.pick(most)
+    if point is None:
+        least, greatest = table.range
+        raise UsageError(
+            f"--exit {spec.name}:{LOSS}{most:g} is outside of what was calibrated on {table.files} files "
+            f"({least:.3g} to {greatest:.3g}): give a loss in between, or a threshold"
+        )
+    about = {
+        "threshold": f"{point.threshold:g}",
+        "calibrated_loss": f"{point.loss:.4f}",
+        "calibrated_on": f"{table.files} files of {table.data}",
+    }
+    return Threshold(point.threshold, about)
 
 
 def before_last(layout: ExitLayout) -> frozenset[int]:

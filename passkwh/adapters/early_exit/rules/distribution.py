@@ -1,6 +1,8 @@
 """``confidence:T`` and ``entropy:T``: a token leaves where the exit's own distribution over tokens is sure enough.
 
-Both run the LM head at every exit that is passed, which is what they cost.
+Both need logits at every exit that is passed, which is what they cost: the whole LM head, or with ``candidates=N`` its
+rows of the N tokens that are most common in the data that the bundle's heads were trained on. Only the decision is made
+on those: where a token leaves, the whole head says which one it is.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec, before_last, threshold
+from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -20,17 +23,42 @@ if TYPE_CHECKING:
 class _FromDistribution(Rule):
     """A rule with a threshold from 0 to 1 on what :meth:`leave` makes of an exit's logits."""
 
+    options = ("candidates",)
     takes_threshold = True
 
-    def __init__(self, limit: float, layout: ExitLayout) -> None:
+    def __init__(self, limit: float, layout: ExitLayout, candidates: int | None = None) -> None:
         self._limit = limit
+        self._candidates = candidates
         self.exits = before_last(layout)
+        self._about: dict[str, str] = {}
 
     @classmethod
     def make(cls, spec: RuleSpec, context: ModelContext | None) -> Self | None:
-        """The rule, for a threshold from 0 to 1."""
-        limit = threshold(spec, cls.example)
-        return None if context is None else cls(limit, context.layout)
+        """The rule, for a threshold from 0 to 1 or a loss that the bundle's calibration has one for."""
+        limit = threshold(spec, cls.example, context)
+        candidates = _candidates(spec)
+        if context is None:
+            return None
+        listed = context.bundle.card.candidates if context.bundle else 0
+        if candidates is not None and candidates > listed:
+            raise UsageError(
+                f"--exit {spec.name}: candidates={candidates}, and the heads of {context.model} list {listed} common "
+                "tokens: give fewer, or a bundle of `bench train shortcut --candidates`"
+            )
+        rule = cls(limit.value, context.layout, candidates)
+        rule._about = limit.about
+        return rule
+
+    def about(self) -> dict[str, str]:
+        """Which threshold a calibration gave."""
+        return self._about
+
+    def _logits(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What the decision is made on, [n, tokens]; and the logits of the whole vocabulary, where those are it."""
+        if self._candidates is not None:
+            return heads.candidate_logits(layer, states, self._candidates).float(), None
+        logits = heads.logits(layer, states)
+        return logits.float(), logits
 
 
 class Confidence(_FromDistribution):
@@ -40,8 +68,7 @@ class Confidence(_FromDistribution):
 
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
         """Those whose top probability reaches the threshold."""
-        logits = heads.logits(layer, states)
-        scores = logits.float()
+        scores, logits = self._logits(layer, states, heads)
         top = (scores.amax(dim=-1) - scores.logsumexp(dim=-1)).exp()
         return Decision((top >= self._limit).tolist(), logits)
 
@@ -55,7 +82,16 @@ class Entropy(_FromDistribution):
         """Those whose normalised entropy is at most the threshold."""
         import torch
 
-        logits = heads.logits(layer, states)
-        logs = torch.log_softmax(logits.float(), dim=-1)
+        scores, logits = self._logits(layer, states, heads)
+        logs = torch.log_softmax(scores, dim=-1)
         entropy = torch.special.entr(logs.exp()).sum(dim=-1) / math.log(logs.shape[-1])
         return Decision((entropy <= self._limit).tolist(), logits)
+
+
+def _candidates(spec: RuleSpec) -> int | None:
+    text = spec.options.get("candidates")
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 2:
+        raise UsageError(f"--exit {spec.name}: candidates={text}: give a whole number of tokens from 2 on")
+    return int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from passkwh.adapters.early_exit.bundle import CARD, LORA, MODEL
+from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.training import lite, plots
 from passkwh.adapters.early_exit.training.job import TrainingJob, check_same
 from passkwh.adapters.early_exit.training.log import LossStep, TrainingLog
@@ -50,6 +52,8 @@ class LiteSettings:
     tokens: int | None = None
     """Use no more than these of the data."""
     precision: str = "bf16"
+    hold: float = 0.0
+    """Weight of the term that holds the last layer's distribution to the model's as it was; 0 is LITE as published."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -155,6 +159,8 @@ class _LiteTraining:
         self.before: dict[str, Any] = {}
         self._losses: list[LossStep] = []
         self._model = trainable.model
+        # LoRA's model is the original with its adapter off; training all weights needs the original beside it.
+        self._original = copy.deepcopy(trainable.model) if settings.hold and settings.method == "full" else None
         if settings.method == "lora":
             from peft import LoraConfig, get_peft_model
 
@@ -252,8 +258,9 @@ class _LiteTraining:
         for batch in batches:
             share = (batch.numel() - len(batch)) / tokens
             with self._precision():
+                held = self._held(batch)
                 states = self._reader(batch)
-                parts = lite.backward(states, batch, self._weights, self._lm_head, share)
+                parts = lite.backward(states, batch, self._weights, self._lm_head, share, held=held)
             losses += share * np.asarray(parts)
         torch.nn.utils.clip_grad_norm_(self._trained.values(), MAX_NORM)
         self._optimizer.step()
@@ -268,6 +275,20 @@ class _LiteTraining:
         for begin in range(0, len(chosen), self._settings.batch_size):
             rows = self._rows[chosen[begin : begin + self._settings.batch_size]]
             yield torch.from_numpy(rows).to(self._trainable.device)
+
+    @torch.no_grad()
+    def _held(self, batch: torch.Tensor) -> lite.Held | None:
+        """The last layer's states of the model as it was."""
+        if not self._settings.hold:
+            return None
+        depth = (self._trainable.card.base.layers,)
+        if self._original is not None:
+            parts = model_parts(self._original)
+            states = StateReader(self._original, depth)(batch)
+            return lite.Held(self._settings.hold, states[0], lambda raw: parts.head(parts.finish(raw)))
+        with self._model.disable_adapter():
+            states = StateReader(self._model, depth)(batch)
+        return lite.Held(self._settings.hold, states[0], self._lm_head)  # no adapter is on norm or head
 
     def _lm_head(self, states: torch.Tensor) -> torch.Tensor:
         return self._trainable.parts.head(self._trainable.parts.finish(states))

@@ -34,6 +34,8 @@ class TrainableModel:
     card: ExitCard
     weights_hash: str
     """``Bundle.weights_hash``; empty without a bundle."""
+    tuning_hash: str = ""
+    """``Bundle.tuning_hash``; empty without fine-tuning."""
 
     @property
     def device(self) -> torch.device:
@@ -80,9 +82,8 @@ def load_trainable(
                 model = PeftModel.from_pretrained(model, str(made.lora)).merge_and_unload()
             parts = model_parts(model)
     model.eval().requires_grad_(False)
-    return TrainableModel(
-        model, tokenizer, parts, ExitHeads.load(parts, made), card, made.weights_hash() if made else ""
-    )
+    hashes = (made.weights_hash(), made.tuning_hash()) if made else ("", "")
+    return TrainableModel(model, tokenizer, parts, ExitHeads.load(parts, made), card, *hashes)
 
 
 def fresh_card(checkpoint: Checkpoint, parts: ModelParts, exits: Sequence[int] | None) -> ExitCard:

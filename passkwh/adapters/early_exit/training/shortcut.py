@@ -1,19 +1,16 @@
 """Shortcut heads: the linear map from each exit's state to the final one, in closed form from one pass.
 
 Yom Din et al. (2024), "Jump to conclusions", the paper's reference [37]. Nothing is trained by gradients: sums of
-products of states are collected while the model reads, and a ridge regression is solved for each exit.
+products of states are collected, and a ridge regression is solved for each exit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-from passkwh.adapters.early_exit.training.states import StateReader
 
 RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Candidates for the ridge, as a share of the mean variance of a state's features."""
@@ -110,19 +107,6 @@ class Fit:
     def solve(self) -> dict[int, Map]:
         """The map of each exit but the last; the ridge is that with the least error on the rows held out."""
         return {layer: _best(self._fitted[layer], self._held[layer]) for layer in self.exits[:-1]}
-
-
-def collect(
-    reader: StateReader, rows: Iterable[torch.Tensor], exits: tuple[int, ...], width: int, seen: Callable[[int], None]
-) -> Fit:
-    """Read token rows [1, length] and collect their states; ``seen`` gets how many tokens each was."""
-    fit = Fit(exits, width)
-    for row in rows:
-        with torch.inference_mode():
-            states = reader(row)
-        fit.add([state[0].double().cpu().numpy() for state in states])
-        seen(row.shape[1])
-    return fit
 
 
 def _best(fitted: Moments, held: Moments) -> Map:

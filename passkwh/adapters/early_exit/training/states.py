@@ -22,11 +22,13 @@ class StateReader:
         self._layers = model_parts(model).layers
         self._exits = tuple(exits)
 
-    def __call__(self, input_ids: torch.Tensor) -> list[torch.Tensor]:
-        """Token ids [batch, tokens] -> for each exit its raw states [batch, tokens, d]."""
+    def __call__(self, input_ids: torch.Tensor, past_key_values: Any = None) -> list[torch.Tensor]:
+        """Token ids [batch, tokens] -> for each exit its raw states [batch, tokens, d]; they go on after what a cache
+        holds, where one is given, and are added to it.
+        """
         base = self._model.get_base_model() if hasattr(self._model, "get_base_model") else self._model
         with self._hooked() as seen:
-            base.model(input_ids=input_ids, use_cache=False)
+            base.model(input_ids=input_ids, past_key_values=past_key_values, use_cache=past_key_values is not None)
         return [seen[layer] for layer in self._exits]
 
     @contextmanager
