@@ -336,6 +336,34 @@ def test_a_server_that_counts_no_tokens() -> None:
         pass
 
 
+@pytest.mark.parametrize("streams", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("completion_tokens", 1_000_000, "counts 1000000 generated tokens where at most 50 were asked for"),
+        ("completion_tokens", 51, "counts 51 generated tokens where at most 50 were asked for"),
+        *(
+            (field, value, "does not count tokens")
+            for field in ("prompt_tokens", "completion_tokens")
+            for value in (-1, -1e30, 1e30, 10**30, 2.5, float("nan"), float("inf"), "12", True, None, [1])
+        ),
+    ],
+)
+def test_counts_that_cannot_be_are_refused(field: str, value: Any, expected: str, streams: bool) -> None:
+    def answer(count: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        usage = {**USAGE, field: value} if count else USAGE
+        content = {**WHOLE, "usage": usage}
+        return (200, EVENTS, chunks(content)) if streams else (200, JSON, json.dumps(content).encode())
+
+    with (
+        scripted(answer) as (url, _),
+        loaded(f"openai:{url}#m") as remote,
+        pytest.raises(UsageError, match=expected) as error,
+    ):
+        remote.generate([X], Decoding(50), [0])
+    assert len(str(error.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "body", "expected"),
     [

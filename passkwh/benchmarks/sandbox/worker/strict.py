@@ -238,7 +238,8 @@ class Look:
     def _look_at_mocks(self) -> None:
         """Each mock has a class of its own, to which nobody adds assertions."""
         mock = sys.modules.get("unittest.mock")
-        kinds = list(mock.NonCallableMock.__subclasses__()) if mock is not None else []
+        first = getattr(mock, "NonCallableMock", None)  # none in a module that is being imported
+        kinds = list(first.__subclasses__()) if first is not None else []
         for kind in kinds:
             kinds += type.__subclasses__(kind)
             made = kind.__module__ == "unittest.mock" and getattr(mock, kind.__name__, None) is not kind

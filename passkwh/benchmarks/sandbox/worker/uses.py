@@ -40,13 +40,13 @@ def free_names(test: str) -> list[str]:
 
 
 def imported(test: str) -> list[str]:
-    """Modules that a test imports."""
+    """Modules that a test imports, or may: what stands behind ``from a import`` may be the module ``a.b``."""
     names: list[str] = []
     for node in ast.walk(ast.parse(test)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.append(node.module)
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return names
 
 
