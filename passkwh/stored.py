@@ -1,7 +1,7 @@
 """JSON as it is stored: lines, and small files, with checksums.
 
-A stored line or file is one object that carries the CRC-32 of what it was written as in its last member. It is still JSON, and one
-without a checksum, as older programs wrote it, is still read. A checksum finds damage, not forgery.
+A stored line or file is one object that carries the CRC-32 of what it was written as in its last member. It is still
+JSON, and one without a checksum, as older programs wrote it, is still read. A checksum finds damage, not forgery.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ solutions with a fixed seed: right, wrong, cut off, endless, leaving by `os._exi
 evaluators get the same programs, the same number of workers and run one after the other in the same session; the
 official one runs in the benchmark's environment, with its source unpacked into a temporary folder. awake: this
 evaluator alone on reference solutions that compute all the time: how much longer than their CPU time over the workers.
-sandbox: programs that do nothing, one at a time, from fork to the last trace of them gone. looks: CPU time of a pass that
-is looked at once, again with its test in another process, and again in place: the reference solutions of the embedded
-tasks, all processes included and the start of the evaluator left out, by turns.
+sandbox: programs that do nothing, one at a time, from fork to the last trace of them gone. looks: CPU time of a pass
+that is looked at once, again with its test in another process, and again in place: the reference solutions of the
+embedded tasks, all processes included and the start of the evaluator left out, by turns.
 
 The official evaluator waits 241 s and more for each endless program. The last line of stdout is one JSON object.
 """
@@ -218,9 +218,7 @@ def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data")
-    parser.add_argument(
-        "--part", choices=["groundtruth", "awake", "models", "sandbox", "looks"], default="groundtruth"
-    )
+    parser.add_argument("--part", choices=["groundtruth", "awake", "models", "sandbox", "looks"], default="groundtruth")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--samples", type=int, default=150)
     parser.add_argument("--workers", type=int, default=2)

@@ -30,7 +30,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import pyarrow as pa
 
 from passkwh import adapters, benchmarks
 from passkwh.adapters.engines.endpoint_client import Client
@@ -55,8 +54,8 @@ HANG_S = 10
 SCRIPT = "<img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>"
 IMPOSSIBLE: list[Any] = [
     None, True, -1, 0, -0.0, 0.5, 1e308, -1e308, 10**30, float("nan"), float("inf"), "", "12", "\ud800", "\x00",
-    "\x1b[2J", SCRIPT, "x" * 70_000, [], {}, [[]], {"a": 1}, "9999-99-99", "1969-12-31T23:59:59+00:00", "measured", 2**63,
-    -(2**63) - 1,
+    "\x1b[2J", SCRIPT, "x" * 70_000, [], {}, [[]], {"a": 1}, "9999-99-99", "1969-12-31T23:59:59+00:00", "measured",
+    2**63, -(2**63) - 1,
 ]  # fmt: skip
 STUDY = """name = "s"
 repeats = 2

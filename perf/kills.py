@@ -19,6 +19,7 @@ import socket
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -131,21 +132,17 @@ def serving(attempts: Attempts, model: Path, kills: int, chance: random.Random) 
             server = threading.Thread(target=attempts, args=command)
             server.start()
             _wait_for(http, url)
-            ask = [_ask(http, url, prompt) for prompt in PROMPTS]  # what was asked when it was killed, among others
-            lost += sum(text is None or right.setdefault(prompt, text) != text for prompt, text in zip(PROMPTS, ask))
-            during: list[str | None] = []
-            clients = [
-                threading.Thread(target=lambda p=prompt: during.append(_ask(http, url, p, right)))  # type: ignore[misc]
-                for prompt in PROMPTS
-            ]
-            for client in clients:
-                client.start()
-            time.sleep(chance.uniform(0.0, 1.0))
-            (victim,) = psutil.Process(attempts.pid).children()
-            family = [victim, *victim.children(recursive=True)]
-            victim.kill()
-            for waiter in (server, *clients):
-                waiter.join()
+            texts = [_ask(http, url, prompt) for prompt in PROMPTS]  # of a server after a kill, from the second on
+            for prompt, text in zip(PROMPTS, texts, strict=True):
+                lost += text is None or right.setdefault(prompt, text) != text
+            with ThreadPoolExecutor(len(PROMPTS)) as clients:
+                asked = [clients.submit(_ask, http, url, prompt, right) for prompt in PROMPTS]
+                time.sleep(chance.uniform(0.0, 1.0))
+                (victim,) = psutil.Process(attempts.pid).children()
+                family = [victim, *victim.children(recursive=True)]
+                victim.kill()
+            server.join()
+            during = [answer.result() for answer in asked]
             killed += 1
             answers += sum(text is not None for text in during)
             lost += sum(text == "" for text in during)

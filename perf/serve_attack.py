@@ -173,7 +173,9 @@ def main() -> None:
         "honest_answers": {name: len(answers) for name, answers in phases.items()},
         "statuses": {name: dict(Counter(status for _, status, *_ in answers)) for name, answers in phases.items()},
         "wrong": sum(
-            status == 200 and text != first[prompt] for answers in phases.values() for prompt, status, text, _ in answers
+            status == 200 and text != first[prompt]
+            for answers in phases.values()
+            for prompt, status, text, _ in answers
         ),
         "median_s": {name: statistics.median(times) for name, times in seconds.items()},
         "slowest_s": {name: times[-1] for name, times in seconds.items()},

@@ -40,8 +40,8 @@ class Patience:
     unread_s: float = 10.0
     """An answer that the other side does not read is waited for so long."""
     share: int = 1024
-    """Connections of one address that may wait for a request's head or body; with more, each has ``crowded_s``. It is at
-    most half of all: hurrying those that hold on only makes them come again sooner, so it is done for places' sake."""
+    """Connections of one address that may wait for a request's head or body; with more, each has ``crowded_s``. At most
+    half of all. Who is ended comes again at once, and costs more than while it waits: it is done for places' sake."""
     crowded_s: float = 1.0
     most: int = 2048
     """Connections at a time. Others take the places of those whose request has been waited for longest."""

@@ -115,7 +115,7 @@ def test_a_kill_at_any_call_that_changes_the_folder_loses_nothing(attempts: Atte
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_request_to_end_keeps_what_is_stored(attempts: Attempts, number: int) -> None:
     out = attempts.folder / f"signal-{number}"
-    ended = attempts(*arguments(out, 3), fault=("fsync", f"{out.name}/", 2, -number))
+    ended = attempts(*arguments(out, 3), fault=("fsync", "samples.jsonl", 2, -number))
     assert ended["code"] == 130
     assert "--resume goes on" in ended["err"]
     (path,) = out.iterdir()

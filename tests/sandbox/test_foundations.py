@@ -1,8 +1,9 @@
 """What a judge stands on, replaced one attribute at a time: no wrong program gains a trusted pass by it.
 
 Each replacement is tried twice: on a test that can run in a process of its own, and on the same test made to need the
-program in its own process. Every member of every module that a unittest test runs on, and every member of the classes in these, is replaced by an
-object that answers everything: it can be called, entered, left with any exception swallowed, compared and iterated.
+program in its own process. Every member of every module that a unittest test runs on, and every member of the classes
+in these, is replaced by an object that answers everything: it can be called, entered, left with any exception
+swallowed, compared and iterated.
 """
 
 from __future__ import annotations
@@ -122,7 +123,9 @@ def test_a_swallowing_context_manager_gains_no_trust_on_any_task(more):
 @LOOKS
 def test_the_reference_solutions_are_trusted(more):
     jobs = [
-        Job(task["task_id"], task["complete_prompt"] + task["canonical_solution"], task["test"] + more, "unittest", 10.0)
+        Job(
+            task["task_id"], task["complete_prompt"] + task["canonical_solution"], task["test"] + more, "unittest", 10.0
+        )
         for task in TASKS
     ]
     outcomes = list(evaluate(jobs, workers=2))

@@ -41,7 +41,9 @@ def figure(name: str, cell: Cell | None) -> Figure:
     span = ""
     if cell.low is not None and cell.high is not None:
         span = f"{number(cell.low * scale)} – {number(cell.high * scale)}"
-    return Figure(measure.label, unit, number(cell.value * scale), span, cell.note or "", measure.better or "", measure.limits)
+    return Figure(
+        measure.label, unit, number(cell.value * scale), span, cell.note or "", measure.better or "", measure.limits
+    )
 
 
 def groups(rows: Sequence[Row]) -> list[list[Row]]:

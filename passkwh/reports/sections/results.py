@@ -99,6 +99,9 @@ def metric_names(evidence: Evidence) -> list[str]:
     return list(dict.fromkeys(name for run in evidence.runs for name in run.summary.metrics))
 
 
+_OF_RUNS = "Of each whole run: these metrics are of the corpus, are not resampled, and so have no intervals here."
+
+
 def _metric_table(evidence: Evidence, name: str, title: str, metrics: Sequence[Measure]) -> TableBlock:
     columns = [("configuration", "text"), ("repeat", "integer"), *((m.label, "number") for m in metrics)]
     rows = [
@@ -110,13 +113,8 @@ def _metric_table(evidence: Evidence, name: str, title: str, metrics: Sequence[M
         title,
         columns,
         rows,
-        note=" ".join(
-            dict.fromkeys(
-                [
-                    "Of each whole run: these metrics are of the corpus, are not resampled, and so have no intervals here.",
-                    *(m.limits for m in metrics if m.limits),
-                ]
-            )
+        note=" ".join(dict.fromkeys([_OF_RUNS, *(m.limits for m in metrics if m.limits)])),
+    )
         ),
     )
 
