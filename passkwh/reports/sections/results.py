@@ -115,8 +115,6 @@ def _metric_table(evidence: Evidence, name: str, title: str, metrics: Sequence[M
         rows,
         note=" ".join(dict.fromkeys([_OF_RUNS, *(m.limits for m in metrics if m.limits)])),
     )
-        ),
-    )
 
 
 def _ranking(ranking: Ranking, evidence: Evidence) -> TableBlock:
