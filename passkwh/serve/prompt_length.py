@@ -1,8 +1,9 @@
 """How many tokens a prompt has, counted for long ones in a process with limits.
 
-A tokenizer splits a text by regular expressions that its model's maker wrote, so how long that takes depends on the text.
-Short prompts are counted where they are generated. A long one is read by a process of its own first: where that takes
-too much CPU time or memory, the process ends and the prompt is refused, and the thread that owns the model never reads it.
+A tokenizer splits a text by regular expressions that its model's maker wrote, so how long that takes depends on the
+text. Short prompts are counted where they are generated. A long one is read by a process of its own first: where that
+takes too much CPU time or memory, the process ends and the prompt is refused, and the thread that owns the model never
+reads it.
 """
 
 from __future__ import annotations
