@@ -57,6 +57,8 @@ IMPOSSIBLE: list[Any] = [
     "\x1b[2J", SCRIPT, "x" * 70_000, [], {}, [[]], {"a": 1}, "9999-99-99", "1969-12-31T23:59:59+00:00", "measured",
     2**63, -(2**63) - 1,
 ]  # fmt: skip
+DEEP = "[" * 50_000 + "]" * 50_000
+"""Nested deeper than any reader can follow."""
 STUDY = """name = "s"
 repeats = 2
 [defaults]
@@ -156,6 +158,8 @@ def mutated_json(content: bytes, chance: random.Random) -> bytes:
     text = json.dumps(replaced(parsed, chance), ensure_ascii=chance.random() < 0.5)
     if chance.random() < 0.1:
         text = text.replace("{", '{"schema_version": 2, "schema_version": 1, ', 1)
+    if chance.random() < 0.03:
+        text = text.replace(": ", f': {DEEP}, "y": ', 1)
     lines[number] = text.encode("utf-8", "surrogatepass")
     return b"\n".join(lines) + (b"\n" if len(lines) > 1 else b"")
 
@@ -169,7 +173,7 @@ class Readers:
             root / "good", synthetic.THESIS[:1], tasks=4, shorter=100.0, interval_s=0.5
         )
         write_pack(members_of(self._good), root / "good.pass")
-        self._checkpoint = _checkpoint(root / "checkpoint")
+        self._checkpoint = make_checkpoint(root / "checkpoint")
         self._app = _app()
         self._tasks_files = {
             "humaneval": TASK, "mbpp": MBPP_TASK,
@@ -253,7 +257,10 @@ class Readers:
         validate(self._root / "bad.pass")
 
     def _study(self) -> None:
-        (self._root / "study.toml").write_bytes(damaged(STUDY.encode(), self._chance))
+        content = (
+            damaged(STUDY.encode(), self._chance) if self._chance.random() < 0.9 else f"{STUDY}a = {DEEP}".encode()
+        )
+        (self._root / "study.toml").write_bytes(content)
         read_study(str(self._root / "study.toml"))
 
     def _tasks(self) -> None:
@@ -309,7 +316,7 @@ class Readers:
             client.complete("/completions", {"max_tokens": 5})
 
 
-def _checkpoint(folder: Path) -> Path:
+def make_checkpoint(folder: Path) -> Path:
     """A folder with the files of which a model is known before its weights are loaded, and a GGUF file."""
     import gguf
     import tokenizers

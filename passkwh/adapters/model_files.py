@@ -34,7 +34,7 @@ class ModelFiles:
             content = json.loads((self.folder / name).read_text("utf-8-sig"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(not_a_checkpoint(self.folder, f"its {name} cannot be read ({error})")) from None
         if not isinstance(content, dict):
             raise UsageError(not_a_checkpoint(self.folder, f"its {name} holds no JSON object"))

@@ -419,6 +419,6 @@ def _message(text: str) -> str:
         content = json.loads(text)
         error = content.get("error", content.get("detail", content))
         text = str(error.get("message", error) if isinstance(error, dict) else error)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         pass  # not JSON: as it is
     return " ".join(text.split())[:200]
