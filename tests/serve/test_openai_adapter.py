@@ -357,8 +357,8 @@ def test_counts_that_cannot_be_are_refused(field: str, value: Any, expected: str
 
     with (
         scripted(answer) as (url, _),
-        loaded(f"openai:{url}#m") as remote,
         pytest.raises(UsageError, match=expected) as error,
+        loaded(f"openai:{url}#m") as remote,  # where it cannot stream, that is tried here
     ):
         remote.generate([X], Decoding(50), [0])
     assert len(str(error.value).splitlines()) == 1
