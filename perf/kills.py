@@ -59,9 +59,11 @@ def runs(attempts: Attempts, kills: int, chance: random.Random) -> dict[str, int
             now = _stored(out)
             lost += sum(now.get(key) != text for key, text in kept.items())
             kept = now
-            if ended["code"] == 0:
+            killed += ended["code"] == -signal.SIGKILL
+            if list(out.glob("*/summary.json")):  # complete, even where it was killed while it cleared up
                 break
-            killed += 1
+            if ended["code"] not in (0, -signal.SIGKILL):
+                raise SystemExit(f"a run ended by itself: {ended['err']}")
         (path,) = out.iterdir()
         lines = (path / "samples.jsonl").read_bytes().splitlines()
         lost += 12 - len(kept)
@@ -81,7 +83,7 @@ def boards(attempts: Attempts, kills: int, chance: random.Random) -> dict[str, i
         ended = attempts(
             "leaderboard", "build", packs, "--out", site, fault=["any", str(site), chance.randint(1, 40), 0]
         )
-        killed += ended["code"] != 0
+        killed += ended["code"] == -signal.SIGKILL
         built += ended["code"] == 0
     attempts("leaderboard", "build", packs, "--out", site)
     fresh = attempts.folder / "fresh"
