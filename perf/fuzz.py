@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import json
 import os
 import random
@@ -366,12 +367,17 @@ def pages(taken: list[Path], root: Path) -> dict[str, int]:
     """Open the report page of each run, and a board of those that are valid, in Chromium; a page whose script ran
     changes its title."""
     from playwright.sync_api import sync_playwright
-    from typer.testing import CliRunner
 
-    from passkwh.cli.main import app
+    from passkwh.cli import main as program
 
     def bench(*arguments: object) -> int:
-        return CliRunner().invoke(app, list(map(str, arguments))).exit_code
+        sys.argv = ["bench", *map(str, arguments)]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            try:
+                program.main()
+            except SystemExit as end:
+                return int(end.code or 0)
+        return 0
 
     opened, refused, files = 0, 0, []
     for number, run in enumerate(taken):

@@ -47,6 +47,7 @@ DEEP_JSON = f'{{"a": {DEEP}}}'.encode()
         ("config.json", DEEP_JSON),
         ("tokenizer_config.json", DEEP_JSON),
         ("model.safetensors.index.json", DEEP_JSON),
+        ("tokenizer_config.json", b'{"added_tokens_decoder": 0.5}'),
         ("model.safetensors", len(DEEP_JSON).to_bytes(8, "little") + DEEP_JSON),
         ("model.safetensors", (2**50).to_bytes(8, "little") + b"{}"),
         ("model.safetensors", b""),
