@@ -189,8 +189,8 @@ def sweeps(root: Path, kills: int, seed: int) -> dict[str, Any]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(plugin), *filter(None, [os.environ.get("PYTHONPATH")])])
     study = root / "study.toml"
     study.write_text(
-        '[study]\nname = "killed"\nrepeats = 3\nretries = 9\n[[configuration]]\nmodel = "toy:2"\n'
-        'benchmark = "toy-sums"\nsamples = 8\nbatch_size = 2\nmeter = "simulated"\nidle_s = 0.1\n'
+        'name = "killed"\nrepeats = 3\nretries = 9\n[defaults]\nmodel = "toy:2"\nbenchmark = "toy-sums"\n'
+        'samples = 8\nbatch_size = 2\nmeter = "simulated"\nidle_s = 0.1\n[matrix]\nseed = [1]\n'
     )
     killed, survived, studies = 0, [], 0
     while killed < kills:
