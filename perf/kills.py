@@ -3,8 +3,9 @@
 What is killed is called again until it ends; then what was stored before a kill must be there, once. Runs of the toy
 model, the quantizing of a tiny checkpoint and the building of a board are killed at random calls that change a file
 (write, fsync, rename, unlink, truncate); a study of toy runs at random moments, its driver or the run's process; a
-server of the tiny checkpoint while it is asked. All of them are the real programs. Needs a C compiler and Linux. Prints
-one JSON line last, with what was lost (missing or changed) and what stands twice.
+server of the tiny checkpoint while it is asked; with --engine also a run with four requests in flight, or its llama.cpp
+server. All of them are the real programs. Needs a C compiler and Linux. Prints one JSON line last, with what was lost
+(missing or changed) and what stands twice.
 """
 
 from __future__ import annotations
@@ -201,10 +202,21 @@ def sweeps(root: Path, kills: int, seed: int) -> dict[str, Any]:
     return {"kills": killed, "studies": studies, **totals, "lost": 0, "doubled": 0}
 
 
+def engines(root: Path, kills: int, seed: int) -> dict[str, int]:
+    """Kill runs with four requests in flight, and their servers."""
+    from tests.engines.kills import survive
+
+    arguments = [
+        "--model", "smollm2-135m-instruct", "--quant", "gguf-q4_1", "--engine-option", "n_threads=1",
+        "--subset", "sample", "--concurrency", "4", "--max-new-tokens", "16", "--meter", "simulated", "--idle-s", "0.1",
+    ]  # fmt: skip
+    return survive(arguments, root / "engine", kills, seed)
+
+
 def main() -> None:
     """Kill as asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, count in (("run", 40), ("sweep", 15), ("quantize", 15), ("serve", 15), ("board", 15)):
+    for name, count in (("run", 40), ("sweep", 15), ("quantize", 15), ("serve", 15), ("board", 15), ("engine", 0)):
         parser.add_argument(f"--{name}", type=int, default=count)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
@@ -219,13 +231,16 @@ def main() -> None:
         ("quantize", lambda: quantizing(attempts, model, asked.quantize, chance)),
         ("serve", lambda: serving(attempts, model, asked.serve, chance)),
         ("sweep", lambda: sweeps(root, asked.sweep, asked.seed)),
+        ("engine", lambda: engines(root, asked.engine, asked.seed)),
     ):
         if getattr(asked, name):
             result[name] = part()
             print(json.dumps({name: result[name]}), flush=True)
     attempts.close()
     shutil.rmtree(root)
-    print(json.dumps({**result, **{n: sum(r[n] for r in result.values()) for n in ("kills", "lost", "doubled")}}))
+    print(
+        json.dumps({**result, **{n: sum(r.get(n, 0) for r in result.values()) for n in ("kills", "lost", "doubled")}})
+    )
 
 
 if __name__ == "__main__":
