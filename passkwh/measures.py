@@ -65,6 +65,8 @@ class Measure:
     why_missing: Callable[[Summary], str] = lambda _: "the run has no such figure"
     digits: int = 3
     """Significant digits where it stands without an interval."""
+    limits: str = ""
+    """What a reader must know to compare its values; shown wherever they stand."""
 
     def reason(self, summary: Summary) -> str | None:
         """Why a run has no value; None where it has one."""
@@ -183,7 +185,14 @@ def metric(name: str) -> Measure:
     return Measure(
         name, name, "", "max", f"the benchmark's {name}",
         lambda summary: summary.metrics.get(name), lambda _: f"the benchmark has no metric {name}",
+        limits=CODEBLEU_LIMITS if name.startswith("codebleu") else "",
     )  # fmt: skip
+
+
+CODEBLEU_LIMITS = (
+    "CodeBLEU as its package computes it gives 0.25 to an empty answer (a data flow of 0 enters as 1) and 0.66 to an "
+    "exact `return 1` (which has no 4-grams): compare its parts, too."
+)
 
 
 def metric_per_kwh(name: str) -> Measure:

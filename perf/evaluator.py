@@ -1,15 +1,17 @@
 """How fast are verdicts? This evaluator against bigcodebench 0.2.5's `untrusted_check`, and what the sandbox costs.
 
     bench setup bigcodebench && bench verify bigcodebench --data FILE
-    python perf/evaluator.py --data FILE [--part groundtruth|awake|models|sandbox] [--every N] [--samples 150]
-                             [--workers 2]
+    python perf/evaluator.py --data FILE [--part groundtruth|awake|models] [--every N] [--samples 150] [--workers 2]
+    python perf/evaluator.py --part sandbox|looks
 
 groundtruth: reference solutions (every N-th task). models: programs as models write them, made from the reference
 solutions with a fixed seed: right, wrong, cut off, endless, leaving by `os._exit`, importing heavy libraries. Both
 evaluators get the same programs, the same number of workers and run one after the other in the same session; the
 official one runs in the benchmark's environment, with its source unpacked into a temporary folder. awake: this
 evaluator alone on reference solutions that compute all the time: how much longer than their CPU time over the workers.
-sandbox: programs that do nothing, one at a time, from fork to the last trace of them gone.
+sandbox: programs that do nothing, one at a time, from fork to the last trace of them gone. looks: CPU time of a pass
+that is looked at once, again with its test in another process, and again in place: the reference solutions of the
+embedded tasks, all processes included and the start of the evaluator left out, by turns.
 
 The official evaluator waits 241 s and more for each endless program. The last line of stdout is one JSON object.
 """
@@ -23,6 +25,7 @@ import os
 import random
 import resource
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from passkwh.benchmarks.base import Program
-from passkwh.benchmarks.bigcodebench import environment
+from passkwh.benchmarks.bigcodebench import environment, tasks
 from passkwh.benchmarks.bigcodebench.benchmark import BigCodeBench
 from passkwh.benchmarks.sandbox import Job, evaluate
 
@@ -138,6 +141,32 @@ def sandbox_cost(count: int) -> dict[str, float]:
     }
 
 
+def looks(repeats: int = 5) -> dict[str, Any]:
+    """Milliseconds of CPU time a pass, by how often it is looked at: the median of so many turns."""
+    embedded = [json.loads(line) for line in tasks.SAMPLE.read_text("utf-8").splitlines()]
+    unusual, shared = "\nclass Unused:\n    pass\n", "\nfrom unittest import mock\n"
+    kinds = {"once": ("", ""), "again, apart": (unusual, ""), "again, in place": (unusual, shared)}
+    spent: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(repeats):
+        for kind, (more, in_test) in kinds.items():
+            jobs = [
+                Job(f"{task['task_id']} {again}", task["complete_prompt"] + task["canonical_solution"] + more,
+                    task["test"] + in_test, "unittest", 30.0)
+                for again in range(2)
+                for task in embedded
+            ]  # fmt: skip
+            before = _cpu_s()
+            list(evaluate(jobs[:1], workers=1))
+            started = _cpu_s()
+            outcomes = list(evaluate(jobs, workers=1))
+            spent[kind].append((_cpu_s() - started - (started - before)) / (len(jobs) - 1) * 1e3)
+            if any(outcome.status != "pass" or outcome.suspect for outcome in outcomes):
+                sys.exit("a reference solution is not trusted")
+    medians = {kind: statistics.median(values) for kind, values in spent.items()}
+    ratios = {kind: medians[kind] / medians["once"] for kind in medians}
+    return {"programs": 2 * len(embedded), "turns": repeats, "cpu_ms": medians, "by_one_look": ratios}
+
+
 def awake(benchmark: BigCodeBench, programs: list[tuple[str, str, str]], workers: int) -> dict[str, Any]:
     """Wall time over CPU time per worker, of programs whose references wait for nothing."""
     references = {key: benchmark.known_reference(task_id) for key, task_id, _ in programs}
@@ -188,8 +217,8 @@ def _cpu_s() -> float:
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--part", choices=["groundtruth", "awake", "models", "sandbox"], default="groundtruth")
+    parser.add_argument("--data")
+    parser.add_argument("--part", choices=["groundtruth", "awake", "models", "sandbox", "looks"], default="groundtruth")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--samples", type=int, default=150)
     parser.add_argument("--workers", type=int, default=2)
@@ -198,6 +227,11 @@ def main() -> None:
     if asked.part == "sandbox":
         print(json.dumps(sandbox_cost(200)))
         return
+    if asked.part == "looks":
+        print(json.dumps(looks()))
+        return
+    if asked.data is None:
+        parser.error("--data is needed for this part")
     if environment.built() is None:
         sys.exit("the benchmark's environment is not built: bench setup bigcodebench")
     benchmark = BigCodeBench({"data": asked.data, "workers": asked.workers})

@@ -1,9 +1,11 @@
-"""Kills at any call that changes a file: `python -m perf.kills [--run 60] [--board 20] [--engine 20]`.
+"""Kills of runs, sweeps, quantizing, serving and board builds: `python -m perf.kills [--run 40] [--sweep 15] ...`.
 
-A run of the toy model, and the building of a board, are killed at random calls (write, fsync, rename, unlink, truncate)
-and called again until they end; with --sweep and --quantize also a study and the quantizing of a model, and with
---engine a run with four requests in flight or its llama.cpp server, at random moments. Counts what was lost, stands
-twice, was left running or has wrong energies. Needs a C compiler and Linux. Prints one JSON line last.
+What is killed is called again until it ends; then what was stored before a kill must be there, once. Runs of the toy
+model, the quantizing of a tiny checkpoint and the building of a board are killed at random calls that change a file
+(write, fsync, rename, unlink, truncate); a study of toy runs at random moments, its driver or the run's process; a
+server of the tiny checkpoint while it is asked; with --engine also a run with four requests in flight, or its llama.cpp
+server. All of them are the real programs. Needs a C compiler and Linux. Prints one JSON line last, with what was lost
+(missing or changed) and what stands twice.
 """
 
 from __future__ import annotations
@@ -13,18 +15,29 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
+import signal
+import socket
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
+
 from passkwh.harness.runs.folder import RunFolder
 from perf import synthetic
+from tests.adapters.conftest import save
 from tests.mishaps.conftest import Attempts, compiled
+from tests.sweep.kills import survive
 
-BENCH = [sys.executable, "-m", "passkwh.cli.main"]
+MODULES = ("torch", "transformers", "safetensors.torch", "uvicorn", "passkwh.serve.service")
+TOY = Path(__file__).resolve().parents[1] / "examples" / "plugin"
+PROMPTS = ("def f(x):", "class A:", "import os", "x = 1")
+START_S = 120.0
+"""For which a server is waited for."""
 
 
 def _stored(out: Path) -> dict[str, str]:
@@ -47,9 +60,11 @@ def runs(attempts: Attempts, kills: int, chance: random.Random) -> dict[str, int
             now = _stored(out)
             lost += sum(now.get(key) != text for key, text in kept.items())
             kept = now
-            if ended["code"] == 0:
+            killed += ended["code"] == -signal.SIGKILL
+            if list(out.glob("*/summary.json")):  # complete, even where it was killed while it cleared up
                 break
-            killed += 1
+            if ended["code"] not in (0, -signal.SIGKILL):
+                raise SystemExit(f"a run ended by itself: {ended['err']}")
         (path,) = out.iterdir()
         lines = (path / "samples.jsonl").read_bytes().splitlines()
         lost += 12 - len(kept)
@@ -69,41 +84,122 @@ def boards(attempts: Attempts, kills: int, chance: random.Random) -> dict[str, i
         ended = attempts(
             "leaderboard", "build", packs, "--out", site, fault=["any", str(site), chance.randint(1, 40), 0]
         )
-        killed += ended["code"] != 0
+        killed += ended["code"] == -signal.SIGKILL
         built += ended["code"] == 0
     attempts("leaderboard", "build", packs, "--out", site)
     fresh = attempts.folder / "fresh"
     attempts("leaderboard", "build", packs, "--out", fresh)
-    names = [{str(file.relative_to(folder)) for file in folder.rglob("*")} for folder in (site, fresh)]
-    return {"kills": killed, "built": built, "lost": len(names[1] - names[0]), "left_over": len(names[0] - names[1])}
+    here, there = (
+        {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        for folder in (site, fresh)
+    )
+    lost = sum(here.get(name) != content for name, content in there.items())
+    return {"kills": killed, "built": built, "lost": lost, "doubled": len(here.keys() - there.keys())}
 
 
-def quantizing(model: Path, root: Path, kills: int, chance: random.Random) -> dict[str, int]:
-    """Kill ``bench quantize``; it must then make the checkpoint that it makes undisturbed."""
-    revisions = set()
-    for number in range(kills):
-        environment = os.environ | {"PASSKWH_CACHE": str(root / f"cache-{number}")}
-        command = [*BENCH, "quantize", str(model), "--meter", "simulated", "--json"]
-        victim = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(3.0, 20.0))
-        victim.kill()
-        victim.wait()
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        revisions.add(json.loads(done.stdout.splitlines()[-1])["revision"])
-    return {"kills": kills, "different_results": len(revisions) - 1 if revisions else 0}
+def quantizing(attempts: Attempts, model: Path, kills: int, chance: random.Random) -> dict[str, int]:
+    """Kill ``bench quantize``; it must then make the checkpoint that it makes undisturbed, and leave no draft."""
+
+    def quantize(cache: Path, **luck: Any) -> dict[str, Any]:
+        command = ("quantize", model, "--meter", "simulated", "--json")
+        return attempts(*command, environment={"PASSKWH_CACHE": str(cache)}, **luck)
+
+    def made(cache: Path) -> str:
+        return str(json.loads(quantize(cache)["out"].splitlines()[-1])["revision"])
+
+    right = made(attempts.folder / "cache")
+    killed = complete = lost = doubled = 0
+    while killed < kills:
+        cache = attempts.folder / f"cache-{complete}"
+        while killed < kills:
+            ended = quantize(cache, fault=["any", str(cache), chance.randint(1, 12), 0])
+            killed += ended["code"] == -signal.SIGKILL
+            if ended["code"] == 0:
+                break
+        lost += made(cache) != right
+        doubled += len(list((cache / "quantized").iterdir())) - 1
+        complete += 1
+    return {"kills": killed, "complete": complete, "lost": lost, "doubled": doubled}
 
 
-def sweeps(model: Path, root: Path, kills: int, seed: int) -> dict[str, Any]:
-    """Kill a study and its runs."""
-    from tests.sweep.kills import survive
+def serving(attempts: Attempts, model: Path, kills: int, chance: random.Random) -> dict[str, int]:
+    """Kill ``bench serve`` while it is asked; the next one takes its port and answers what it would have answered."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    right: dict[str, str] = {}
+    killed = answers = lost = doubled = 0
+    with httpx.Client(timeout=60) as http:
+        while killed < kills:
+            command = ("serve", "--model", model, "--port", port, "--idle-s", 0, "--meter", "simulated", "--json")
+            server = threading.Thread(target=attempts, args=command)
+            server.start()
+            _wait_for(http, url)
+            texts = [_ask(http, url, prompt) for prompt in PROMPTS]  # of a server after a kill, from the second on
+            for prompt, text in zip(PROMPTS, texts, strict=True):
+                lost += text is None or right.setdefault(prompt, text) != text
+            with ThreadPoolExecutor(len(PROMPTS)) as clients:
+                asked = [clients.submit(_ask, http, url, prompt, right) for prompt in PROMPTS]
+                time.sleep(chance.uniform(0.0, 1.0))
+                (victim,) = psutil.Process(attempts.pid).children()
+                family = [victim, *victim.children(recursive=True)]
+                victim.kill()
+            server.join()
+            during = [answer.result() for answer in asked]
+            killed += 1
+            answers += sum(text is not None for text in during)
+            lost += sum(text == "" for text in during)
+            doubled += sum(process.is_running() and process.status() != "zombie" for process in family[1:])
+    return {"kills": killed, "answers_before_a_kill": answers, "lost": lost, "doubled": doubled}
 
+
+def _wait_for(http: httpx.Client, url: str) -> None:
+    end_s = time.monotonic() + START_S
+    while True:
+        try:
+            http.get(f"{url}/health").raise_for_status()
+            return
+        except httpx.HTTPError:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(0.05)
+
+
+def _ask(http: httpx.Client, url: str, prompt: str, right: dict[str, str] | None = None) -> str | None:
+    """The completion; None where the server is gone, empty where it is another one than ``right`` has."""
+    body = {"model": "tiny", "prompt": prompt, "temperature": 0, "max_tokens": 24}
+    try:
+        answer = http.post(f"{url}/v1/completions", json=body)
+    except httpx.HTTPError:
+        return None
+    (choice,) = answer.json()["choices"]
+    return str(choice["text"]) if right is None or right[prompt] == choice["text"] else ""
+
+
+def sweeps(root: Path, kills: int, seed: int) -> dict[str, Any]:
+    """Kill a study of toy runs, and its runs; ``survive`` raises where anything is lost or stands twice."""
+    plugin = root / "plugin"
+    shutil.copytree(TOY / "src", plugin)
+    about = plugin / "passkwh_toy-0.1.0.dist-info"  # as an installer would write it
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: passkwh-toy\nVersion: 0.1.0\n")
+    (about / "entry_points.txt").write_text(
+        "[passkwh.engines]\ntoy = passkwh_toy.engine:ENGINE\n"
+        "[passkwh.benchmarks]\ntoy-sums = passkwh_toy.benchmark:ToySums\n"
+    )
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(plugin), *filter(None, [os.environ.get("PYTHONPATH")])])
     study = root / "study.toml"
     study.write_text(
-        f'[study]\nname = "killed"\nrepeats = 3\nretries = 9\n[[configuration]]\nmodel = "{model}"\n'
-        'benchmark = "bigcodebench"\nbenchmark_options = {subset = "sample"}\nlimit = 4\nmax_new_tokens = 24\n'
-        'meter = "simulated"\nidle_s = 0.1\n'
+        'name = "killed"\nrepeats = 3\nretries = 9\n[defaults]\nmodel = "toy:2"\nbenchmark = "toy-sums"\n'
+        'samples = 8\nbatch_size = 2\nmeter = "simulated"\nidle_s = 0.1\n[matrix]\nseed = [1]\n'
     )
-    return survive(str(study), root / "studies", kills, 3.0, seed)
+    killed, survived, studies = 0, [], 0
+    while killed < kills:
+        survived.append(survive(str(study), root / f"studies-{studies}", kills - killed, 0.6, seed + studies))
+        killed += sum(survived[-1]["kills"].values())
+        studies += 1
+    totals = {name: sum(one[name] for one in survived) for name in ("runs", "samples", "sessions")}
+    return {"kills": killed, "studies": studies, **totals, "lost": 0, "doubled": 0}
 
 
 def engines(root: Path, kills: int, seed: int) -> dict[str, int]:
@@ -120,24 +216,31 @@ def engines(root: Path, kills: int, seed: int) -> dict[str, int]:
 def main() -> None:
     """Kill as asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, count in (("run", 60), ("board", 20), ("sweep", 0), ("quantize", 0), ("engine", 0)):
+    for name, count in (("run", 40), ("sweep", 15), ("quantize", 15), ("serve", 15), ("board", 15), ("engine", 0)):
         parser.add_argument(f"--{name}", type=int, default=count)
-    parser.add_argument("--model", type=Path, help="a tiny checkpoint, for --sweep and --quantize")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     chance = random.Random(asked.seed)
     root = Path(tempfile.mkdtemp())
-    attempts = Attempts(compiled(root), root)
-    result: dict[str, Any] = {"run": runs(attempts, asked.run, chance), "board": boards(attempts, asked.board, chance)}
+    model = save(root / "tiny", "llama", adds_begin=True)
+    attempts = Attempts(compiled(root), root, *MODULES)
+    result: dict[str, Any] = {}
+    for name, part in (
+        ("run", lambda: runs(attempts, asked.run, chance)),
+        ("board", lambda: boards(attempts, asked.board, chance)),
+        ("quantize", lambda: quantizing(attempts, model, asked.quantize, chance)),
+        ("serve", lambda: serving(attempts, model, asked.serve, chance)),
+        ("sweep", lambda: sweeps(root, asked.sweep, asked.seed)),
+        ("engine", lambda: engines(root, asked.engine, asked.seed)),
+    ):
+        if getattr(asked, name):
+            result[name] = part()
+            print(json.dumps({name: result[name]}), flush=True)
     attempts.close()
-    if asked.engine:
-        result["engine"] = engines(root, asked.engine, asked.seed)
-    if asked.quantize:
-        result["quantize"] = quantizing(asked.model, root, asked.quantize, chance)
-    if asked.sweep:
-        result["sweep"] = sweeps(asked.model, root, asked.sweep, asked.seed)
     shutil.rmtree(root)
-    print(json.dumps(result))
+    print(
+        json.dumps({**result, **{n: sum(r.get(n, 0) for r in result.values()) for n in ("kills", "lost", "doubled")}})
+    )
 
 
 if __name__ == "__main__":

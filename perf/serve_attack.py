@@ -1,13 +1,14 @@
 """`bench serve` beside connections that hold on: is every honest answer right, and how much later does it come?
 
     python perf/serve_attack.py [--model smollm2-135m-instruct] [--connections 1000] [--seconds 60] [--clients 8]
+                                [--turns 3]
 
 The server, the attackers and the honest clients are processes of their own on this machine, all with one address. Half
 of the connections are silent, a fifth drips the head of a request, a fifth its body, and a tenth asks and never reads;
-each that is ended comes again after a second. Honest clients ask one after the other, greedily, before, during and
-after the attack, and every answer is compared with the first one to its prompt. Prints one JSON line last:
-``slowest_ratio`` is the slowest answer during the attack by the slowest without it; descriptors, memory and CPU share
-are the server's.
+each that is ended comes again after a second. Honest clients ask one after the other, greedily, without and during the
+attack, by turns, so that what else the machine does falls on both; every answer is compared with the first one to its
+prompt. Prints one JSON line last: ``slowest_ratio`` is the slowest answer during the attack by the slowest without it;
+descriptors, memory and CPU share are the server's.
 """
 
 from __future__ import annotations
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=4)
+    parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
     command = [sys.executable, "-m", "passkwh.cli.main", "serve", "--model", options.model, "--port", "0"]
     command += ["--idle-s", "0", "--meter", "simulated:steady", "--timeout-s", "600", "--json"]
@@ -134,36 +136,51 @@ def main() -> None:
             return asyncio.run(ask(url, options.clients, seconds, options.tokens))
 
         phase(5)  # what is made once, is now
-        before_state, before = state(), phase(options.seconds / 3)
+        before_state, during_state = state(), {}
+        phases: dict[str, list[tuple[str, int, str, float]]] = {"quiet": [], "attack": []}
+        ended, cpu_share = Counter[str](), dict.fromkeys(phases, 0.0)
         context = multiprocessing.get_context("spawn")
-        stop, results = context.Event(), context.Queue()
-        attackers = context.Process(target=attack, args=(url, options.connections, stop, results))
-        attackers.start()
-        time.sleep(5)
-        cpu_s, start_s = sum(process.cpu_times()[:2]), time.monotonic()
-        during = phase(options.seconds)
-        during_state = state()
-        cpu_share = (sum(process.cpu_times()[:2]) - cpu_s) / (time.monotonic() - start_s)
-        stop.set()
-        ended = results.get(timeout=120)
-        attackers.join()
-        time.sleep(15)
-        after_state, after = state(), phase(options.seconds / 3)
+        length_s = options.seconds / options.turns
+
+        def measured(name: str) -> None:
+            cpu_s, start_s = sum(process.cpu_times()[:2]), time.monotonic()
+            phases[name] += phase(length_s)
+            share = (sum(process.cpu_times()[:2]) - cpu_s) / (time.monotonic() - start_s)
+            cpu_share[name] += share / options.turns
+
+        for _ in range(options.turns):
+            measured("quiet")
+            stop, results = context.Event(), context.Queue()
+            attackers = context.Process(target=attack, args=(url, options.connections, stop, results))
+            attackers.start()
+            time.sleep(5)
+            measured("attack")
+            during_state = state()
+            stop.set()
+            ended.update(results.get(timeout=120))
+            attackers.join()
+            time.sleep(12)  # those that are left have had their time then
+        after_state = state()
     finally:
         server.terminate()
         server.wait(60)
-    first = {prompt: text for prompt, status, text, _ in [*after, *before] if status == 200}
-    phases = {"before": before, "during": during, "after": after}
-    slowest = {name: max(seconds for *_, seconds in answers) for name, answers in phases.items()}
+    first = {prompt: text for prompt, status, text, _ in phases["quiet"] if status == 200}
+    seconds = {name: sorted(answer[3] for answer in answers) for name, answers in phases.items()}
     result = {
         "connections": options.connections,
+        "turns": options.turns,
         "ended_by_the_server": ended,
         "honest_answers": {name: len(answers) for name, answers in phases.items()},
         "statuses": {name: dict(Counter(status for _, status, *_ in answers)) for name, answers in phases.items()},
-        "wrong": sum(status == 200 and text != first[prompt] for prompt, status, text, _ in [*before, *during, *after]),
-        "median_s": {name: statistics.median(seconds for *_, seconds in answers) for name, answers in phases.items()},
-        "slowest_s": slowest,
-        "slowest_ratio": slowest["during"] / max(slowest["before"], slowest["after"]),
+        "wrong": sum(
+            status == 200 and text != first[prompt]
+            for answers in phases.values()
+            for prompt, status, text, _ in answers
+        ),
+        "median_s": {name: statistics.median(times) for name, times in seconds.items()},
+        "slowest_s": {name: times[-1] for name, times in seconds.items()},
+        "median_ratio": statistics.median(seconds["attack"]) / statistics.median(seconds["quiet"]),
+        "slowest_ratio": seconds["attack"][-1] / seconds["quiet"][-1],
         "server": {"before": before_state, "during": during_state, "after": after_state},
         "server_cpu_share": cpu_share,
     }

@@ -157,6 +157,59 @@ def test_a_torn_trace_gives_what_came_before(tmp_path: Path) -> None:
     folder.close()
 
 
+def test_a_trace_that_was_changed_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", MANIFEST)
+    writer = folder.trace_writer(0, TRACE_SCHEMA)
+    for time_ns in range(3):
+        writer.write(rows(time_ns))
+    folder.close()
+    stream = folder.path / "trace-000.arrows"
+    content = stream.read_bytes()
+    for place in range(0, len(content), 23):
+        stream.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        with pytest.raises(UsageError, match=r"trace-000\.arrows is damaged \(.*remove it"):
+            folder.trace()
+
+
+def test_a_trace_of_an_earlier_program_is_read(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", MANIFEST)
+    with pa.ipc.new_stream(folder.path / "trace-000.arrows", TRACE_SCHEMA) as stream:
+        stream.write_table(rows(1))
+        stream.write_table(rows(2))
+    content = (folder.path / "trace-000.arrows").read_bytes()
+    assert folder.trace()["time_ns"].to_pylist() == [1, 2]
+    (folder.path / "trace-000.arrows").write_bytes(content[:-100])
+    assert folder.trace()["time_ns"].to_pylist() == [1]
+    folder.close()
+
+
+def test_any_changed_byte_of_a_manifest_or_summary_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", MANIFEST)
+    folder.finish(MANIFEST, [sample("a", 0)], rows(1), SUMMARY)
+    folder.close()
+    for name in ("manifest.json", "summary.json"):
+        content = (folder.path / name).read_bytes()
+        for place in range(0, len(content), 5):
+            other = tmp_path / f"{name}-{place}"  # what is read once for a state of a file is not read again
+            other.mkdir()
+            for file in folder.path.iterdir():
+                (other / file.name).write_bytes(file.read_bytes())
+            (other / name).write_bytes(
+                content[:place] + bytes([content[place] ^ 1 << place % 7]) + content[place + 1 :]
+            )
+            changed = RunFolder.open(other)
+            with pytest.raises(UsageError, match=name) as refusal:
+                changed.manifest() if name == "manifest.json" else changed.summary()
+            assert "\n" not in str(refusal.value)
+
+
+def test_a_manifest_without_a_checksum_is_read(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", MANIFEST)
+    (folder.path / "manifest.json").write_text(MANIFEST.model_dump_json(indent=1))
+    assert folder.manifest() == MANIFEST
+    folder.close()
+
+
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", MANIFEST)
     code = (
@@ -196,6 +249,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"samples\.jsonl, line 2.*remove it and --resume"):
         folder.samples()
     content = json.loads((folder.path / "manifest.json").read_text())
+    content.pop("crc32", None)
     content["colour"] = "red"
     (folder.path / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(UsageError, match="colour"):

@@ -99,7 +99,7 @@ def header(file: Path) -> Header:
         return _header(file, seen.st_size, seen.st_mtime_ns)
     except FileNotFoundError:
         raise UsageError(f"there is no file {file}") from None
-    except (OSError, struct.error, KeyError, UnicodeDecodeError, MemoryError, OverflowError) as error:
+    except (OSError, struct.error, KeyError, ValueError, MemoryError, OverflowError, RecursionError) as error:
         raise UsageError(f"{file} is damaged or no GGUF file ({type(error).__name__}: {error}): get it again") from None
 
 

@@ -34,11 +34,18 @@ class ModelFiles:
             content = json.loads((self.folder / name).read_text("utf-8-sig"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(not_a_checkpoint(self.folder, f"its {name} cannot be read ({error})")) from None
         if not isinstance(content, dict):
             raise UsageError(not_a_checkpoint(self.folder, f"its {name} holds no JSON object"))
         return content
+
+    def _table(self, content: dict[str, Any], name: str) -> dict[str, Any]:
+        """An object inside a file's; empty where there is none. UsageError where something else stands there."""
+        inner = content.get(name) or {}
+        if not isinstance(inner, dict):
+            raise UsageError(not_a_checkpoint(self.folder, f"{name} in its files is no JSON object"))
+        return inner
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
@@ -94,7 +101,7 @@ class ModelFiles:
     def tokens(self) -> dict[int, str]:
         """The tokens that the tokenizer's files name one by one (special and added ones): id -> text."""
         named = {}
-        for number, entry in dict(self.tokenizer_config.get("added_tokens_decoder") or {}).items():
+        for number, entry in self._table(self.tokenizer_config, "added_tokens_decoder").items():
             if str(number).isdecimal() and (text := _text(entry)):
                 named[int(number)] = text
         named |= {number: text for text, number in self.read("added_tokens.json").items() if isinstance(number, int)}
@@ -121,8 +128,9 @@ class ModelFiles:
         """Classes that the model's files bring as Python code of their own (``auto_map``), sorted; empty for most."""
         named: set[str] = set()
         for content in (self.read(CONFIG), self.tokenizer_config):
-            for value in dict(content.get("auto_map") or {}).values():
-                named.update(entry for entry in (value if isinstance(value, list) else [value]) if entry)
+            for value in self._table(content, "auto_map").values():
+                entries = value if isinstance(value, list) else [value]
+                named.update(entry for entry in entries if isinstance(entry, str) and entry)
         return tuple(sorted(named))
 
     @functools.cached_property

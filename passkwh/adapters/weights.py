@@ -152,9 +152,11 @@ def tensors(folder: Path) -> list[Tensor]:
             AttributeError,
             OverflowError,
             MemoryError,
+            RecursionError,
             struct.error,
         ) as error:
-            raise UsageError(not_a_checkpoint(folder, f"{file.name} is damaged ({error})")) from None
+            why = str(error) or type(error).__name__
+            raise UsageError(not_a_checkpoint(folder, f"{file.name} is damaged ({why})")) from None
     return read
 
 

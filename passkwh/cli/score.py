@@ -107,7 +107,7 @@ def _from_file(path: Path, name: str, options: dict[str, Option]) -> _Judging:
         raise UsageError(f"benchmark {name} judges no programs of other harnesses: give a run folder")
     benchmark = benchmarks.open(name, {**member.options_for_files, **options})
     assert isinstance(benchmark, ScoresPrograms)
-    programs = list(_programs(path, benchmark))
+    programs = list(read_programs(path, benchmark))
     return benchmark, {key: task_id for key, task_id, _ in programs}, benchmark.score_programs(programs)
 
 
@@ -121,7 +121,7 @@ _OTHER_SAMPLES = {
 """What writes samples in another form, by a field of it."""
 
 
-def _programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, Program]]:
+def read_programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, Program]]:
     """Key, task and program of each sample, as the official evaluators read them."""
     from passkwh.benchmarks.base import Program
     from passkwh.benchmarks.rows import objects

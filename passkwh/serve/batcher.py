@@ -16,13 +16,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from passkwh.adapters.engines.base import Completion, Decoding, Model, SupportsTokenOffsets, TextSoFar, Watchable
+from passkwh.adapters.engines.base import Completion, Decoding, Model, TextSoFar, Watchable
 from passkwh.clean import one_line
 from passkwh.errors import UsageError
 from passkwh.prompts import Prompt
 from passkwh.records import Energy, FinishReason
 from passkwh.serve.exit_choices import ExitChoices
 from passkwh.serve.limits import Limits, Refused
+from passkwh.serve.prompt_length import PromptLength
 from passkwh.units import ns_to_s
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class Batcher:
         self, model: Model, exit_choices: ExitChoices, limits: Limits, mark: Callable[[], int], attribute: Attribute
     ) -> None:
         self._model = model
+        self._length = PromptLength(model)
         self._exit_choices = exit_choices
         self._limits = limits
         self._mark = mark
@@ -161,6 +163,7 @@ class Batcher:
         for row in left:
             row.send(_stopping())
         self._thread.join()
+        self._length.close()
 
     def waiting(self) -> int:
         """Rows in the queue."""
@@ -288,10 +291,12 @@ class Batcher:
 
     def _fits(self, row: Row) -> bool:
         """The prompt is within the limit; refuses the row otherwise."""
-        if not isinstance(self._model, SupportsTokenOffsets):
-            return True
-        tokens = len(self._model.token_ends(self._model.render(row.prompt)))
-        if 0 < tokens <= self._limits.prompt_tokens:
+        try:
+            tokens = self._length.tokens(self._model.render(row.prompt))
+        except Refused as refused:
+            row.send(refused)
+            return False
+        if tokens is None or 0 < tokens <= self._limits.prompt_tokens:
             return True
         message = f"the prompt has {tokens} tokens, this server's limit is {self._limits.prompt_tokens}"
         row.send(Refused(400, message, "too_long"))

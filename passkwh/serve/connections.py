@@ -39,8 +39,9 @@ class Patience:
     """From a whole request to the end of its answer; more than a request's own time, with what it waits for energy."""
     unread_s: float = 10.0
     """An answer that the other side does not read is waited for so long."""
-    share: int = 64
-    """Connections of one address that may wait for a request's head or body; with more, each has ``crowded_s``."""
+    share: int = 1024
+    """Connections of one address that may wait for a request's head or body; with more, each has ``crowded_s``. At most
+    half of all. Who is ended comes again at once, and costs more than while it waits: it is done for places' sake."""
     crowded_s: float = 1.0
     most: int = 2048
     """Connections at a time. Others take the places of those whose request has been waited for longest."""
@@ -128,7 +129,8 @@ def sweep(connections: Collection[Any], patience: Patience) -> None:
     """End every connection that has had its time."""
     all_of_them = watched(connections)
     waiting = Counter(one.peer for one in all_of_them if one.stage != "answer")
-    crowded = {peer for peer, count in waiting.items() if count > patience.share}
+    share = min(patience.share, patience.most // 2)
+    crowded = {peer for peer, count in waiting.items() if count > share}
     now_s = time.monotonic()
     for one in all_of_them:
         if one.is_overdue(now_s, crowded):

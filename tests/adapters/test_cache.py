@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from passkwh.cache import building, cache_dir
+from passkwh.cache import building, cache_dir, check_intact
+from passkwh.errors import UsageError
 
 
 def test_the_users_choice_of_folder_holds(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,3 +76,30 @@ def test_a_living_builders_draft_is_left_alone(tmp_path: Path) -> None:
         assert first != second
         assert first.is_dir()
     assert (tmp_path / "made").is_dir()
+
+
+def test_a_file_is_hashed_once_for_each_state_that_it_has(own_cache: Path) -> None:
+    made = own_cache / "made"
+    with building(made) as draft:
+        (draft / "weights").write_bytes(b"1234")
+    check_intact(made)
+    before = (made / "weights").stat()
+    (made / "weights").write_bytes(b"1235")
+    os.utime(made / "weights", ns=(before.st_atime_ns, before.st_mtime_ns))
+    check_intact(made)  # as it was compared before: size, time and inode are the same
+    os.utime(made / "weights", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    for _ in range(2):  # what was wrong is not remembered
+        with pytest.raises(UsageError, match="weights is missing or damaged"):
+            check_intact(made)
+    (made / "weights").unlink()
+    with pytest.raises(UsageError, match="weights is missing or damaged"):
+        check_intact(made)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"weights": 1}', '{"weights": [4, 0, 0, ""]}'])
+def test_a_damaged_memory_of_what_was_compared_only_costs_time(own_cache: Path, content: str) -> None:
+    with building(own_cache / "made") as draft:
+        (draft / "weights").write_bytes(b"1234")
+    (own_cache / "made" / ".verified").write_text(content)
+    check_intact(own_cache / "made")
+    assert len(json.loads((own_cache / "made" / ".verified").read_text())["weights"]) == 4

@@ -76,6 +76,8 @@ def test_the_manifest_says_how_it_was_made(int4: tuple[adapters.Checkpoint, list
     assert manifest.base_revision == adapters.resolve(str(tiny_chat)).revision
     assert manifest.revision == checkpoint.content_revision(folder)
     assert manifest.tool == f"gptqmodel {gptqmodel.__version__}"
+    texts = [(folder / name).read_text("utf-8") for name in ("config.json", "quantize_config.json")]
+    assert not any("offload_to_disk_path" in text for text in texts), "made again, it must be of the same revision"
     assert manifest.energy == quantize.SpentEnergy(gross_j=12.0, provenance="simulated")
     assert manifest.duration_s > 0
     assert "standard library" in manifest.calibration

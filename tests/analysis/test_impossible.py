@@ -11,6 +11,7 @@ import pytest
 
 from passkwh.analysis.frames import load
 from passkwh.errors import UsageError
+from passkwh.reports.leaderboard.validate import check_members
 from passkwh.stored import seal, unseal
 from perf import synthetic
 
@@ -61,6 +62,8 @@ def test_what_cannot_be_is_refused(good: Path, tmp_path: Path, file: str, field:
         load([run])
     assert str(run) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+    members = {part.name: part.read_bytes() for part in run.iterdir()}
+    assert not check_members(run, "", members).valid, "the board refuses what analysis and report refuse"
 
 
 @pytest.mark.parametrize(

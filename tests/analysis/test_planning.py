@@ -68,6 +68,7 @@ def test_no_number_of_tasks_makes_up_for_a_poor_meter(make_run: MakeRun) -> None
     comparison = pilot(make_run)
     for run in comparison.frames.runs:
         summary = json.loads((run.path / "summary.json").read_text())
+        summary.pop("crc32", None)
         summary["channels"][0]["generation"]["se_j"] = 0.05 * summary["gross_energy_j"]
         (run.path / "summary.json").write_text(json.dumps(summary))
     comparison = compare(load([run.path for run in comparison.frames.runs]))

@@ -227,6 +227,7 @@ def runs_of(make_run: MakeRun, order: str, drift: float = 0.0, seed: int = 0) ->
         run = make_run(f"{letter}{seen[letter]}", model=f"family/{letter.lower()}-1B", repeat=seen[letter], tasks=names,
                        energy_j=joules.tolist(), scoring_j=0.0)  # fmt: skip
         manifest = json.loads((run / "manifest.json").read_text())
+        manifest.pop("crc32", None)
         manifest["sessions"][0]["started_at"] = f"2026-01-01T{i:02d}:00:00+00:00"
         (run / "manifest.json").write_text(json.dumps(manifest))
         seen[letter] += 1
@@ -291,6 +292,7 @@ def test_tokens_per_s_scatter_as_repeats_do(make_run: MakeRun) -> None:
 
 def summary_with(run: Path, se_j: float | None = None, idle_se_w: float | None = None, after_w: float = 1.0) -> None:
     summary = json.loads((run / "summary.json").read_text())
+    summary.pop("crc32", None)
     channel = summary["channels"][0]
     channel["generation"]["se_j"] = se_j
     for name, power in (("idle_before", 1.0), ("idle_after", after_w)):

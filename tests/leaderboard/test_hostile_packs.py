@@ -148,7 +148,8 @@ def twice(part: str, name: str) -> Callable[[Members], Members]:
     """A name that stands twice, the second time with what would be read otherwise."""
 
     def change(members: Members) -> Members:
-        plain = b"\n".join(map(unseal, members[part].split(b"\n")))  # without the checksums of its lines
+        objects = [members[part]] if part.endswith(".json") else members[part].split(b"\n")
+        plain = b"\n".join(map(unseal, objects))
         return {**members, part: plain.replace(b"{", b'{"%s": 1, ' % name.encode(), 1)}
 
     return change

@@ -43,7 +43,7 @@ def errors(checked: Checked) -> list[tuple[str, str]]:
 
 
 def edited(content: bytes, change: Callable[[Any], Any]) -> bytes:
-    parsed = json.loads(content)
+    parsed = json.loads(unseal(content))
     change(parsed)
     return json.dumps(parsed).encode()
 

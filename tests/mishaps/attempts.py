@@ -1,11 +1,11 @@
 """One program, imported once, for many attempts at a run: each is a fork that may fail, jump or be killed.
 
-    LD_PRELOAD=faults.so python -m tests.mishaps.attempts FOLDER < ATTEMPTS
+    LD_PRELOAD=faults.so python -m tests.mishaps.attempts FOLDER [MODULE ...] < ATTEMPTS
 
 An attempt is a JSON object on a line of stdin: ``arguments`` of ``bench``, and as wanted ``fault`` (call, part of a
-path, number of the call from 1, errno; 0 kills the process there), ``jump_at`` (when a file of this name is there, so
-many seconds of the monotonic clock), ``signal_at`` (then this signal), ``stdout`` and ``stderr`` (a path, or
-``closed``). Answered by a line with the exit code, what was printed, and the files in FOLDER.
+path, number of the call from 1, errno; 0 kills the process there, -N sends it signal N), ``jump_at`` (when a file of
+this name is there, so many seconds of the monotonic clock), ``stdout`` and ``stderr`` (a path, or ``closed``),
+``environment`` (more variables). Answered by a line with the exit code, what was printed, and the files in FOLDER.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from passkwh.records import Spec
 from tests.mishaps import toy
 
 FAULTS = ctypes.CDLL(None)
+MODULES = (
+    "passkwh.harness.runner", "passkwh.harness.sweep.machine_lock", "passkwh.cli.live", "pandas", "scipy.stats",
+)  # fmt: skip
 
 
 def attempt(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
@@ -35,11 +38,6 @@ def attempt(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
     pid = os.fork()
     if pid == 0:
         _child(asked, out, err)
-    if "signal_at" in asked:
-        name, number = asked["signal_at"]
-        while not list(folder.glob(name)) and os.waitpid(pid, os.WNOHANG) == (0, 0):
-            time.sleep(0.01)
-        os.kill(pid, number)
     status = os.waitpid(pid, 0)[1]
     files = {str(file.relative_to(folder)): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()}
     return {
@@ -58,6 +56,7 @@ def _child(asked: dict[str, Any], out: Path, err: Path) -> None:
         FAULTS.fault_arm(call.encode(), place.encode(), number, error)
     if "jump_at" in asked:
         threading.Thread(target=_jump, args=(out.parent, *asked["jump_at"]), daemon=True).start()
+    os.environ.update(asked.get("environment", {}))
     sys.argv = ["bench", *asked["arguments"]]
     code = 1
     try:
@@ -84,13 +83,7 @@ def _text(file: Path) -> str:
 def main() -> None:
     """Carry out the attempts."""
     folder = Path(sys.argv[1])
-    for name in (
-        "passkwh.harness.runner",
-        "passkwh.harness.sweep.machine_lock",
-        "passkwh.cli.live",
-        "pandas",
-        "scipy.stats",
-    ):
+    for name in (*MODULES, *sys.argv[2:]):
         importlib.import_module(name)  # what is imported here is not imported in every fork
     plan(Spec(model="toy:2", benchmark="toy-sums", meter="simulated"), folder)
     for line in sys.stdin:

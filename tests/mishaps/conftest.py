@@ -29,10 +29,10 @@ def compiled(folder: Path) -> Path:
 class Attempts:
     """``attempts.py`` at work in a folder."""
 
-    def __init__(self, library: Path, folder: Path) -> None:
+    def __init__(self, library: Path, folder: Path, *modules: str) -> None:
         self.folder = folder
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.mishaps.attempts", str(folder)],
+            [sys.executable, "-m", "tests.mishaps.attempts", str(folder), *modules],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
             env=os.environ | {"LD_PRELOAD": str(library), "PYTHONPATH": str(REPOSITORY)},
         )  # fmt: skip
@@ -46,6 +46,11 @@ class Attempts:
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         assert "Traceback" not in answer["err"], answer["err"]
         return answer
+
+    @property
+    def pid(self) -> int:
+        """Of the process whose children the attempts are."""
+        return self._process.pid
 
     def close(self) -> None:
         """End it."""

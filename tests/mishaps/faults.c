@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -14,9 +15,9 @@
 #include <sys/uio.h>
 
 static char place[PATH_MAX] = "";  // only calls on paths that contain this count
-static char call_name[16] = "";    // write, fsync, rename, or any
+static char call_name[16] = "";    // write, fsync, rename, open (to write), any of them but open, or all
 static int after = 0;              // the call of this number, from 1, is the first to fail
-static int error_number = 0;       // with this errno; 0: the process is killed there
+static int error_number = 0;       // with this errno; 0: the process is killed there; -N: it gets signal N there, once
 static int count = 0;
 static long long jump_ns = 0;
 
@@ -31,9 +32,14 @@ int fault_count(void) { return count; }
 void fault_jump(long long ns) { jump_ns = ns; }
 
 static int fails(const char *call, const char *path) {
-    if (!*place || !strstr(path, place) || (strcmp(call_name, "any") && strcmp(call_name, call))) return 0;
+    int counts = !strcmp(call_name, "all") || !strcmp(call_name, strcmp(call, "open") ? "any" : "open");
+    if (!*place || !strstr(path, place) || !(counts || !strcmp(call_name, call))) return 0;
     if (++count < after || !after) return 0;
     if (!error_number) kill(getpid(), SIGKILL);
+    if (error_number < 0) {
+        if (count == after) kill(getpid(), -error_number);
+        return 0;
+    }
     errno = error_number;
     return 1;
 }
@@ -54,6 +60,28 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     if (fails_on("write", fd)) return -1;
     return REAL(write)(fd, bytes, length);
 }
+
+static int opens(const char *path, int flags) {
+    return (flags & (O_WRONLY | O_RDWR | O_CREAT)) && fails("open", path);
+}
+
+int open64(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    return opens(path, flags) ? -1 : REAL(open64)(path, flags, mode);
+}
+
+int openat64(int folder, const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    return opens(path, flags) ? -1 : REAL(openat64)(folder, path, flags, mode);
+}
+
+int mkdir(const char *path, mode_t mode) { return fails("mkdir", path) ? -1 : REAL(mkdir)(path, mode); }
 
 int fsync(int fd) { return fails_on("fsync", fd) ? -1 : REAL(fsync)(fd); }
 

@@ -39,6 +39,7 @@ def hostile(invented: Path, tmp_path_factory: pytest.TempPathFactory) -> Written
         run = root / "runs" / f"{i}"
         shutil.copytree(invented / f"0{i}-r0", run)
         manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+        manifest.pop("crc32", None)
         manifest["model"] |= {"name": name, "checkpoint": name, "quant": "none", "quantization": {EVIL: EVIL}}
         manifest["benchmark"] |= {"source": EVIL, "options": {}}
         manifest["host"] |= {"os": EVIL}
@@ -48,6 +49,7 @@ def hostile(invented: Path, tmp_path_factory: pytest.TempPathFactory) -> Written
         manifest["versions"] = {EVIL: "-1+1"}
         (run / "manifest.json").write_text(json.dumps(manifest), "utf-8")
         summary = json.loads((run / "summary.json").read_text("utf-8"))
+        summary.pop("crc32", None)
         summary |= {"model": name, "warnings": [EVIL, "=1+1"], "metrics": {EVIL: 1.0}}
         (run / "summary.json").write_text(json.dumps(summary), "utf-8")
         samples = [json.loads(unseal(line)) for line in (run / "samples.jsonl").read_bytes().splitlines()]

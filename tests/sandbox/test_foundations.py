@@ -1,7 +1,9 @@
 """What a judge stands on, replaced one attribute at a time: no wrong program gains a trusted pass by it.
 
-Every member of every module that a unittest test runs on, and every member of the classes in these, is replaced by an
-object that answers everything: it can be called, entered, left with any exception swallowed, compared and iterated.
+Each replacement is tried twice: on a test that can run in a process of its own, and on the same test made to need the
+program in its own process. Every member of every module that a unittest test runs on, and every member of the classes
+in these, is replaced by an object that answers everything: it can be called, entered, left with any exception
+swallowed, compared and iterated.
 """
 
 from __future__ import annotations
@@ -60,34 +62,44 @@ def members() -> Iterator[tuple[str, tuple[str, ...], str]]:
                     yield name, (attribute,), member
 
 
-def outcomes_of(every: int) -> tuple[int, dict[str, str]]:
-    """How many were tried, and those that were trusted, with the detail."""
+IN_PLACE = "\nfrom unittest import mock\n"
+"""What makes a test one that needs the program in its own process."""
+LOOKS = pytest.mark.parametrize("more", ["", IN_PLACE], ids=["apart", "in place"])
+
+
+def outcomes_of(every: int, more: str) -> tuple[int, int, dict[str, str]]:
+    """How many were tried, how many passed officially, and those that were trusted, with the detail."""
     jobs = []
     for index, (module, path, attribute) in enumerate(list(members())[::every]):
         task = TASKS[index % len(TASKS)]
         code = ANYTHING.format(module=module, path=path, attribute=attribute)
         key = f"{module}.{'.'.join((*path, attribute))} in {task['task_id']}"
-        jobs.append(Job(key, code, task["test"], "unittest", 1.5))
+        jobs.append(Job(key, code, task["test"] + more, "unittest", 1.5))
     outcomes = list(evaluate(jobs, workers=2))
     assert len(outcomes) == len(jobs)
-    return len(jobs), {o.key: o.detail for o in outcomes if o.status == "pass" and not o.suspect}
+    passes = [outcome for outcome in outcomes if outcome.status == "pass"]
+    return len(jobs), len(passes), {o.key: o.detail for o in passes if not o.suspect}
 
 
 def test_every_embedded_test_can_run_without_the_program_in_its_process():
     assert len(TASKS) == 36
     assert all(suspicion.separable(task["test"]) for task in TASKS)
+    assert not any(suspicion.separable(task["test"] + IN_PLACE) for task in TASKS)
 
 
-def test_replacing_what_the_judge_stands_on_gains_no_trust():
-    tried, trusted = outcomes_of(every=61)
+@LOOKS
+def test_replacing_what_the_judge_stands_on_gains_no_trust(more):
+    tried, _, trusted = outcomes_of(61, more)
     assert tried > 40
     assert trusted == {}
 
 
 @pytest.mark.slow
-def test_replacing_any_member_of_what_the_judge_stands_on_gains_no_trust():
-    tried, trusted = outcomes_of(every=1)
+@LOOKS
+def test_replacing_any_member_of_what_the_judge_stands_on_gains_no_trust(more):
+    tried, passes, trusted = outcomes_of(1, more)
     assert tried > 1500
+    assert passes > 100, "the official rule believes many of them"
     assert trusted == {}
 
 
@@ -100,16 +112,20 @@ def task_func(*args, **named): return None
 """
 
 
-def test_a_swallowing_context_manager_gains_no_trust_on_any_task():
-    jobs = [Job(task["task_id"], SWALLOWS, task["test"], "unittest", 5.0) for task in TASKS]
+@LOOKS
+def test_a_swallowing_context_manager_gains_no_trust_on_any_task(more):
+    jobs = [Job(task["task_id"], SWALLOWS, task["test"] + more, "unittest", 5.0) for task in TASKS]
     outcomes = list(evaluate(jobs, workers=2))
     assert {outcome.status for outcome in outcomes} == {"pass"}, "the official rule believes it"
     assert [outcome.key for outcome in outcomes if outcome.status == "pass" and not outcome.suspect] == []
 
 
-def test_the_reference_solutions_are_trusted():
+@LOOKS
+def test_the_reference_solutions_are_trusted(more):
     jobs = [
-        Job(task["task_id"], task["complete_prompt"] + task["canonical_solution"], task["test"], "unittest", 10.0)
+        Job(
+            task["task_id"], task["complete_prompt"] + task["canonical_solution"], task["test"] + more, "unittest", 10.0
+        )
         for task in TASKS
     ]
     outcomes = list(evaluate(jobs, workers=2))

@@ -336,6 +336,32 @@ def test_a_server_that_counts_no_tokens() -> None:
         pass
 
 
+TOO_MANY = [("completion_tokens", 1_000_000), ("completion_tokens", 51)]
+NO_COUNTS = [
+    (field, value)
+    for field in ("prompt_tokens", "completion_tokens")
+    for value in (-1, -1e30, 1e30, 10**30, 2.5, float("nan"), float("inf"), "12", True, None, [1])
+]
+
+
+@pytest.mark.parametrize("streams", [True, False], ids=["stream", "whole"])
+def test_counts_that_cannot_be_are_refused(streams: bool) -> None:
+    usage: dict[str, Any] = {**USAGE}
+
+    def answer(count: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        content = {**WHOLE, "usage": usage}
+        return (200, EVENTS, chunks(content)) if streams else (200, JSON, json.dumps(content).encode())
+
+    with scripted(answer) as (url, _), loaded(f"openai:{url}#m") as remote:
+        for field, value in TOO_MANY + NO_COUNTS:
+            usage.update({**USAGE, field: value})
+            with pytest.raises(UsageError) as error:
+                remote.generate([X], Decoding(50), [0])
+            too_many = f"counts {value} generated tokens where at most 50 were asked for"
+            assert (too_many if (field, value) in TOO_MANY else "does not count tokens") in str(error.value)
+            assert len(str(error.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "body", "expected"),
     [

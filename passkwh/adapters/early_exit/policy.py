@@ -107,7 +107,7 @@ class ExitPolicy(torch.nn.Module):
             meta = PolicyMeta.model_validate(card)
             policy = cls(meta.hidden_size, network.hidden, network.activation)
             policy.load_state_dict(load_file(weights_file))
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, RecursionError) as error:
             raise UsageError(f"the agent at {path_stem} cannot be read: {error}") from None
         except ValidationError as error:
             problem = error.errors()[0]

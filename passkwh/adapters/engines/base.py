@@ -234,6 +234,15 @@ class SupportsTokenOffsets(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsTokenizerFile(Protocol):
+    """A model whose prompts another process can count the tokens of."""
+
+    def tokenizer_file(self) -> str | None:
+        """The content of a ``tokenizer.json`` that gives the tokens of ``token_ends``; None where there is none."""
+        ...
+
+
 TextSoFar = Callable[[int], str]
 """A row's number in its batch -> the text it has so far: not cut at stop strings, the last character perhaps cut."""
 

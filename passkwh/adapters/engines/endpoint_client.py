@@ -308,10 +308,8 @@ class Client:
 
     def _answer(self, pieces: Sequence[Piece], reason: str | None, usage: Any) -> Answer:
         try:
-            prompt_tokens, completion_tokens = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
-            if not (0 <= prompt_tokens <= MOST_TOKENS and 0 <= completion_tokens <= MOST_TOKENS):
-                raise ValueError
-        except (LookupError, TypeError, ValueError, OverflowError):
+            prompt_tokens, completion_tokens = _count(usage["prompt_tokens"]), _count(usage["completion_tokens"])
+        except (LookupError, TypeError, ValueError):
             raise UsageError(
                 f"{self._url} does not count tokens ('usage' is {json.dumps(usage)[:80]}), so nothing could be said "
                 "per token: use a server that does"
@@ -376,6 +374,13 @@ def _lines(answer: httpx.Response) -> Iterator[str]:
         yield rest.decode("utf-8", "replace")
 
 
+def _count(stated: Any) -> int:
+    """A number of tokens as a server states it. Raises ValueError for what is none."""
+    if type(stated) not in (int, float) or not (0 <= stated <= MOST_TOKENS and stated == int(stated)):
+        raise ValueError
+    return int(stated)
+
+
 def _cached_tokens(usage: dict[str, Any]) -> int | None:
     details = usage.get("prompt_tokens_details")
     counted = details.get("cached_tokens") if isinstance(details, dict) else None
@@ -414,6 +419,6 @@ def _message(text: str) -> str:
         content = json.loads(text)
         error = content.get("error", content.get("detail", content))
         text = str(error.get("message", error) if isinstance(error, dict) else error)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         pass  # not JSON: as it is
     return " ".join(text.split())[:200]

@@ -242,6 +242,11 @@ class TransformersModel:
         offsets = self._tokenizer(text, return_offsets_mapping=True, return_attention_mask=False)["offset_mapping"]
         return [end for _, end in offsets]
 
+    def tokenizer_file(self) -> str | None:
+        """What ``tokenizers`` makes this tokenizer of (``SupportsTokenizerFile``)."""
+        core = getattr(self._tokenizer, "backend_tokenizer", None)
+        return None if core is None else str(core.to_str())
+
     def teacher_force(self, texts: Sequence[str]) -> list[Completion]:
         """Which tokens of the texts the model would have written itself, in one pass (``SupportsTeacherForcing``).
 

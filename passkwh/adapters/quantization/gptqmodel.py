@@ -152,6 +152,7 @@ class GptqModelQuantization:
                 raise UsageError(f"{source.name} cannot be quantized to {self.name} by gptqmodel: {why}") from error
             del model
             gc.collect()
+            _forget(target, str(temporary))
         tokenizer.save_pretrained(target)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -263,6 +264,21 @@ LAYER_S = 2.0
 PASSES = {"gptq": 6.0, "awq": 24.0}
 """Passes of the calibration texts through all weights that making one comes to, all its work counted (SmolLM2-135M on
 two cores of an AMD EPYC)."""
+
+
+def _forget(folder: Path, place: str) -> None:
+    """Take a temporary place out of the configurations: the same weights, made twice, must be of one revision."""
+    for file in folder.glob("*.json"):
+        content = json.loads(file.read_text("utf-8"))
+        if place in json.dumps(content):
+            file.write_text(json.dumps(_without(content, place), indent=2) + "\n", "utf-8")
+
+
+def _without(content: Any, place: str) -> Any:
+    if not isinstance(content, dict):
+        return content
+    kept = {name: value for name, value in content.items() if not (isinstance(value, str) and place in value)}
+    return {name: _without(value, place) for name, value in kept.items()}
 
 
 def _told(progress: Progress, layers: int) -> Any:

@@ -150,5 +150,5 @@ def _read_literals(path: Path) -> dict[str, frozenset[str]]:
     try:
         content = json.loads(path.read_text("utf-8"))
         return {kind: frozenset(map(str, content[kind.lower()])) for kind in KEPT}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path} is not a literals.json with the lists str, num and char ({error!r})") from None

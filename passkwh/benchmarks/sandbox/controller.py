@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from passkwh.benchmarks.sandbox import verdict
 from passkwh.benchmarks.sandbox.cgroup import ControlGroups
 from passkwh.benchmarks.sandbox.imports import group_of, libraries
 from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Job, Limits, Outcome, PreloadGroup
+from passkwh.benchmarks.sandbox.worker import uses
 from passkwh.benchmarks.sandbox.zygote_chain import ZygoteChain
 from passkwh.errors import UsageError
 
@@ -81,6 +83,9 @@ def default_limits(workers: int) -> Limits:
 def _preload_group(job: Job, groups: Sequence[PreloadGroup]) -> int:
     """Index of the group whose zygote runs the job; a stdio job imports in an interpreter of its own."""
     return 0 if job.kind == "stdio" else group_of(libraries(job.code + "\n" + job.test), groups)
+
+
+_uses = lru_cache(maxsize=2048)(uses.of)
 
 
 def _syntax_error(job: Job) -> Outcome | None:
@@ -216,6 +221,7 @@ class _Controller:
             "network": job.network,
             "group": self._free_groups[-1] if self._free_groups else None,
             "look": job.look,
+            "uses": _uses(job.test) if job.look == "apart" else None,
         }
         try:
             self._chain_of[group].lines[group].send(message)

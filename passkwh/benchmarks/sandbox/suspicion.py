@@ -12,6 +12,7 @@ import builtins
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from passkwh.benchmarks.sandbox.imports import imported_modules, parse
@@ -100,6 +101,7 @@ def _bound(tree: ast.Module) -> Iterator[str]:
         waiting.extend(ast.iter_child_nodes(node))
 
 
+@lru_cache(maxsize=2048)
 def separable(test: str) -> bool:
     """Whether a test only calls functions with values, as far as its text says: it needs no mock, no log, no warning
     and no library whose objects have no plain form."""

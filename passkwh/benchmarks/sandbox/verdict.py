@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from passkwh.benchmarks.sandbox import suspicion
@@ -92,7 +93,7 @@ def _reported(job: Job, done: dict[str, Any]) -> Outcome:
     if not done["whole"]:
         suspect += ("report channel written to",)
     if status == "pass":
-        expected = job.expected_tests if job.expected_tests is not None else _defined_tests(job)
+        expected = job.expected_tests if job.expected_tests is not None else _defined_tests(job.test)
         if job.kind == "unittest" and tests_run != expected:
             suspect += (f"{tests_run} tests ran, not {expected}",)
         if skipped:
@@ -116,9 +117,10 @@ def _outcome(job: Job, done: dict[str, Any], status: Status, detail: str, **test
     )
 
 
-def _defined_tests(job: Job) -> int | None:
+@lru_cache(maxsize=2048)
+def _defined_tests(test: str) -> int | None:
     """Number of test methods that the test's source defines in ``class TestCases``."""
-    for node in getattr(parse(job.test), "body", []):
+    for node in getattr(parse(test), "body", []):
         if isinstance(node, ast.ClassDef) and node.name == "TestCases":
             names = {
                 item.name

@@ -3,7 +3,7 @@
 =================  =====================================================================================
 ``manifest.json``  what was asked and what it ran on; replaced atomically when a session or its status changes
 ``samples.jsonl``  one line a sample, appended and flushed batch by batch; the last line of a key holds
-``trace-*.arrows`` the trace of one session while the run is unfinished (a stream that survives a kill)
+``trace-*.arrows`` the trace of one session while the run is unfinished (pieces that survive a kill)
 ``trace.parquet``  the whole trace, once finished
 ``summary.json``   written last and atomically: its presence means the run is complete
 =================  =====================================================================================
@@ -27,12 +27,12 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from passkwh.errors import UsageError
-from passkwh.harness.runs.files import replacing, write_atomic, writing
+from passkwh.harness.runs.files import replacing, writing
 from passkwh.harness.runs.lines import NotASample, read_line
 from passkwh.harness.runs.table import SampleTable
-from passkwh.harness.runs.trace_files import TraceWriter, read_stream, read_trace, write_trace
+from passkwh.harness.runs.trace_files import DamagedTraceError, TraceWriter, read_stream, read_trace, write_trace
 from passkwh.records import Manifest, Record, Sample, Summary, storable
-from passkwh.stored import seal
+from passkwh.stored import seal, unseal
 from passkwh.strict_json import distinct
 
 MANIFEST = "manifest.json"
@@ -126,7 +126,7 @@ class RunFolder:
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest atomically."""
         with writing(self.path / MANIFEST):
-            write_atomic(self.path / MANIFEST, storable(manifest).model_dump_json(indent=1))
+            _write(self.path / MANIFEST, manifest)
 
     def summary(self) -> Summary:
         """The summary of a complete run. Raises UsageError when the run is not complete or the file is damaged."""
@@ -226,8 +226,16 @@ class RunFolder:
                 return read_trace(self.path / TRACE)
             except (OSError, pa.ArrowException) as error:
                 raise UsageError(_unreadable(self.path / TRACE, error)) from error
-        streams = (read_stream(path) for path in sorted(self.path.glob("trace-*.arrows")))
-        tables = [table for table in streams if table is not None]
+        tables = []
+        for path in sorted(self.path.glob("trace-*.arrows")):
+            try:
+                if (table := read_stream(path)) is not None:
+                    tables.append(table)
+            except OSError as error:
+                raise UsageError(_unreadable(path, error)) from error
+            except DamagedTraceError as error:
+                fix = "restore it, or remove it: --resume then goes on, and energies that it held are missing"
+                raise UsageError(f"{path} is damaged ({error}): {fix}") from error
         return pa.concat_tables(tables) if tables else pa.table({})
 
     # ------------------------------------------------------------ finishing
@@ -242,7 +250,7 @@ class RunFolder:
         write_trace(self.path / TRACE, trace)
         self.write_manifest(manifest)
         with writing(self.path / SUMMARY):
-            write_atomic(self.path / SUMMARY, storable(summary).model_dump_json(indent=1))
+            _write(self.path / SUMMARY, summary)
         for stream in self.path.glob("trace-*.arrows"):
             with suppress(OSError):  # it is complete without that
                 stream.unlink()
@@ -271,6 +279,11 @@ def _finished(path: Path) -> str:
     )
 
 
+def _write(path: Path, record: Record) -> None:
+    with replacing(path) as file:
+        file.write(seal(storable(record).model_dump_json(indent=1)))
+
+
 def _read(path: Path, kind: type[RecordT]) -> RecordT:
     try:
         state = path.stat()
@@ -284,7 +297,7 @@ def _read(path: Path, kind: type[RecordT]) -> RecordT:
 @lru_cache(maxsize=1024)
 def _parsed(path: Path, kind: type[Record], _state: tuple[int, int, int]) -> Record:
     try:
-        content = path.read_bytes()
+        content = unseal(path.read_bytes())
         json.loads(content, object_pairs_hook=distinct)
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(_unreadable(path, error)) from error

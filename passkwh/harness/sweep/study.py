@@ -102,7 +102,7 @@ def read(name: str, assignments: Sequence[str] = ()) -> Study:
     try:
         text = path.read_text("utf-8")
         content = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{name}: cannot be read as TOML: {error}") from error
     if assignments:
         content = overrides.apply(

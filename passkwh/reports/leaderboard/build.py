@@ -108,6 +108,7 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         "ranks": [row.ranks for row in rows],
         "figures": figures,
         "measures": {name: [one.label, one.unit, one.better] for name, one in MEASURES.items() if name in figures},
+        "limits": [one.limits for name, one in MEASURES.items() if name in figures and one.limits],
         "accuracy": [name for name in ACCURACY if name in figures],
         "quants": _in_registry_order({row.quant for row in rows}),
         "grids": [[g.region, g.name, g.gco2e_per_kwh, g.year] for g in sorted(grids().values(), key=lambda g: g.name)],

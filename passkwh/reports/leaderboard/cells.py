@@ -22,6 +22,7 @@ class Figure:
     range: str
     note: str
     direction: str
+    limits: str
 
 
 def number(value: float | None) -> str:
@@ -36,11 +37,13 @@ def figure(name: str, cell: Cell | None) -> Figure:
     measure = MEASURES[name]
     unit, scale = WH if measure.unit == KWH.name else (measure.unit, 1.0)
     if cell is None:
-        return Figure(measure.label, unit, DASH, "", "", measure.better or "")
+        return Figure(measure.label, unit, DASH, "", "", measure.better or "", measure.limits)
     span = ""
     if cell.low is not None and cell.high is not None:
         span = f"{number(cell.low * scale)} – {number(cell.high * scale)}"
-    return Figure(measure.label, unit, number(cell.value * scale), span, cell.note or "", measure.better or "")
+    return Figure(
+        measure.label, unit, number(cell.value * scale), span, cell.note or "", measure.better or "", measure.limits
+    )
 
 
 def groups(rows: Sequence[Row]) -> list[list[Row]]:

@@ -21,6 +21,7 @@ from passkwh.harness.runs.lines import Bounds, NotASample
 from passkwh.harness.runs.table import SampleTable
 from passkwh.records import Manifest, Record, Summary
 from passkwh.reports.leaderboard.pack import AGAIN, Problem
+from passkwh.stored import unseal
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -75,6 +76,10 @@ def _record(content: bytes, file: str, kind: type[RecordT]) -> RecordT:
     values = content.count(b",") + content.count(b"{") + content.count(b"[")
     if values > MAX_VALUES:
         raise Problem(file, f"holds about {values} values, more than {MAX_VALUES}", AGAIN)
+    try:
+        content = unseal(content)
+    except ValueError as error:
+        raise Problem(file, f"is damaged ({error})", AGAIN) from error
     try:
         parsed = strict_json.loads(content, constants=True)
     except ValueError as error:

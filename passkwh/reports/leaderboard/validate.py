@@ -17,6 +17,7 @@ import numpy as np
 
 from passkwh.harness.measure import Attribution, attribute
 from passkwh.harness.meter.series import Bools, Floats
+from passkwh.harness.runs.consistency import mismatch
 from passkwh.harness.runs.folder import MANIFEST, SAMPLES, SUMMARY, TRACE
 from passkwh.harness.runs.table import SampleTable
 from passkwh.harness.summarise import summarise
@@ -86,6 +87,8 @@ def check_members(path: Path, sha256: str, members: Mapping[str, bytes]) -> Chec
     if not refuses(findings):
         findings += _derived(submission)
         findings += implausible(submission)
+    if not refuses(findings) and (seen := mismatch(submission.manifest, submission.summary, submission.samples)):
+        findings.append(error(SUMMARY, "", f"contradicts the other parts: {seen}", RERUN))  # as every reader refuses it
     fingerprint = fingerprint_of(members, submission.samples)
     return Checked(path, sha256, tuple(findings), None if refuses(findings) else submission, fingerprint)
 

@@ -99,6 +99,9 @@ def metric_names(evidence: Evidence) -> list[str]:
     return list(dict.fromkeys(name for run in evidence.runs for name in run.summary.metrics))
 
 
+_OF_RUNS = "Of each whole run: these metrics are of the corpus, are not resampled, and so have no intervals here."
+
+
 def _metric_table(evidence: Evidence, name: str, title: str, metrics: Sequence[Measure]) -> TableBlock:
     columns = [("configuration", "text"), ("repeat", "integer"), *((m.label, "number") for m in metrics)]
     rows = [
@@ -110,15 +113,8 @@ def _metric_table(evidence: Evidence, name: str, title: str, metrics: Sequence[M
         title,
         columns,
         rows,
-        note="Of each whole run: these metrics are of the corpus, are not resampled, and so have no intervals here."
-        + (_CODEBLEU if any(m.name.startswith("codebleu") for m in metrics) else ""),
+        note=" ".join(dict.fromkeys([_OF_RUNS, *(m.limits for m in metrics if m.limits)])),
     )
-
-
-_CODEBLEU = (
-    " CodeBLEU as its package computes it gives 0.25 to an empty answer (a data flow of 0 enters as 1) and 0.66 to an "
-    "exact `return 1` (which has no 4-grams): compare its parts, too."
-)
 
 
 def _ranking(ranking: Ranking, evidence: Evidence) -> TableBlock:

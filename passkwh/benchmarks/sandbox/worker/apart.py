@@ -12,7 +12,6 @@ a value that has no plain form, cannot be judged this way: then ``apart`` is rep
 
 from __future__ import annotations
 
-import ast
 import builtins
 import contextlib
 import io
@@ -28,7 +27,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from . import bigcodebench_compat, in_module, plain, report, strict, syscalls
+from . import bigcodebench_compat, in_module, plain, report, syscalls
 
 # The program may patch modules in its process; this module's functions keep their own.
 globals()["__builtins__"] = dict(vars(builtins))
@@ -63,7 +62,7 @@ def judge(job: dict[str, Any], send: in_module.Send, prepare_tests: in_module.Pr
     theirs.close()
     with contextlib.suppress(OSError):
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # the program's process has this one's user: keep it out of /proc
-    stand_ins = _StandIns(_Peer(ours), job["test"])
+    stand_ins = _StandIns(_Peer(ours), job["test"], job["uses"])
     run_tests = prepare_tests(job, send, None)
 
     def run() -> in_module.Failures:
@@ -186,15 +185,13 @@ def _name_form(name: str, value: Any) -> list[Any]:
 class _StandIns:
     """The test's side: what the test finds under the program's names."""
 
-    def __init__(self, peer: _Peer, test: str) -> None:
+    def __init__(self, peer: _Peer, test: str, uses: dict[str, Any]) -> None:
         self._peer = peer
-        free = [name for name in strict.free_names(test) if name not in vars(in_module.new_module())]
+        free = [name for name in uses["free"] if name not in vars(in_module.new_module())]
         self._names = [name for name in free if not hasattr(builtins, name)]
         self._builtin_names = [name for name in free if hasattr(builtins, name)]
-        body = ast.parse(test).body
-        imports = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        self._imports = "\n".join(map(ast.unparse, imports))
-        self._bound = {f"'{node.name}'" for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        self._imports = uses["imports"]
+        self._bound = {f"'{name}'" for name in uses["defined"]}
         self._lock = threading.RLock()
         self._kinds = [kind for kind, word in _STATES.items() if word in test]
         self.reason = ""

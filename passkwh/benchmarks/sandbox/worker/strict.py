@@ -16,7 +16,6 @@ import dis
 import importlib
 import importlib.util
 import secrets
-import symtable
 import sys
 import types
 import unittest
@@ -25,7 +24,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from . import plain, pristine, watch
+from . import plain, pristine, uses, watch
 
 globals()["__builtins__"] = dict(vars(builtins))
 
@@ -64,10 +63,10 @@ class Look:
         self.program, self.tests = protected(code, test, file, suffix, base)
         self._base = (base, self.unittest["case"].TestCase)
         self._file, self._send, self._reported = file, send, set[str]()
-        self._free = free_names(test)
+        self._free = uses.free_names(test)
         self._any_allowed = "ANY" in test
-        self._imports = imported(test)
-        self._names = frozenset(_attributes(test))
+        self._imports = uses.imported(test)
+        self._names = frozenset(uses.attributes(test))
         for name in self._imports:
             with contextlib.suppress(BaseException):
                 importlib.import_module(name)
@@ -239,7 +238,8 @@ class Look:
     def _look_at_mocks(self) -> None:
         """Each mock has a class of its own, to which nobody adds assertions."""
         mock = sys.modules.get("unittest.mock")
-        kinds = list(mock.NonCallableMock.__subclasses__()) if mock is not None else []
+        first = getattr(mock, "NonCallableMock", None)  # none in a module that is being imported
+        kinds = list(first.__subclasses__()) if first is not None else []
         for kind in kinds:
             kinds += type.__subclasses__(kind)
             made = kind.__module__ == "unittest.mock" and getattr(mock, kind.__name__, None) is not kind
@@ -280,44 +280,6 @@ def _says_yes(value: Any, other: Any) -> bool:
         return not differs or (hasattr(type(value), "__contains__") and other in value)
     except BaseException:
         return False
-
-
-def free_names(test: str) -> list[str]:
-    """Names that a test uses and binds nowhere: the program's, those of its surroundings, builtins."""
-    top = symtable.symtable(test, "test", "exec")
-    bound = {name.get_name() for name in top.get_symbols() if name.is_assigned() or name.is_imported()}
-    used: set[str] = set()
-    tables = [top]
-    for table in tables:
-        tables += table.get_children()
-        used |= {
-            name.get_name()
-            for name in table.get_symbols()
-            if name.is_referenced() and (table is top or name.is_global())
-        }
-    return sorted(used - bound)
-
-
-def imported(test: str) -> list[str]:
-    """Modules that a test imports."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(test)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.append(node.module)
-    return names
-
-
-def _attributes(test: str) -> Iterator[str]:
-    """Names of members that a test uses, by a dot or by an import."""
-    for node in ast.walk(ast.parse(test)):
-        if isinstance(node, ast.Attribute):
-            yield node.attr
-        elif isinstance(node, ast.ImportFrom):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
-            yield from node.value.split(".")  # what is patched by its name
 
 
 def private_unittest() -> dict[str, types.ModuleType]:

@@ -40,6 +40,7 @@ NUMBERS = {
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_prctl = _libc.prctl  # found once, and not in each forked process
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _SIOCSIFFLAGS = 0x8914
@@ -64,7 +65,7 @@ def call(name: str, *arguments: object) -> int:
 
 def prctl(option: int, value: int) -> None:
     """prctl(2) with one argument."""
-    check(_libc.prctl(option, value, 0, 0, 0), f"prctl({option})")
+    check(_prctl(option, value, 0, 0, 0), f"prctl({option})")
 
 
 def unshare(flags: int) -> None:

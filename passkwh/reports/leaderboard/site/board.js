@@ -70,7 +70,8 @@
     make("div", { class: "row" }, labelled("Grid for CO₂e", grid, "grow"), labelled("PUE of the building", pue), labelled("Price per kWh", price)),
     make("details", {}, make("summary", {}, "Columns"), columnMenu),
     make("div", { class: "scroll", tabindex: 0, role: "region", "aria-labelledby": "table-title", style: "margin-top: .8rem" }, table), more, downloads,
-    make("p", { class: "note" }, `CO₂e = energy × PUE × the grid's yearly mean; cost = energy × PUE × price. Intensities: ${raw.grid_source}.`));
+    make("p", { class: "note" }, `CO₂e = energy × PUE × the grid's yearly mean; cost = energy × PUE × price. Intensities: ${raw.grid_source}.`),
+    ...raw.limits.map((text) => make("p", { class: "note" }, text)));
 
   // ---------------------------------------------------------------- changing the view
 
