@@ -36,6 +36,18 @@ def _qwen2() -> Any:
     )  # fmt: skip
 
 
+def _rotary(family: str, **more: Any) -> Any:
+    """A tiny model of a family whose configuration takes the usual names."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        family, vocab_size=VOCABULARY, hidden_size=48, intermediate_size=96, num_hidden_layers=DEPTH,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256, pad_token_id=0, eos_token_id=1,
+        bos_token_id=None, **more,
+    )  # fmt: skip
+    return AutoModelForCausalLM.from_config(config)
+
+
 def _opt(before: bool, width: int) -> Any:
     from transformers import OPTConfig, OPTForCausalLM
 
@@ -52,6 +64,17 @@ MODELS: dict[str, Make] = {
     "llama": _llama,
     "qwen2": _qwen2,
     "opt": lambda: _opt(True, 48),
+    "qwen3": lambda: _rotary("qwen3", head_dim=16),
+    "qwen3-moe": lambda: _rotary(
+        "qwen3_moe", head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32
+    ),
+    "mixtral": lambda: _rotary("mixtral", num_local_experts=4, num_experts_per_tok=2),
+    "mistral-window": lambda: _rotary("mistral", sliding_window=7),
+    "phi3": lambda: _rotary("phi3", partial_rotary_factor=0.5),
+    "gemma3": lambda: _rotary(
+        "gemma3_text", head_dim=16, query_pre_attn_scalar=16, sliding_window=7, final_logit_softcapping=20.0,
+        layer_types=[*["sliding_attention"] * 3, "full_attention"] * 2,
+    ),
     "opt-350m-like": lambda: _opt(False, 24),  # norm after attention, and embeddings narrower than the decoder
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from passkwh.adapters.early_exit.batch_positions import BatchPositions
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.families import ModelParts, model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
@@ -70,15 +71,12 @@ def states_without_cache(
     ``depths`` says after how many layers each position left. What later positions see of it in deeper layers is its
     state there (deferred) or the state it left with (propagated).
     """
-    positions = torch.arange(ids.shape[1])[None]
-    states = parts.embed(ids, positions)
+    states = parts.embed(ids, torch.arange(ids.shape[1])[None])
     left = torch.tensor(depths)[None, :, None]
-    given: dict[str, Any] = {"attention_mask": None}
-    if (rotation := parts.rotate(states, positions)) is not None:
-        given["position_embeddings"] = rotation
+    given = BatchPositions(parts, torch.ones_like(ids), ids.shape[1]).given(0, ids.shape[1])
     each, final = [states], states
     for number, layer in enumerate(parts.layers, start=1):
-        out = layer(states, **given)
+        out = layer(states, **given[parts.kind_of[number - 1]])
         final = torch.where(left >= number, out, final)
         states = final if skipped == "propagated" else out
         each.append(states)
