@@ -64,6 +64,9 @@ MODELS: dict[str, Make] = {
     "llama": _llama,
     "qwen2": _qwen2,
     "opt": lambda: _opt(True, 48),
+    "opt-350m-like": lambda: _opt(False, 24),  # norm after attention, and embeddings narrower than the decoder
+}
+FAMILIES: dict[str, Make] = {
     "qwen3": lambda: _rotary("qwen3", head_dim=16),
     "qwen3-moe": lambda: _rotary(
         "qwen3_moe", head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32
@@ -75,15 +78,26 @@ MODELS: dict[str, Make] = {
         "gemma3_text", head_dim=16, query_pre_attn_scalar=16, sliding_window=7, final_logit_softcapping=20.0,
         layer_types=[*["sliding_attention"] * 3, "full_attention"] * 2,
     ),
-    "opt-350m-like": lambda: _opt(False, 24),  # norm after attention, and embeddings narrower than the decoder
 }
+"""Families that differ from those by what one description of them says."""
 
 
 @pytest.fixture(scope="session", params=list(MODELS))
 def tiny(request: pytest.FixtureRequest) -> Any:
-    """A tiny model in float32 whose layers matter: random weights as initialised change states hardly at all."""
+    """A tiny model of each kind of decoder."""
+    return with_layers_that_matter(MODELS[request.param])
+
+
+@pytest.fixture(scope="session", params=[*MODELS, *FAMILIES])
+def of_family(request: pytest.FixtureRequest) -> Any:
+    """A tiny model of every family."""
+    return with_layers_that_matter((MODELS | FAMILIES)[request.param])
+
+
+def with_layers_that_matter(make: Make) -> Any:
+    """A tiny model in float32: random weights as initialised change states hardly at all."""
     torch.manual_seed(3)
-    model = MODELS[request.param]().eval()
+    model = make().eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 2:

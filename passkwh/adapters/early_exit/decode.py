@@ -74,7 +74,7 @@ class ExitDecoder:
         going = [True] * rows
         logits, ran = batch.prefill(ids)
         for place in range(length, length + ending.steps):
-            new = _choose(logits, batch.rows, tokens[:, :place], processors)
+            new = choose(logits, batch.rows, tokens[:, :place], processors)
             for at, (row, token) in enumerate(zip(batch.rows, new.tolist(), strict=True)):
                 if going[row]:
                     exits[row].append(ran[at])
@@ -95,10 +95,13 @@ class ExitDecoder:
         return tokens[:, length : place + 1], exits
 
 
-def _choose(
+def choose(
     logits: torch.Tensor, rows: Sequence[int], tokens: torch.Tensor, processors: Sequence[Processor]
 ) -> torch.Tensor:
-    """The next token of each row that is still computed, [len(rows)]; processors see all rows of the batch."""
+    """The next token of ``rows`` of a batch from their logits [len(rows), vocabulary], [len(rows)].
+
+    Processors see all rows of the batch: ``tokens`` [all rows, length].
+    """
     scores = logits.float()
     if processors:
         if len(rows) < len(tokens):
