@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 
 from passkwh.adapters.early_exit.decode import Ending
 from passkwh.adapters.early_exit.drafts.base import Drafter, Frontier
-from passkwh.adapters.early_exit.drafts.decode import DraftCounts, DraftDecoder
+from passkwh.adapters.early_exit.drafts.decode import DraftDecoder
+from passkwh.adapters.early_exit.drafts.exit import ExitDrafter
 from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout
@@ -19,14 +21,24 @@ from passkwh.adapters.early_exit.rules.base import ModelContext
 from passkwh.adapters.early_exit.rules.fixed import Fixed
 from passkwh.adapters.engines.decoding import SeededSampling
 from tests.early_exit.conftest import DEPTH, VOCABULARY, left_padded
-from tests.early_exit.test_decode import ENDS, decoder, generate
+from tests.early_exit.test_decode import ENDS, Sometimes, decoder, generate
+
+@pytest.fixture(scope="module")
+def exact(of_family: Any) -> Any:
+    """In float64: the layers of these models amplify what rounding differs by between one token and several."""
+    model = copy.deepcopy(of_family).double()
+    model.set_experts_implementation("eager")  # the others have no kernels for float64
+    return model
+
 
 CONTEXT = ModelContext("tiny", None, 48, ExitLayout(DEPTH, (2, 3, 5, DEPTH)), None, "python")
-DRAFTERS = ["lookup:5,match=1", "draft:3,k=3", "draft:confidence:0.2,k=4", "draft:3,k=2,lookup=4"]
+DRAFTERS = ["lookup:5,match=1", "draft:3,k=3", "draft:sometimes", "draft:3,k=2,lookup=4"]
 
 
 def drafting(model: Any, drafter: str | Drafter) -> DraftDecoder:
     parts = model_parts(model)
+    if drafter == "draft:sometimes":  # tokens leave at different exits, and some not before the last
+        drafter = ExitDrafter(Sometimes(0.0), 4, 0)
     made = parse(drafter).rule(CONTEXT) if isinstance(drafter, str) else drafter
     assert isinstance(made, Drafter)
     return DraftDecoder(parts, ExitHeads(parts), made)
@@ -50,28 +62,28 @@ class Prophet(Drafter):
             at = len(text) - self._starts[row]
             count = min(self._count + row, most)  # rows draft differently many
             future = self._rows[row][at : at + count]
-            drafts.append([t + 1 if (at + n) % self._wrong == 0 else t for n, t in enumerate(future)])
+            drafts.append([(t + 1) % VOCABULARY if (at + n) % self._wrong == 0 else t for n, t in enumerate(future)])
         return drafts
 
 
 @pytest.mark.parametrize("drafter", DRAFTERS)
-def test_greedy_tokens_are_those_of_generate(of_family: Any, drafter: str) -> None:
-    accepted = 0
+def test_greedy_tokens_are_those_of_generate(exact: Any, drafter: str) -> None:
+    drafted = 0
     for seed, rows in ((0, 5), (1, 1)):
         ids, mask = left_padded(rows, 20, seed)
-        tokens, counts = drafting(of_family, drafter).draw(ids, mask, Ending(32, ENDS, 0))
-        assert torch.equal(tokens, generate(of_family, ids, mask, 32))
+        tokens, counts = drafting(exact, drafter).draw(ids, mask, Ending(32, ENDS, 0))
+        assert torch.equal(tokens, generate(exact, ids, mask, 32))
         assert all(taken <= made for row in counts for taken, made in zip(row.accepted, row.drafted, strict=True))
-        accepted += sum(sum(row.drafted) for row in counts)
-    assert accepted, "nothing was drafted, so nothing was checked"
+        drafted += sum(sum(row.drafted) for row in counts)
+    assert drafted, "nothing was drafted, so nothing was checked"
 
 
 @pytest.mark.parametrize("wrong", [1, 3, 1000])
-def test_rows_run_ahead_as_far_as_their_drafts_are_right(of_family: Any, wrong: int) -> None:
+def test_rows_run_ahead_as_far_as_their_drafts_are_right(exact: Any, wrong: int) -> None:
     ids, mask = left_padded(4, 16, 3)
-    expected = generate(of_family, ids, mask, 24, ends=None)
+    expected = generate(exact, ids, mask, 24, ends=None)
     prophet = Prophet(expected.tolist(), mask.sum(dim=1).tolist(), 3, wrong)
-    tokens, counts = drafting(of_family, prophet).draw(ids, mask, Ending(24, (), 0))
+    tokens, counts = drafting(exact, prophet).draw(ids, mask, Ending(24, (), 0))
     assert torch.equal(tokens, expected)
     for number, row in enumerate(counts):
         assert len(row.drafted) + sum(row.accepted) == 23  # each pass gives a token of its own, and those it accepts
@@ -82,22 +94,19 @@ def test_rows_run_ahead_as_far_as_their_drafts_are_right(of_family: Any, wrong: 
             assert len(row.drafted) == -(-23 // (4 + number))
 
 
-@pytest.mark.parametrize("drafter", ["lookup:5,match=1", "draft:3,k=3"])
-def test_sampled_tokens_are_those_of_the_seed_without_drafts(tiny: Any, drafter: str) -> None:
+@pytest.mark.parametrize("prophet", [True, False])
+def test_sampled_tokens_are_those_of_the_seed_without_drafts(exact: Any, prophet: bool) -> None:
     ids, mask = left_padded(4, 12, 11)
     ending = Ending(24, ENDS, 0)
 
     def sampling() -> list[Any]:
         return [SeededSampling([7, 8, 9, 10], ending.steps, 0.6, 0.9, ids.device)]
 
-    plain, _ = decoder(tiny, Fixed(DEPTH, DEPTH)).draw(ids, mask, ending, sampling())
-    tokens, counts = drafting(tiny, drafter).draw(ids, mask, ending, sampling())
+    plain, _ = decoder(exact, Fixed(DEPTH, DEPTH)).draw(ids, mask, ending, sampling())
+    drafter = Prophet(plain.tolist(), mask.sum(dim=1).tolist(), 3, 4) if prophet else "draft:sometimes"
+    tokens, counts = drafting(exact, drafter).draw(ids, mask, ending, sampling())
     assert torch.equal(tokens, plain)
-    assert sum(map(drafted, counts))
-
-
-def drafted(counts: DraftCounts) -> int:
-    return sum(counts.drafted)
+    assert sum(sum(row.accepted if prophet else row.drafted) for row in counts)
 
 
 def test_sampled_tokens_are_distributed_as_the_model_says() -> None:

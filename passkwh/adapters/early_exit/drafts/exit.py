@@ -99,7 +99,7 @@ class ExitDrafter(Drafter):
             layer = exit_layer
             if not kept:
                 break
-        return left
+        return sorted(left)
 
 
 def _rule_named(argument: str | None) -> type[Rule] | None:

@@ -92,7 +92,7 @@ class Walk:
 
     def _even(self, layers: range, rows: Ints, start: int, end: int) -> None:
         """Positions that are the same in all of these rows."""
-        index = None if len(rows) == self._count else torch.from_numpy(rows).to(self._parts.device)
+        index = self._index(rows)
         before = slice(start - self._length, end - self._length)
         if layers[0] == 0:
             tokens, places = self._tokens[:, start:end], self._positions.positions(start, end)
@@ -107,6 +107,12 @@ class Walk:
             self._states[:, before] = states
         else:
             self._states[index, before] = states
+
+    def _index(self, rows: Ints) -> torch.Tensor | None:
+        """Rows as a tensor; None where they are all, in their order."""
+        if np.array_equal(rows, np.arange(self._count)):
+            return None
+        return torch.from_numpy(rows).to(self._parts.device)
 
     def _uneven(self, layers: range, rows: Ints, starts: Ints, ends: Ints) -> None:
         """A block as wide as the longest stretch; what others have too much is computed for nothing and kept nowhere."""
@@ -127,7 +133,7 @@ class Walk:
         else:
             states = self._states[index[:, None], places - self._length]
         last = int(ends.max())
-        self._held.at(int(starts.min()), last, None if len(rows) == self._count else index, entries)
+        self._held.at(int(starts.min()), last, self._index(rows), entries)
         states = self._through(layers, states, self._positions.given_at(places, last, index))
         self._states[entries.row, entries.position - self._length] = states[entries.inside]
 
