@@ -45,6 +45,14 @@ class ExitSummary(Record):
     layers: int | None
     exits: tuple[int, ...]
     hindsight: bool
+    lossless: bool = False
+    """Its tokens are those of all layers: drafts, which the whole model checks."""
+    drafted_per_check: float | None = None
+    """Tokens that a pass of the whole model checked on average; None without drafts."""
+    acceptance: float | None = None
+    """Share of drafted tokens that were right."""
+    tokens_per_check: float | None = None
+    """Tokens that a pass gave on average."""
     samples: int
     quality: dict[str, float]
     mean_exit_layer: float | None
@@ -64,6 +72,8 @@ class ExitSummary(Record):
     net_saved: float | None = None
     """1 - net generation energy a token / the baseline's."""
     gross_saved: float | None = None
+    net_j_saved_per_token: float | None = None
+    """Net energy of generating less than the baseline's, a token."""
     time_saved: float | None = None
     quality_lost: dict[str, float] = Field(default_factory=dict)
     """1 - metric / the baseline's."""
@@ -107,17 +117,21 @@ class ExitStudy:
         """Fixed exits by layer (fig. 1)."""
         return sorted((c for c in self.configurations if c.rule == "fixed"), key=lambda c: c.argument or 0)
 
+    def lossless(self) -> list[ExitSummary]:
+        """Configurations with drafts, by rule and by how many tokens they draft."""
+        return sorted((c for c in self.configurations if c.lossless), key=lambda c: (c.rule, c.argument or 0, c.label))
+
     def sweeps(self) -> dict[str, list[ExitSummary]]:
         """Thresholds of every rule (and agent) that has them, rising (figs. 8-11)."""
         by_rule: dict[str, list[ExitSummary]] = {}
         for c in self.configurations:
-            if c.rule not in ("none", "fixed", "oracle"):
+            if c.rule not in ("none", "fixed", "oracle") and not c.lossless:
                 by_rule.setdefault(c.rule_and_agent, []).append(c)
         return {rule: sorted(some, key=lambda c: c.argument or 0) for rule, some in by_rule.items()}
 
     def ordered(self) -> list[ExitSummary]:
-        """All configurations: without early exit, fixed exits, sweeps, the oracle."""
-        order = [c for c in self.configurations if c.rule == "none"] + self.fixed()
+        """All configurations: without early exit, drafts, fixed exits, sweeps, the oracle."""
+        order = [c for c in self.configurations if c.rule == "none"] + self.lossless() + self.fixed()
         order += [c for some in self.sweeps().values() for c in some]
         return order + [c for c in self.configurations if c.rule == "oracle"]
 
@@ -187,6 +201,8 @@ def _summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metri
     manifest = runs[0].manifest
     about = manifest.model.early_exit
     rule, argument = _rule(manifest.spec.exit)
+    drafted = [count for sample in samples if sample.drafts for count in sample.drafts.drafted]
+    accepted = [count for sample in samples if sample.drafts for count in sample.drafts.accepted]
     decoded = [layer for sample in samples for layer in (sample.exit_layers or ())[1:]]
     every = [layer for sample in samples for layer in sample.exit_layers or ()]
     tokens = sum(run.summary.completion_tokens for run in runs)
@@ -202,10 +218,14 @@ def _summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metri
         rule=rule,
         argument=argument,
         agent=str(about["agent"]) if "agent" in about else None,
-        kv=str(about["kv"]) if about else None,
+        kv=str(about["kv"]) if "kv" in about else None,
         layers=layers,
         exits=tuple(int(part) for part in str(about["exits"]).split("+")) if about else (),
         hindsight=bool(about.get("hindsight", False)),
+        lossless=bool(about.get("lossless", False)),
+        drafted_per_check=statistics.fmean(drafted) if drafted else None,
+        acceptance=sum(accepted) / sum(drafted) if sum(drafted) else None,
+        tokens_per_check=1 + statistics.fmean(accepted) if accepted else None,
         samples=len(samples),
         quality={name: statistics.fmean(quality(name).value(run.summary) or 0.0 for run in runs) for name in metrics},
         mean_exit_layer=statistics.fmean(every) if every else None,
@@ -223,8 +243,11 @@ def _summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metri
 def _rule(text: str | None) -> tuple[str, float | None]:
     if text is None:
         return "none", None
-    name, colon, argument = text.partition(",")[0].partition(":")
-    return name, float(argument) if colon else None
+    name, _, argument = text.partition(",")[0].partition(":")
+    try:
+        return name, float(argument)
+    except ValueError:  # none, or one that is a rule in turn
+        return name, None
 
 
 def _generation_j(run: Run, kind: str) -> float | None:
@@ -255,6 +278,7 @@ def _compared(one: ExitSummary, others: Sequence[ExitSummary]) -> ExitSummary:
             "baseline": base.label,
             "net_saved": _saved(_per_sample(one, one.generation_net_j), _per_sample(base, base.generation_net_j)),
             "gross_saved": _saved(_per_sample(one, one.generation_gross_j), _per_sample(base, base.generation_gross_j)),
+            "net_j_saved_per_token": _less(_per_token(one), _per_token(base)),
             "time_saved": _saved(one.s_per_sample, base.s_per_sample),
             "quality_lost": {name: share for name, share in lost.items() if share is not None},
         }
@@ -273,6 +297,15 @@ def _goes_through(c: ExitSummary) -> bool:
 
 def _per_sample(c: ExitSummary, energy_j: float | None) -> float | None:
     return None if energy_j is None else energy_j * len(c.runs) / c.samples
+
+
+def _per_token(c: ExitSummary) -> float | None:
+    gross, net = c.generation_gross_j, c.generation_net_j
+    return None if net is None or not gross or c.joules_per_token is None else c.joules_per_token * net / gross
+
+
+def _less(value: float | None, base: float | None) -> float | None:
+    return None if value is None or base is None else base - value
 
 
 def _saved(value: float | None, base: float | None) -> float | None:

@@ -176,6 +176,8 @@ def _show_results(results: Sequence[tuple[str, Summary]]) -> None:
         names[1:2] = ["pass_at_1", "gross_energy_j", "pass_at_kwh", "solved_per_kwh"]
     if any(summary.mean_exit_layer is not None for summary in summaries):
         names.append("mean_exit_layer")
+    if any(summary.tokens_per_check is not None for summary in summaries):
+        names += ["tokens_per_check", "draft_acceptance"]
     if any(summary.cut_while_thinking is not None for summary in summaries):
         names += ["reasoning_tokens", "reasoning_energy_j", "reasoning_share"]
     measures = [MEASURES[name] for name in names]

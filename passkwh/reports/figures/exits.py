@@ -92,7 +92,9 @@ def exit_plane(study: ExitStudy) -> Drawing | NotAvailable:
         return NotAvailable(what=what, reason="no configuration has both a quality and a net energy")
     metric = study.metrics[0]
     energies, qualities = [c.generation_net_j or 0.0 for c in shown], [c.quality[metric] for c in shown]
-    rules = ["all layers" if c.rule == "none" else c.rule_and_agent for c in shown]
+    rules = [
+        "all layers" if c.rule == "none" else f"{c.rule} (lossless)" if c.lossless else c.rule_and_agent for c in shown
+    ]
     rules = [rule if c.quant == "none" else f"{rule}, {c.quant}" for rule, c in zip(rules, shown, strict=True)]
     names = _without_shared_words([c.label for c in study.configurations])
     data = pd.DataFrame(

@@ -38,6 +38,7 @@ def build(evidence: Evidence) -> Draft:
         where_tokens_leave(study),
         by_threshold(study),
         _configurations(study),
+        *_drafts(study),
         *_shares(study),
         _overhead(study),
         *_oracle(study),
@@ -87,6 +88,27 @@ def _configurations(study: ExitStudy) -> TableBlock:
     )  # fmt: skip
 
 
+def _drafts(study: ExitStudy) -> list[Block]:
+    """Lossless exits, by how many tokens they draft: what a pass of the whole model gives, and what that saves."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            c.label, c.drafted_per_check, c.acceptance, c.tokens_per_check,
+            None if c.tokens_per_check is None else 1 - 1 / c.tokens_per_check, c.net_saved, c.net_j_saved_per_token,
+            c.baseline,
+        )
+        for c in study.lossless()
+    ]  # fmt: skip
+    columns = {
+        "lossless configuration": "text", "drafted a pass": "number", "accepted": "fixed2", "tokens a pass": "number",
+        "ideally saved": "fixed2", "net saved": "fixed2", "net J a token saved": "number", "baseline": "text",
+    }  # fmt: skip
+    note = (
+        "The tokens are those of all layers. Ideally saved: where a pass over several tokens costs as much as one over "
+        "a single token, and drafting nothing."
+    )
+    return [table_of("exit_drafts", "Drafted tokens, checked by the whole model", columns, rows, note=note)] if rows else []
+
+
 def printed(table: TableBlock, study: ExitStudy) -> TableBlock:
     """A table of this section as ``bench exits`` prints it: of the configurations, the columns that tell most."""
     if table.name != "exits":
@@ -121,7 +143,7 @@ def _never_left(study: ExitStudy) -> Sequence[ExitSummary]:
     """Configurations whose rule was asked at every exit and kept every token to the last layer."""
     return [
         c for c in study.configurations
-        if c.rule not in ("none", "fixed") and not c.hindsight and c.baseline is not None and c.layers is not None
+        if c.rule not in ("none", "fixed") and not (c.hindsight or c.lossless) and c.baseline is not None and c.layers is not None
         and c.mean_exit_layer_decoded == c.layers
     ]  # fmt: skip
 
