@@ -8,12 +8,12 @@ equality  greedy tokens with drafts against ``generate`` of the unmodified model
           the two logits at the first difference are compared in one pass over the text: ``gap`` is what the token of
           ``generate`` is ahead by there, a tie in the data type where that is no more than its rounding
 cost      a pass over 1, 2, 4, ... tokens after 200, against one over 1: what a check must be worth
-energy    batch 1, by turns with ``generate`` of the unmodified model: the ratio of CPU seconds (on a CPU the estimated net
-          energy is proportional to them), tokens per check, and the ideal, where a check would cost as much as one token
+energy    batch 1, by turns with ``generate`` of the unmodified model: the ratio of CPU seconds (on a CPU the estimated
+          net energy is proportional to them), tokens per check, and the ideal, where a check costs as much as a token
 
-Prompts: files of the embedded Java sample's test split, Python files of --python (CodeXGLUE's form, or a folder of .py files
-that are not the model's training files), and tasks of --bigcodebench. Work that is in --out is not done again. Prints one
-line a step and, last, one JSON line.
+Prompts: files of the embedded Java sample's test split, Python files of --python (CodeXGLUE's form, or a folder of .py
+files), and tasks of --bigcodebench. Work that is in --out is not done again. Prints one line a step and, last, one JSON
+line.
 """
 
 from __future__ import annotations
@@ -45,8 +45,6 @@ from passkwh.benchmarks.completion.data import embedded_files
 
 LENGTHS = {"py150": 15, "javacorpus": 15, "bigcodebench": 64}
 """New tokens of a prompt."""
-CONTEXT = 384
-"""Tokens of a prompt: its last ones."""
 
 
 def main() -> None:
@@ -54,11 +52,12 @@ def main() -> None:
     parser.add_argument("what", choices=["equality", "cost", "energy"])
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--exit", nargs="+", default=["lookup:7", "draft:20,k=3"])
+    parser.add_argument("--exit", nargs="+", default=["lookup:3", "draft:20,k=3"])
     parser.add_argument("--data", nargs="+", default=list(LENGTHS), choices=list(LENGTHS))
     parser.add_argument("--python", type=Path, nargs="+", default=[])
     parser.add_argument("--bigcodebench", type=Path)
     parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--context", type=int, default=384, help="tokens of a prompt: its last ones")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--out", type=Path, default=Path("drafts"))
     options = parser.parse_args()
@@ -105,7 +104,7 @@ class Setting:
         texts = {"py150": python, "javacorpus": java, "bigcodebench": bigcodebench}[name](options, self.tokenizer)
         rows = []
         for text in texts:
-            ids: list[int] = self.tokenizer(text)["input_ids"][-CONTEXT:]
+            ids: list[int] = self.tokenizer(text)["input_ids"][-options.context :]
             if len(ids) > 40:
                 rows.append(ids)
             if len(rows) == options.prompts:
@@ -156,11 +155,11 @@ def equality(options: argparse.Namespace) -> dict[str, Any]:
         for start in range(0, len(prompts), options.batch_size):
             rows = prompts[start : start + options.batch_size]
             batch = setting.pad(rows)
-            plain = kept(options, f"{options.dtype}-{name}-{start}-generate", lambda: {
+            plain = kept(options, f"{options.dtype}-{options.context}-{name}-{start}-generate", lambda: {
                 "tokens": setting.generate(batch, LENGTHS[name]).tolist()  # noqa: B023
             })  # fmt: skip
             for text in options.exit:
-                key = f"{options.dtype}-{name}-{start}-{text.replace(':', '-').replace(',', '-')}"
+                key = f"{options.dtype}-{options.context}-{name}-{start}-{text.replace(':', '-').replace(',', '-')}"
                 record = kept(options, key, lambda: drawn(setting, batch, LENGTHS[name], text, plain["tokens"]))  # noqa: B023
                 tally(result.setdefault(f"{name} {text}", {}), record)
             print(name, start + len(rows), {text: result[f"{name} {text}"] for text in options.exit}, flush=True)
@@ -249,7 +248,9 @@ def energy(options: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name in options.data:
         for number, row in enumerate(setting.prompts(name, options)):
-            key = f"energy-{options.dtype}-{name}-{number}-" + "+".join(options.exit).replace(":", "-").replace(",", "-")
+            key = f"energy-{options.dtype}-{options.context}-{name}-{number}-" + "+".join(options.exit).replace(
+                ":", "-"
+            ).replace(",", "-")
             record = kept(options, key, lambda: turns(setting, setting.pad([row]), LENGTHS[name], options.exit))  # noqa: B023
             for text, own in record.items():
                 total = result.setdefault(f"{name} {text}", {"ratios": [], "accepted": 0, "checks": 0, "same": 0})
@@ -261,7 +262,9 @@ def energy(options: argparse.Namespace) -> dict[str, Any]:
                 total["mean_ratio"] = statistics.fmean(total["ratios"])
                 total["tokens_per_check"] = 1 + total["accepted"] / max(total["checks"], 1)
                 total["ideal"] = 1 / total["tokens_per_check"]
-            shown = {text: (round(total["ratio"], 3), round(total["tokens_per_check"], 2)) for text, total in result.items()}
+            shown = {
+                text: (round(total["ratio"], 3), round(total["tokens_per_check"], 2)) for text, total in result.items()
+            }
             print(name, number + 1, shown, flush=True)
     for total in result.values():
         total["prompts"] = len(total.pop("ratios"))

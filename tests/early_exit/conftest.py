@@ -75,7 +75,11 @@ FAMILIES: dict[str, Make] = {
     "mistral-window": lambda: _rotary("mistral", sliding_window=7),
     "phi3": lambda: _rotary("phi3", partial_rotary_factor=0.5),
     "gemma3": lambda: _rotary(
-        "gemma3_text", head_dim=16, query_pre_attn_scalar=16, sliding_window=7, final_logit_softcapping=20.0,
+        "gemma3_text",
+        head_dim=16,
+        query_pre_attn_scalar=16,
+        sliding_window=7,
+        final_logit_softcapping=20.0,
         layer_types=[*["sliding_attention"] * 3, "full_attention"] * 2,
     ),
 }

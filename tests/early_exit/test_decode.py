@@ -200,7 +200,10 @@ def test_a_family_that_is_not_supported_is_told_those_that_are() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2))
-    with pytest.raises(UsageError, match="family 'gpt2': there are gemma3_text, .*entry point gpt2 in the group passkwh.exit_families"):
+    with pytest.raises(
+        UsageError,
+        match=r"family 'gpt2': there are gemma3_text, .*entry point gpt2 in the group passkwh\.exit_families",
+    ):
         model_parts(model)
 
 

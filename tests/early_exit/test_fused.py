@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 from passkwh.adapters.early_exit.families import model_parts
-from passkwh.adapters.early_exit.fused import Fused
+from passkwh.adapters.early_exit.fused import MOST_FEW, Fused, few_tokens
 
 
 def maps(model: Any) -> list[torch.nn.Linear]:
@@ -71,3 +72,14 @@ def test_quantized_maps_are_left_alone(tiny: Any) -> None:
             assert "forward" not in vars(layer.k_proj)
     finally:
         layer.k_proj = plain
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, MOST_FEW, MOST_FEW + 1])
+@pytest.mark.parametrize("biased", [True, False])
+def test_few_tokens_are_multiplied_as_linear_does(count: int, biased: bool) -> None:
+    torch.manual_seed(count)
+    weight, states = torch.randn(7, 5), torch.randn(1, count, 5)
+    bias = torch.randn(7) if biased else None
+    out = few_tokens(states, weight, bias)
+    torch.testing.assert_close(out, torch.nn.functional.linear(states, weight, bias))
+    assert out.is_contiguous()

@@ -115,7 +115,10 @@ def test_any_text_is_a_rule_or_a_usage_error(text: str) -> None:
     ("text", "said"),
     [
         ("agnt:0.9", "did you mean agent"),
-        ("sometimes", "write for example agent:0.9, confidence:0.9, draft:12,k=4, entropy:0.1, fixed:12, lookup:8, oracle"),
+        (
+            "sometimes",
+            "write for example agent:0.9, confidence:0.9, draft:12,k=4, entropy:0.1, fixed:12, lookup:3, oracle",
+        ),
         ("agent", "needs a threshold from 0 to 1, not nothing"),
         ("agent:1.5", "needs a threshold from 0 to 1, not '1.5'"),
         ("confidence:-0.1", "not '-0.1'"),
@@ -136,7 +139,7 @@ def test_any_text_is_a_rule_or_a_usage_error(text: str) -> None:
         ("draft:4,kv=propagated", "draft has no option 'kv': there are k, lookup, exits, bundle"),
         ("draft:agent:0.9,agnet=x", "there are k, lookup, agent, temperature, exits, bundle"),
         ("lookup", "needs the most tokens of a draft, 1 or more, not nothing"),
-        ("lookup:many", "not 'many': write for example lookup:8"),
+        ("lookup:many", "not 'many': write for example lookup:3"),
         ("lookup:4,match=0", "needs match=TOKENS"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -56,12 +55,10 @@ class BatchPositions:
         return cosines.index_select(0, rows), sines.index_select(0, rows)
 
     def given(self, start: int, end: int, rows: torch.Tensor | None = None) -> list[dict[str, Any]]:
-        """What layers of each kind are given beside states, for tokens ``start`` ... ``end`` - 1 of all rows or some."""
+        """What layers of each kind are given beside states for tokens ``start`` ... ``end`` - 1 of all rows or some."""
         plain = self._plain_mask(start, end, rows)
         masks = [self._windowed(plain, window, start, end) for window in self._windows]
-        return [
-            _arguments(mask, self.rotation(kind, start, end, rows)) for kind, mask in enumerate(masks)
-        ]
+        return [_arguments(mask, self.rotation(kind, start, end, rows)) for kind, mask in enumerate(masks)]
 
     def given_at(self, places: torch.Tensor, end: int, rows: torch.Tensor) -> list[dict[str, Any]]:
         """The same for tokens that stand at other places in each row: ``places`` [rows, tokens], all before ``end``."""

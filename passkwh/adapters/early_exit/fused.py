@@ -1,7 +1,8 @@
 """Linear maps as they run fastest for the few tokens of a step.
 
-Maps that read the same input run as one: queries, keys and values of a layer; gate and up of its MLP. For a single new token such a map is so small that calling it costs as much as computing it. The weights are laid side
-by side once, and the modules' own weights become views of that, so it takes no more memory and nothing else notices.
+Maps that read the same input run as one: queries, keys and values of a layer; gate and up of its MLP. For a single new
+token such a map is so small that calling it costs as much as computing it. The weights are laid side by side once, and
+the modules' own weights become views of that, so it takes no more memory and nothing else notices.
 Within ``running`` the first module of a group that is called computes for all, and the others hand out their part.
 
 For two to eight tokens in float32 a CPU's product of ``states @ weight.T`` first lays the weights out anew, which takes

@@ -106,7 +106,11 @@ def _drafts(study: ExitStudy) -> list[Block]:
         "The tokens are those of all layers. Ideally saved: where a pass over several tokens costs as much as one over "
         "a single token, and drafting nothing."
     )
-    return [table_of("exit_drafts", "Drafted tokens, checked by the whole model", columns, rows, note=note)] if rows else []
+    return (
+        [table_of("exit_drafts", "Drafted tokens, checked by the whole model", columns, rows, note=note)]
+        if rows
+        else []
+    )
 
 
 def printed(table: TableBlock, study: ExitStudy) -> TableBlock:
@@ -143,8 +147,8 @@ def _never_left(study: ExitStudy) -> Sequence[ExitSummary]:
     """Configurations whose rule was asked at every exit and kept every token to the last layer."""
     return [
         c for c in study.configurations
-        if c.rule not in ("none", "fixed") and not (c.hindsight or c.lossless) and c.baseline is not None and c.layers is not None
-        and c.mean_exit_layer_decoded == c.layers
+        if c.rule not in ("none", "fixed") and not (c.hindsight or c.lossless) and c.baseline is not None
+        and c.layers is not None and c.mean_exit_layer_decoded == c.layers
     ]  # fmt: skip
 
 

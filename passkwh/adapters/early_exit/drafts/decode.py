@@ -150,9 +150,11 @@ class _Drawing:
         return not self._processors and not row.complete and row.known < self._end
 
     def _take(self, rows: Sequence[int], drafts: Sequence[Sequence[int]], logits: torch.Tensor) -> None:
-        """Take in what the model says after each row's last token and after each drafted one, [positions, vocabulary]."""
+        """Take in the logits after each row's last token and after each drafted one, [positions, vocabulary]."""
         if self._processors:
-            for number, draft, own in zip(rows, drafts, logits.split([len(draft) + 1 for draft in drafts]), strict=True):
+            for number, draft, own in zip(
+                rows, drafts, logits.split([len(draft) + 1 for draft in drafts]), strict=True
+            ):
                 row = self._rows[number]
                 row.logits.extend(own)
                 row.known += len(draft)
@@ -163,7 +165,9 @@ class _Drawing:
             own = [next(choices) for _ in range(len(draft) + 1)]
             accepted = next((at for at, token in enumerate(draft) if token != own[at]), len(draft))
             own = own[: accepted + 1]
-            if (end := next((at for at, token in enumerate(own) if token in self._ending.end_tokens), None)) is not None:
+            if (
+                end := next((at for at, token in enumerate(own) if token in self._ending.end_tokens), None)
+            ) is not None:
                 own, row.complete = own[: end + 1], True
             self._walk.write(number, row.known, own)
             self._walk.cut(number, row.known + accepted)

@@ -24,7 +24,7 @@ LONGEST = 8
 class LookupDrafter(Drafter):
     """Up to K tokens that followed the same ``match`` or more tokens before."""
 
-    example = "lookup:8"
+    example = "lookup:3"
     options = ("match",)
 
     def __init__(self, most: int, match: int) -> None:
@@ -35,7 +35,7 @@ class LookupDrafter(Drafter):
     def make(cls, spec: RuleSpec, context: ModelContext | None) -> LookupDrafter | None:
         """The drafter; its argument is the most tokens of a draft."""
         most = whole_number(spec, spec.argument, "the most tokens of a draft", cls.example)
-        match = whole_number(spec, spec.options.get("match", str(MATCH)), "match=TOKENS", f"{cls.example},match=3")
+        match = whole_number(spec, spec.options.get("match", str(MATCH)), "match=TOKENS", f"{cls.example},match=4")
         return None if context is None else cls(most, match)
 
     def draft(self, frontier: Frontier) -> list[list[int]]:

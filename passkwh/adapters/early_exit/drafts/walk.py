@@ -53,7 +53,7 @@ class Walk:
         self._tokens[row, start : start + len(tokens)] = torch.tensor(tokens, device=self._tokens.device)
 
     def advance(self, rows: Sequence[int], ends: Sequence[int], first: int, last: int) -> None:
-        """Take all positions before ``ends`` of these rows through layers ``first`` ... ``last`` - 1, if they lack them.
+        """Take positions before ``ends`` of these rows through those of layers ``first`` ... ``last`` - 1 they lack.
 
         They must have been through the layers before ``first``.
         """
@@ -115,7 +115,7 @@ class Walk:
         return torch.from_numpy(rows).to(self._parts.device)
 
     def _uneven(self, layers: range, rows: Ints, starts: Ints, ends: Ints) -> None:
-        """A block as wide as the longest stretch; what others have too much is computed for nothing and kept nowhere."""
+        """A block as wide as the longest stretch; what others have too much is computed for nothing and not kept."""
         device = self._parts.device
         index = torch.from_numpy(rows).to(device)
         offsets = np.arange(int((ends - starts).max()))
@@ -129,7 +129,9 @@ class Walk:
         )
         places = torch.from_numpy(np.minimum(stretch, ends[:, None] - 1)).to(device)
         if layers[0] == 0:
-            states = self._parts.embed(self._tokens[index[:, None], places], self._positions.positions_at(index, places))
+            states = self._parts.embed(
+                self._tokens[index[:, None], places], self._positions.positions_at(index, places)
+            )
         else:
             states = self._states[index[:, None], places - self._length]
         last = int(ends.max())

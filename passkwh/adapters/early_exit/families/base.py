@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from passkwh.errors import UsageError
 from passkwh.registry import EXIT_FAMILIES
 
-Rotation = tuple[torch.Tensor, torch.Tensor]
+if TYPE_CHECKING:  # families are listed without torch
+    import torch
+
+Rotation = tuple["torch.Tensor", "torch.Tensor"]
 """Cosines and sines of rotary positions, each [batch, tokens, rotated width]."""
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from passkwh.adapters.early_exit.families.base import AttentionKind, ModelParts, Rotation
+
+if TYPE_CHECKING:
+    import torch
 
 
 def opt(model: Any) -> ModelParts:

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
-
-import torch
-from torch.nn import Module
+from typing import TYPE_CHECKING, Any, Literal
 
 from passkwh.adapters.early_exit.families.base import AttentionKind, ModelParts, Rotation
 from passkwh.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch.nn import Module
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -50,6 +51,13 @@ class RotaryFamily:
     """Layers of different types rotate differently (Gemma 3: local and global)."""
     softcap: str | None = None
     """Of the configuration: what logits are capped at, softly; not capped where it is null."""
+
+    @property
+    def summary(self) -> str:
+        """One line for ``bench list``."""
+        keys = "normed keys" if self.key_norm else "plain keys"
+        reach = {"whole": "no window", "layer_types": "windows by layer", "sliding_window": "one window for all layers"}
+        return f"a decoder with rotary positions, {keys}, {reach[self.reach]}"
 
     def __call__(self, model: Any) -> ModelParts:
         """The parts of a model of the family; UsageError for rotations that change with the length of the text."""
@@ -97,7 +105,7 @@ class RotaryFamily:
         cap = None if self.softcap is None else getattr(config, self.softcap, None)
         if cap is None:
             return head
-        return lambda finals: torch.tanh(head(finals) / cap) * cap
+        return lambda finals: (head(finals) / cap).tanh() * cap
 
     def _keys_values(
         self, heads: int, width: int, layer: Module, states: torch.Tensor, rotation: Rotation | None
@@ -134,6 +142,4 @@ QWEN3_MOE = RotaryFamily(reach="sliding_window", key_norm="k_norm", siblings=_QK
 MISTRAL = RotaryFamily(reach="sliding_window")
 MIXTRAL = RotaryFamily(reach="sliding_window", siblings=_QKV)
 PHI3 = RotaryFamily(reach="sliding_window", key_value=("qkv_proj",), siblings=())
-GEMMA3 = RotaryFamily(
-    reach="layer_types", key_norm="k_norm", rotations_by_type=True, softcap="final_logit_softcapping"
-)
+GEMMA3 = RotaryFamily(reach="layer_types", key_norm="k_norm", rotations_by_type=True, softcap="final_logit_softcapping")
