@@ -8,6 +8,9 @@ Within ``running`` the first module of a group that is called computes for all, 
 For two to eight tokens in float32 a CPU's product of ``states @ weight.T`` first lays the weights out anew, which takes
 longer than computing with them; ``weight @ states.T`` does not (an EPYC core, SmolLM2's head: 11 ms instead of 21 for
 four tokens, and 8 for one). A check of drafts, and a step of a small batch, are such products.
+An LM head in 16 bits on a CPU that only emulates them (that of a quantized model) is laid out once in float32 for such
+products, which then take 11 ms instead of 24 for four tokens.
+
 Each output is the same sum over the same numbers as before.
 """
 
@@ -22,6 +25,7 @@ import torch
 from torch.nn import Linear, Parameter
 from torch.nn.functional import linear
 
+from passkwh.adapters.device import cpu_has_bfloat16
 from passkwh.adapters.early_exit.families import ModelParts
 
 MOST_FEW = 8
@@ -38,6 +42,7 @@ class Fused:
         of_groups = {id(module) for group in fused for module in group}
         maps = [module for layer in parts.layers for module in layer.modules()] + [parts.head]
         self._single = [module for module in maps if type(module) is Linear and id(module) not in of_groups]
+        self._wide_head = _wide(parts.head) if self._single and self._single[-1] is parts.head else None
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -47,6 +52,9 @@ class Fused:
                 group.join()
             for module in self._single:
                 module.forward = partial(_alone, module)  # type: ignore[method-assign]
+            if self._wide_head is not None:
+                head = self._single[-1]
+                head.forward = partial(_in_float32, head, self._wide_head)  # type: ignore[method-assign]
             yield
         finally:
             for group in self._groups:
@@ -67,6 +75,19 @@ def few_tokens(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | 
 
 def _alone(module: Linear, states: torch.Tensor) -> torch.Tensor:
     return few_tokens(states, module.weight, module.bias)
+
+
+def _wide(head: Linear) -> torch.Tensor | None:
+    """The weights in float32, where the CPU multiplies fewer bits more slowly than those."""
+    emulated = head.weight.dtype in (torch.bfloat16, torch.float16) and head.weight.device.type == "cpu"
+    return head.weight.detach().float() if emulated and not cpu_has_bfloat16() else None
+
+
+def _in_float32(module: Linear, weight: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    if states.numel() == states.shape[-1]:  # one token waits for memory, and reads half as much of the original
+        return linear(states, module.weight, module.bias)
+    bias = None if module.bias is None else module.bias.float()
+    return few_tokens(states.float(), weight, bias).to(states.dtype)
 
 
 def _alike(modules: Sequence[Any]) -> bool:
