@@ -153,7 +153,7 @@ class _Drawing:
         """Take in the logits after each row's last token and after each drafted one, [positions, vocabulary]."""
         if self._processors:
             for number, draft, own in zip(
-                rows, drafts, logits.split([len(draft) + 1 for draft in drafts]), strict=True
+                rows, drafts, torch.split(logits, [len(draft) + 1 for draft in drafts]), strict=True
             ):
                 row = self._rows[number]
                 row.logits.extend(own)
