@@ -162,17 +162,17 @@ class _Drawing:
         choices = iter(logits.argmax(dim=-1).tolist())
         for number, draft in zip(rows, drafts, strict=True):
             row = self._rows[number]
-            own = [next(choices) for _ in range(len(draft) + 1)]
-            accepted = next((at for at, token in enumerate(draft) if token != own[at]), len(draft))
-            own = own[: accepted + 1]
+            tokens = [next(choices) for _ in range(len(draft) + 1)]
+            accepted = next((at for at, token in enumerate(draft) if token != tokens[at]), len(draft))
+            tokens = tokens[: accepted + 1]
             if (
-                end := next((at for at, token in enumerate(own) if token in self._ending.end_tokens), None)
+                end := next((at for at, token in enumerate(tokens) if token in self._ending.end_tokens), None)
             ) is not None:
-                own, row.complete = own[: end + 1], True
-            self._walk.write(number, row.known, own)
+                tokens, row.complete = tokens[: end + 1], True
+            self._walk.write(number, row.known, tokens)
             self._walk.cut(number, row.known + accepted)
-            row.choices.extend(own)
-            row.known += len(own)
+            row.choices.extend(tokens)
+            row.known += len(tokens)
             if draft:
                 row.counts.accepted[-1] = accepted
 
