@@ -33,6 +33,7 @@ class ExitSummary(Record):
     runs: tuple[str, ...]
     model: str
     quant: str
+    engine: str = "transformers"
     weights: str
     """Revision of the weights that ran."""
     rule: str
@@ -214,6 +215,7 @@ def _summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metri
         runs=tuple(str(run.path) for run in runs),
         model=manifest.model.name,
         quant=manifest.model.quant,
+        engine=manifest.model.engine,
         weights=manifest.model.revision,
         rule=rule,
         argument=argument,
@@ -286,7 +288,7 @@ def _compared(one: ExitSummary, others: Sequence[ExitSummary]) -> ExitSummary:
 
 
 def _same(one: ExitSummary, other: ExitSummary, *, weights: bool) -> bool:
-    same = (one.model, one.quant) == (other.model, other.quant)
+    same = (one.model, one.quant, one.engine) == (other.model, other.quant, other.engine)
     return same and (one.weights == other.weights or not weights)
 
 

@@ -37,7 +37,8 @@ CONCURRENCY_HELP = (
     "run several."
 )
 EXIT_HELP = (
-    "Rule by which tokens leave before the last layer, as fixed:LAYER or agent:T (see `bench list`), or none; "
+    "Rule by which tokens leave before the last layer, as fixed:LAYER or agent:T, or lossless drafts, as "
+    "lookup:3 or draft:LAYER,k=4 (see `bench list`), or none; "
     "repeat to run several. See docs/early-exit.md for its options."
 )
 

@@ -95,7 +95,11 @@ def exit_plane(study: ExitStudy) -> Drawing | NotAvailable:
     rules = [
         "all layers" if c.rule == "none" else f"{c.rule} (lossless)" if c.lossless else c.rule_and_agent for c in shown
     ]
-    rules = [rule if c.quant == "none" else f"{rule}, {c.quant}" for rule, c in zip(rules, shown, strict=True)]
+    engines = len({c.engine for c in shown}) > 1
+    rules = [
+        ", ".join([rule, *([] if c.quant == "none" else [c.quant]), *([c.engine] if engines else [])])
+        for rule, c in zip(rules, shown, strict=True)
+    ]
     names = _without_shared_words([c.label for c in study.configurations])
     data = pd.DataFrame(
         {

@@ -69,7 +69,8 @@ def _configurations(study: ExitStudy) -> TableBlock:
         "exits",
         "Early exit against going through all layers",
         {
-            "configuration": "text", "rule": "text", "layer or threshold": "number", "mean exit layer": "number",
+            "configuration": "text", "rule": "text", "lossless": "text", "quantization": "text", "engine": "text",
+            "layer or threshold": "number", "mean exit layer": "number",
             "layers skipped": "fixed2", "net (J) ↓": "number", "gross (J) ↓": "number", "s a sample ↓": "number",
             "tokens/s ↑": "number", **{f"{m} ↑": "number" for m in study.metrics}, "baseline": "text",
             "net saved": "fixed2", "gross saved": "fixed2", "time saved": "fixed2",
@@ -77,7 +78,8 @@ def _configurations(study: ExitStudy) -> TableBlock:
         },
         [
             (
-                c.label, c.rule, c.argument, c.mean_exit_layer, c.layers_skipped, c.generation_net_j,
+                c.label, c.rule, "yes" if c.lossless else None, c.quant, c.engine, c.argument,
+                c.mean_exit_layer, c.layers_skipped, c.generation_net_j,
                 c.generation_gross_j, c.s_per_sample, c.tokens_per_s, *(c.quality.get(m) for m in study.metrics),
                 c.baseline, c.net_saved, c.gross_saved, c.time_saved, *(c.quality_lost.get(m) for m in study.metrics),
             )
