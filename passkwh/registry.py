@@ -205,9 +205,26 @@ EXIT_RULES = Registry(
     {
         "agent": "passkwh.adapters.early_exit.rules.agent:Agent",
         "confidence": "passkwh.adapters.early_exit.rules.distribution:Confidence",
+        "draft": "passkwh.adapters.early_exit.drafts.exit:ExitDrafter",
         "entropy": "passkwh.adapters.early_exit.rules.distribution:Entropy",
         "fixed": "passkwh.adapters.early_exit.rules.fixed:Fixed",
+        "lookup": "passkwh.adapters.early_exit.drafts.lookup:LookupDrafter",
         "oracle": "passkwh.adapters.early_exit.rules.oracle:Oracle",
+    },
+)
+EXIT_FAMILIES = Registry(
+    "passkwh.exit_families",
+    "family of models that can be left early",
+    {
+        "gemma3_text": "passkwh.adapters.early_exit.families.rotary:GEMMA3",
+        "llama": "passkwh.adapters.early_exit.families.rotary:LLAMA",
+        "mistral": "passkwh.adapters.early_exit.families.rotary:MISTRAL",
+        "mixtral": "passkwh.adapters.early_exit.families.rotary:MIXTRAL",
+        "opt": "passkwh.adapters.early_exit.families.opt:opt",
+        "phi3": "passkwh.adapters.early_exit.families.rotary:PHI3",
+        "qwen2": "passkwh.adapters.early_exit.families.rotary:QWEN2",
+        "qwen3": "passkwh.adapters.early_exit.families.rotary:QWEN3",
+        "qwen3_moe": "passkwh.adapters.early_exit.families.rotary:QWEN3_MOE",
     },
 )
 REPORT_SECTIONS = Registry(
@@ -240,7 +257,7 @@ EXPORTS = Registry(
     {"csv": "passkwh.reports.exports:CSV", "parquet": "passkwh.reports.exports:PARQUET"},
 )
 
-GROUPS = (ENGINES, QUANTIZATIONS, BENCHMARKS, METERS, EXIT_RULES, REPORT_SECTIONS, EXPORTS)
+GROUPS = (ENGINES, QUANTIZATIONS, BENCHMARKS, METERS, EXIT_RULES, EXIT_FAMILIES, REPORT_SECTIONS, EXPORTS)
 _BY_NAME = {registry.group.removeprefix("passkwh."): registry for registry in GROUPS}
 
 
@@ -251,7 +268,7 @@ def register(group: str, name: str, member: Any) -> None:
     entry point in the group ``passkwh.<group>``.
 
     Args:
-        group: engines, quantizations, benchmarks, meters, exit_rules, report_sections or exports.
+        group: engines, quantizations, benchmarks, meters, exit_rules, exit_families, report_sections or exports.
         name: as it is given on a command line.
         member: what the group's contract asks for (docs/architecture.md, "The doors").
 

@@ -252,5 +252,7 @@ def _run_row(run: Run) -> dict[str, Any]:
         "joules_per_token": summary.joules_per_token,
         "mean_exit_layer": summary.mean_exit_layer,
         "layers_skipped": summary.layers_skipped,
+        "tokens_per_check": summary.tokens_per_check,
+        "draft_acceptance": summary.draft_acceptance,
         "provenance": summary.provenance,
     }

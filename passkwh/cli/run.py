@@ -37,7 +37,8 @@ CONCURRENCY_HELP = (
     "run several."
 )
 EXIT_HELP = (
-    "Rule by which tokens leave before the last layer, as fixed:LAYER or agent:T (see `bench list`), or none; "
+    "Rule by which tokens leave before the last layer, as fixed:LAYER or agent:T, or lossless drafts, as "
+    "lookup:3 or draft:LAYER,k=4 (see `bench list`), or none; "
     "repeat to run several. See docs/early-exit.md for its options."
 )
 
@@ -176,6 +177,8 @@ def _show_results(results: Sequence[tuple[str, Summary]]) -> None:
         names[1:2] = ["pass_at_1", "gross_energy_j", "pass_at_kwh", "solved_per_kwh"]
     if any(summary.mean_exit_layer is not None for summary in summaries):
         names.append("mean_exit_layer")
+    if any(summary.tokens_per_check is not None for summary in summaries):
+        names += ["tokens_per_check", "draft_acceptance"]
     if any(summary.cut_while_thinking is not None for summary in summaries):
         names += ["reasoning_tokens", "reasoning_energy_j", "reasoning_share"]
     measures = [MEASURES[name] for name in names]

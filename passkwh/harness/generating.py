@@ -123,5 +123,6 @@ def sample_of(item: Item, completion: Completion, window: Window, batch_size: in
         latency_s=ns_to_s(window.end_ns - window.start_ns),
         ttft_s=None if first_ns is None else ns_to_s(first_ns - window.start_ns),
         exit_layers=completion.exit_layers,
+        drafts=completion.drafts,
         generation=window,
     )

@@ -102,10 +102,23 @@ def summarise(
         **_latencies(samples),
         mean_exit_layer=mean_exit,
         layers_skipped=None if mean_exit is None else 1 - mean_exit / float(manifest.model.early_exit["layers"]),
+        **_drafts(samples),
         provenance=combined_provenance(entry.provenance for entry in counted or totals) or "mixed",
         channels=totals,
         warnings=tuple(run_warnings(manifest, samples, totals, generation_s + evaluation_s, total)),
     )
+
+
+def _drafts(samples: SampleTable) -> dict[str, float | None]:
+    """What a summary says of drafts; nothing of a run without any."""
+    checks, drafted, accepted = len(samples.drafted), int(samples.drafted.sum()), int(samples.accepted.sum())
+    if not checks:
+        return {}
+    return {
+        "drafted_per_check": drafted / checks,
+        "draft_acceptance": accepted / drafted if drafted else None,
+        "tokens_per_check": 1 + accepted / checks,
+    }
 
 
 def _thinking(samples: SampleTable, counted: Sequence[ChannelTotal], generation: Energy) -> dict[str, Any]:

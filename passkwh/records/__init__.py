@@ -51,6 +51,7 @@ from passkwh.records.model import (
     ModelInfo,
 )
 from passkwh.records.sample import (
+    Drafts,
     FinishReason,
     Reasoning,
     Sample,
@@ -75,6 +76,7 @@ __all__ = [
     "ChannelTotal",
     "Count",
     "Document",
+    "Drafts",
     "Energy",
     "FinishReason",
     "GpuInfo",

@@ -55,6 +55,16 @@ class Reasoning(Record):
     ]
 
 
+class Drafts(Record):
+    """What became of a completion's drafts: a number for each pass of the whole model after the prompt's.
+
+    A pass gives one token more than it accepts, except where the completion ended before.
+    """
+
+    drafted: Annotated[tuple[int, ...], Field(description="tokens that the pass checked")]
+    accepted: Annotated[tuple[int, ...], Field(description="of those, the ones that the model would have written")]
+
+
 class Sample(Record):
     """One line of ``samples.jsonl``: one completion of one task.
 
@@ -98,6 +108,9 @@ class Sample(Record):
     exit_layers: Annotated[
         tuple[int, ...] | None,
         Field(description="layers that each generated token ran through (by hindsight: needed), where known"),
+    ] = None
+    drafts: Annotated[
+        Drafts | None, Field(description="of a completion whose tokens were drafted and checked; None without drafts")
     ] = None
     generation: Window
     generation_energy: Annotated[

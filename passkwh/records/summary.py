@@ -101,6 +101,14 @@ class Summary(Document):
     layers_skipped: Annotated[
         float | None, Field(ge=0, le=1, description="share of the model's layers that generated tokens did not run")
     ] = None
+    drafted_per_check: Annotated[
+        float | None, Field(ge=0, description="tokens that a pass of the whole model checked on average, of drafts")
+    ] = None
+    draft_acceptance: Annotated[Share | None, Field(description="share of drafted tokens that were right")] = None
+    tokens_per_check: Annotated[
+        float | None,
+        Field(ge=1, description="tokens that a pass gave on average; its inverse is the ideal share of passes"),
+    ] = None
     provenance: RunProvenance
     channels: tuple[ChannelTotal, ...]
     checks: tuple[ChannelCheck, ...] = ()

@@ -35,6 +35,7 @@ async def usage_extension(rows: Sequence[Finished], attribution: EnergyAttributi
     start_ns = min(row.start_ns for row in rows)
     known = [ns for ns in first_ns if ns is not None]
     layers = [row.completion.exit_layers for row in rows]
+    drafts = [row.completion.drafts for row in rows if row.completion.drafts is not None]
     return {
         "time": {
             "queued_s": max(row.queued_s for row in rows),
@@ -44,6 +45,7 @@ async def usage_extension(rows: Sequence[Finished], attribution: EnergyAttributi
         },
         "energy": energy_of(energies, channels, attribution.no_energy),
         "exit_layers": None if None in layers else layers,
+        **({"drafts": [one.model_dump() for one in drafts]} if drafts else {}),
     }
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from passkwh.adapters.early_exit.batch_positions import BatchPositions
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.families import ModelParts, model_parts
+from passkwh.adapters.early_exit.families.rotary import RotaryFamily
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.layout import ExitLayout, Skipped
 from passkwh.adapters.early_exit.rules.base import Decision, Rule
@@ -16,7 +18,8 @@ from passkwh.adapters.early_exit.rules.fixed import Fixed
 from passkwh.adapters.early_exit.rules.oracle import Oracle
 from passkwh.adapters.engines.decoding import SeededSampling
 from passkwh.errors import UsageError
-from tests.early_exit.conftest import DEPTH, VOCABULARY, left_padded
+from passkwh.registry import EXIT_FAMILIES
+from tests.early_exit.conftest import DEPTH, MODELS, VOCABULARY, left_padded, with_layers_that_matter
 
 EXITS = (2, 3, 5)
 ENDS = tuple(range(1, VOCABULARY, 8))
@@ -70,15 +73,12 @@ def states_without_cache(
     ``depths`` says after how many layers each position left. What later positions see of it in deeper layers is its
     state there (deferred) or the state it left with (propagated).
     """
-    positions = torch.arange(ids.shape[1])[None]
-    states = parts.embed(ids, positions)
+    states = parts.embed(ids, torch.arange(ids.shape[1])[None])
     left = torch.tensor(depths)[None, :, None]
-    given: dict[str, Any] = {"attention_mask": None}
-    if (rotation := parts.rotate(states, positions)) is not None:
-        given["position_embeddings"] = rotation
+    given = BatchPositions(parts, torch.ones_like(ids), ids.shape[1]).given(0, ids.shape[1])
     each, final = [states], states
     for number, layer in enumerate(parts.layers, start=1):
-        out = layer(states, **given)
+        out = layer(states, **given[parts.kind_of[number - 1]])
         final = torch.where(left >= number, out, final)
         states = final if skipped == "propagated" else out
         each.append(states)
@@ -200,16 +200,37 @@ def test_a_family_that_is_not_supported_is_told_those_that_are() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2))
-    with pytest.raises(UsageError, match="family 'gpt2': there are llama, qwen2, opt"):
+    with pytest.raises(
+        UsageError,
+        match=r"family 'gpt2': there are gemma3_text, .*entry point gpt2 in the group passkwh\.exit_families",
+    ):
         model_parts(model)
 
 
-def test_attention_through_a_window_is_refused() -> None:
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+def test_a_family_of_a_third_party_is_a_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another package would describe a family whose modules are named as Llama's."""
+    monkeypatch.setattr(EXIT_FAMILIES, "_added", {"ours": RotaryFamily(siblings=())})
+    model = with_layers_that_matter(MODELS["llama"])
+    model.config.model_type = "ours"
+    ids, mask = left_padded(2, 9, 1)
+    tokens, _ = decoder(model, Fixed(DEPTH, DEPTH)).draw(ids, mask, Ending(6, (), 0))
+    assert torch.equal(tokens, generate(model, ids, mask, 6, ends=None))
 
-    config = Qwen2Config(
-        vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=4, num_attention_heads=2,
-        num_key_value_heads=2, use_sliding_window=True, sliding_window=4, max_window_layers=2,
-    )  # fmt: skip
-    with pytest.raises(UsageError, match="window"):
-        model_parts(Qwen2ForCausalLM(config))
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_rotations_that_change_with_the_text_are_refused(kind: str) -> None:
+    model = MODELS["llama"]()
+    model.config.rope_parameters = {"rope_type": kind, "rope_theta": 1e4}
+    with pytest.raises(UsageError, match=f"'{kind}' rotary ones change"):
+        model_parts(model)
+
+
+def test_every_family_has_the_tokens_of_generate_and_leaves_at_an_exit(of_family: Any) -> None:
+    ids, mask = left_padded(4, 20, 2)
+    tokens, exits = decoder(of_family, Sometimes(NEVER)).draw(ids, mask, Ending(24, ENDS, 0))
+    assert torch.equal(tokens, generate(of_family, ids, mask, 24))
+    tokens, exits = decoder(of_family, Fixed(3, DEPTH)).draw(ids[:1], mask[:1], Ending(12, (), 0))
+    assert exits == [[DEPTH] + [3] * 11]
+    parts = model_parts(of_family)
+    _, predicted = states_without_cache(parts, torch.cat((ids[:1], tokens), dim=1)[:, :-1], [3] * 31, "deferred")
+    assert predicted[ids.shape[1] :].tolist() == tokens[0, 1:].tolist()

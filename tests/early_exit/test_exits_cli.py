@@ -23,7 +23,8 @@ from tests.conftest import Bench, last_json
 
 DEPTH = 12
 TASKS = 4
-RULES = ["none", "fixed:4", "fixed:12", "confidence:0.3", "oracle"]
+LOSSLESS = ["lookup:4,match=1", "draft:4,k=2"]
+RULES = ["none", "fixed:4", "fixed:12", "confidence:0.3", "oracle", *LOSSLESS]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,27 @@ def test_exit_layers_reach_samples_and_summary(runs: Path) -> None:
     assert any("every token ran through all layers" in warning for warning in found["oracle"].summary().warnings)
 
 
+@pytest.mark.parametrize("drafts", LOSSLESS)
+def test_drafts_change_no_text_and_reach_samples_and_summary(runs: Path, drafts: str) -> None:
+    found = by_rule(runs)
+    run = found[drafts]
+    assert [sample.text for sample in run.samples()] == [sample.text for sample in found["none"].samples()]
+    assert run.manifest().model.early_exit["lossless"] is True
+    counts = [sample.drafts for sample in run.samples()]
+    for sample, own in zip(run.samples(), counts, strict=True):
+        assert own is not None
+        assert sample.exit_layers is None
+        assert len(own.drafted) + sum(own.accepted) >= sample.completion_tokens - 1
+    drafted, accepted = (
+        [count for own in counts if own for count in getattr(own, name)] for name in ("drafted", "accepted")
+    )
+    summary = run.summary()
+    assert summary.drafted_per_check == pytest.approx(sum(drafted) / len(drafted))
+    assert summary.tokens_per_check == pytest.approx(1 + sum(accepted) / len(accepted))
+    assert summary.draft_acceptance == (pytest.approx(sum(accepted) / sum(drafted)) if sum(drafted) else None)
+    assert found["none"].summary().tokens_per_check is None
+
+
 def test_bench_exits_compares_and_draws(bench: Bench, runs: Path, tmp_path: Path) -> None:
     result = last_json(bench("exits", runs, "--out", tmp_path / "charts", "--json"))
     found = {c["label"].removeprefix("twelve ").removeprefix("exit="): c for c in result["configurations"]}
@@ -99,6 +121,14 @@ def test_bench_exits_compares_and_draws(bench: Bench, runs: Path, tmp_path: Path
     assert names >= {"report.html", "report.json", "exits.csv"}
     assert names >= {f"{chart}.{kind}" for chart in charts for kind in ("svg", "png", "csv")}
     assert all(Path(file).stat().st_size > 50 for file in result["files"])
+    for drafts in LOSSLESS:
+        assert found[drafts]["lossless"]
+        assert found[drafts]["against_base"]["baseline"] == found["all layers"]["label"]
+        assert found[drafts]["tokens_per_check"] == by_rule(runs)[drafts].summary().tokens_per_check
+    assert not found["fixed:4"]["lossless"]
+    plane = (tmp_path / "charts" / "exits_plane.csv").read_text("utf-8")
+    assert "lookup (lossless)" in plane
+    assert "draft (lossless)" in plane
     shown = bench("exits", runs)
     assert shown.returncode == 0
     assert "against the oracle" in shown.stdout

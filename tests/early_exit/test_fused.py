@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 from passkwh.adapters.early_exit.families import model_parts
-from passkwh.adapters.early_exit.fused import Fused
+from passkwh.adapters.early_exit.fused import MOST_FEW, Fused, few_tokens
+from tests.early_exit.conftest import MODELS
 
 
 def maps(model: Any) -> list[torch.nn.Linear]:
@@ -66,8 +68,35 @@ def test_quantized_maps_are_left_alone(tiny: Any) -> None:
     plain = layer.k_proj
     layer.k_proj = Other(plain.in_features, plain.out_features)
     try:
+        states = torch.randn(1, 1, plain.in_features)
+        alone = layer.q_proj(states), layer.k_proj(states)
         with Fused(model_parts(tiny)).running():
-            assert "forward" not in vars(layer.q_proj)
             assert "forward" not in vars(layer.k_proj)
+            assert all(map(torch.equal, alone, (layer.q_proj(states), layer.k_proj(states))))
     finally:
         layer.k_proj = plain
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, MOST_FEW, MOST_FEW + 1])
+@pytest.mark.parametrize("biased", [True, False])
+def test_few_tokens_are_multiplied_as_linear_does(count: int, biased: bool) -> None:
+    torch.manual_seed(count)
+    weight, states = torch.randn(7, 5), torch.randn(1, count, 5)
+    bias = torch.randn(7) if biased else None
+    out = few_tokens(states, weight, bias)
+    torch.testing.assert_close(out, torch.nn.functional.linear(states, weight, bias))
+    assert out.is_contiguous()
+
+
+@torch.inference_mode()
+def test_a_head_in_16_bits_that_the_cpu_emulates_is_multiplied_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("passkwh.adapters.early_exit.fused.cpu_has_bfloat16", lambda: False)
+    model = MODELS["llama"]().to(torch.bfloat16).eval()
+    states = torch.randn(1, 4, 48).to(torch.bfloat16)
+    for few in (states, states[:, :1]):
+        expected = model.lm_head(few)
+        with Fused(model_parts(model)).running():
+            out = model.lm_head(few)
+        assert out.dtype == torch.bfloat16
+        torch.testing.assert_close(out, expected, rtol=2e-2, atol=2e-2)
+    assert "forward" not in vars(model.lm_head)

@@ -50,7 +50,7 @@ def load(folder: Path, exit: str | None) -> Any:
 
 def untimed(completions: list[Completion]) -> list[Completion]:
     assert all(completion.first_token_ns is not None for completion in completions)
-    return [replace(completion, first_token_ns=None, exit_layers=None) for completion in completions]
+    return [replace(completion, first_token_ns=None, exit_layers=None, drafts=None) for completion in completions]
 
 
 @pytest.mark.parametrize("decoding", [Decoding(30), Decoding(30, stop=("a", "ret")), Decoding(30, 0.8, 0.9)])
@@ -60,6 +60,34 @@ def test_full_depth_answers_as_the_plain_adapter_does(folder: Path, decoding: De
     assert untimed(deep) == untimed(plain)
     assert [completion.exit_layers for completion in plain] == [None] * 3
     assert [completion.exit_layers for completion in deep] == [(DEPTH,) * c.completion_tokens for c in plain]
+
+
+@pytest.mark.parametrize("drafts", ["lookup:4,match=1", "draft:4,k=3", "draft:confidence:0.05,k=3,lookup=2"])
+@pytest.mark.parametrize("decoding", [Decoding(30), Decoding(30, stop=("a", "ret")), Decoding(30, 0.8, 0.9)])
+def test_drafts_change_no_answer(folder: Path, drafts: str, decoding: Decoding) -> None:
+    model = load(folder, drafts)
+    plain = load(folder, None).generate(PROMPTS, decoding, SEEDS)
+    assert untimed(model.generate(PROMPTS, decoding, SEEDS)) == untimed(plain)
+    (alone,) = model.generate(PROMPTS[:1], decoding, SEEDS[:1])
+    assert untimed([alone]) == untimed(plain[:1])
+    assert alone.exit_layers is None
+    assert sum(alone.drafts.drafted) or alone.completion_tokens < 4
+    assert model.info.early_exit == {
+        "rule": drafts, "lossless": True, "exits": "4+10+12", "layers": DEPTH, "head": "none",
+    }  # fmt: skip
+
+
+def test_drafts_leave_the_fine_tuning_of_a_models_own_bundle_aside(
+    folder: Path, fine_tuned: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, _ = fine_tuned
+    where.rename(where.with_name("twelve"))
+    monkeypatch.setattr("passkwh.adapters.early_exit.request.SHIPPED", where.parent)
+    checkpoint = replace(adapters.resolve(str(folder)), name="twelve")
+    assert parse("fixed:4").find_bundle(checkpoint) is not None
+    for text in ("lookup:4", "draft:4"):
+        assert parse(text).find_bundle(checkpoint) is None
+        assert parse(f"{text},bundle={where.with_name('twelve')}").find_bundle(checkpoint) is not None
 
 
 def test_tokens_after_the_first_leave_where_they_should(folder: Path) -> None:
@@ -202,6 +230,9 @@ def test_quantized_layers_are_left_early_too(
     assert untimed(model.generate(PROMPTS, decoding, SEEDS)) == untimed(plain)
     model.use(parse(f"fixed:4,bundle={where}"))
     assert {layer for c in model.generate(PROMPTS, decoding, SEEDS) for layer in (c.exit_layers or ())[1:]} == {4}
+    for drafts in ("lookup:4,match=1", "draft:4,k=3"):
+        model.use(parse(f"{drafts},bundle={where}"))
+        assert untimed(model.generate(PROMPTS, decoding, SEEDS)) == untimed(plain)
     packed = adapters.resolve(str(made.path))
     with pytest.raises(UsageError, match="name the dense model and add --quant gptq-int4"):
         adapters.prepare(packed, exit=exit)

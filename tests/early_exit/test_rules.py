@@ -95,9 +95,10 @@ def test_confidence_and_entropy_are_those_of_the_exits_distribution(heads: ExitH
 
 @given(st.sampled_from(EXIT_RULES.names()), st.floats(0, 1), st.sampled_from(["deferred", "propagated"]))
 def test_whatever_is_written_is_read_back(name: str, threshold: float, kv: str) -> None:
-    argument = {"fixed": ":6", "oracle": ""}.get(name, f":{threshold}")
-    request = parse(f"{name}{argument},kv={kv},exits=4+6+8,bundle=a folder, with a comma")
-    assert (request.spec.name, request.skipped, request.exits) == (name, kv, (4, 6, 8))
+    argument = {"fixed": ":6", "oracle": "", "lookup": ":6", "draft": ":6"}.get(name, f":{threshold}")
+    own = "" if EXIT_RULES.get(name).lossless else f",kv={kv}"
+    request = parse(f"{name}{argument}{own},exits=4+6+8,bundle=a folder, with a comma")
+    assert (request.spec.name, request.skipped, request.exits) == (name, kv if own else "deferred", (4, 6, 8))
     assert request.bundle == "a folder, with a comma"
 
 
@@ -113,8 +114,11 @@ def test_any_text_is_a_rule_or_a_usage_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("agnt:0.9", "did you mean agent?"),
-        ("sometimes", "write for example agent:0.9, confidence:0.9, entropy:0.1, fixed:12, oracle"),
+        ("agnt:0.9", "did you mean agent"),
+        (
+            "sometimes",
+            "write for example agent:0.9, confidence:0.9, draft:12,k=4, entropy:0.1, fixed:12, lookup:3, oracle",
+        ),
         ("agent", "needs a threshold from 0 to 1, not nothing"),
         ("agent:1.5", "needs a threshold from 0 to 1, not '1.5'"),
         ("confidence:-0.1", "not '-0.1'"),
@@ -127,6 +131,16 @@ def test_any_text_is_a_rule_or_a_usage_error(text: str) -> None:
         ("fixed:4,kv", "write KEY=VALUE"),
         ("fixed:4,kv=deferred,kv=deferred", "given twice"),
         ("fixed:4,exits=4-8", "layers joined by +"),
+        ("draft", "needs a layer, or a rule that decides before the last layer, not ''"),
+        ("draft:oracle", "decides before the last layer, not 'oracle'"),
+        ("draft:lookup:3", "decides before the last layer, not 'lookup:3'"),
+        ("draft:confidence:2", "needs a threshold from 0 to 1, not '2'"),
+        ("draft:4,k=0", "needs k=TOKENS, 1 or more, not '0'"),
+        ("draft:4,kv=propagated", "draft has no option 'kv': there are k, lookup, exits, bundle"),
+        ("draft:agent:0.9,agnet=x", "there are k, lookup, agent, temperature, exits, bundle"),
+        ("lookup", "needs the most tokens of a draft, 1 or more, not nothing"),
+        ("lookup:many", "not 'many': write for example lookup:3"),
+        ("lookup:4,match=0", "needs match=TOKENS"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, said: str) -> None:
@@ -138,6 +152,12 @@ def test_a_layer_that_is_no_exit_is_told_the_exits() -> None:
     with pytest.raises(UsageError, match="fixed:5: tiny can be left after layers 4, 6, 8"):
         parse("fixed:5").rule(context())
     assert parse("fixed:8").rule(context()).exits == frozenset()
+
+
+def test_tokens_are_drafted_before_the_last_layer() -> None:
+    with pytest.raises(UsageError, match="draft:8: tokens of tiny can be drafted after layers 1 to 7"):
+        parse("draft:8").rule(context())
+    assert parse("draft:5").rule(context()).lossless
 
 
 def test_an_agent_needs_a_bundle_that_has_one(tmp_path: Path) -> None:

@@ -81,6 +81,12 @@ def test_the_rule_of_each_request(leaving: Endpoint, letters: Path) -> None:
     assert through["usage"]["exit_layers"] == [[2] * 12]
     sure = ask(exit="confidence:1,exits=1+2")
     assert sure["generated_text"] == full.text
+    for drafts in ("lookup:4,match=1", "draft:1,k=2"):
+        drafted = ask(exit=drafts)
+        assert drafted["generated_text"] == full.text
+        assert drafted["usage"]["exit_layers"] is None
+        (counts,) = drafted["usage"]["drafts"]
+        assert len(counts["drafted"]) + sum(counts["accepted"]) >= 11
     assert ask()["generated_text"] == early.text  # the server's own rule is in force again
     assert "has no threshold" in ask(RL_agent_thresh=0.9)["error"]
     assert "can be left after layers" in ask(exit="fixed:9,exits=1+2")["error"]

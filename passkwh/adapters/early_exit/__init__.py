@@ -49,13 +49,13 @@ def prepare(
     UsageError where the bundle was made for another checkpoint, or packed weights would have to be fine-tuned.
     """
     from passkwh import adapters
-    from passkwh.adapters.early_exit.merged_lora import has_weights, merged_lora
+    from passkwh.adapters.early_exit.merged_lora import merged_lora
     from passkwh.adapters.early_exit.request import check_base
     from passkwh.adapters.quantization import make as quantize
     from passkwh.adapters.quantization.lookup import is_made
 
     bundle = request.find_bundle(checkpoint)
-    if bundle is None or not has_weights(bundle):
+    if bundle is None or not bundle.changes_weights:
         ready = adapters.prepare(checkpoint, progress, meter)
         if bundle is not None:
             check_base(bundle, ready)

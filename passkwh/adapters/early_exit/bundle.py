@@ -171,6 +171,11 @@ class Bundle:
         """The LITE adapter in PEFT's format, where the bundle has one."""
         return self.folder / LORA if self.card.lora else None
 
+    @property
+    def changes_weights(self) -> bool:
+        """Running it means running other weights than the base model's."""
+        return self.card.lora or self.weights is not None
+
     def weights_hash(self) -> str:
         """Hash over heads and fine-tuning, empty where there are none: agents and recordings made with others are of
         another model."""

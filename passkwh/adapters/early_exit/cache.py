@@ -48,7 +48,8 @@ class KeyValues:
 
     def __init__(self, parts: ModelParts, rows: int, room: int) -> None:
         shape = (2, rows, parts.key_value_heads, room, parts.head_width)
-        self._layers = [torch.empty(shape, dtype=parts.dtype, device=parts.device) for _ in range(parts.depth)]
+        # Zeros: what a row has not written yet is hidden from it by its scores, which must be numbers for that.
+        self._layers = [torch.zeros(shape, dtype=parts.dtype, device=parts.device) for _ in range(parts.depth)]
         self._pairs = [layer.unbind() for layer in self._layers]
         self.at(0, 0)
 
@@ -95,8 +96,8 @@ class ActiveRows:
     rows: list[int]
     index: torch.Tensor | None
     """The rows as a tensor; None where they are all."""
-    given: dict[str, Any]
-    """What a layer is given beside their states."""
+    given: Sequence[dict[str, Any]]
+    """What a layer of each kind of attention is given beside their states."""
 
 
 class SkippedKV:
@@ -134,22 +135,22 @@ class SkippedKV:
     def through(self, layer: int, states: torch.Tensor, active: ActiveRows) -> torch.Tensor:
         """States [rows, 1, d] after a layer (from 0), in which the skipped positions of these rows catch up first."""
         module, place, index = self._parts.layers[layer], active.place, active.index
+        kind = self._parts.kind_of[layer]
         reached = self._reached[layer, active.rows]
         start = int(reached.min())
         if start == place:
-            return self._layer(module, states, active.given)
+            return self._layer(module, states, active.given[kind])
         before = slice(start - self._first, place - self._first)
         skipped = self._states[:, before] if index is None else self._states[index, before]
         entries = None if (reached == start).all() else self._entries(reached, start, place + 1, active.rows)
         if self._skipped == "deferred":
-            return self._run(module, torch.cat((skipped, states), dim=1), start, active, entries)
+            return self._run(module, torch.cat((skipped, states), dim=1), start, active, entries, kind)
         without_new = None if entries is None else self._entries(reached, start, place, active.rows)
         self._held.at(start, place, index, without_new)
-        self._held.write(
-            *self._parts.keys_values(module, skipped, self._positions.rotation(start, place, index)), layer
-        )
+        rotation = self._positions.rotation(kind, start, place, index)
+        self._held.write(*self._parts.keys_values(module, skipped, rotation), layer)
         self._held.at(place, place + 1, index)
-        return self._layer(module, states, active.given)
+        return self._layer(module, states, active.given[kind])
 
     @staticmethod
     def _layer(module: Any, states: torch.Tensor, given: dict[str, Any]) -> torch.Tensor:
@@ -157,7 +158,13 @@ class SkippedKV:
         return out
 
     def _run(
-        self, module: Any, block: torch.Tensor, start: int, active: ActiveRows, entries: Entries | None
+        self,
+        module: Any,
+        block: torch.Tensor,
+        start: int,
+        active: ActiveRows,
+        entries: Entries | None,
+        kind: int,
     ) -> torch.Tensor:
         """Run skipped positions and the new one through a layer, and keep what became of the skipped ones.
 
@@ -165,10 +172,7 @@ class SkippedKV:
         nothing and neither written nor attended to by what counts.
         """
         place, index = active.place, active.index
-        given = dict(active.given)
-        given["attention_mask"] = self._positions.mask(start, place + 1, index)
-        if "position_embeddings" in given:
-            given["position_embeddings"] = self._positions.rotation(start, place + 1, index)
+        given = active.given[kind] | self._positions.given(start, place + 1, index)[kind]
         self._held.at(start, place + 1, index, entries)
         out = self._layer(module, block, given)
         self._held.at(place, place + 1, index)

@@ -74,7 +74,7 @@ class ExitDecoder:
         going = [True] * rows
         logits, ran = batch.prefill(ids)
         for place in range(length, length + ending.steps):
-            new = _choose(logits, batch.rows, tokens[:, :place], processors)
+            new = choose(logits, batch.rows, tokens[:, :place], processors)
             for at, (row, token) in enumerate(zip(batch.rows, new.tolist(), strict=True)):
                 if going[row]:
                     exits[row].append(ran[at])
@@ -95,10 +95,13 @@ class ExitDecoder:
         return tokens[:, length : place + 1], exits
 
 
-def _choose(
+def choose(
     logits: torch.Tensor, rows: Sequence[int], tokens: torch.Tensor, processors: Sequence[Processor]
 ) -> torch.Tensor:
-    """The next token of each row that is still computed, [len(rows)]; processors see all rows of the batch."""
+    """The next token of ``rows`` of a batch from their logits [len(rows), vocabulary], [len(rows)].
+
+    Processors see all rows of the batch: ``tokens`` [all rows, length].
+    """
     scores = logits.float()
     if processors:
         if len(rows) < len(tokens):
@@ -128,8 +131,8 @@ class _Batch:
         states = self._parts.embed(ids, self._positions.positions(0, length))
         self._held.at(0, length)
         given = self._given(0, length)
-        for layer in self._parts.layers:
-            states = layer(states, **given)
+        for layer, kind in zip(self._parts.layers, self._parts.kind_of, strict=True):
+            states = layer(states, **given[kind])
         return self._heads.logits(depth, states[:, -1]), [depth] * len(self.rows)
 
     def step(self, new: torch.Tensor, place: int, going: Sequence[bool]) -> tuple[torch.Tensor, list[int]]:
@@ -150,7 +153,7 @@ class _Batch:
             if behind[number - 1]:
                 states = skipped_kv.through(number - 1, states, active)
             else:
-                states = layer(states, **active.given)
+                states = layer(states, **active.given[parts.kind_of[number - 1]])
             if number not in rule.exits:
                 continue
             decision = rule.leave(number, states[:, 0], self._heads)
@@ -165,7 +168,7 @@ class _Batch:
             if all(leave):
                 skipped_kv.left(place, rows, states[:, 0])
                 exit_logits.take(rows, number, states[:, 0], decision.logits)
-                active = ActiveRows(place, [], None, {})
+                active = ActiveRows(place, [], None, ())
                 break
             gone = torch.tensor(leave, device=states.device)
             skipped_kv.left(place, rows, states[gone, 0])
@@ -193,11 +196,10 @@ class _Batch:
         self._skipped_kv.keep(kept, index)
         return new[index]
 
-    def _given(self, start: int, end: int, index: torch.Tensor | None = None) -> dict[str, Any]:
-        """What layers are given beside states."""
-        given = {"attention_mask": self._positions.mask(start, end, index), "past_key_values": self._held}
-        rotation = self._positions.rotation(start, end, index)
-        return given if rotation is None else given | {"position_embeddings": rotation}
+    def _given(self, start: int, end: int, index: torch.Tensor | None = None) -> list[dict[str, Any]]:
+        """What layers of each kind of attention are given beside states."""
+        held = {"past_key_values": self._held}
+        return [held | given for given in self._positions.given(start, end, index)]
 
     def _only(self, place: int, rows: list[int]) -> ActiveRows:
         index = torch.tensor(rows, device=self._parts.device)

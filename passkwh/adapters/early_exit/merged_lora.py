@@ -20,11 +20,6 @@ from passkwh.cache import building, cache_dir
 MANIFEST = "early-exit.json"
 
 
-def has_weights(bundle: Bundle) -> bool:
-    """The bundle has weights to put in place of the base model's."""
-    return bundle.lora is not None or bundle.weights is not None
-
-
 def merged_lora(dense: Checkpoint, bundle: Bundle, report: Callable[[str], None]) -> Checkpoint:
     """The fine-tuned form of a prepared dense checkpoint, merged now unless it is in the cache.
 

@@ -9,14 +9,17 @@ from transformers import BatchEncoding
 
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
+from passkwh.adapters.early_exit.drafts.base import Drafter
+from passkwh.adapters.early_exit.drafts.decode import DraftDecoder
 from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.request import ExitRequest, model_context
+from passkwh.adapters.early_exit.rules.base import ExitMethod, Rule
 from passkwh.adapters.engines.transformers_model import GeneratedTokens, TransformersModel
 from passkwh.adapters.lora import folder_hash
 from passkwh.adapters.thinking import AUTO
 from passkwh.errors import UsageError
-from passkwh.records import Option
+from passkwh.records import Drafts, Option
 
 
 class EarlyExitModel(TransformersModel):
@@ -33,8 +36,8 @@ class EarlyExitModel(TransformersModel):
         self._model_context = model_context(request, checkpoint, language, str(self._device))
         parts = model_parts(self._model)
         self._heads = ExitHeads.load(parts, self._model_context.bundle)
-        self._decoder = ExitDecoder(parts, self._heads, request.rule(self._model_context), request.skipped)
-        self._describe()
+        self._parts = parts
+        self._use(request, request.rule(self._model_context))
 
     def use(self, request: ExitRequest) -> None:
         """Leave by another rule, threshold or agent from now on; UsageError where it would need other weights."""
@@ -43,20 +46,28 @@ class EarlyExitModel(TransformersModel):
             raise UsageError(
                 f"--exit {request.text} needs another bundle than --exit {self._request.text}: load it anew"
             )
-        self._decoder = ExitDecoder(self._decoder.parts, self._heads, request.rule(context), request.skipped)
+        method = request.rule(context)
         self._request, self._model_context = request, context
-        self._describe()
+        self._use(request, method)
 
-    def _describe(self) -> None:
+    def _use(self, request: ExitRequest, method: ExitMethod) -> None:
+        """Decode with this rule or drafter from now on."""
+        self._decoder: ExitDecoder | DraftDecoder
+        if isinstance(method, Drafter):
+            self._decoder = DraftDecoder(self._parts, self._heads, method)
+            kind: dict[str, Option] = {"lossless": True}
+        else:
+            assert isinstance(method, Rule)
+            self._decoder = ExitDecoder(self._parts, self._heads, method, request.skipped)
+            kind = {"kv": request.skipped, "hindsight": method.hindsight}
         context, bundle = self._model_context, self._model_context.bundle
         about: dict[str, Option] = {
-            "rule": self._request.text.partition(",bundle=")[0],
-            "kv": self._request.skipped,
+            "rule": request.text.partition(",bundle=")[0],
             "exits": "+".join(map(str, context.layout.exits)),
             "layers": context.layout.depth,
-            "hindsight": self._decoder.rule.hindsight,
             "head": bundle.card.head if bundle else "none",
-            **self._decoder.rule.about(),
+            **kind,
+            **method.about(),
         }
         if bundle is not None:
             about |= {"bundle": bundle.folder.name, "bundle_sha256": folder_hash(bundle.folder)}
@@ -66,7 +77,12 @@ class EarlyExitModel(TransformersModel):
     def _draw(
         self, batch: BatchEncoding, steps: int, processors: Sequence[Any], criteria: Sequence[Any]
     ) -> GeneratedTokens:
-        """As ``generate`` would, token by token, with the layers that each went through."""
+        """As ``generate`` would, with the layers that each token went through, or what became of drafts."""
         ending = Ending(steps, self._end_tokens, self._tokenizer.pad_token_id, criteria)
-        tokens, exits = self._decoder.draw(batch["input_ids"], batch["attention_mask"], ending, processors)
-        return GeneratedTokens(tokens.tolist(), exits)
+        prompts = batch["input_ids"], batch["attention_mask"]
+        if isinstance(self._decoder, ExitDecoder):
+            tokens, exits = self._decoder.draw(*prompts, ending, processors)
+            return GeneratedTokens(tokens.tolist(), exits)
+        tokens, counts = self._decoder.draw(*prompts, ending, processors)
+        drafts = [Drafts(drafted=tuple(row.drafted), accepted=tuple(row.accepted)) for row in counts]
+        return GeneratedTokens(tokens.tolist(), drafts=drafts)

@@ -2,6 +2,8 @@
 
     fixed:12            agent:0.9,agent=java          confidence:0.8,kv=propagated          oracle,exits=4+8+30
 
+    draft:12,k=4        draft:agent:0.9,k=8       lookup:8                       draft:12,k=4,lookup=8
+
 Options that every rule has: ``kv`` (where skipped keys and values come from: deferred or propagated), ``exits`` (the
 layers after which a token may leave, joined by +), and, last because a folder's name may hold a comma, ``bundle`` (the
 folder that ``bench train`` made, or none for the untrained model even where a bundle comes with it).
@@ -17,7 +19,7 @@ from passkwh.adapters import models
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import CARD, Bundle
 from passkwh.adapters.early_exit.layout import ExitLayout, Skipped, default_layout
-from passkwh.adapters.early_exit.rules.base import LOSS, ModelContext, Rule, RuleSpec, listed
+from passkwh.adapters.early_exit.rules.base import LOSS, ExitMethod, ModelContext, RuleSpec, listed
 from passkwh.adapters.quantization import make as quantize
 from passkwh.errors import UsageError
 from passkwh.registry import EXIT_RULES
@@ -25,7 +27,6 @@ from passkwh.registry import EXIT_RULES
 SHIPPED = Path(__file__).with_name("bundles")
 """Bundles that come with the package: a folder each, named as the model is in the registry."""
 NO_BUNDLE = "none"
-_COMMON = ("kv", "exits", "bundle")
 _SKIPPED: dict[str, Skipped] = {"deferred": "deferred", "propagated": "propagated"}
 
 
@@ -49,13 +50,16 @@ class ExitRequest:
         for file in sorted(SHIPPED.glob(f"*/{CARD}")):
             known = models.registry().get(file.parent.name)
             if checkpoint.name.lower() == file.parent.name or (known and known.id == checkpoint.location):
-                return Bundle.read(file.parent)
+                bundle = Bundle.read(file.parent)
+                # What is lossless must be so against the model that was named, not one that was fine-tuned from it.
+                return None if _method(self.spec.name).lossless and bundle.changes_weights else bundle
         return None
 
-    def rule(self, context: ModelContext) -> Rule:
-        """The rule for a model; UsageError where it does not fit."""
-        rule: Rule = EXIT_RULES.get(self.spec.name).make(self.spec, context)
-        return rule
+    def rule(self, context: ModelContext) -> ExitMethod:
+        """The rule or drafter for a model; UsageError where it does not fit."""
+        method = _method(self.spec.name).make(self.spec, context)
+        assert method is not None
+        return method
 
 
 def parse(text: str) -> ExitRequest:
@@ -64,9 +68,9 @@ def parse(text: str) -> ExitRequest:
     name, colon, argument = head.partition(":")
     if name not in EXIT_RULES:
         raise UsageError(f"--exit {text}: {EXIT_RULES.unknown(name)}: write for example {', '.join(examples())}")
-    rule: type[Rule] = EXIT_RULES.get(name)
+    rule = _method(name)
     options = _options(text, rest) if comma else {}
-    allowed = (*rule.options, *_COMMON)
+    allowed = rule.allowed(argument if colon else None)
     for key in options:
         if key not in allowed:
             raise UsageError(f"--exit {text}: {name} has no option {key!r}: there are {', '.join(allowed)}")
@@ -84,7 +88,12 @@ def parse(text: str) -> ExitRequest:
 
 def examples() -> list[str]:
     """How each rule is written, for messages and help."""
-    return [EXIT_RULES.get(name).example for name in EXIT_RULES.names()]
+    return [_method(name).example for name in EXIT_RULES.names()]
+
+
+def _method(name: str) -> type[ExitMethod]:
+    method: type[ExitMethod] = EXIT_RULES.get(name)
+    return method
 
 
 def _options(text: str, rest: str) -> dict[str, str]:

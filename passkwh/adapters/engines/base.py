@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from passkwh.prompts import Prompt
-from passkwh.records import FinishReason, ModelInfo, Option, Reasoning
+from passkwh.records import Drafts, FinishReason, ModelInfo, Option, Reasoning
 
 if TYPE_CHECKING:
     from passkwh.adapters.checkpoint import Checkpoint
@@ -168,6 +168,8 @@ class Completion:
     """How often a server was asked again, because it was busy or broke off its answer."""
     exit_layers: tuple[int, ...] | None = None
     """Layers that each token ran through; None for a model without early exit."""
+    drafts: Drafts | None = None
+    """What became of drafted tokens; None for a model without drafts."""
     reasoning: Reasoning | None = None
     """What was thought before the answer; None where nothing was."""
     failure: str = ""

@@ -33,7 +33,7 @@ from passkwh.adapters.silence import silence_libraries
 from passkwh.adapters.thinking import AUTO, reasoning_of
 from passkwh.errors import UsageError
 from passkwh.prompts import FORCED_FIRST, FORCED_HIT, FORCED_MISS, ChatPrompt, Prompt
-from passkwh.records import ModelInfo, Option, Reasoning
+from passkwh.records import Drafts, ModelInfo, Option, Reasoning
 
 FORCED_PART = 128
 """Positions of a forced pass whose scores stand in memory together."""
@@ -46,6 +46,8 @@ class GeneratedTokens:
     tokens: list[list[int]]
     exit_layers: list[list[int]] | None = None
     """Layers that each token up to a row's end ran through; None where that is always all of them."""
+    drafts: list[Drafts] | None = None
+    """What became of each row's drafts; None without drafts."""
 
 
 class TransformersModel:
@@ -232,6 +234,7 @@ class TransformersModel:
                     finish_reason="stop" if ends else "length",
                     first_token_ns=first.ns,
                     exit_layers=None if generated.exit_layers is None else tuple(generated.exit_layers[row][:length]),
+                    drafts=None if generated.drafts is None else generated.drafts[row],
                     reasoning=reasoning,
                 )
             )

@@ -27,8 +27,9 @@ def with_savings(one: ExitSummary, others: Sequence[ExitSummary]) -> ExitSummary
 
 
 def base_of(one: ExitSummary, others: Sequence[ExitSummary]) -> ExitSummary | None:
-    """The unmodified model at full depth among ``others``."""
-    return next((c for c in others if c.is_base and _same_setting(one, c)), None)
+    """The unmodified model at full depth among ``others``; on the same engine where it ran on several."""
+    bases = [c for c in others if c.is_base and _same_setting(one, c)]
+    return min(bases, key=lambda c: c.engine != one.engine, default=None)
 
 
 def full_depth_of(one: ExitSummary, others: Sequence[ExitSummary]) -> ExitSummary | None:
@@ -44,6 +45,8 @@ def savings(one: ExitSummary, base: ExitSummary) -> Savings:
         baseline=base.label,
         gross_saved=_saved(one.energy_per_sample_j("gross"), base.energy_per_sample_j("gross")),
         net_saved=_saved(one.energy_per_sample_j("net"), base.energy_per_sample_j("net")),
+        gross_j_saved_per_token=_less(one.energy_per_token_j("gross"), base.energy_per_token_j("gross")),
+        net_j_saved_per_token=_less(one.energy_per_token_j("net"), base.energy_per_token_j("net")),
         time_saved=_saved(one.s_per_sample, base.s_per_sample),
         quality_lost={name: share for name, share in lost.items() if share is not None},
     )
@@ -54,11 +57,15 @@ def _same_setting(one: ExitSummary, other: ExitSummary) -> bool:
 
 
 def _same_weights(one: ExitSummary, other: ExitSummary) -> bool:
-    return (one.quant, one.weights) == (other.quant, other.weights)
+    return (one.engine, one.quant, one.weights) == (other.engine, other.quant, other.weights)
 
 
 def _saved(value: float | None, base: float | None) -> float | None:
     return None if value is None or not base else 1 - value / base
+
+
+def _less(value: float | None, base: float | None) -> float | None:
+    return None if value is None or base is None else base - value
 
 
 def notes(configurations: Sequence[ExitSummary]) -> Iterator[str]:

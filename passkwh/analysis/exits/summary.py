@@ -24,11 +24,19 @@ class Savings(Record):
     gross_saved: Annotated[float | None, Field(description="1 - gross energy of generating / the baseline's")]
     net_saved: float | None
     time_saved: float | None
+    gross_j_saved_per_token: Annotated[float | None, Field(description="the baseline's gross J/token less its own")] = (
+        None
+    )
+    net_j_saved_per_token: float | None = None
     quality_lost: Annotated[dict[str, float], Field(description="1 - metric / the baseline's, where that is not 0")]
 
     def energy_saved(self, kind: EnergyKind) -> float | None:
         """The share of gross or net energy saved."""
         return self.gross_saved if kind == "gross" else self.net_saved
+
+    def j_saved_per_token(self, kind: EnergyKind) -> float | None:
+        """Joules of gross or net energy saved for each generated token."""
+        return self.gross_j_saved_per_token if kind == "gross" else self.net_j_saved_per_token
 
 
 class ExitSummary(Record):
@@ -38,6 +46,7 @@ class ExitSummary(Record):
     runs: tuple[str, ...]
     model: str
     quant: str
+    engine: str = "transformers"
     batch_size: int = 1
     weights: str
     """Revision of the weights that ran."""
@@ -55,7 +64,15 @@ class ExitSummary(Record):
     hindsight: bool
     lossless: bool = False
     """Its tokens are those of all layers, by construction: it decides what is computed, not what is written."""
+    drafted_per_check: float | None = None
+    """Tokens that a pass of the whole model checked on average; None without drafts."""
+    acceptance: float | None = None
+    """Share of drafted tokens that were right."""
+    tokens_per_check: float | None = None
+    """Tokens that a pass gave on average."""
     samples: int
+    tokens: int
+    """Generated in all runs."""
     quality: dict[str, float]
     mean_exit_layer: float | None
     """Over all generated tokens, layers counted from 1. The prompt's pass through all layers gives the first token of
@@ -111,6 +128,11 @@ class ExitSummary(Record):
         energy_j = self.energy_j(kind)
         return None if energy_j is None else energy_j * len(self.runs) / self.samples
 
+    def energy_per_token_j(self, kind: EnergyKind) -> float | None:
+        """The same for one generated token."""
+        energy_j = self.energy_j(kind)
+        return None if energy_j is None or not self.tokens else energy_j * len(self.runs) / self.tokens
+
 
 def summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metrics: Sequence[str]) -> ExitSummary:
     """A configuration from its runs and all of their samples."""
@@ -119,6 +141,8 @@ def summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metric
     rule, argument = _rule(manifest.spec.exit, about.get("threshold"))
     exits = tuple(int(part) for part in str(about["exits"]).split("+")) if about else ()
     decoded = [layer for sample in samples for layer in (sample.exit_layers or ())[1:]]
+    drafted = [count for sample in samples if sample.drafts for count in sample.drafts.drafted]
+    accepted = [count for sample in samples if sample.drafts for count in sample.drafts.accepted]
     every = [layer for sample in samples for layer in sample.exit_layers or ()]
     tokens = sum(run.summary.completion_tokens for run in runs)
     seconds = sum(run.summary.generation_s for run in runs)
@@ -130,6 +154,7 @@ def summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metric
         runs=tuple(str(run.path) for run in runs),
         model=manifest.model.name,
         quant=manifest.model.quant,
+        engine=manifest.model.engine,
         batch_size=manifest.spec.batch_size,
         weights=manifest.model.revision,
         rule=rule,
@@ -141,7 +166,11 @@ def summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metric
         exits=exits,
         hindsight=bool(about.get("hindsight", False)),
         lossless=bool(about.get("lossless", False)),
+        drafted_per_check=statistics.fmean(drafted) if drafted else None,
+        acceptance=sum(accepted) / sum(drafted) if sum(drafted) else None,
+        tokens_per_check=1 + statistics.fmean(accepted) if accepted else None,
         samples=len(samples),
+        tokens=tokens,
         quality={name: statistics.fmean(quality(name).value(run.summary) or 0.0 for run in runs) for name in metrics},
         mean_exit_layer=statistics.fmean(every) if every else None,
         mean_exit_layer_decoded=statistics.fmean(decoded) if decoded else None,

@@ -157,6 +157,16 @@ class SampleTable:
         return _ints(self._column("exit_layers").flatten())
 
     @cached_property
+    def drafted(self) -> Ints:
+        """Tokens that were drafted for each pass of the whole model after the prompts', of all samples, where known."""
+        return _ints(pc.struct_field(self._column("drafts"), "drafted").flatten())
+
+    @cached_property
+    def accepted(self) -> Ints:
+        """Of ``drafted``, pass by pass, those that were right."""
+        return _ints(pc.struct_field(self._column("drafts"), "accepted").flatten())
+
+    @cached_property
     def thought(self) -> Bools:
         """Whether the sample has a thinking phase."""
         return _valid(self._column("reasoning"))

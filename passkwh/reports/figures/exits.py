@@ -110,8 +110,14 @@ def exit_plane(study: ExitStudy) -> Drawing | NotAvailable:
         return NotAvailable(what=what, reason=f"no configuration has both a quality and a {study.energy} energy")
     metric = study.metrics[0]
     energies, qualities = [c.energy_j(study.energy) or 0.0 for c in shown], [c.quality[metric] for c in shown]
-    rules = ["all layers" if c.rule == "none" else f"{c.rule_and_agent}{' (lossless)' * c.lossless}" for c in shown]
-    rules = [rule if c.quant == "none" else f"{rule}, {c.quant}" for rule, c in zip(rules, shown, strict=True)]
+    rules = [
+        "all layers" if c.rule == "none" else f"{c.rule} (lossless)" if c.lossless else c.rule_and_agent for c in shown
+    ]
+    engines = len({c.engine for c in shown}) > 1
+    rules = [
+        ", ".join([rule, *([] if c.quant == "none" else [c.quant]), *([c.engine] if engines else [])])
+        for rule, c in zip(rules, shown, strict=True)
+    ]
     names = _without_shared_words([c.label for c in study.configurations])
     data = pd.DataFrame(
         {

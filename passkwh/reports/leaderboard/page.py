@@ -72,11 +72,14 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
     model, spec, host = manifest.model, manifest.spec, manifest.host
     together = f"batch size {spec.batch_size}" if spec.concurrency == 1 else f"{spec.concurrency} requests in flight"
     decoding = "greedy" if spec.temperature == 0 else f"temperature {spec.temperature:g}, top-p {spec.top_p:g}"
+    exit_rule = spec.exit or "none: full depth"
+    if model.early_exit.get("lossless"):
+        exit_rule += " (lossless: the whole model checks every token)"
     facts = [
         ("model", f"{model.checkpoint}, {model.revision[:19]}, {model.adapter}, {model.dtype} on {model.device}"),
         ("weights", f"{model.parameters:,}" if model.parameters else "not known"),
         ("quantization", ", ".join(f"{k} {v}" for k, v in model.quantization.items()) or model.quant),
-        ("exit rule", spec.exit or "none: full depth"),
+        ("exit rule", exit_rule),
         ("decoding", f"{decoding}, at most {spec.max_new_tokens} new tokens, {together}"),
         ("tasks", f"{manifest.benchmark.name} {manifest.benchmark.version}, {manifest.benchmark.source}, "
                   f"content {manifest.benchmark.sha256[:12]}"),

@@ -131,7 +131,8 @@ def _check_line(number: int, line: bytes) -> None:
     except ValueError as error:
         raise Problem(SAMPLES, f"is not JSON ({short(error)})", AGAIN, f"line {number}") from error
     if isinstance(sample, dict):
-        sample.pop("exit_layers", None)  # one a token
+        for long in ("exit_layers", "drafts"):  # one a token, and one a pass
+            sample.pop(long, None)
     if (field := _crowded(sample)) is not None:
         raise Problem(SAMPLES, f"has more than {MAX_ENTRIES} entries", AGAIN, f"line {number}, {field}")
 

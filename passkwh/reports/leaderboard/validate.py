@@ -41,7 +41,7 @@ FROM_ENERGY = {
 }  # fmt: skip
 TAKEN_AS_STATED = {
     "warnings", "checks", "metrics", "metrics_per_kwh", "schema_version", "complete", "channels", "mean_exit_layer",
-    "layers_skipped", "energy_reason", "steady_reason",
+    "layers_skipped", "tokens_per_check", "draft_acceptance", "drafted_per_check", "energy_reason", "steady_reason",
 }  # fmt: skip
 """Of a summary: words, what needs the benchmark's data or the model to redo, and channels, compared one by one."""
 OLDER = "run again with this version for the better figure"

@@ -48,6 +48,7 @@ def build(evidence: Evidence) -> Draft:
         _configurations(study),
         *_savings(study),
         *_quality(study),
+        *_drafts(study),
         *_shares(study),
         _overhead(study),
         *_oracle(study),
@@ -90,13 +91,15 @@ def _configurations(study: ExitStudy) -> TableBlock:
         "exits",
         "Early exit against going through all layers",
         {
-            "configuration": "text", "rule": "text", "layer or threshold": "number", "mean exit layer": "number",
+            "configuration": "text", "rule": "text", "lossless": "text", "quantization": "text", "engine": "text",
+            "layer or threshold": "number", "mean exit layer": "number",
             "decoded": "number", "layers skipped": "fixed2", **{f"{kind} (J) ↓": "number" for kind in kinds},
             "s a sample ↓": "number", "tokens/s ↑": "number", "tokens/s, mean ↑": "number",
         },
         [
             (
-                c.label, c.rule, c.argument, c.mean_exit_layer, c.mean_exit_layer_decoded, c.layers_skipped,
+                c.label, c.rule, "yes" if c.lossless else None, c.quant, c.engine, c.argument, c.mean_exit_layer,
+                c.mean_exit_layer_decoded, c.layers_skipped,
                 *(c.energy_j(kind) for kind in kinds), c.s_per_sample, c.tokens_per_s, c.tokens_per_s_mean,
             )
             for c in study.ordered()
@@ -133,9 +136,35 @@ def _quality(study: ExitStudy) -> list[Block]:
     return [table_of("exit_quality", "Quality", columns, rows)] if study.metrics else []
 
 
+def _drafts(study: ExitStudy) -> list[Block]:
+    """Lossless exits, by how many tokens they draft: what a pass of the whole model gives, and what that saves."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            c.label, c.drafted_per_check, c.acceptance, c.tokens_per_check,
+            None if c.tokens_per_check is None else 1 - 1 / c.tokens_per_check,
+            None if against is None else against.energy_saved(study.energy),
+            None if against is None else against.j_saved_per_token(study.energy),
+            None if against is None else against.baseline,
+        )
+        for c in study.lossless()
+        for against in (c.against_base or c.against_full_depth,)
+    ]  # fmt: skip
+    columns = {
+        "lossless configuration": "text", "drafted a pass": "number", "accepted": "fixed2", "tokens a pass": "number",
+        "ideally saved": "fixed2", f"{study.energy} saved": "fixed2",
+        f"{study.energy} J a token saved": "number", "baseline": "text",
+    }  # fmt: skip
+    note = (
+        "The tokens are those of all layers. Ideally saved: where a pass over several tokens costs as much as one over "
+        "a single token, and drafting nothing."
+    )
+    title = "Drafted tokens, checked by the whole model"
+    return [table_of("exit_drafts", title, columns, rows, note=note)] if rows else []
+
+
 def printed(table: TableBlock) -> TableBlock:
     """A table of this section as ``bench exits`` prints it: without columns that its labels say, or that are empty."""
-    hidden = {"rule", "layer or threshold", "which is"}
+    hidden = {"rule", "layer or threshold", "which is", "quantization", "engine", "lossless"}
     places = [
         i for i, column in enumerate(table.columns)
         if column.name not in hidden and any(row[i] is not None for row in table.rows)

@@ -21,6 +21,7 @@ from passkwh.adapters.early_exit.rules.base import (
     threshold,
 )
 from passkwh.errors import UsageError
+from passkwh.records import Option
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +68,7 @@ class Agent(Rule):
         self._activation = torch.tanh if policy.activation == "tanh" else torch.relu
         odds = math.inf if least == 1 else -math.inf if least == 0 else math.log(least / (1 - least))
         self._least = odds * temperature
-        self._about: dict[str, str] = {}
+        self._about: dict[str, Option] = {}
 
     @classmethod
     def make(cls, spec: RuleSpec, context: ModelContext | None) -> Agent | None:
@@ -109,7 +110,7 @@ class Agent(Rule):
             values = self._activation(through(values, weight, bias))
         return through(values, *self._last)
 
-    def about(self) -> dict[str, str]:
+    def about(self) -> dict[str, Option]:
         """Which agent it is."""
         return self._about
 

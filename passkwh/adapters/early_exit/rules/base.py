@@ -1,4 +1,7 @@
-"""The contract of exit rules: at an exit, from the states there, a rule decides which tokens leave."""
+"""The contract of exit rules: at an exit, from the states there, a rule decides which tokens leave.
+
+What ``--exit`` names is an ``ExitMethod``: a rule, or a drafter (``drafts/base.py``), whose contract is another.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.errors import UsageError
+from passkwh.records import Option
 
 if TYPE_CHECKING:  # rules are listed and checked without torch
     import torch
@@ -54,29 +58,45 @@ class Decision(NamedTuple):
     """[tokens, vocabulary] at this exit, where the rule had to work them out anyway."""
 
 
-class Rule(ABC):
-    """When tokens leave. Made once for a model; called at every exit before the last that is among ``exits``.
-
-    Rules are named in the registry (``EXIT_RULES``): the class is the member.
-    """
+class ExitMethod(ABC):
+    """What ``--exit`` names, made once for a model. The class is the member of the registry (``EXIT_RULES``)."""
 
     example: ClassVar[str]
     """How it is written, for messages."""
     options: ClassVar[tuple[str, ...]] = ()
-    """Options of its own, beside those that every rule has."""
+    """Options of its own, beside those that every method of its kind has."""
+    common: ClassVar[tuple[str, ...]]
+    """Options that every method of its kind has."""
     takes_threshold: ClassVar[bool] = False
     """Its argument is a threshold from 0 to 1, which a request to ``bench serve`` may set by itself."""
-    hindsight: ClassVar[bool] = False
-    """Only after the last layer does the rule know where tokens should have left (``required_layers``): none leaves."""
-    exits: frozenset[int]
+    lossless: ClassVar[bool] = False
+    """The tokens are those of all layers, and so the model's weights must be the ones that were named."""
 
     @classmethod
     @abstractmethod
-    def make(cls, spec: RuleSpec, context: ModelContext | None) -> Rule | None:
-        """The rule for a model; with no model yet, None after checking what can be checked without one.
+    def make(cls, spec: RuleSpec, context: ModelContext | None) -> Self | None:
+        """The method for a model; with no model yet, None after checking what can be checked without one.
 
         UsageError where the argument is wrong or does not fit the model.
         """
+
+    @classmethod
+    def allowed(cls, argument: str | None) -> tuple[str, ...]:
+        """Options that may be given with this argument."""
+        return (*cls.options, *cls.common)
+
+    def about(self) -> dict[str, Option]:
+        """What a record of the run must say of the method beyond how it was written."""
+        return {}
+
+
+class Rule(ExitMethod):
+    """When tokens leave. Called at every exit before the last that is among ``exits``."""
+
+    common = ("kv", "exits", "bundle")
+    hindsight: ClassVar[bool] = False
+    """Only after the last layer does the rule know where tokens should have left (``required_layers``): none leaves."""
+    exits: frozenset[int]
 
     @abstractmethod
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
@@ -88,10 +108,6 @@ class Rule(ABC):
         Only of a rule with ``hindsight``.
         """
         return None
-
-    def about(self) -> dict[str, str]:
-        """What a record of the run must say of the rule beyond how it was written."""
-        return {}
 
 
 class Threshold(NamedTuple):

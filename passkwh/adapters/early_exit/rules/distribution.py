@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from passkwh.adapters.early_exit.layout import ExitLayout
 from passkwh.adapters.early_exit.rules.base import Decision, ModelContext, Rule, RuleSpec, before_last, threshold
 from passkwh.errors import UsageError
+from passkwh.records import Option
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,7 @@ class _FromDistribution(Rule):
         self._limit = limit
         self._candidates = candidates
         self.exits = before_last(layout)
-        self._about: dict[str, str] = {}
+        self._about: dict[str, Option] = {}
 
     @classmethod
     def make(cls, spec: RuleSpec, context: ModelContext | None) -> Self | None:
@@ -46,10 +47,10 @@ class _FromDistribution(Rule):
                 "tokens: give fewer, or a bundle of `bench train shortcut --candidates`"
             )
         rule = cls(limit.value, context.layout, candidates)
-        rule._about = limit.about
+        rule._about = {**limit.about}
         return rule
 
-    def about(self) -> dict[str, str]:
+    def about(self) -> dict[str, Option]:
         """Which threshold a calibration gave."""
         return self._about
 

@@ -104,6 +104,14 @@ class Rows:
         return str(self._trainable.tokenizer.decode(tokens, **options))
 
 
+def _rule(request: ExitRequest, context: ModelContext) -> Rule:
+    """The rule of a request; UsageError for a drafter, which loses nothing."""
+    method = request.rule(context)
+    if not isinstance(method, Rule):
+        raise UsageError(f"--rule {request.spec.name} loses nothing and has no threshold: leave it out")
+    return method
+
+
 def calibrate(
     trainable: TrainableModel,
     bundle: Bundle,
@@ -129,7 +137,7 @@ def calibrate(
         device=str(trainable.device),
     )
     requests = [[_at(rule, threshold) for threshold in _thresholds(rule)] for rule in asked]
-    rules = [[request.rule(context) for request in row] for row in requests]
+    rules = [[_rule(request, context) for request in row] for row in requests]
     rows = Rows(trainable, [rule for row in rules for rule in row], new_tokens)
     scores, layers = [], []
     for place, file in enumerate(files):
@@ -149,7 +157,7 @@ def calibrate(
         at += len(row)
         options = dict(row[0].spec.options)
         if row[0].spec.name == "agent":
-            options["agent"] = made[0].about()["agent"]
+            options["agent"] = str(made[0].about()["agent"])
         tables.append(
             Calibration(
                 rule=row[0].spec.name,
