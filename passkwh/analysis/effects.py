@@ -32,11 +32,14 @@ def geometric_mean_ratio(
     level: float = 0.95,
     common: tuple[float, float] = (0.0, np.inf),
     units: Sequence[ArrayLike] = (),
+    noise: float = 0.0,
+    widened: float = 1.0,
 ) -> Interval:
     """exp of the mean of log(a / b) over matched values, with a paired t interval: how many times b's, typically, a is.
 
     ``common`` is a variance that all logs share (of whole runs, of idle power), and its degrees of freedom. All values
-    must be positive; otherwise the ratio is missing and says why. ``units`` says which values were measured as one.
+    must be positive; otherwise the ratio is missing and says why. ``units`` says which values were measured as one;
+    ``noise`` is what of their variance is in ``common`` already, and ``widened`` what neighbours in time add to it.
     """
     from scipy import stats
 
@@ -54,6 +57,7 @@ def geometric_mean_ratio(
         if len(logs) > 1:
             own, number = _clustered(logs - mean, units)
             shared = common[0]
+            own = max(own * widened - noise, 0.0)
             lost = own**2 / (number - 1) + shared**2 / common[1]
             df = (own + shared) ** 2 / lost if lost > 0 else number - 1  # Satterthwaite
             half = float(stats.t.ppf((1 + level) / 2, df) * np.sqrt(own + shared))

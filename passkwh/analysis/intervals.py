@@ -7,6 +7,7 @@ for few units. Shares of tasks have Wilson's interval, and a difference of share
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,9 @@ def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
     names = list(draws.estimates)
     stacked = np.concatenate([draws.resampled[name] for name in names], axis=1)
     shares = np.concatenate([_share_of_units(draws, name) for name in names])
-    bounds = _bounds(stacked, level, _student(draws.units, level), shares)
+    bounds = _bounds(stacked, level, np.tile(_student(draws, level), len(names)), shares)
     lows, highs = (side.reshape(len(names), len(draws.labels)) for side in bounds)
+    solid = _above_zero(draws, level)
     for (measure, estimate), low, high in zip(draws.estimates.items(), lows, highs, strict=True):
         for i, label in enumerate(draws.labels):
             value = estimate[i]
@@ -41,7 +43,7 @@ def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
             if of_share:
                 low[i], high[i] = _wilson(draws, measure, i, level)
             interval = _interval(measure, label, value, low[i], high[i], level, _missing(measure, draws, [i]))
-            if measure in OF_ENERGY and interval.estimate is not None and not _above_zero(draws, i, level):
+            if measure in OF_ENERGY and interval.estimate is not None and not solid[i]:
                 reason = "energy net of idle power is not shown to be above 0"
                 interval = interval.model_copy(update={"low": None, "high": None, "reason": reason})
             result.append(interval.model_copy(update={"note": _note(draws, measure, value)}) if of_share else interval)
@@ -63,10 +65,13 @@ def _note(draws: Draws, measure: str, value: float) -> str | None:
     return f"{'no' if value == 0 else 'every'} task was solved: Wilson's bound over {draws.tasks} tasks"
 
 
-def _above_zero(draws: Draws, i: int, level: float) -> bool:
-    """Whether a configuration's energy is shown to be above 0, so that a ratio to it has an interval."""
-    low = _bounds(draws.resampled["energy_kwh"][:, [i]], level, _student(draws.units, level), np.ones(1))[0][0]
-    return bool(np.isnan(low) or low > 0)
+def _above_zero(draws: Draws, level: float) -> NDArray[np.bool_]:
+    """Whether each configuration's energy is shown to be above 0, so that a ratio to it has an interval."""
+    drawn = draws.resampled["energy_kwh"]
+    if drawn.min(initial=1.0) > 0:  # false where one is NaN
+        return np.ones(drawn.shape[1], dtype=np.bool_)
+    low = _bounds(drawn, level, _student(draws, level), np.ones(drawn.shape[1]))[0]
+    return np.asarray(np.isnan(low) | (low > 0), dtype=np.bool_)
 
 
 def contrasts(
@@ -78,13 +83,13 @@ def contrasts(
     """
     result = []
     a, b = np.array([i for i, _ in pairs], dtype=int), np.array([j for _, j in pairs], dtype=int)
-    by_weight = _student_by_weight(draws, a, b, level)
-    solid = {i: _above_zero(draws, i, level) for i in {*a.tolist(), *b.tolist()}}
+    contributions = _contributions(draws)
+    solid = _above_zero(draws, level)
     for measure in measures:
         values, estimate = draws.resampled[measure], draws.estimates[measure]
         share = _share_of_units_in_pairs(draws, measure, a, b)
         with np.errstate(divide="ignore", invalid="ignore"):
-            student = by_weight if measure in _WEIGHED else _student(draws.units, level)
+            student = _student_of_pairs(draws, contributions, measure, a, b, level)
             differences = _bounds(values[:, a] - values[:, b], level, student, share)
             ratios = _bounds(values[:, a] / values[:, b], level, student, share)
             ratio_estimates = estimate[a] / estimate[b]
@@ -133,29 +138,62 @@ def _share_of_units_in_pairs(draws: Draws, measure: str, a: NDArray[np.int_], b:
         return np.asarray(np.nan_to_num(shares, nan=1.0), dtype=np.float64)
 
 
-def _student(units: float, level: float) -> float:
-    """How many standard deviations of resamples a t interval over units is wide, to one side; NaN for too few."""
+def _student(draws: Draws, level: float) -> Floats:
+    """Half the width of a t interval by configuration, in standard deviations of resamples; NaN for too few units."""
+    return _expanded(np.full(len(draws.labels), draws.units - 1.0), draws.units, level) * np.sqrt(draws.table.widened)
+
+
+def _expanded(df: Floats, units: int, level: float, factor: Floats | None = None) -> Floats:
     if units < FEWEST_UNITS:
-        return float("nan")
-    return float(np.sqrt(units / (units - 1)) * special.stdtrit(units - 1, (1.0 + level) / 2.0))
+        return np.full(len(df), np.nan)
+    unbiased = np.full(len(df), units / (units - 1.0)) if factor is None else factor
+    return np.asarray(np.sqrt(unbiased) * special.stdtrit(df, (1.0 + level) / 2.0), dtype=np.float64)
 
 
-def _student_by_weight(draws: Draws, a: NDArray[np.int_], b: NDArray[np.int_], level: float) -> Floats:
-    """The same of ratios of totals, by pair: large units carry the total."""
-    units = units_of_table(draws.table)
-    total = draws.table.energy_j.sum(axis=1, keepdims=True)
-    plain = _student(units.number, level)
-    if np.isnan(plain):
-        return np.full(len(a), plain)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = sums(draws.table.energy_j / total, units.of_task, units.number)
-    known = np.isfinite(shares).all(axis=1) & (total[:, 0] > 0)
-    found = np.full(len(a), plain)
+class _Contributions(NamedTuple):
+    """What each unit makes of the totals, shape (configurations, units); NaN where there is no total."""
+
+    energy: Floats
+    passed: Floats
+
+
+def _contributions(draws: Draws) -> _Contributions:
+    units, table = units_of_table(draws.table), draws.table
+    parts = []
+    for values in (table.energy_j, table.pass_rates()):
+        total = values.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = np.where(total > 0, sums(values, units.of_task, units.number) / total, np.nan)
+        parts.append(np.asarray(shares, dtype=np.float64))
+    return _Contributions(*parts)
+
+
+def _student_of_pairs(
+    draws: Draws, of: _Contributions, measure: str, a: NDArray[np.int_], b: NDArray[np.int_], level: float
+) -> Floats:
+    """The same of differences and ratios, by pair: fewer degrees of freedom where a few units make the difference.
+
+    Of totals these are the large units, which carry them. Of pass@kWh they are the units whose verdicts differ: the
+    variance of a variance falls with the fourth moment of what the units contribute.
+    """
+    units = draws.units
+    df, factor = np.full(len(a), units - 1.0), np.full(len(a), units / (units - 1.0) if units > 1 else np.nan)
     for p, (i, j) in enumerate(zip(a.tolist(), b.tolist(), strict=True)):
-        if known[i] and known[j]:
-            factor, df = weight((shares[i] + shares[j]) / 2.0)
-            found[p] = np.sqrt(factor) * special.stdtrit(df, (1.0 + level) / 2.0)
-    return found
+        if measure in _WEIGHED and np.isfinite(of.energy[[i, j]]).all():
+            factor[p], df[p] = weight((of.energy[i] + of.energy[j]) / 2.0)
+        elif measure in OF_PASS_AT_1 and np.isfinite(of.energy[[i, j]]).all() and np.isfinite(of.passed[[i, j]]).all():
+            df[p] = _df_of_spread(of.passed[i] - of.passed[j] - of.energy[i] + of.energy[j])
+    widened = np.maximum(draws.table.widened[a], draws.table.widened[b])
+    return _expanded(df, units, level, factor) * np.sqrt(widened)
+
+
+def _df_of_spread(contributed: Floats) -> float:
+    """Degrees of freedom of the variance of contributions from their kurtosis: 2 n / (kurtosis - 1), n - 1 at most."""
+    n, square = len(contributed), contributed**2
+    if n < FEWEST_UNITS or not square.sum() > 0:
+        return n - 1.0
+    kurtosis = n * float((square**2).sum()) / float(square.sum()) ** 2
+    return float(np.clip(2.0 * n / max(kurtosis - 1.0, 1e-9), 1.0, n - 1.0))
 
 
 def _bounds(values: Floats, level: float, student: Floats | float, share_of_units: Floats) -> tuple[Floats, Floats]:
@@ -175,6 +213,8 @@ def _bounds(values: Floats, level: float, student: Floats | float, share_of_unit
         for tail in np.unique(tails[np.isfinite(student)]):
             chosen = np.flatnonzero((tails == tail) & np.isfinite(student))
             low[chosen], high[chosen] = _quantiles(rows[chosen], float(tail))
+        if alone.all():
+            return low, high
         widened = np.sqrt(share_of_units * (student / normal) ** 2 + 1.0 - share_of_units)
         middle = np.median(rows, axis=1)
         # On the scale of ratios where all is positive, as errors of runs are relative.

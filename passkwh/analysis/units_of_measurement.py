@@ -71,10 +71,10 @@ def joint(units: Ints) -> JointUnits:
     4 on one side and of 16 on the other meet in the 16. Batches cut at random meet nowhere, and are not matched.
     """
     tasks = units.shape[1]
-    rows = np.unique(units, axis=0)
-    if len(rows) == 1:
-        of_task, count = numbered(rows[0])
+    if (units == units[0]).all():
+        of_task, count = numbered(units[0])
         return JointUnits(of_task, count, True)
+    rows = np.unique(units, axis=0)
     offset = np.cumsum([0, *(int(row.max()) + 1 for row in rows[:-1])])
     of_task, count = _components(np.tile(np.arange(tasks), len(rows)), (rows + offset[:, None]).ravel(), tasks)
     fewest = min(len(np.unique(row)) for row in rows)

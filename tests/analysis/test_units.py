@@ -27,7 +27,7 @@ from passkwh.analysis.results import TestResult
 from passkwh.analysis.sentences import about_accuracy, about_energy
 from passkwh.analysis.task_table import task_table
 from passkwh.analysis.tasks import TaskTable
-from passkwh.analysis.time_blocks import block_length, lag_one
+from passkwh.analysis.time_blocks import block_length, follows, lag_one, widening
 from passkwh.analysis.units_of_measurement import batches, joint, sums
 from passkwh.errors import UsageError
 
@@ -524,11 +524,22 @@ def test_what_follows_itself_in_time_is_taken_in_blocks(make_run: MakeRun, r: fl
 def test_blocks_are_as_long_as_the_memory() -> None:
     rng = np.random.default_rng(0)
     white = rng.normal(0, 1, (1, 400))
-    assert block_length(white) == 1
+    assert follows(white) == 0.0
+    assert block_length(0.0, 400) == 1
     slow = np.cumsum(rng.normal(0, 1, (1, 400)), axis=1)
-    assert block_length(slow) == 50, "eight blocks are left"
-    assert block_length(white[:, :10]) == 1
+    assert follows(slow) == 0.95
+    assert block_length(0.95, 400) == 50, "eight blocks are left"
+    assert block_length(0.5, 400) == 15, "five times (1 + 0.5) / (1 - 0.5)"
+    assert follows(slow[:, :10]) == 0.0
     assert lag_one(np.array([1.0, -1.0] * 10)) == pytest.approx(-0.95)
+
+
+@pytest.mark.parametrize("r", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("length", [1, 12, 50])
+def test_what_blocks_still_share_is_that_of_an_autoregression(r: float, length: int) -> None:
+    lag = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    of_block = float((r**lag).sum()) / length if r else 1.0
+    assert widening(r, length) == pytest.approx((1 + r) / (1 - r) / of_block)
 
 
 def test_a_summary_test_is_of_the_kind_it_says() -> None:
