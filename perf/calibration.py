@@ -236,7 +236,7 @@ def invent(world: World, rng: np.random.Generator, empty: Comparison) -> tuple[C
     chance = np.clip(world.solved + 0.8 * min(world.solved, 1 - world.solved) * (1 - 2 * rank), 0.0, 1.0)
     shared = rng.random(n) < world.same_verdicts
     luck = rng.random(n)
-    columns: list[pd.DataFrame] = []
+    columns: list[dict[str, NDArray[Any]]] = []
     effects = []
     for c, configuration in enumerate(empty.configurations):
         order = rng.permutation(n) if world.shuffled else np.arange(n)
@@ -259,16 +259,20 @@ def invent(world: World, rng: np.random.Generator, empty: Comparison) -> tuple[C
             draws = rng.random((n, world.samples)) if world.samples > 1 else greedy
             passed = np.where(shared[:, None], luck[:, None], draws) < chance[:, None]
             for s in range(world.samples):
-                columns.append(pd.DataFrame({
-                    "run": r, "key": "", "task_id": np.array(empty.task_ids)[order], "sample_index": s,
+                columns.append({
+                    "run": np.full(n, r), "task": order, "sample_index": np.full(n, s),
                     "order": np.arange(n) * world.samples + s, "batch_id": batch if world.samples == 1 else
-                    np.arange(n) * world.samples + s, "batch_size": size,
+                    np.arange(n) * world.samples + s, "batch_size": np.full(n, size),
                     "completion_tokens": np.maximum(1, np.exp(4.5 + 0.8 * common[order])).astype(int),
                     "generation_s": joules / 200.0 / world.samples, "passed": passed[order, s].astype(float),
-                    "generation_gross_j": joules / world.samples, "generation_net_j": joules / world.samples,
-                    "generation_se_j": np.nan, "gross_j": joules / world.samples, "net_j": joules / world.samples,
-                }))  # fmt: skip
-    samples = pd.concat(columns, ignore_index=True)
+                    "generation_gross_j": joules / world.samples,
+                })  # fmt: skip
+    whole = {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
+    joules = whole["generation_gross_j"]
+    samples = pd.DataFrame({
+        "task_id": np.array(empty.task_ids, dtype=object)[whole.pop("task")], **whole, "generation_net_j": joules,
+        "gross_j": joules, "net_j": joules, "generation_se_j": np.nan, "key": "",
+    })  # fmt: skip
     worse = (rng.random(n) < np.clip(chance - MARGIN, 0, 1)).astype(float)
     return replace(empty, frames=Frames(empty.frames.runs, samples)), np.array(effects), worse
 

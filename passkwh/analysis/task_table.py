@@ -13,7 +13,7 @@ from passkwh.analysis.error_model import RunTotals
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.tasks import TaskTable, UnitKind
 from passkwh.analysis.time_blocks import in_blocks
-from passkwh.analysis.units_of_measurement import batches, joint, numbered, sums
+from passkwh.analysis.units_of_measurement import batch_of_run, batches, joint, numbered, sums
 from passkwh.errors import UsageError
 
 Floats = NDArray[np.float64]
@@ -184,10 +184,7 @@ class _Reader:
         se_j = np.nan_to_num(self.samples["generation_se_j"].to_numpy(dtype=np.float64))
         if not se_j.any():
             return np.zeros(runs)
-        _, batch = np.unique(
-            np.stack([self.run, self.samples["batch_id"].to_numpy(np.int64)]), axis=1, return_inverse=True
-        )
-        batch = batch.ravel()
+        batch = batch_of_run(self.run, self.samples["batch_id"].to_numpy(np.int64))
         of_batch, run_of = np.bincount(batch, se_j), np.zeros(batch.max() + 1, dtype=np.int64)
         run_of[batch] = self.run
         return np.asarray(np.sqrt(np.bincount(run_of, of_batch**2, minlength=runs)), dtype=np.float64)

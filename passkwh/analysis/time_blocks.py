@@ -86,7 +86,8 @@ def in_blocks(table: TaskTable, order: Floats) -> TaskTable:
     if not lit:
         return table
     widened = table.widened.copy()
-    together = len(np.unique(np.argsort(order[lit], axis=1, kind="stable"), axis=0)) == 1
+    ranks = np.argsort(order[lit], axis=1, kind="stable")
+    together = bool((ranks == ranks[0]).all())
     of_task, count, matched = joint(table.units[lit])
     units = table.units.copy()
     if together and matched:
