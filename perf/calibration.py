@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from passkwh.analysis.bootstrap import DIRECTIONS, draw
 from passkwh.analysis.equivalence import paired_rates
@@ -232,7 +232,7 @@ def invent(world: World, rng: np.random.Generator, empty: Comparison) -> tuple[C
     apart = rng.normal(0, world.interaction_sd, (width, n)) if world.interaction_sd else np.zeros((width, n))
     # Chance of passing falls with a task's energy; it is on average what the world says.
     hard = common / max(world.task_sd, 1e-9)
-    rank = stats.norm.cdf((hard + rng.normal(0, 1.0, n)) / np.sqrt(2.0))
+    rank = special.ndtr((hard + rng.normal(0, 1.0, n)) / np.sqrt(2.0))
     chance = np.clip(world.solved + 0.8 * min(world.solved, 1 - world.solved) * (1 - 2 * rank), 0.0, 1.0)
     shared = rng.random(n) < world.same_verdicts
     luck = rng.random(n)
@@ -356,11 +356,24 @@ def experiment(world: World, empty: Comparison, seed: int, covered: Tally, alarm
     # What the field does: tasks of all runs as independent values, or no test at all.
     if equal:
         joules = samples[f"{energy}_j"].to_numpy()
-        values = [joules[of == label] for label in ("c0", "c1")]
-        alarms.add("field: t-test per task", rejects(float(stats.ttest_ind(*values, equal_var=False).pvalue)))
-        if len(values[0]) == len(values[1]) and not world.shuffled:
-            alarms.add("field: paired t-test per task", rejects(float(stats.ttest_rel(*values).pvalue)))
-        alarms.add("field: no test", bool(values[0].sum() != values[1].sum()))
+        one, other = (joules[of == label] for label in ("c0", "c1"))
+        alarms.add("field: t-test per task", rejects(_welch(one, other)))
+        if len(one) == len(other) and not world.shuffled:
+            alarms.add("field: paired t-test per task", rejects(_paired(one, other)))
+        alarms.add("field: no test", bool(one.sum() != other.sum()))
+
+
+def _welch(a: Floats, b: Floats) -> float:
+    """p of scipy's ttest_ind with unequal variances, at a tenth of its cost."""
+    of_a, of_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    df = (of_a + of_b) ** 2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1))
+    return float(2 * special.stdtr(df, -abs(a.mean() - b.mean()) / np.sqrt(of_a + of_b)))
+
+
+def _paired(a: Floats, b: Floats) -> float:
+    """p of scipy's ttest_rel."""
+    d = a - b
+    return float(2 * special.stdtr(len(d) - 1, -abs(d.mean()) / np.sqrt(d.var(ddof=1) / len(d))))
 
 
 def _mixed(

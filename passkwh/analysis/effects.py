@@ -13,7 +13,7 @@ from passkwh.analysis.results import Interval, finite
 def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float | None:
     """P(a > b) - P(a < b) over all pairs of two independent samples (Cliff 1993). -1 ... 1; None when one is empty.
 
-    From scipy's Mann-Whitney U, which counts the pairs with a > b and half of the ties.
+    From Mann and Whitney's U, the sum of a's ranks less the least it can be: the pairs with a > b and half of the ties.
     """
     from scipy import stats
 
@@ -21,7 +21,7 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float | None:
     pairs = len(first) * len(second)
     if pairs == 0:
         return None
-    u = stats.mannwhitneyu(first, second, method="asymptotic").statistic
+    u = stats.rankdata(np.concatenate([first, second]))[: len(first)].sum() - len(first) * (len(first) + 1) / 2.0
     return float((2.0 * u - pairs) / pairs)
 
 
