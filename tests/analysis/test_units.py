@@ -32,6 +32,8 @@ from passkwh.analysis.tasks import TaskTable
 from passkwh.analysis.time_blocks import block_length, follows, in_blocks, lag_one, widening
 from passkwh.analysis.units_of_measurement import batches, joint, sums
 from passkwh.errors import UsageError
+from passkwh.reports.document.evidence import Evidence
+from passkwh.reports.sections.summary import SUMMARY
 
 Floats = NDArray[np.float64]
 
@@ -283,6 +285,14 @@ def test_what_a_difference_is_one_of(make_run: MakeRun, order: str, scope: str, 
     (pair,) = compare_pairs(found, [(0, 1)], 0.02)
     assert pair.scope == scope
     assert (why or "") in (pair.scope_reason or "")
+
+
+def test_the_summary_says_what_limits_a_winner_to_its_runs(make_run: MakeRun) -> None:
+    runs = load(runs_of(make_run, "AAABBB", drift=0.015))
+    text = str(SUMMARY.build(Evidence(runs, "all", AnalysisSettings(resamples=500))))
+    assert "told apart from every other of these runs (all runs of one were before all runs of the other" in text
+    assert "These runs differ in energy" in text
+    assert "more than chance" not in text
 
 
 def test_one_run_a_side_speaks_of_these_runs_and_says_what_it_takes(make_run: MakeRun) -> None:
