@@ -478,7 +478,10 @@ def figure(results: list[dict[str, Any]]) -> str:
 
 def filled(page: str, results: list[dict[str, Any]]) -> str:
     """The page with its tables made anew: what stands between `<!-- NAME -->` and the next empty comment."""
-    worlds = [f"| {r['world']} | {r['about']} | {r['experiments']:,} |" for r in results]
+    worlds = [
+        f"| {r['world']} | {r['about']} | {r['experiments']:,}{' of earlier code' if r.get('earlier_code') else ''} |"
+        for r in results
+    ]
     tables = {
         "worlds": "\n".join(["| world | what it has | experiments |", "|---|---|---:|", *worlds]),
         "coverage": table_of(results, "coverage", lambda share: 0.93 <= share <= 0.97),
@@ -496,19 +499,21 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=1000)
     parser.add_argument("--world", action="append", help="only this one; may be given again")
     parser.add_argument("--state", type=Path, help="folder for the counts so far, a file a world")
-    parser.add_argument("--write", action="store_true", help="only write docs/calibration.* from the state as it is")
+    parser.add_argument("--write", action="store_true", help="only write docs/calibration.*, from the state as it is")
     asked = parser.parse_args()
     by_name = {world.name: world for world in WORLDS}
     chosen = [by_name[name] for name in asked.world or by_name]
-    results = []
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    before = json.loads((docs / "calibration.json").read_text("utf-8"))
+    results: list[dict[str, Any]] = []
     for world in chosen:
         state = asked.state / f"{world.name}.json" if asked.state else None
         if asked.write and (state is None or not state.is_file()):
+            results += [{**one, "earlier_code": True} for one in before if one["world"] == world.name]
             continue
         results.append(calibrate(world, 0 if asked.write else asked.experiments, state))
         print(json.dumps(results[-1]), flush=True)
     if not asked.world:
-        docs = Path(__file__).resolve().parents[1] / "docs"
         (docs / "calibration.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
         (docs / "calibration.svg").write_text(figure(results), "utf-8")
         page = docs / "calibration.md"
