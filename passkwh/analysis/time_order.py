@@ -8,8 +8,6 @@ because the same tasks make their residuals alike.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -54,10 +52,15 @@ def _by_batch(run: pd.DataFrame, energy: str) -> pd.DataFrame:
     """Samples of a run with those of a batch as one row: joules and tokens summed, domains averaged."""
     if "batch_id" not in run or run["batch_id"].is_unique:
         return run
-    added: dict[str, Any] = {"run": "first", "order": "min", f"generation_{energy}_j": lambda of: of.sum(skipna=False),
-             "completion_tokens": "sum"}  # fmt: skip
-    domains = {name: "mean" for name in REGRESSION_DOMAINS if name in run}
-    return run.groupby("batch_id", sort=False).agg({**added, **domains}).reset_index()
+    # Plain sums by number: pandas takes a hundred times as long for groups in which a missing value is to stay missing.
+    batch, ids = pd.factorize(run["batch_id"])
+    joules, size = f"generation_{energy}_j", np.bincount(batch)
+    total = {name: np.bincount(batch, run[name].to_numpy(dtype=np.float64))
+             for name in (joules, "completion_tokens", *REGRESSION_DOMAINS) if name in run}  # fmt: skip
+    order = np.full(len(ids), np.inf)
+    np.minimum.at(order, batch, run["order"].to_numpy(dtype=np.float64))
+    domains = {name: total[name] / size for name in REGRESSION_DOMAINS if name in total}
+    return pd.DataFrame({"batch_id": ids, "run": run["run"].iloc[0], "order": order, **total, **domains})
 
 
 def _fit(data: DesignMatrix) -> tuple[DesignMatrix, Floats] | None:
