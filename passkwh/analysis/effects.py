@@ -13,7 +13,7 @@ from passkwh.analysis.results import Interval, finite
 def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float | None:
     """P(a > b) - P(a < b) over all pairs of two independent samples (Cliff 1993). -1 ... 1; None when one is empty.
 
-    From scipy's Mann-Whitney U, which counts the pairs with a > b and half of the ties.
+    From Mann and Whitney's U, the sum of a's ranks less the least it can be: the pairs with a > b and half of the ties.
     """
     from scipy import stats
 
@@ -21,7 +21,7 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float | None:
     pairs = len(first) * len(second)
     if pairs == 0:
         return None
-    u = stats.mannwhitneyu(first, second, method="asymptotic").statistic
+    u = stats.rankdata(np.concatenate([first, second]))[: len(first)].sum() - len(first) * (len(first) + 1) / 2.0
     return float((2.0 * u - pairs) / pairs)
 
 
@@ -32,11 +32,14 @@ def geometric_mean_ratio(
     level: float = 0.95,
     common: tuple[float, float] = (0.0, np.inf),
     units: Sequence[ArrayLike] = (),
+    noise: float = 0.0,
+    widened: float = 1.0,
 ) -> Interval:
     """exp of the mean of log(a / b) over matched values, with a paired t interval: how many times b's, typically, a is.
 
     ``common`` is a variance that all logs share (of whole runs, of idle power), and its degrees of freedom. All values
-    must be positive; otherwise the ratio is missing and says why. ``units`` says which values were measured as one.
+    must be positive; otherwise the ratio is missing and says why. ``units`` says which values were measured as one;
+    ``noise`` is what of their variance is in ``common`` already, and ``widened`` what neighbours in time add to it.
     """
     from scipy import stats
 
@@ -54,6 +57,7 @@ def geometric_mean_ratio(
         if len(logs) > 1:
             own, number = _clustered(logs - mean, units)
             shared = common[0]
+            own = max(own * widened - noise, 0.0)
             lost = own**2 / (number - 1) + shared**2 / common[1]
             df = (own + shared) ** 2 / lost if lost > 0 else number - 1  # Satterthwaite
             half = float(stats.t.ppf((1 + level) / 2, df) * np.sqrt(own + shared))

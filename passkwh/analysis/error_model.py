@@ -16,7 +16,7 @@ the spread of units; with repeats it is taken out of the latter, where only task
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -28,7 +28,7 @@ from passkwh.analysis.results import TestResult, no_result
 from passkwh.analysis.units_of_measurement import JointUnits, joint, numbered, sums
 
 Floats = NDArray[np.float64]
-PerRun = Literal["energy_j", "joules_per_token", "tokens_per_s"]
+PerRun = Literal["energy_j", "joules_per_token", "tokens_per_s", "geometric_j"]
 SOURCES = ("units", "run-to-run", "meter", "idle", "drift")
 FEWEST_UNITS = 3
 """Two units give a spread with one degree of freedom: nothing that a sentence could rest on."""
@@ -47,6 +47,10 @@ class RunTotals:
     """Variance of one run's log energy from errors that are independent between units; 0 with a single run."""
     started: tuple[str, ...] = ()
     """When each run began."""
+    geometric_j: Floats = field(default_factory=lambda: np.empty(0))
+    """Geometric mean of each run's energies over tasks; empty where nobody asked for it."""
+    geometric_noise: float = 0.0
+    """The same as ``noise`` of the logarithm of the geometric mean."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,8 @@ class Measured:
     runs: tuple[RunTotals, ...]
     stated: dict[str, Floats]
     """Relative standard error by source: meter, idle, drift."""
+    widened: Floats = field(default_factory=lambda: np.ones(1))
+    """Factor of the units' variance by configuration, for what blocks over time share with their neighbours."""
 
     @cached_property
     def joint(self) -> JointUnits:
@@ -139,6 +145,11 @@ class Measured:
         """Of energy."""
         return run_error(self.runs, self.stated_se)
 
+    @cached_property
+    def geometric_error(self) -> RunError:
+        """Of the geometric mean over tasks."""
+        return run_error(self.runs, self.stated_se, "geometric_j")
+
     @property
     def repeated(self) -> bool:
         """Whether some configuration has repeats, so that the scatter of runs is known."""
@@ -147,12 +158,19 @@ class Measured:
     @cached_property
     def noise(self) -> Floats:
         """Variance of each mean run's log energy that repeats already show; 0 where there are none."""
+        return self._of_mean_run([one.noise for one in self.runs])
+
+    @cached_property
+    def geometric_noise(self) -> Floats:
+        """The same of the logarithm of the geometric mean over tasks."""
+        return self._of_mean_run([one.geometric_noise for one in self.runs])
+
+    def _of_mean_run(self, of_run: list[float]) -> Floats:
         if not self.repeated:
             return np.zeros(len(self.energy_j))
         count = np.array([max(int(np.isfinite(one.energy_j).sum()), 1) for one in self.runs])
-        seen = np.array([one.noise for one in self.runs])
-        of_one = np.where(count > 1, seen, seen[count > 1].mean())
-        return np.asarray(of_one / count, dtype=np.float64)
+        seen = np.array(of_run)
+        return np.asarray(np.where(count > 1, seen, seen[count > 1].mean()) / count, dtype=np.float64)
 
     @cached_property
     def apart(self) -> Floats:
@@ -286,7 +304,8 @@ def energy_contrast(measured: Measured, i: int, j: int) -> EnergyContrast | Test
         return no_result(NAME, fewest, f"{fewest} of what was measured once is too few to know their spread")
     shares = sums(energy / total[:, None], of_task, count)
     d, by_size = shares[0] - shares[1], weight(shares.mean(axis=0))
-    spread = [(float(d @ d) * by_size.factor, by_size.df)]
+    widened = float(measured.widened[[i, j]].max()) if len(measured.widened) > 1 else 1.0
+    spread = [(float(d @ d) * by_size.factor * widened, by_size.df)]
     spread += [
         (float(v), len(np.unique(own)) - 1.0) for v, own in zip(pair.batch_variance, pair.units, strict=True) if v
     ]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from passkwh.analysis.multiplicity import LIBRARY_NAMES, Adjustment
+from passkwh.analysis.multiplicity import Adjustment, adjusted_pairs
 from passkwh.analysis.results import PairwiseResult, TestResult, no_pairs, no_result, pairwise_result
 
 
@@ -52,7 +52,7 @@ def dunn(groups: Mapping[str, ArrayLike], adjustment: Adjustment = "bonferroni")
         return no_pairs("Dunn", adjustment, tuple(groups), reason)
     from scikit_posthocs import posthoc_dunn
 
-    p_values = posthoc_dunn(values, p_adjust=LIBRARY_NAMES[adjustment]).to_numpy()
+    p_values = adjusted_pairs(posthoc_dunn(values).to_numpy(), adjustment)
     return pairwise_result("Dunn", adjustment, tuple(groups), p_values)
 
 

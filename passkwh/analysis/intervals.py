@@ -7,6 +7,7 @@ for few units. Shares of tasks have Wilson's interval, and a difference of share
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,11 @@ def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
     names = list(draws.estimates)
     stacked = np.concatenate([draws.resampled[name] for name in names], axis=1)
     shares = np.concatenate([_share_of_units(draws, name) for name in names])
-    bounds = _bounds(stacked, level, _student(draws.units, level), shares)
+    energy_kwh, own = draws.resampled["energy_kwh"], draws.table.widened
+    widened = np.concatenate([_widened(name, own, energy_kwh, draws.resampled[name]) for name in names])
+    bounds = _bounds(stacked, level, np.tile(_student(draws, level), len(names)), shares, widened)
     lows, highs = (side.reshape(len(names), len(draws.labels)) for side in bounds)
+    solid = _above_zero(draws, level)
     for (measure, estimate), low, high in zip(draws.estimates.items(), lows, highs, strict=True):
         for i, label in enumerate(draws.labels):
             value = estimate[i]
@@ -41,7 +45,7 @@ def intervals(draws: Draws, level: float = 0.95) -> tuple[Interval, ...]:
             if of_share:
                 low[i], high[i] = _wilson(draws, measure, i, level)
             interval = _interval(measure, label, value, low[i], high[i], level, _missing(measure, draws, [i]))
-            if measure in OF_ENERGY and interval.estimate is not None and not _above_zero(draws, i, level):
+            if measure in OF_ENERGY and interval.estimate is not None and not solid[i]:
                 reason = "energy net of idle power is not shown to be above 0"
                 interval = interval.model_copy(update={"low": None, "high": None, "reason": reason})
             result.append(interval.model_copy(update={"note": _note(draws, measure, value)}) if of_share else interval)
@@ -63,10 +67,13 @@ def _note(draws: Draws, measure: str, value: float) -> str | None:
     return f"{'no' if value == 0 else 'every'} task was solved: Wilson's bound over {draws.tasks} tasks"
 
 
-def _above_zero(draws: Draws, i: int, level: float) -> bool:
-    """Whether a configuration's energy is shown to be above 0, so that a ratio to it has an interval."""
-    low = _bounds(draws.resampled["energy_kwh"][:, [i]], level, _student(draws.units, level), np.ones(1))[0][0]
-    return bool(np.isnan(low) or low > 0)
+def _above_zero(draws: Draws, level: float) -> NDArray[np.bool_]:
+    """Whether each configuration's energy is shown to be above 0, so that a ratio to it has an interval."""
+    drawn = draws.resampled["energy_kwh"]
+    if drawn.min(initial=1.0) > 0:  # false where one is NaN
+        return np.ones(drawn.shape[1], dtype=np.bool_)
+    low = _bounds(drawn, level, _student(draws, level), np.ones(drawn.shape[1]), draws.table.widened)[0]
+    return np.asarray(np.isnan(low) | (low > 0), dtype=np.bool_)
 
 
 def contrasts(
@@ -78,15 +85,18 @@ def contrasts(
     """
     result = []
     a, b = np.array([i for i, _ in pairs], dtype=int), np.array([j for _, j in pairs], dtype=int)
-    by_weight = _student_by_weight(draws, a, b, level)
-    solid = {i: _above_zero(draws, i, level) for i in {*a.tolist(), *b.tolist()}}
+    contributions = _contributions(draws)
+    energy_kwh, larger = draws.resampled["energy_kwh"], np.maximum(draws.table.widened[a], draws.table.widened[b])
+    solid = _above_zero(draws, level)
     for measure in measures:
         values, estimate = draws.resampled[measure], draws.estimates[measure]
         share = _share_of_units_in_pairs(draws, measure, a, b)
         with np.errstate(divide="ignore", invalid="ignore"):
-            student = by_weight if measure in _WEIGHED else _student(draws.units, level)
-            differences = _bounds(values[:, a] - values[:, b], level, student, share)
-            ratios = _bounds(values[:, a] / values[:, b], level, student, share)
+            student = _student_of_pairs(draws, contributions, measure, a, b, level)
+            ratio_draws = values[:, a] / values[:, b]
+            widened = _widened(measure, larger, energy_kwh[:, a] / energy_kwh[:, b], ratio_draws)
+            differences = _bounds(values[:, a] - values[:, b], level, student, share, widened)
+            ratios = _bounds(ratio_draws, level, student, share, widened)
             ratio_estimates = estimate[a] / estimate[b]
         of_share = is_share(measure)
         rates = draws.table.pass_rates(int(measure.removeprefix("pass_at_"))) if of_share else None
@@ -133,40 +143,85 @@ def _share_of_units_in_pairs(draws: Draws, measure: str, a: NDArray[np.int_], b:
         return np.asarray(np.nan_to_num(shares, nan=1.0), dtype=np.float64)
 
 
-def _student(units: float, level: float) -> float:
-    """How many standard deviations of resamples a t interval over units is wide, to one side; NaN for too few."""
+def _student(draws: Draws, level: float) -> Floats:
+    """Half the width of a t interval by configuration, in standard deviations of resamples; NaN for too few units."""
+    return _expanded(np.full(len(draws.labels), draws.units - 1.0), draws.units, level)
+
+
+def _expanded(df: Floats, units: int, level: float, factor: Floats | None = None) -> Floats:
     if units < FEWEST_UNITS:
-        return float("nan")
-    return float(np.sqrt(units / (units - 1)) * special.stdtrit(units - 1, (1.0 + level) / 2.0))
+        return np.full(len(df), np.nan)
+    unbiased = np.full(len(df), units / (units - 1.0)) if factor is None else factor
+    return np.asarray(np.sqrt(unbiased) * special.stdtrit(df, (1.0 + level) / 2.0), dtype=np.float64)
 
 
-def _student_by_weight(draws: Draws, a: NDArray[np.int_], b: NDArray[np.int_], level: float) -> Floats:
-    """The same of ratios of totals, by pair: large units carry the total."""
-    units = units_of_table(draws.table)
-    total = draws.table.energy_j.sum(axis=1, keepdims=True)
-    plain = _student(units.number, level)
-    if np.isnan(plain):
-        return np.full(len(a), plain)
+def _widened(measure: str, widened: Floats, of_energy: Floats, values: Floats) -> Floats:
+    """The factor of variance that blocks miss, by column: of the part that energies make, not of that of verdicts."""
+    if is_share(measure) or (widened == 1.0).all():
+        return np.ones(len(widened))
+    if measure not in OF_PASS_AT_1:
+        return widened
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = sums(draws.table.energy_j / total, units.of_task, units.number)
-    known = np.isfinite(shares).all(axis=1) & (total[:, 0] > 0)
-    found = np.full(len(a), plain)
+        part = (of_energy.std(axis=0) / of_energy.mean(axis=0)) ** 2 / (values.std(axis=0) / values.mean(axis=0)) ** 2
+    return np.asarray(1.0 + (widened - 1.0) * np.clip(np.nan_to_num(part, nan=1.0), 0.0, 1.0), dtype=np.float64)
+
+
+class _Contributions(NamedTuple):
+    """What each unit makes of the totals, shape (configurations, units); NaN where there is no total."""
+
+    energy: Floats
+    passed: Floats
+
+
+def _contributions(draws: Draws) -> _Contributions:
+    units, table = units_of_table(draws.table), draws.table
+    parts = []
+    for values in (table.energy_j, table.pass_rates()):
+        total = values.sum(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = np.where(total > 0, sums(values, units.of_task, units.number) / total, np.nan)
+        parts.append(np.asarray(shares, dtype=np.float64))
+    return _Contributions(*parts)
+
+
+def _student_of_pairs(
+    draws: Draws, of: _Contributions, measure: str, a: NDArray[np.int_], b: NDArray[np.int_], level: float
+) -> Floats:
+    """The same of differences and ratios, by pair: fewer degrees of freedom where a few units make the difference.
+
+    Of totals these are the large units, which carry them. Of pass@kWh they are the units whose verdicts differ: the
+    variance of a variance falls with the fourth moment of what the units contribute.
+    """
+    units = draws.units
+    df, factor = np.full(len(a), units - 1.0), np.full(len(a), units / (units - 1.0) if units > 1 else np.nan)
     for p, (i, j) in enumerate(zip(a.tolist(), b.tolist(), strict=True)):
-        if known[i] and known[j]:
-            factor, df = weight((shares[i] + shares[j]) / 2.0)
-            found[p] = np.sqrt(factor) * special.stdtrit(df, (1.0 + level) / 2.0)
-    return found
+        if measure in _WEIGHED and np.isfinite(of.energy[[i, j]]).all():
+            factor[p], df[p] = weight((of.energy[i] + of.energy[j]) / 2.0)
+        elif measure in OF_PASS_AT_1 and np.isfinite(of.energy[[i, j]]).all() and np.isfinite(of.passed[[i, j]]).all():
+            df[p] = df_of_spread(of.passed[i] - of.passed[j] - of.energy[i] + of.energy[j])
+    return _expanded(df, units, level, factor)
 
 
-def _bounds(values: Floats, level: float, student: Floats | float, share_of_units: Floats) -> tuple[Floats, Floats]:
+def df_of_spread(contributed: Floats) -> float:
+    """Degrees of freedom of the variance of contributions from their kurtosis: 2 n / (kurtosis - 1), n - 1 at most."""
+    n, square = len(contributed), contributed**2
+    if n < FEWEST_UNITS or not square.sum() > 0:
+        return n - 1.0
+    kurtosis = n * float((square**2).sum()) / float(square.sum()) ** 2
+    return float(np.clip(2.0 * n / max(kurtosis - 1.0, 1e-9), 1.0, n - 1.0))
+
+
+def _bounds(
+    values: Floats, level: float, student: Floats, share_of_units: Floats, widened: Floats
+) -> tuple[Floats, Floats]:
     """Percentiles of columns, as far out as Student's t over units is; errors of runs have their own t in the draws.
 
     Where both make the spread, the t of the units widens the middle of the draws by its share, and percentiles stay
-    those of the level: farther out, the draws are those of the runs' t alone.
+    those of the level: farther out, the draws are those of the runs' t alone. What blocks share with their neighbours
+    (``widened``, a factor of variance) moves both bounds away from the middle: resamples of a few blocks have no tails.
     """
     # Of scipy.special, which the distributions of scipy.stats call: importing those takes longer than many a bootstrap.
     normal = special.ndtri((1.0 + level) / 2.0)
-    student = np.broadcast_to(np.asarray(student, dtype=np.float64), share_of_units.shape)
     alone = share_of_units >= 1.0
     tails = np.where(alone, special.ndtr(-student), (1.0 - level) / 2.0)
     low, high = np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
@@ -175,16 +230,20 @@ def _bounds(values: Floats, level: float, student: Floats | float, share_of_unit
         for tail in np.unique(tails[np.isfinite(student)]):
             chosen = np.flatnonzero((tails == tail) & np.isfinite(student))
             low[chosen], high[chosen] = _quantiles(rows[chosen], float(tail))
-        widened = np.sqrt(share_of_units * (student / normal) ** 2 + 1.0 - share_of_units)
+        if alone.all() and (widened == 1.0).all():
+            return low, high
+        own = np.where(alone, 1.0, (student / normal) ** 2)
+        by = np.sqrt(share_of_units * widened * own + 1.0 - share_of_units)
         middle = np.median(rows, axis=1)
         # On the scale of ratios where all is positive, as errors of runs are relative.
         positive = (low > 0) & (middle > 0)
         safe = np.where(positive, middle, 1.0)
-        wide_low = np.where(positive, middle * (np.where(positive, low, 1.0) / safe) ** widened,
-                            middle - widened * (middle - low))  # fmt: skip
-        wide_high = np.where(positive, middle * (np.where(positive, high, 1.0) / safe) ** widened,
-                             middle + widened * (high - middle))  # fmt: skip
-    return np.where(alone, low, wide_low), np.where(alone, high, wide_high)
+        wide_low = np.where(positive, middle * (np.where(positive, low, 1.0) / safe) ** by,
+                            middle - by * (middle - low))  # fmt: skip
+        wide_high = np.where(positive, middle * (np.where(positive, high, 1.0) / safe) ** by,
+                             middle + by * (high - middle))  # fmt: skip
+    kept = alone & (widened == 1.0)
+    return np.where(kept, low, wide_low), np.where(kept, high, wide_high)
 
 
 def _quantiles(rows: Floats, tail: float) -> tuple[Floats, Floats]:

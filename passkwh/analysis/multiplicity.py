@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 Adjustment = Literal["none", "bonferroni", "holm", "bh"]
-
-LIBRARY_NAMES: dict[Adjustment, str | None] = {"none": None, "bonferroni": "bonferroni", "holm": "holm", "bh": "fdr_bh"}
-"""What scikit-posthocs calls each adjustment."""
 
 
 def adjust(p_values: Sequence[float | None], method: Adjustment) -> list[float | None]:
@@ -35,6 +33,14 @@ def adjust(p_values: Sequence[float | None], method: Adjustment) -> list[float |
         adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     for i, value in zip(known, adjusted.tolist(), strict=True):
         result[i] = value
+    return result
+
+
+def adjusted_pairs(p_values: NDArray[np.float64], method: Adjustment) -> NDArray[np.float64]:
+    """The same of a symmetric matrix of pairs, whose diagonal is no test."""
+    rows, columns = np.triu_indices(len(p_values), 1)
+    result = np.ones_like(p_values)
+    result[rows, columns] = result[columns, rows] = adjust(p_values[rows, columns].tolist(), method)
     return result
 
 

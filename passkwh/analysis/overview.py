@@ -216,7 +216,7 @@ def _mixed(comparison: Comparison, settings: AnalysisSettings, table: TaskTable)
         unit = dict(zip(table.task_ids, of_task.tolist(), strict=True))
         chosen = chosen.assign(task_id=chosen["task_id"].map(unit).astype(str))
         added = chosen.groupby(["_at", "configuration", "run", "task_id"], sort=True)["_joules"]
-        chosen = added.agg(lambda of: of.sum(skipna=False)).reset_index()
+        chosen = added.sum().where(added.count() == added.size()).reset_index()  # of a missing one the sum is missing
     joules = chosen["_joules"].to_numpy(dtype=np.float64)
     fitted = mixed_model(
         np.log(np.where(joules > 0, joules, np.nan)), chosen["configuration"].tolist(), chosen["task_id"].tolist(),

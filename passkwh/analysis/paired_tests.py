@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from passkwh.analysis.error_model import FEWEST_UNITS
-from passkwh.analysis.multiplicity import LIBRARY_NAMES, Adjustment
+from passkwh.analysis.multiplicity import Adjustment, adjusted_pairs
 from passkwh.analysis.results import PairwiseResult, TestResult, no_pairs, no_result, pairwise_result
 
 
@@ -67,7 +67,7 @@ def conover(matrix: ArrayLike, labels: Sequence[str], adjustment: Adjustment = "
     else:
         from scikit_posthocs import posthoc_conover_friedman
 
-        p_values = posthoc_conover_friedman(table, p_adjust=LIBRARY_NAMES[adjustment]).to_numpy()
+        p_values = adjusted_pairs(posthoc_conover_friedman(table).to_numpy(), adjustment)
     return pairwise_result("Conover", adjustment, tuple(labels), p_values)
 
 

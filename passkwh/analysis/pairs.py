@@ -89,11 +89,14 @@ def _pair(table: TaskTable, rates: Floats, i: int, j: int, margin: float, level:
     missing = bool(np.isnan(table.energy_j[[i, j]]).any())
     per_unit, apart = table.matched_energies([a, b])
     energies = table.select([a, b]).energies()
-    error = table.measured.run_error
+    error, noise = table.measured.geometric_error, table.measured.geometric_noise
     shared = float(error.se[i] ** 2 + error.se[j] ** 2), float(min(error.df[i], error.df[j]))
     of_task, _, matched = joint(table.units[[i, j]])
     units = [of_task] if matched else list(table.units[[i, j]])
-    ratio = geometric_mean_ratio(table.energy_j[i], table.energy_j[j], f"{a} vs {b}", level, shared, units)
+    ratio = geometric_mean_ratio(
+        table.energy_j[i], table.energy_j[j], f"{a} vs {b}", level, shared, units, float(noise[i] + noise[j]),
+        float(table.widened[[i, j]].max()),
+    )  # fmt: skip
     what, why = scope(table.measured, i, j)
     return PairTests(
         a=a,

@@ -260,6 +260,8 @@ def _variances(
     of_task, count = (np.arange(len(table.task_ids)), len(table.task_ids)) if of_accuracy else _joint_units(table)
     influence = sums(_influence(table, measure), of_task, count)
     total = float(np.var(influence, ddof=1)) if count > 1 else 0.0
+    if measure == "energy":  # blocks over time share some of their error with their neighbours
+        total *= float(table.widened.max())
     repeats = min(len(run.energy_j) for run in table.runs)
     within: float | None = None
     if measure != "energy":

@@ -1,4 +1,4 @@
-"""Published result tables, checked: do their ratios follow from their columns, and do their tables agree?"""
+"""Published result tables of code generation: do ratios follow from their columns, and do tables agree?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import csv
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from passkwh.analysis.pareto import frontier, hypervolume, knee
 from passkwh.analysis.sentences import about_printed_accuracy, about_printed_energy
@@ -65,15 +68,15 @@ class PublishedReport(Record):
     """What the check found."""
 
     rows: int
-    ratios: tuple[RatioCheck, ...]
-    conflicts: tuple[Conflict, ...]
+    ratios: tuple[RatioCheck, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
     oddities: tuple[str, ...]
     conclusions: tuple[str, ...]
     """What the printed figures can show, and what they cannot."""
     configurations: tuple[str, ...]
     frontier: tuple[str, ...]
-    knee: str | None
-    hypervolume: float
+    knee: str | None = None
+    hypervolume: Annotated[float | None, Field(description="None where rows are of several sets of tasks")] = None
 
 
 def read_published(path: Path) -> tuple[PublishedRow, ...]:
@@ -94,15 +97,15 @@ def parse_published(text: str, path: str) -> tuple[PublishedRow, ...]:
     rows = list(csv.DictReader(text.splitlines()))
     missing = [c for c in COLUMNS if not rows or c not in rows[0]]
     if missing:
-        raise UsageError(f"{path} has no column {missing[0]}: it needs {', '.join(COLUMNS)}")
+        raise UsageError(
+            f"{path} has no column {missing[0]}: a table of code generation needs {', '.join(COLUMNS)}; one of code "
+            "completion language, model, method, threshold, codebleu, exact_match, mean_energy_j, total_energy_j"
+        )
     result = []
     for number, row in enumerate(rows, start=2):
         for measure in MEASURES:
-            try:
-                Decimal(row[measure])
-            except ArithmeticError as error:
-                raise UsageError(f"{path}, line {number}: {measure} is {row[measure]!r}, not a number") from error
-        if not Decimal(row["energy_kwh"]) - _half_step(Decimal(row["energy_kwh"])) > 0:
+            printed_number(row[measure], f"{path}, line {number}: {measure}")
+        if not printed_bounds(row["energy_kwh"])[0] > 0:
             raise UsageError(
                 f"{path}, line {number}: energy_kwh is {row['energy_kwh']}, which may be 0: pass@kWh needs an energy "
                 "that is above 0 as printed; give more digits, or leave the row out"
@@ -145,7 +148,7 @@ def _conclusions(rows: Sequence[PublishedRow], tasks: int | None) -> list[str]:
         own = list({row.label: row for row in rows if row.table == table}.values())
         if len(own) < 2:
             continue
-        energies = [_printed(row.energy_kwh) for row in own]
+        energies = [printed_bounds(row.energy_kwh) for row in own]
         least = min(range(len(own)), key=lambda i: energies[i][0] + energies[i][1])
         tied = [row.label for i, row in enumerate(own) if i != least and energies[i][0] <= energies[least][1]]
         said.append(f"table {table}: {about_printed_energy(own[least].label, tied).text}")
@@ -156,7 +159,18 @@ def _conclusions(rows: Sequence[PublishedRow], tasks: int | None) -> list[str]:
     return said
 
 
-def _printed(text: str) -> tuple[float, float]:
+def printed_number(text: str | None, place: str) -> Decimal:
+    """A printed figure. Raises UsageError, with ``place``, for one that is no finite number."""
+    try:
+        value = Decimal(text or "")
+    except ArithmeticError as error:
+        raise UsageError(f"{place} is {text!r}, not a number") from error
+    if not value.is_finite():
+        raise UsageError(f"{place} is {text!r}, not a finite number")
+    return value
+
+
+def printed_bounds(text: str) -> tuple[float, float]:
     """Between what bounds a printed figure lies."""
     value = Decimal(text)
     return float(value - _half_step(value)), float(value + _half_step(value))

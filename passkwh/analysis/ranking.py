@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from passkwh.analysis.bootstrap import DIRECTIONS, Draws
+from passkwh.analysis.bootstrap import DIRECTIONS, Draws, is_share
 from passkwh.analysis.error_model import FEWEST_UNITS
 from passkwh.analysis.pareto import Direction
 from passkwh.analysis.results import TestResult, no_result
@@ -52,6 +52,8 @@ class Spread(NamedTuple):
     """Resamples of units alone, shape (resamples, configurations)."""
     se_of_runs: NDArray[np.float64]
     """Standard error of each estimate from what differs between runs, shape (configurations,)."""
+    widened: float = 1.0
+    """Factor of the units' variance, for what blocks over time share with their neighbours."""
 
 
 def rank_all(draws: Draws, level: float = 0.95) -> tuple[Ranking, ...]:
@@ -64,7 +66,8 @@ def rank_all(draws: Draws, level: float = 0.95) -> tuple[Ranking, ...]:
 
 def spread_of(draws: Draws, measure: str) -> Spread:
     """Of one measure."""
-    return Spread(draws.units_of(measure), draws.from_units[measure], draws.se_of_runs(measure))
+    widened = 1.0 if is_share(measure) else float(draws.table.widened.max())
+    return Spread(draws.units_of(measure), draws.from_units[measure], draws.se_of_runs(measure), widened)
 
 
 def rank(
@@ -85,7 +88,7 @@ def rank(
     sign = 1.0 if direction == "max" else -1.0
     order = usable[np.argsort(-sign * estimates[usable], kind="stable")]
     value, draws = sign * estimates[order], sign * resampled[:, order]
-    own = spread and Spread(spread.units, sign * spread.from_units[:, order], spread.se_of_runs[order])
+    own = spread and Spread(spread.units, sign * spread.from_units[:, order], spread.se_of_runs[order], spread.widened)
     better = significantly_larger(value, draws, level, own)
     letters = _letters(~(better | better.T))
     # Equal estimates share a rank.
@@ -126,7 +129,8 @@ def significantly_larger(
     if spread is not None:
         alone = _largest(from_units, difference, of_units, (i, j), varies & (of_units > 0), level)
         share = np.divide(of_units, scale, out=np.ones_like(scale), where=scale > 0) ** 2
-        critical = critical * np.sqrt(1.0 + share * (_expansion(alone, spread.units) ** 2 - 1.0))
+        expansion = spread.widened * _expansion(alone, spread.units) ** 2
+        critical = critical * np.sqrt(1.0 + share * (expansion - 1.0))
     apart = np.where(varies, np.abs(difference) > critical * scale, difference != 0)
     larger[i, j] = apart & (difference > 0)
     larger[j, i] = apart & (difference < 0)
@@ -161,7 +165,7 @@ def any_difference(draws: Draws, measure: str) -> TestResult:
     t = np.abs(difference[varies]) / scale[varies]
     share = (of_units[varies] / scale[varies]) ** 2
     factors = np.array([_expansion_of_t(one, spread.units) for one in t])
-    seen = float((t / np.sqrt(1.0 + share * (factors**2 - 1.0))).max())
+    seen = float((t / np.sqrt(1.0 + share * (spread.widened * factors**2 - 1.0))).max())
     largest = np.zeros(len(values))
     for a, b, d, s in zip(*(one[varies] for one in (*pairs, difference, scale)), strict=True):
         np.maximum(largest, np.abs(values[:, a] - values[:, b] - d) / s, out=largest)

@@ -79,7 +79,7 @@ def design_matrix(
         tuple(names[i] for i in kept),
         tuple(name for i, name in enumerate(names) if i not in kept),
         series[complete],
-        _clusters(ordered)[complete],
+        clusters(ordered)[complete],
     )
 
 
@@ -91,7 +91,8 @@ def log_energy(joules: Floats, outcome: Outcome) -> Floats:
     return np.asarray(np.log(np.where(joules > 0, joules, np.nan) / unit))
 
 
-def _clusters(ordered: pd.DataFrame) -> NDArray[np.int64]:
+def clusters(ordered: pd.DataFrame) -> NDArray[np.int64]:
+    """What each row belongs to, shape (rows,): its task, or the tasks that shared a batch with it."""
     if "task_id" not in ordered or "batch_id" not in ordered:
         return np.arange(len(ordered))
     task, count = numbered(pd.factorize(ordered["task_id"])[0])

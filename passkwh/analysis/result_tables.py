@@ -189,16 +189,12 @@ def published_tables(report: PublishedReport) -> list[Table]:
         (c.label, c.measure, "; ".join(f"{v} (table {', '.join(t)})" for v, t in c.values.items()))
         for c in report.conflicts
     ]
+    ratios = [(r.table, r.label, r.printed, r.computed, r.low, r.high, agrees[r.agrees]) for r in report.ratios]
+    # Of several sets of tasks no single line is drawn.
+    knee = report.knee or ("none" if report.hypervolume is not None else "not of several sets of tasks")
     return [
+        *([laid_out("published_ratios", ratios), laid_out("published_conflicts", conflicts)] if ratios else []),
         laid_out(
-            "published_ratios",
-            [(r.table, r.label, r.printed, r.computed, r.low, r.high, agrees[r.agrees]) for r in report.ratios],
-        ),
-        laid_out("published_conflicts", conflicts),
-        laid_out(
-            "published_frontier",
-            [(label,) for label in report.frontier],
-            count=len(report.configurations),
-            knee=report.knee or "none",
+            "published_frontier", [(label,) for label in report.frontier], count=len(report.configurations), knee=knee
         ),
     ]

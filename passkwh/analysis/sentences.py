@@ -150,6 +150,16 @@ def about_printed_energy(least: str, tied: Sequence[str]) -> Claim:
     return Claim("difference", (text,))
 
 
+def about_printed_score(name: str, best: str, alike: Sequence[str]) -> Claim:
+    """Of printed means of scores, whose spread is not printed: no test is possible."""
+    rounding = f", which rounding does not tell from {', '.join(alike)}" if alike else ""
+    text = (
+        f"highest {name} as printed is {best}{rounding}; how scores scatter over tasks is not printed, so no "
+        "difference is shown"
+    )
+    return Claim("cannot be said", (text,))
+
+
 def about_printed_accuracy(best: str, share: float, rest: Sequence[tuple[str, float]], tasks: int | None) -> Claim:
     """Of printed shares: a difference is shown only where it is, with Holm, for tasks that were drawn twice.
 

@@ -13,7 +13,7 @@ from passkwh.analysis.error_model import RunTotals
 from passkwh.analysis.pooling import Comparison
 from passkwh.analysis.tasks import TaskTable, UnitKind
 from passkwh.analysis.time_blocks import in_blocks
-from passkwh.analysis.units_of_measurement import batches, joint, numbered, sums
+from passkwh.analysis.units_of_measurement import batch_of_run, batches, joint, numbered, sums
 from passkwh.errors import UsageError
 
 Floats = NDArray[np.float64]
@@ -95,7 +95,7 @@ class _Reader:
             total(evaluated)[:, keep], total(passed)[:, keep], mean_j[:, keep], mean(generation_j, lit)[:, keep],
             mean(tokens, members)[:, keep], mean(seconds, members)[:, keep], self._stated(lit), units, kinds,
             tuple(self._run_totals(a, b, of, totals) for a, b, of in zip(members, lit, units, strict=True)),
-            self.comparison.frames.runs[0].manifest.spec.temperature == 0,
+            greedy=self.comparison.frames.runs[0].manifest.spec.temperature == 0,
         )  # fmt: skip
         return in_blocks(replace(table, notes=(*notes, *left_out, *cut)), order)
 
@@ -152,13 +152,18 @@ class _Reader:
         with np.errstate(divide="ignore", invalid="ignore"):
             per_token = generation_j[lit].sum(axis=1) / tokens[lit].sum(axis=1)
             speed = tokens[own].sum(axis=1) / seconds[own].sum(axis=1)
-        noise = 0.0
+        noise, geometric_j, geometric_noise = 0.0, np.empty(0), 0.0
         if len(lit) > 1 and (totals_j > 0).all():
             number, count = numbered(units)
-            shares = sums(energy_j[lit] / totals_j[:, None], number, count)
-            noise = float(shares.var(axis=0, ddof=1).sum()) * count / max(count - 1, 1)
+            noise = _between_runs(energy_j[lit] / totals_j[:, None], number, count)
+            if (energy_j[lit] > 0).all():
+                logs = np.log(energy_j[lit])
+                of_run = logs.mean(axis=1)
+                geometric_j = np.exp(of_run)
+                geometric_noise = _between_runs((logs - of_run[:, None]) / logs.shape[1], number, count)
         sessions = [self.comparison.frames.runs[run].manifest.sessions for run in own]
-        return RunTotals(totals_j, per_token, speed, noise, tuple(one[0].started_at if one else "" for one in sessions))
+        started = tuple(one[0].started_at if one else "" for one in sessions)
+        return RunTotals(totals_j, per_token, speed, noise, started, geometric_j, geometric_noise)
 
     def _stated(self, lit: list[list[int]]) -> dict[str, Floats]:
         """Relative standard errors of each configuration's mean run, by source: what all tasks share, a subset does."""
@@ -179,13 +184,15 @@ class _Reader:
         se_j = np.nan_to_num(self.samples["generation_se_j"].to_numpy(dtype=np.float64))
         if not se_j.any():
             return np.zeros(runs)
-        _, batch = np.unique(
-            np.stack([self.run, self.samples["batch_id"].to_numpy(np.int64)]), axis=1, return_inverse=True
-        )
-        batch = batch.ravel()
+        batch = batch_of_run(self.run, self.samples["batch_id"].to_numpy(np.int64))
         of_batch, run_of = np.bincount(batch, se_j), np.zeros(batch.max() + 1, dtype=np.int64)
         run_of[batch] = self.run
         return np.asarray(np.sqrt(np.bincount(run_of, of_batch**2, minlength=runs)), dtype=np.float64)
+
+
+def _between_runs(parts: Floats, number: Ints, count: int) -> float:
+    """Variance of a sum of parts, shape (runs, tasks), from what varies between runs in each unit by itself."""
+    return float(sums(parts, number, count).var(axis=0, ddof=1).sum()) * count / max(count - 1, 1)
 
 
 def _usable(evaluated: NDArray[np.int64], energy_j: Floats, labels: list[str]) -> tuple[NDArray[np.bool_], list[str]]:

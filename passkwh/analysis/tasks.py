@@ -43,6 +43,8 @@ class TaskTable:
     kinds: tuple[UnitKind, ...] = ()
     """What the units of each configuration are."""
     runs: tuple[RunTotals, ...] = ()
+    widened: Floats = field(default_factory=lambda: np.empty(0))
+    """Factor of the variance of each configuration's units, for what blocks over time share with their neighbours."""
     greedy: bool = False
     """Decoding is deterministic: a completion that is made again is a copy."""
     notes: tuple[str, ...] = ()
@@ -53,6 +55,8 @@ class TaskTable:
             object.__setattr__(self, "units", np.tile(np.arange(tasks), (width, 1)))
         if not self.kinds:
             object.__setattr__(self, "kinds", ("task",) * width)
+        if self.widened.size == 0:
+            object.__setattr__(self, "widened", np.ones(width))
         if not self.runs:
             object.__setattr__(self, "runs", tuple(self._one_run(i) for i in range(width)))
 
@@ -73,7 +77,7 @@ class TaskTable:
     def measured(self) -> Measured:
         """What the error model takes of it."""
         stated = self.stated or {"meter": np.zeros(len(self.labels))}
-        return Measured(self.energy_j, self.units, self.runs, stated)
+        return Measured(self.energy_j, self.units, self.runs, stated, self.widened)
 
     def missing_pass_at(self, k: int = 1) -> tuple[str | None, ...]:
         """Why each configuration has no pass@k: not all of its tasks have k evaluated samples. None where it has."""
@@ -86,11 +90,19 @@ class TaskTable:
 
     def pass_rates(self, k: int = 1) -> Floats:
         """pass@k of each task, shape (configurations, tasks); NaN throughout for a configuration that has none."""
-        rates = np.full(self.evaluated.shape, np.nan)
-        for i, reason in enumerate(self.missing_pass_at(k)):
-            if reason is None:
-                rates[i] = pass_at_k_by_task(self.evaluated[i], self.passed[i], k)
-        return rates
+        if k not in self._rates:
+            rates = np.full(self.evaluated.shape, np.nan)
+            for i, reason in enumerate(self.missing_pass_at(k)):
+                if reason is None:
+                    rates[i] = pass_at_k_by_task(self.evaluated[i], self.passed[i], k)
+            rates.flags.writeable = False
+            self._rates[k] = rates
+        return self._rates[k]
+
+    @cached_property
+    def _rates(self) -> dict[int, Floats]:
+        """``pass_rates`` by k, as they are asked for."""
+        return {}
 
     def energies(self) -> dict[str, Floats]:
         """The known energies of each configuration, in joules a unit of measurement, by label."""
@@ -132,7 +144,8 @@ class TaskTable:
         chosen = {name: getattr(self, name)[rows] for name in _PER_TASK}
         return replace(
             self, labels=tuple(labels), stated={name: one[rows] for name, one in self.stated.items()},
-            kinds=tuple(self.kinds[i] for i in rows), runs=tuple(self.runs[i] for i in rows), **chosen,
+            kinds=tuple(self.kinds[i] for i in rows), runs=tuple(self.runs[i] for i in rows),
+            widened=self.widened[rows], **chosen,
         )  # fmt: skip
 
     def over(self, tasks: Ints) -> TaskTable:
@@ -160,5 +173,6 @@ def join(tables: Sequence[TaskTable], labels: Sequence[str]) -> TaskTable | None
             name: np.concatenate([t.stated.get(name, np.zeros(len(t.labels))) for t in tables]) for name in sources
         },
         kinds=tuple(kind for t in cut for kind in t.kinds), runs=tuple(run for t in cut for run in t.runs),
-        greedy=tables[0].greedy, **{name: np.concatenate([getattr(t, name) for t in cut]) for name in _PER_TASK},
+        widened=np.concatenate([t.widened for t in tables]), greedy=tables[0].greedy,
+        **{name: np.concatenate([getattr(t, name) for t in cut]) for name in _PER_TASK},
     )  # fmt: skip

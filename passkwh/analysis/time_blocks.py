@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 FEWEST_BLOCKS = 8
 MEMORIES_PER_BLOCK = 5.0
-"""Length of a block in correlation times, (1 + r) / (1 - r): the variance of its mean is then 10 % too small."""
+"""Length of a block in correlation times, (1 + r) / (1 - r); what neighbours still share then is :func:`widening`."""
 
 
 def lag_one(residuals: Floats) -> float:
@@ -28,27 +28,43 @@ def lag_one(residuals: Floats) -> float:
     return float(centred[1:] @ centred[:-1]) / variance if variance > 0 else float("nan")
 
 
-def block_length(residuals: Floats) -> int:
-    """How many neighbours make a block, from residuals of shape (series, units), each in the order of time.
+def follows(residuals: Floats) -> float:
+    """How closely units follow one another, from residuals of shape (series, units), each in the order of time.
 
-    1 where no series follows itself by more than chance would (one-sided, 5 % over all series), or there are fewer than
-    20 units. Otherwise five correlation times of the strongest, but at least eight blocks are left.
+    The largest correlation of a series with itself one step before; 0 where none is larger than chance would make it
+    (one-sided, 5 % over all series), or there are fewer than 20 units.
     """
     from scipy import special
 
     n = residuals.shape[1]
     if n < FEWEST or not len(residuals):
-        return 1
+        return 0.0
     # The estimate is too low by about (1 + 4 r) / n (Kendall 1954); without correlation by 1 / n.
     r = np.array([lag_one(one) for one in residuals]) + 1.0 / n
     r = r[np.isfinite(r)]
     critical = float(special.ndtri(1.0 - 0.05 / max(len(r), 1)))
     strongest = float(r.max(initial=0.0))
-    if strongest * np.sqrt(n) <= critical:
+    return min(strongest + 4.0 * strongest / n, 0.95) if strongest * np.sqrt(n) > critical else 0.0
+
+
+def block_length(r: float, units: int) -> int:
+    """How many neighbours make a block where units follow one another with correlation ``r``.
+
+    Five correlation times, but at least eight blocks are left; 1 without correlation.
+    """
+    if r <= 0.0:
         return 1
-    strongest = min(strongest + 4.0 * strongest / n, 0.95)
-    wanted = int(np.ceil(MEMORIES_PER_BLOCK * (1.0 + strongest) / (1.0 - strongest)))
-    return max(1, min(wanted, n // FEWEST_BLOCKS))
+    return max(1, min(int(np.ceil(MEMORIES_PER_BLOCK * (1.0 + r) / (1.0 - r))), units // FEWEST_BLOCKS))
+
+
+def widening(r: float, length: int) -> float:
+    """How many times larger the variance of a mean is than blocks of ``length`` show: neighbours still share some.
+
+    For a first-order autoregression the variance of a long mean is (1 + r) / (1 - r) times that of independent values,
+    that of a block's mean 2 r (1 - r^L) / (L (1 - r)^2) less. 1 without correlation.
+    """
+    memory = (1.0 + r) / (1.0 - r)
+    return memory / (memory - 2.0 * r * (1.0 - r**length) / (length * (1.0 - r) ** 2)) if r > 0.0 else 1.0
 
 
 def blocks(of_task: Ints, order: Floats, length: int) -> Ints:
@@ -69,23 +85,25 @@ def in_blocks(table: TaskTable, order: Floats) -> TaskTable:
     lit = [i for i, row in enumerate(table.energy_j) if not np.isnan(row).any()]
     if not lit:
         return table
-    together = len(np.unique(np.argsort(order[lit], axis=1, kind="stable"), axis=0)) == 1
+    widened = table.widened.copy()
+    ranks = np.argsort(order[lit], axis=1, kind="stable")
+    together = bool((ranks == ranks[0]).all())
     of_task, count, matched = joint(table.units[lit])
     units = table.units.copy()
     if together and matched:
-        residuals = _over_time(table.energy_j[lit], table.tokens[lit], of_task, count, order[lit[0]])
-        length = block_length(residuals)
+        r = follows(_over_time(table.energy_j[lit], table.tokens[lit], of_task, count, order[lit[0]]))
+        length = block_length(r, count)
         for i in lit if length > 1 else ():
-            units[i] = blocks(of_task, order[i], length)
+            units[i], widened[i] = blocks(of_task, order[i], length), widening(r, length)
         lengths = dict.fromkeys(lit, length)
     else:
         lengths = {}
         for i in lit:
             number, own = numbered(units[i])
-            series = _over_time(table.energy_j[[i]], table.tokens[[i]], number, own, order[i])
-            lengths[i] = block_length(series)
+            r = follows(_over_time(table.energy_j[[i]], table.tokens[[i]], number, own, order[i]))
+            lengths[i] = block_length(r, own)
             if lengths[i] > 1:
-                units[i] = blocks(number, order[i], lengths[i])
+                units[i], widened[i] = blocks(number, order[i], lengths[i]), widening(r, lengths[i])
     blocked = [i for i, length in lengths.items() if length > 1]
     if not blocked:
         return table
@@ -95,7 +113,7 @@ def in_blocks(table: TaskTable, order: Floats) -> TaskTable:
         f"{max(lengths.values())} neighbours, {min(len(np.unique(units[i])) for i in blocked)} of them"
     )
     kinds = tuple("time block" if i in blocked else kind for i, kind in enumerate(table.kinds))
-    return replace(table, units=units, kinds=kinds, notes=(*table.notes, note))
+    return replace(table, units=units, kinds=kinds, widened=widened, notes=(*table.notes, note))
 
 
 def _over_time(energy_j: Floats, tokens: Floats, of_task: Ints, count: int, order: Floats) -> Floats:

@@ -2,13 +2,11 @@
 
 On residuals of the thesis's regression before its lag, with an intercept: without one, residuals do not average 0, and
 Durbin and Watson's statistic is then about 2 / (1 + CV squared of tokens) whatever happens in time. A batch is one
-observation. Runs are tested one by one; of several the smallest p-value counts, times their number (Bonferroni),
-because the same tasks make their residuals alike.
+observation, and so are the samples of a task. Runs are tested one by one; of several the smallest p-value counts, times
+their number (Bonferroni), because the same tasks make their residuals alike.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from passkwh.analysis.assumptions import durbin_watson, levene_over_time
 from passkwh.analysis.domains import REGRESSION_DOMAINS
 from passkwh.analysis.regression import is_exact, least_squares
-from passkwh.analysis.regression_design import DesignMatrix, design_matrix
+from passkwh.analysis.regression_design import DesignMatrix, clusters, design_matrix
 from passkwh.analysis.results import Interval, TestResult, finite, no_result
 from passkwh.records import Record
 
@@ -39,7 +37,7 @@ def time_order(samples: pd.DataFrame, energy: str = "gross", level: float = 0.95
     ``samples`` are those of one configuration, as :func:`~passkwh.analysis.regression_design.design_matrix` takes
     them. The drift is the change of energy from begin to end of a run, as a share, other predictors equal.
     """
-    fits = [_fit(design_matrix(_by_batch(own, energy), lag=False, intercept=True, energy=energy))
+    fits = [_fit(design_matrix(_by_unit(own, energy), lag=False, intercept=True, energy=energy))
             for _, own in samples.groupby("run", sort=True)]  # fmt: skip
     known = [fit for fit in fits if fit is not None]
     return TimeOrder(
@@ -50,14 +48,23 @@ def time_order(samples: pd.DataFrame, energy: str = "gross", level: float = 0.95
     )
 
 
-def _by_batch(run: pd.DataFrame, energy: str) -> pd.DataFrame:
-    """Samples of a run with those of a batch as one row: joules and tokens summed, domains averaged."""
-    if "batch_id" not in run or run["batch_id"].is_unique:
+def _by_unit(run: pd.DataFrame, energy: str) -> pd.DataFrame:
+    """Samples of a run with those of a batch, or of a task, as one row: joules and tokens summed, domains averaged.
+
+    Samples of a task stand next to each other and are alike because of the task, not because of time.
+    """
+    unit = clusters(run)
+    if len(np.unique(unit)) == len(run):
         return run
-    added: dict[str, Any] = {"run": "first", "order": "min", f"generation_{energy}_j": lambda of: of.sum(skipna=False),
-             "completion_tokens": "sum"}  # fmt: skip
-    domains = {name: "mean" for name in REGRESSION_DOMAINS if name in run}
-    return run.groupby("batch_id", sort=False).agg({**added, **domains}).reset_index()
+    # Plain sums by number: pandas takes a hundred times as long for groups in which a missing value is to stay missing.
+    batch, ids = pd.factorize(unit)
+    joules, size = f"generation_{energy}_j", np.bincount(batch)
+    total = {name: np.bincount(batch, run[name].to_numpy(dtype=np.float64))
+             for name in (joules, "completion_tokens", *REGRESSION_DOMAINS) if name in run}  # fmt: skip
+    order = np.full(len(ids), np.inf)
+    np.minimum.at(order, batch, run["order"].to_numpy(dtype=np.float64))
+    domains = {name: total[name] / size for name in REGRESSION_DOMAINS if name in total}
+    return pd.DataFrame({"run": run["run"].iloc[0], "order": order, **total, **domains})
 
 
 def _fit(data: DesignMatrix) -> tuple[DesignMatrix, Floats] | None:

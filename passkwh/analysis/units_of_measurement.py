@@ -35,14 +35,22 @@ def batches(task: Ints, run: Ints, batch_id: Ints, tasks: int) -> tuple[Ints, bo
     Tasks that shared a batch in any run are one unit. Where repeats cut their batches so differently that this joins
     almost everything, the cut of the first run is taken: what repeats scatter by is known from their totals then.
     """
-    _, batch = np.unique(np.stack([run, batch_id]), axis=1, return_inverse=True)
-    batch = batch.ravel()
+    batch = batch_of_run(run, batch_id)
     if len(np.unique(batch * tasks + task)) == batch.max(initial=-1) + 1:
         return np.arange(tasks, dtype=np.int64), True  # no batch holds two tasks
     units, count = _components(task, batch, tasks)
     first = run == run[0]
     own, most = _components(task[first], batch[first], tasks)
     return (units, True) if 2 * count >= most else (own, False)
+
+
+def batch_of_run(run: Ints, batch_id: Ints) -> Ints:
+    """The batch of each sample, shape (samples,), numbered from 0 over all runs."""
+    if not len(run):
+        return run
+    within = batch_id - batch_id.min()
+    inverse: Ints = np.unique(run * (int(within.max()) + 1) + within, return_inverse=True)[1].ravel()
+    return inverse
 
 
 def _components(task: Ints, batch: Ints, tasks: int) -> tuple[Ints, int]:
@@ -58,6 +66,10 @@ def _components(task: Ints, batch: Ints, tasks: int) -> tuple[Ints, int]:
 
 def numbered(labels: NDArray[np.integer]) -> tuple[Ints, int]:
     """Labels as numbers from 0 in order of appearance, and how many there are."""
+    steps = np.diff(labels)
+    if (steps >= 0).all():  # in order already, which saves sorting them
+        in_order = np.concatenate([np.zeros(min(len(labels), 1), dtype=np.int64), np.cumsum(steps > 0)])
+        return in_order, int(in_order[-1]) + 1 if len(labels) else 0
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
@@ -71,10 +83,10 @@ def joint(units: Ints) -> JointUnits:
     4 on one side and of 16 on the other meet in the 16. Batches cut at random meet nowhere, and are not matched.
     """
     tasks = units.shape[1]
-    rows = np.unique(units, axis=0)
-    if len(rows) == 1:
-        of_task, count = numbered(rows[0])
+    if (units == units[0]).all():
+        of_task, count = numbered(units[0])
         return JointUnits(of_task, count, True)
+    rows = np.unique(units, axis=0)
     offset = np.cumsum([0, *(int(row.max()) + 1 for row in rows[:-1])])
     of_task, count = _components(np.tile(np.arange(tasks), len(rows)), (rows + offset[:, None]).ravel(), tasks)
     fewest = min(len(np.unique(row)) for row in rows)

@@ -138,8 +138,12 @@ def sample_size(
 def published(path: Path, family: str, tasks: int | None = None) -> ModeResult:
     """A file of published rows, checked. Raises UsageError for one that cannot be read."""
     from passkwh.analysis.published import check_published, read_published
+    from passkwh.analysis.published_completion import check_completion, is_completion, read_completion
     from passkwh.analysis.result_tables import published_tables
 
-    report = check_published(read_published(path), family, tasks)
+    if is_completion(path):
+        report = check_completion(read_completion(path), family, tasks)
+    else:
+        report = check_published(read_published(path), family, tasks)
     remarks = [f"inconsistent: {text}" for text in report.oddities] + list(report.conclusions)
     return ModeResult(published_tables(report), report.model_dump(mode="json"), remarks=remarks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from decimal import ROUND_HALF_UP, Decimal
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from passkwh.analysis.granularity import by_domain
 from passkwh.analysis.idle_correction import with_idle
 from passkwh.analysis.pooling import Comparison, compare
 from passkwh.analysis.published import check_published, read_published
+from passkwh.analysis.published_completion import check_completion, is_completion, read_completion
 from passkwh.errors import UsageError
 
 TASKS = tuple(f"t{i}" for i in range(30))
@@ -154,6 +156,61 @@ def test_published_files_that_cannot_be_used(tmp_path: Path) -> None:
         read_published(path)
     with pytest.raises(UsageError, match="cannot be read"):
         read_published(tmp_path / "absent.csv")
+
+
+def test_what_green_codes_printed_runs_show_and_what_they_do_not() -> None:
+    with resources.as_file(resources.files("passkwh.reports.leaderboard") / "data" / "green_code.csv") as path:
+        assert is_completion(path)
+        rows = read_completion(path)
+    report = check_completion(rows)
+    assert {(row.language, row.tasks) for row in rows} == {("java", 1001), ("python", 992)}
+    assert len(report.configurations) == 32
+    assert report.ratios == (), "there are no verdicts"
+    assert report.hypervolume is None
+    text = "\n".join(report.conclusions)
+    for sentence in (
+        "java: least energy as printed is Llama-3.2-3B green-code 0.6; that holds of these runs",
+        "python: exact match: most accurate as printed is Llama-3.2-3B finetuned-all-layers, not shown to differ from "
+        "Llama-3.2-3B base, Llama-3.2-3B green-code 0.9, ",
+        "python: highest CodeBLEU as printed is Llama-3.2-3B finetuned-all-layers; how scores scatter over tasks is",
+        "java: Llama-3.2-3B green-code 0.94 has the scores of Llama-3.2-3B finetuned-all-layers at 13.4% more energy",
+        "pass@1 and pass@kWh cannot be said",
+    ):
+        assert sentence in text
+    assert "python Llama-3.2-3B green-code 0.6" in report.frontier
+    assert check_completion(rows, "OPT").configurations == tuple(c for c in report.configurations if " OPT" in c)
+    with pytest.raises(UsageError, match="--tasks 500: the printed energies are of 1001 java tasks"):
+        check_completion(rows, tasks=500)
+
+
+COMPLETION = "language,model,method,threshold,codebleu,exact_match,mean_energy_j,total_energy_j\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("language,codebleu\njava,1\n", "no column model: a table of code completion needs language"),
+        (COMPLETION, "no column language"),
+        (COMPLETION + "java,m,base,,much,0.1,1.0,10.0\n", "line 2: codebleu is 'much', not a number"),
+        (COMPLETION + "java,m,base,,nan,0.1,1.0,10.0\n", "line 2: codebleu is 'nan', not a finite number"),
+        (COMPLETION + "java,m,base,,0.4,0.1,0.00,10.0\n", r"line 2: mean_energy_j is 0\.00, which may be 0"),
+        (COMPLETION + "java,m,base,,0.4,0.1\n", "line 2: mean_energy_j is None, not a number"),
+    ],
+)
+def test_tables_of_completion_that_cannot_be_used(tmp_path: Path, content: str, problem: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(content)
+    assert is_completion(path)
+    with pytest.raises(UsageError, match=problem):
+        read_completion(path)
+
+
+def test_rows_of_unlike_numbers_of_tasks_are_pointed_out(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(COMPLETION + "java,m,base,,0.4,0.1,1.0,10.0\njava,m,tuned,,0.5,0.2,1.0,20.0\n")
+    report = check_completion(read_completion(path))
+    assert report.oddities == ("java: total over mean energy gives 10 and 20 tasks: rows are not of the same tasks",)
+    assert any("of how many tasks is not printed" in text for text in report.conclusions)
 
 
 # ---------------------------------------------------------------- another idle

@@ -52,6 +52,21 @@ def test_tasks_needed_follow_from_the_variance_of_influences(make_run: MakeRun) 
     assert any("2%" in note and "assumption" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("margin", [0.05, 0.1])
+def test_tasks_that_show_no_loss_within_a_margin(make_run: MakeRun, margin: float) -> None:
+    """One-sided, at the margin, for configurations that are equal in truth: not the number that detects the margin."""
+    comparison = pilot(make_run)
+    found = plan_sample_size(comparison, "a-1B", "b-1B", "pass@1", goal="non-inferiority", margin=margin)
+    samples = comparison.samples()
+    verdicts = [samples[samples["configuration"] == c]["passed"].to_numpy(dtype=float) for c in ("a-1B", "b-1B")]
+    z = stats.norm.ppf(0.95) + stats.norm.ppf(0.8)
+    needed = math.ceil((verdicts[0] - verdicts[1]).var(ddof=1) * (z / margin) ** 2)
+    assert (found.effect, found.effect_source) == (0.0, "none: equal in truth")
+    assert needed <= (found.rows[0].tasks or 0) <= needed + 3
+    detects = plan_sample_size(comparison, "a-1B", "b-1B", "pass@1", effect=margin)
+    assert (detects.rows[0].tasks or 0) > 1.2 * needed, "which is tested on two sides"
+
+
 def test_repeats_gain_what_varies_within_tasks(make_run: MakeRun) -> None:
     found = plan_sample_size(pilot(make_run, repeats=4), "a-1B", "b-1B", "pass@1", effect=0.05)
     assert found.variance_within is not None

@@ -57,6 +57,23 @@ def test_independent_energies_follow_nothing_and_others_do() -> None:
     assert follows.durbin_watson.p_value < 0.01
 
 
+def test_samples_of_a_task_are_one_observation_of_time() -> None:
+    """Five samples of each task one after another are alike because of the task; in time nothing follows anything."""
+    rng = np.random.default_rng(4)
+    of_task = samples(120, seed=3)
+    five = of_task.loc[of_task.index.repeat(5)].reset_index(drop=True)
+    five["order"] = five["batch_id"] = np.arange(600)
+    five["sample_index"] = np.tile(np.arange(5), 120)
+    five["generation_gross_j"] *= np.exp(rng.normal(0, 0.02, 600))
+    found = time_order(five)
+    assert (found.durbin_watson.n, found.levene.n) == (120, 120)
+    assert (found.durbin_watson.p_value or 0.0) > 0.05
+    low, high = found.autocorrelation.low, found.autocorrelation.high
+    assert low is not None
+    assert high is not None
+    assert low < 0 < high
+
+
 def test_drift_over_a_run_is_estimated() -> None:
     found = time_order(samples(800, drift=0.5)).drift
     assert found.low is not None

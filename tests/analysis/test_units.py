@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.signal import lfilter
 
 from passkwh.analysis.bootstrap import draw
 from passkwh.analysis.error_model import EnergyContrast, RunTotals, energy_contrast, weight
 from passkwh.analysis.frames import load
-from passkwh.analysis.intervals import contrasts, intervals
+from passkwh.analysis.intervals import contrasts, df_of_spread, intervals
 from passkwh.analysis.overview import Analysis, AnalysisSettings, analyse
 from passkwh.analysis.pairs import compare_pairs
 from passkwh.analysis.pooling import compare
@@ -27,9 +29,11 @@ from passkwh.analysis.results import TestResult
 from passkwh.analysis.sentences import about_accuracy, about_energy
 from passkwh.analysis.task_table import task_table
 from passkwh.analysis.tasks import TaskTable
-from passkwh.analysis.time_blocks import block_length, lag_one
+from passkwh.analysis.time_blocks import block_length, follows, in_blocks, lag_one, widening
 from passkwh.analysis.units_of_measurement import batches, joint, sums
 from passkwh.errors import UsageError
+from passkwh.reports.document.evidence import Evidence
+from passkwh.reports.sections.summary import SUMMARY
 
 Floats = NDArray[np.float64]
 
@@ -182,7 +186,16 @@ def of_repeats(rng: np.random.Generator, repeats: tuple[int, int] = (3, 3), run_
     return table(np.array(means), runs=tuple(totals))
 
 
-@pytest.mark.parametrize("make", [of_batches, of_unlike_batches, of_repeats, lambda rng: of_repeats(rng, (1, 4)),
+def of_neighbours(rng: np.random.Generator) -> TaskTable:
+    """100 tasks whose energies follow one another with a correlation of 0.8."""
+    white = rng.normal(0, 0.1, (2, 100)) * np.where(np.arange(100) > 0, np.sqrt(1 - 0.8**2), 1.0)
+    noise = lfilter([1.0], [1.0, -0.8], white)
+    order = np.tile(np.arange(100.0), (2, 1))
+    return in_blocks(table(rng.lognormal(4, 0.6, 100) * np.exp(noise)), order)
+
+
+@pytest.mark.parametrize("make", [of_batches, of_unlike_batches, of_neighbours, of_repeats,
+                                  lambda rng: of_repeats(rng, (1, 4)),
                                   lambda rng: of_repeats(rng, (2, 5), 0.0)])  # fmt: skip
 def test_equal_configurations_are_told_apart_in_about_5_per_cent(make: object) -> None:
     """120 experiments, fixed seeds: bounds of four binomial standard errors; it was 19 to 77 % before."""
@@ -205,6 +218,32 @@ def test_repeats_are_tested_by_run_totals() -> None:
     assert result.parts["run-to-run"] == pytest.approx(se**2, rel=1e-9)
     assert result.df == pytest.approx(5.0)
     assert result.parts["units"] == pytest.approx(0.0, abs=1e-20)
+
+
+def test_a_ratio_of_geometric_means_has_the_noise_of_runs_once(make_run: MakeRun) -> None:
+    """Of repeats that differ by noise alone the error is that of runs' means, by Student's t, and hardly more."""
+    rng = np.random.default_rng(2)
+    names, common = [f"t{i}" for i in range(80)], rng.lognormal(4, 0.5, 80)
+    joules = common * np.exp(rng.normal(0, 0.1, (2, 3, 80)))
+    runs = [make_run(f"{m}{r}", model=f"family/{m}-1B", repeat=r, tasks=names, energy_j=joules[c, r].tolist(),
+                     scoring_j=0.0) for c, m in enumerate("ab") for r in range(3)]  # fmt: skip
+    of = task_table(compare(load(runs)))
+    logs = np.log(joules)
+    centred = logs - logs.mean(axis=2, keepdims=True)
+    for c, one in enumerate(of.runs):
+        assert np.log(one.geometric_j) == pytest.approx(logs[c].mean(axis=1))
+        assert one.geometric_noise == pytest.approx(centred[c].var(axis=0, ddof=1).sum() / 80**2 * 80 / 79)
+    (pair,) = compare_pairs(of, [(0, 1)], 0.02)
+    means = logs.mean(axis=2)
+    between = float(((means - means.mean(axis=1, keepdims=True)) ** 2).sum()) / 4 * (2 / 3)
+    apart = np.log(of.energy_j[0] / of.energy_j[1])
+    left = max(float(apart.var(ddof=1)) / 80 - sum(one.geometric_noise for one in of.runs) / 3, 0.0)
+    df = (left + between) ** 2 / (left**2 / 79 + between**2 / 4)
+    half = stats.t.ppf(0.975, df) * np.sqrt(left + between)
+    assert np.log([pair.energy_ratio.low, pair.energy_ratio.high]) == pytest.approx(
+        [apart.mean() - half, apart.mean() + half]
+    )
+    assert left < 0.3 * between, "what is left of the units is little: they have no effect of their own"
 
 
 def test_scatter_of_unlike_runs_is_not_pooled() -> None:
@@ -246,6 +285,14 @@ def test_what_a_difference_is_one_of(make_run: MakeRun, order: str, scope: str, 
     (pair,) = compare_pairs(found, [(0, 1)], 0.02)
     assert pair.scope == scope
     assert (why or "") in (pair.scope_reason or "")
+
+
+def test_the_summary_says_what_limits_a_winner_to_its_runs(make_run: MakeRun) -> None:
+    runs = load(runs_of(make_run, "AAABBB", drift=0.015))
+    text = str(SUMMARY.build(Evidence(runs, "all", AnalysisSettings(resamples=500))))
+    assert "told apart from every other of these runs (all runs of one were before all runs of the other" in text
+    assert "These runs differ in energy" in text
+    assert "more than chance" not in text
 
 
 def test_one_run_a_side_speaks_of_these_runs_and_says_what_it_takes(make_run: MakeRun) -> None:
@@ -433,6 +480,27 @@ def test_ranks_of_equal_configurations_overlap(width: int, units: int) -> None:
     assert wrong / 100 <= 0.13
 
 
+def test_few_units_that_make_a_difference_give_few_degrees_of_freedom() -> None:
+    five = np.zeros(100)
+    five[:5] = [1.0, -1.0, 1.0, -1.0, 1.0]
+    assert df_of_spread(five) == pytest.approx(2 * 100 / (100 / 5 - 1))
+    assert df_of_spread(np.random.default_rng(0).normal(0, 1, 100_000)) == pytest.approx(100_000, rel=0.05)
+    assert df_of_spread(np.zeros(10)) == 9.0
+    assert df_of_spread(np.array([1.0, -1.0] * 5)) == 9.0, "never more than units"
+
+
+def test_a_ratio_of_pass_at_kwh_is_less_sure_where_few_verdicts_differ() -> None:
+    """Four of 100 verdicts differ: wider than resamples spread, as so few tell little of their own spread."""
+    passed = np.tile(np.arange(100) % 2, (2, 1))
+    passed[1, [1, 3, 5, 0]] = [0, 0, 0, 1]
+    draws = draw(table(np.ones((2, 100)), passed=passed), 20_000)
+    ratio = contrasts(draws, ["pass_at_kwh"], [(0, 1)])[0].ratio
+    drawn = draws.resampled["pass_at_kwh"]
+    plain = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    assert None not in (ratio.low, ratio.high)
+    assert np.log(ratio.high / ratio.low) > 1.12 * np.log(plain[1] / plain[0])  # type: ignore[operator]
+
+
 def test_weights_of_equal_units_are_the_textbooks() -> None:
     assert weight(np.full(10, 0.1)) == (pytest.approx(10 / 9), pytest.approx(9.0))
     heavy = weight(np.array([0.9, *[0.1 / 9] * 9]))
@@ -454,6 +522,7 @@ def test_difference_equality_and_neither_are_told_apart_in_both_orders() -> None
     half = [1, 0] * 200
     assert pair_of([half, half]) == ["equal", "equal"]
     assert pair_of([[0] * 40, [1] * 30 + [0] * 10]) == ["loss", "gain"]
+    assert pair_of([[1] * 36, [0] * 36]) == ["gain", "loss"], "all and none"
     assert pair_of([half[:40], [*half[:38], 1, 1]]) == ["not known", "not known"]
 
 
@@ -483,6 +552,20 @@ def test_greedy_copies_have_no_pass_at_5() -> None:
 
 
 # ---------------------------------------------------------------- what is missing
+
+
+def test_level_and_kind_of_energy_are_followed_everywhere(make_run: MakeRun) -> None:
+    names, rng = [f"t{i}" for i in range(30)], np.random.default_rng(0)
+    joules = rng.lognormal(3, 0.3, 30)
+    runs = [make_run(f"{m}{r}", model=f"family/{m}-1B", repeat=r, tasks=names,
+                     energy_j=(joules * rng.lognormal(0, 0.05, 30)).tolist(), scoring_j=0.0)
+            for m in "ab" for r in range(2)]  # fmt: skip
+    found = analysed(runs, level=0.8, energy="net")
+    levels = set(re.findall(r'"(?:level|alpha)":([0-9.]+)', found.model_dump_json()))
+    assert levels == {"0.8", "0.2"}
+    gross = {i.label: i.estimate for i in analysed(runs).intervals if i.measure == "energy_kwh"}
+    net = {i.label: i.estimate for i in found.intervals if i.measure == "energy_kwh"}
+    assert net == {label: pytest.approx(0.75 * (value or 0.0)) for label, value in gross.items()}
 
 
 def test_a_run_without_energy_or_verdicts_does_not_take_the_others(make_run: MakeRun) -> None:
@@ -524,11 +607,22 @@ def test_what_follows_itself_in_time_is_taken_in_blocks(make_run: MakeRun, r: fl
 def test_blocks_are_as_long_as_the_memory() -> None:
     rng = np.random.default_rng(0)
     white = rng.normal(0, 1, (1, 400))
-    assert block_length(white) == 1
+    assert follows(white) == 0.0
+    assert block_length(0.0, 400) == 1
     slow = np.cumsum(rng.normal(0, 1, (1, 400)), axis=1)
-    assert block_length(slow) == 50, "eight blocks are left"
-    assert block_length(white[:, :10]) == 1
+    assert follows(slow) == 0.95
+    assert block_length(0.95, 400) == 50, "eight blocks are left"
+    assert block_length(0.5, 400) == 15, "five times (1 + 0.5) / (1 - 0.5)"
+    assert follows(slow[:, :10]) == 0.0
     assert lag_one(np.array([1.0, -1.0] * 10)) == pytest.approx(-0.95)
+
+
+@pytest.mark.parametrize("r", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("length", [1, 12, 50])
+def test_what_blocks_still_share_is_that_of_an_autoregression(r: float, length: int) -> None:
+    lag = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    of_block = float((r**lag).sum()) / length if r else 1.0
+    assert widening(r, length) == pytest.approx((1 + r) / (1 - r) / of_block)
 
 
 def test_a_summary_test_is_of_the_kind_it_says() -> None:

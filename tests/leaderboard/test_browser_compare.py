@@ -41,6 +41,10 @@ def test_compared_by_the_tests_of_analysis(reader: Reader, site: Site, packs: li
         assert (ours["energy_p"], ours["energy_p_holm"]) == (None, None)
         assert (ours["ratio"]["low"], ours["ratio"]["high"]) == (None, None)
         assert ours["difference"]["value"] == pytest.approx(expected.accuracy.difference)
+    text = page.locator("#compare .tests").text_content()
+    assert "not tested here (batches of 10, 2 runs)" in text, "why, of the configuration that has repeats"
+    assert "not tested here (batches of 10)" in text
+    assert "bench compare A B" in text, "and what does"
 
 
 STATISTICS = "([name, a, b, level]) => passkwh.stats[name](a, b, level)"

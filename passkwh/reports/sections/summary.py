@@ -151,7 +151,8 @@ def _winners(evidence: Evidence) -> list[Sentence]:
             continue
         first = first_of(ranking)
         if len(first) == 1:
-            text = sentence(f"{title}: ", best, f", {name}", span(value, shown.name), "; told apart from every other.")
+            end = f"; told apart from every other{_of_these_runs(evidence, measure, best)}."
+            text = sentence(f"{title}: ", best, f", {name}", span(value, shown.name), end)
         else:
             others = [label for label in first if label != best]
             text = sentence(
@@ -160,6 +161,12 @@ def _winners(evidence: Evidence) -> list[Sentence]:
             )  # fmt: skip
         sentences.append(text)
     return sentences
+
+
+def _of_these_runs(evidence: Evidence, measure: str, label: str) -> str:
+    """What limits a claim about a configuration's energy to its runs; nothing for accuracy, which has no such limit."""
+    reasons = [pair.scope_reason for pair in evidence.analysis.pairs if label in (pair.a, pair.b) and pair.scope_reason]
+    return f" of these runs ({reasons[0]})" if reasons and measure != "pass_at_1" else ""
 
 
 def words(claim: Claim) -> list[Part]:
@@ -216,7 +223,7 @@ def _tally(changes: tuple[ReferenceEffect, ...], evidence: Evidence) -> Sentence
     alpha, margin = round(1 - evidence.settings.level, 12), evidence.settings.margin
     differ = [c for c in changes if about_energy(c.tests, alpha).verdict == "difference"]
     ratios = [c.tests.energy.effect or 1.0 for c in differ]
-    of_runs = any(c.tests.scope == "these runs" for c in differ)
+    reasons = dict.fromkeys(c.tests.scope_reason for c in differ if c.tests.scope_reason)
     verdicts = [about_accuracy(c.tests, margin, alpha).verdict for c in changes]
     said: list[Part] = []
     named: tuple[tuple[Verdict, str], ...] = (
@@ -230,7 +237,7 @@ def _tally(changes: tuple[ReferenceEffect, ...], evidence: Evidence) -> Sentence
         f"Experiment {name}: of ", count(len(changes), "comparison"), " with the family's reference, ",
         quantity(sum(r < 1 for r in ratios), style="integer"), " are shown to use less energy and ",
         quantity(sum(r >= 1 for r in ratios), style="integer"), " more",
-        " (of these runs; configurations with one run each show no more)" if of_runs else "", said,
+        f" (of these runs: {'; '.join(reasons)})" if reasons else "", said,
         [" (margin ", quantity(margin), ")"] if said else "", ".",
     )  # fmt: skip
 

@@ -45,14 +45,19 @@
   }
 
   // Tasks are what was measured only where each was generated alone, in one run. Energies of a batch are shares of one
-  // measurement, and repeats are measurements of the same tasks: bench compare counts those, from the runs themselves.
-  const measuredByTask = (row) => row.batch_size === 1 && row.concurrency === 1 && row.runs === 1;
+  // measurement, and repeats are measurements of the same tasks: what is measured are batches and runs, which a board lacks.
+  const measuredTogether = (row) => [
+    row.batch_size === 1 ? "" : `batches of ${row.batch_size ?? "an unknown size"}`,
+    row.concurrency === 1 ? "" : `${row.concurrency ?? "an unknown number of"} requests at once`,
+    row.runs === 1 ? "" : `${row.runs} runs`,
+  ].filter(Boolean);
 
   function pairedTests(a, b) {
     const tests = passkwh.stats.pair(details.get(a.id), details.get(b.id));
-    if (measuredByTask(a) && measuredByTask(b)) return tests;
+    const together = [...new Set([...measuredTogether(a), ...measuredTogether(b)])];
+    if (!together.length) return tests;
     const ratio = tests.ratio && { value: tests.ratio.value, low: null, high: null };
-    return { ...tests, ratio, energy: { p: null, name: "batches or repeats: bench compare" } };
+    return { ...tests, ratio, energy: { p: null, name: `not tested here (${together.join(", ")})`, elsewhere: true } };
   }
 
   async function tests(rows, place) {
@@ -84,8 +89,9 @@
     box.setAttribute("role", "region");
     box.setAttribute("aria-label", "Paired tests");
     box.append(table);
+    const elsewhere = made.some((pair) => pair.energy?.elsewhere) ? " Where tasks shared a batch, or a configuration has several runs, single tasks are no measurements of their own, and this page has nothing else: with the run folders, bench compare A B (A and B each a folder with all runs of one configuration) tests by batches and runs, and gives the interval." : "";
     const machines = new Set(paired.map((r) => r.hardware_key)).size > 1 ? " The machines differ: a difference in energy may be theirs." : "";
-    place.replaceChildren(box, node("p", `Computed in your browser from every task's verdict and energy, by the formulas of the analysis: the ratio of geometric means for energy and, between single runs in which every task was generated alone, Wilcoxon's signed-rank test (of these runs: bench compare adds the errors of meter, idle power and repeats); McNemar's mid-p test (Wilcoxon where a task has several samples) and a 95 % interval of the difference for passing.${machines}`, "note"));
+    place.replaceChildren(box, node("p", `Computed in your browser from every task's verdict and energy, by the formulas of the analysis: the ratio of geometric means for energy and, between single runs in which every task was generated alone, Wilcoxon's signed-rank test (of these runs: bench compare adds the errors of meter, idle power and repeats); McNemar's mid-p test (Wilcoxon where a task has several samples) and a 95 % interval of the difference for passing.${elsewhere}${machines}`, "note"));
   }
 
   function draw(place, columns, drop) {
