@@ -159,7 +159,7 @@ def test_published_files_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_what_green_codes_printed_runs_show_and_what_they_do_not() -> None:
-    with resources.as_file(resources.files("passkwh.reports.leaderboard") / "data" / "green_code.csv") as path:
+    with resources.as_file(resources.files("passkwh.analysis") / "replications/data/green-code/results.csv") as path:
         assert is_completion(path)
         rows = read_completion(path)
     report = check_completion(rows)
