@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
-from importlib.metadata import version as installed_version
 from typing import Any, ClassVar
 
 from passkwh.benchmarks import extraction, interpreter, rows
@@ -31,7 +30,7 @@ class BigCodeBench(ProgramBenchmark[BigCodeBenchTask]):
     """BigCodeBench with one choice of options."""
 
     name = "bigcodebench"
-    version = installed_version("passkwh")
+    version = "0.1.0"  # raised where a task or a verdict comes to mean something else, not with each release
     kind = "unittest"
     timeout_s = REFERENCE_TIMEOUT_S
     default_max_new_tokens = 1280
