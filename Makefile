@@ -1,5 +1,5 @@
-# make demo   sets up .venv and compares variants of a small real model on this machine, then writes a report
-#             and a leaderboard
+# make demo   sets up .venv and compares a small real model in three forms on this machine (bench demo), with a report
+#             and a leaderboard, in passkwh-demo/
 # make test   sets up .venv and runs the whole test suite (make test-quick leaves out the slow ones)
 # make lint   ruff and mypy --strict
 #
@@ -9,16 +9,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DEMO_RUN := $(BIN)/bench run --model smollm2-135m-instruct --benchmark bigcodebench --subset sample --batch-size 4 \
-            --max-new-tokens 256 --out runs/demo --resume
 
 .PHONY: demo test test-quick chromium lint clean
 
 demo: $(READY)
-	$(DEMO_RUN) --quant none --quant gptq-int4 --quant gguf-q4_1
-	$(BIN)/bench report runs/demo --out report.html
-	$(BIN)/bench leaderboard pack runs/demo --out runs/submissions
-	$(BIN)/bench leaderboard build runs/submissions --out site
+	$(BIN)/bench demo
 
 # A worker a core, files as a whole, so that what a file sets up is set up once; the few tests that compare work with
 # the clock come after all others, on a machine with nothing else to do.
@@ -56,4 +51,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs report.html site
+	rm -rf $(VENV) passkwh-demo

@@ -84,3 +84,19 @@ def test_what_needs_a_model_names_the_extra(site: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") <= 3
     assert "pip install 'passkwh[run]'" in done.stderr
+
+
+def test_the_demo_names_what_it_needs(site: Path, tmp_path: Path) -> None:
+    done = bench(site, "demo", "--out", tmp_path / "demo")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the demo needs an optional part that is not installed: pip install 'passkwh[run,quant,gguf]'\n"
+    )
+    assert not (tmp_path / "demo").exists()
+
+
+def test_the_program_alone_says_what_to_do_first(site: Path) -> None:
+    done = bench(site)
+    assert done.returncode == 0
+    for command in ("bench demo", "bench doctor", "bench run", "bench report", "bench --help"):
+        assert command in done.stdout
