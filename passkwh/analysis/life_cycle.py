@@ -13,7 +13,8 @@ from pydantic import Field
 
 from passkwh.analysis.experiments import traits
 from passkwh.analysis.frames import Run
-from passkwh.records import Record
+from passkwh.records import ModelInfo, Record
+from passkwh.units import kwh_to_joules
 
 
 class Payback(Record):
@@ -41,36 +42,56 @@ def paybacks(labels: Sequence[str], runs: Sequence[Run]) -> tuple[Payback, ...]:
         for label, run in zip(labels, runs, strict=True)
         if (own := traits(run)).quant == "none" and not run.manifest.spec.exit
     }
-    found = []
+    rows = []
     for label, run in zip(labels, runs, strict=True):
         own, exit_rule = traits(run), run.manifest.spec.exit
         if own.quant == "none" and not exit_rule:
             continue
         reference = plain.get((own.family, own.size, own.tuning, own.batch_size))
-        found.append(_payback(label, run, reference, "training exits and agent" if exit_rule else "quantizing"))
-    return tuple(found)
+        steps = ["quantizing"] * (own.quant != "none") + ["training exits and agent"] * (exit_rule is not None)
+        rows.append(_payback(label, run, reference, " and ".join(steps)))
+    return tuple(rows)
+
+
+class Making(Record):
+    """What making a model's weights, exits and agents drew, as far as it was metered."""
+
+    energy_j: float
+    provenance: Annotated[str, Field(description="measured, estimated, simulated or mixed")]
+
+
+def making(model: ModelInfo) -> Making | None:
+    """Of quantizing and of training together; None where a part that was made is not known."""
+    parts = [about for about in (model.quantization, model.early_exit) if about]
+    if not parts or not all(isinstance(about.get("making_j"), int | float) for about in parts):
+        return None
+    kinds = {str(about.get("making_provenance")) for about in parts}
+    return Making(
+        energy_j=sum(float(about["making_j"]) for about in parts),
+        provenance=kinds.pop() if len(kinds) == 1 else "mixed",
+    )
+
+
+def tasks_to_pay_back(making_j: float, own_j: float, other_j: float) -> float | None:
+    """Solved tasks after which a making is paid back, from joules per solved task; None where none is saved."""
+    return making_j / (other_j - own_j) if own_j < other_j else None
 
 
 def _payback(label: str, run: Run, reference: tuple[str, Run] | None, made_by: str) -> Payback:
-    model = run.manifest.model
-    about = {**model.quantization, **model.early_exit}
-    making, provenance = about.get("making_j"), about.get("making_provenance")
+    made = making(run.manifest.model)
     own, other = joules_per_solved(run), None if reference is None else joules_per_solved(reference[1])
     reason, tasks = None, None
-    if not isinstance(making, int | float):
-        making = None
+    if made is None:
         reason = "what making it cost is not known: it was made elsewhere, without a meter, or by an older program"
     elif own is None or other is None:
         reason = (
             "it or its model before has no energy, or solved nothing" if reference else "its model before was not run"
         )
-    elif own >= other:
+    elif (tasks := tasks_to_pay_back(made.energy_j, own, other)) is None:
         reason = "it is not paid back: a solved task costs no less than before"
-    else:
-        tasks = float(making) / (other - own)
     return Payback(
         label=label, reference=None if reference is None else reference[0], made_by=made_by,
-        making_j=None if making is None else float(making), provenance=None if provenance is None else str(provenance),
+        making_j=None if made is None else made.energy_j, provenance=None if made is None else made.provenance,
         joules_per_solved=own, reference_joules_per_solved=other, solved_to_pay_back=tasks, reason=reason,
     )  # fmt: skip
 
@@ -78,4 +99,4 @@ def _payback(label: str, run: Run, reference: tuple[str, Run] | None, made_by: s
 def joules_per_solved(run: Run) -> float | None:
     """Energy of a run over the tasks that it solves, by its convention; None without an energy or a solved task."""
     per_kwh = run.summary.solved_per_kwh
-    return 3.6e6 / per_kwh if per_kwh else None
+    return kwh_to_joules(1 / per_kwh) if per_kwh else None

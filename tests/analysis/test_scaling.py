@@ -14,6 +14,7 @@ from passkwh.analysis.estimate.cost import Workload
 from passkwh.analysis.estimate.devices import find_device
 from passkwh.analysis.estimate.scaling import VARIED, Varied, scale
 from passkwh.analysis.frames import load
+from passkwh.analysis.life_cycle import making as making_of
 from passkwh.analysis.life_cycle import paybacks
 from passkwh.analysis.scaling import interaction, size_exponent, tradeoff_shape
 from passkwh.cli.main import _add_commands, app
@@ -83,6 +84,21 @@ def test_making_is_paid_back_by_what_a_solved_task_saves(make_run: MakeRun) -> N
     assert "not paid back" in str(rows["dearer"].reason)
     assert rows["unknown"].making_j is None
     assert "not known" in str(rows["unknown"].reason)
+
+
+def test_making_is_all_that_was_made_or_not_known(make_run: MakeRun) -> None:
+    model = load([make_run("plain")]).runs[0].manifest.model
+    packed = {"making_j": 3000.0, "making_provenance": "measured"}
+    trained = {"making_j": 500.0, "making_provenance": "estimated"}
+
+    def of(quantization: dict[str, object], early_exit: dict[str, object]) -> tuple[float, str] | None:
+        made = making_of(model.model_copy(update={"quantization": quantization, "early_exit": early_exit}))
+        return None if made is None else (made.energy_j, made.provenance)
+
+    assert of(packed, trained) == (3500.0, "mixed")
+    assert of(packed, {}) == (3000.0, "measured")
+    assert of({"bits": 4}, trained) is None
+    assert of({}, {}) is None
 
 
 @pytest.mark.parametrize("varied", VARIED)

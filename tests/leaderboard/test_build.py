@@ -156,6 +156,23 @@ def test_savings_are_against_the_unmodified_model_and_beside_it_against_the_same
     assert [row.saved_against for row in found] == ["", *["the unmodified model at full depth"] * 3]
 
 
+def test_making_a_row_is_paid_back_by_what_a_solved_task_saves(site: Site) -> None:
+    plain = row_of(site, "none").model_copy(update={"weights": "none base"})
+
+    def costs(kwh: float, solved_per_kwh: float) -> dict[str, Cell]:
+        return {"energy_kwh": Cell(value=kwh), "solved_per_kwh": Cell(value=solved_per_kwh)}
+
+    made = {"quant": "gptq-int4", "making_j": 3.6e6, "making_provenance": "estimated"}
+    rows = [
+        plain.model_copy(update={"measures": costs(4.0, 1.0)}),  # 1 kWh for a solved task
+        plain.model_copy(update={**made, "measures": costs(2.0, 2.0)}),  # half of that
+        plain.model_copy(update={**made, "measures": costs(2.0, 0.5)}),
+        plain.model_copy(update={**made, "measures": costs(2.0, 0.0)}),
+        plain.model_copy(update={"quant": "awq", "measures": costs(2.0, 2.0)}),
+    ]
+    assert [row.solved_to_pay_back for row in with_savings(rows)] == [None, pytest.approx(2.0), None, None, None]
+
+
 def test_only_like_is_grouped_with_like(site: Site) -> None:
     plain, int4 = row_of(site, "none"), row_of(site, "gptq-int4")
     assert (plain.tasks_key, plain.hardware_key) == (int4.tasks_key, int4.hardware_key)

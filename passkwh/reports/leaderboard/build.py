@@ -86,7 +86,7 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         name: _dictionary([getattr(row, name) for row in rows])
         for name in (
             "model", "family", "tuning", "quant", "exit", "hardware", "benchmark", "provenance", "source", "place",
-            "tasks_key", "hardware_key", "label", "saved_against",
+            "tasks_key", "hardware_key", "label", "saved_against", "making_provenance",
         )
     }  # fmt: skip
     figures = {
@@ -101,7 +101,16 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         "texts": texts,
         "numbers": {
             name: [getattr(row, name) for row in rows]
-            for name in ("parameters", "batch_size", "concurrency", "saved", "saved_same_weights", "runs")
+            for name in (
+                "parameters",
+                "batch_size",
+                "concurrency",
+                "saved",
+                "saved_same_weights",
+                "making_j",
+                "solved_to_pay_back",
+                "runs",
+            )
         },
         "warnings": [len(row.warnings) for row in rows],
         "pages": [int(row.page) for row in rows],

@@ -75,6 +75,7 @@ COLUMNS = {
     "concurrency": "concurrency",
     "hardware": "hardware", "benchmark": "benchmark", "tasks": "tasks", "repeats": "runs", "provenance": "provenance",
     "energy_saved_against": "saved_against", "energy_saved": "saved", "energy_saved_same_weights": "saved_same_weights",
+    "making_j": "making_j", "making_energy_is": "making_provenance", "solved_to_pay_back": "solved_to_pay_back",
 }  # fmt: skip
 """Columns of a row as data, with where they stand in :class:`Row`; its measures follow, then where it comes from."""
 ENDS = {"": "value", "_low": "low", "_high": "high"}
@@ -92,7 +93,7 @@ def schema() -> pa.Schema:
     """Of a table of rows as ``flat`` gives them."""
     numbers = dict.fromkeys(("parameters", "batch_size", "concurrency", "tasks", "repeats"), pa.int64())
     own = [f"{name}{end}" for name in MEASURES for end in ENDS]
-    floats = ["energy_saved", "energy_saved_same_weights", *own]
+    floats = ["energy_saved", "energy_saved_same_weights", "making_j", "solved_to_pay_back", *own]
     kinds = {**numbers, **dict.fromkeys(floats, pa.float64())}
     names = [*COLUMNS, *own, "source", "place"]
     return pa.schema([(name, kinds.get(name, pa.string())) for name in names])

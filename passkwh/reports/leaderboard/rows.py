@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from passkwh.analysis.frames import Run
+from passkwh.analysis.life_cycle import making, tasks_to_pay_back
 from passkwh.analysis.pooling import checked
 from passkwh.analysis.results import Interval
 from passkwh.harness.runs.labels import describe, identity
@@ -17,6 +18,7 @@ from passkwh.harness.runs.labels import short_model as last_part
 from passkwh.measures import Measure, measure, metric
 from passkwh.records import Manifest, Record, content_hash
 from passkwh.reports.leaderboard.findings import Line
+from passkwh.units import kwh_to_joules
 
 OF_REQUESTS = ("steady_joules_per_token", "steady_tokens_per_s", "ttft_p90_s", "tpot_p90_s", "latency_p90_s")
 """What requests in flight are judged by."""
@@ -77,6 +79,13 @@ class Row(Record):
     saved_same_weights: Annotated[
         float | None, Field(description="share saved against the same weights (fine-tuned, quantized) at full depth")
     ] = None
+    making_j: Annotated[float | None, Field(description="energy of making it, once, where known")] = (
+        None
+    )
+    making_provenance: Annotated[Line, Field(description="of making_j: measured, estimated, ...; empty without")] = ""
+    solved_to_pay_back: Annotated[
+        float | None, Field(description="solved tasks until making_j is paid back against saved_against")
+    ] = None
     tasks_key: Annotated[str, Field(description="equal where benchmark, tasks and decoding are the same")]
     hardware_key: Annotated[str, Field(description="equal where machine and metered channels are the same")]
     ranks: Annotated[
@@ -122,6 +131,7 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
     first = runs[0]
     manifest = first.manifest
     tasks_key, hardware_key = keys(first)
+    made = making(manifest.model)
     cells = {
         one.measure: Cell(value=one.estimate, low=one.low, high=one.high, note=one.note)
         for one in estimates
@@ -151,6 +161,8 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
         tasks=manifest.benchmark.tasks,
         runs=len(runs),
         measures={name: cells[name] for name in MEASURES if name in cells},
+        making_j=None if made is None else made.energy_j,
+        making_provenance="" if made is None else made.provenance,
         tasks_key=tasks_key,
         hardware_key=hardware_key,
         warnings=tuple(warnings),
@@ -171,27 +183,42 @@ def with_savings(rows: Sequence[Row], baseline: str = "the unmodified model at f
         batch = (one.batch_size, one.concurrency)
         return one.model, one.tuning, one.thinking, batch, one.tasks_key, one.hardware_key, one.provenance
 
-    plain: dict[tuple[object, ...], float] = {}
+    plain: dict[tuple[object, ...], Row] = {}
     tuned: dict[tuple[object, ...], float] = {}
     for one in rows:
         if "energy_kwh" in one.measures:
             if one.quant == "none" and not one.exit:
-                plain.setdefault(setting(one), one.measures["energy_kwh"].value)
+                plain.setdefault(setting(one), one)
             if one.full_depth and one.weights:
                 tuned.setdefault((*setting(one), one.weights), one.measures["energy_kwh"].value)
 
-    def saved(one: Row, reference: float | None) -> float | None:
-        return 1.0 - one.measures["energy_kwh"].value / reference if reference else None
+    def saved(one: Row, reference_kwh: float | None) -> float | None:
+        return 1.0 - one.measures["energy_kwh"].value / reference_kwh if reference_kwh else None
 
     result = []
     for one in rows:
         if (one.quant != "none" or one.exit) and "energy_kwh" in one.measures:
-            share = saved(one, plain.get(setting(one)))
+            base = plain.get(setting(one))
+            share = saved(one, None if base is None else base.measures["energy_kwh"].value)
             own = None if one.full_depth else saved(one, tuned.get((*setting(one), one.weights)))
             against = "" if share is None else baseline
-            one = one.model_copy(update={"saved": share, "saved_against": against, "saved_same_weights": own})
+            paid = None if base is None else _solved_to_pay_back(one, base)
+            one = one.model_copy(
+                update={
+                    "saved": share, "saved_against": against, "saved_same_weights": own, "solved_to_pay_back": paid,
+                }
+            )  # fmt: skip
         result.append(one)
     return result
+
+
+def _solved_to_pay_back(one: Row, base: Row) -> float | None:
+    """None where what making it drew is not known, nothing is solved, or a solved task costs no less than before."""
+    per_kwh = [row.measures["solved_per_kwh"].value for row in (one, base) if "solved_per_kwh" in row.measures]
+    if one.making_j is None or len(per_kwh) < 2 or not all(per_kwh):
+        return None
+    own_j, other_j = (kwh_to_joules(1 / value) for value in per_kwh)
+    return tasks_to_pay_back(one.making_j, own_j, other_j)
 
 
 def hardware(manifest: Manifest) -> str:

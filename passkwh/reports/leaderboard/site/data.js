@@ -43,6 +43,7 @@
     { key: "hardware", name: "hardware", get: (r) => r.hardware, wide: true },
     { key: "benchmark", name: "benchmark", get: (r) => r.benchmark, wide: true },
     { key: "saved_against", name: "energy saved against", get: (r) => r.saved_against, text: (r) => r.saved_against || "—", wide: true },
+    { key: "making_provenance", name: "energy of making is", get: (r) => r.making_provenance, text: (r) => r.making_provenance || "—", wide: true },
     { key: "source", name: "source", get: (r) => r.place ? `${r.source}, ${r.place}` : r.source, wide: true },
   ];
   const FACETS = [["family", "Family", (r) => r.family], ["size", "Size", sizeClass], ["tuning", "Tuning", (r) => r.tuning], ["quant", "Quantization", (r) => r.quant],
@@ -53,7 +54,8 @@
 
   const byName = new Intl.Collator("en", { numeric: true }).compare;
 
-  const share = (value) => value === null ? undefined : { value: 100 * value, low: null, high: null };
+  const exact = (value) => value === null ? undefined : { value, low: null, high: null };
+  const share = (value) => value === null ? undefined : exact(100 * value);
 
   function figureColumns() {
     const measured = Object.keys(raw.measures).map((key) => {
@@ -64,6 +66,8 @@
     return [...measured,
       { key: "saved", name: "energy saved", unit: "%", better: "max", about: (r) => `against ${r.saved_against}`, figure: (r) => share(r.saved) },
       { key: "saved_same_weights", name: "energy saved, same weights at full depth", unit: "%", better: "max", figure: (r) => share(r.saved_same_weights) },
+      { key: "making", name: "energy of making it, once", unit: "J", better: "min", about: (r) => r.making_provenance, figure: (r) => exact(r.making_j) },
+      { key: "pay_back", name: "solved tasks until that is paid back", unit: "", better: "min", about: (r) => `against ${r.saved_against}`, figure: (r) => exact(r.solved_to_pay_back) },
       { key: "co2e", name: "CO₂e", unit: "g", better: "min", figure: (r) => scaled(r.figures.energy_kwh, state.pue * grid[2]) },
       { key: "cost", name: "cost", unit: "of your currency", better: "min", figure: (r) => scaled(r.figures.energy_kwh, state.pue * state.price) },
     ];
