@@ -238,6 +238,7 @@ REPORT_SECTIONS = Registry(
         "experiment-fine-tuning": "passkwh.reports.sections.experiments:FINE_TUNING",
         "experiment-gptq": "passkwh.reports.sections.experiments:GPTQ",
         "experiment-model-size": "passkwh.reports.sections.experiments:MODEL_SIZE",
+        "footprint": "passkwh.reports.sections.footprint:FOOTPRINT",
         "granularity": "passkwh.reports.sections.granularity:GRANULARITY",
         "hypotheses": "passkwh.reports.sections.hypotheses:HYPOTHESES",
         "latency": "passkwh.reports.sections.latency:LATENCY",

@@ -14,6 +14,7 @@ from passkwh.analysis.bootstrap import Draws, draw
 from passkwh.analysis.conventions import OURS, EnergyKind, convention
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.findings import findings
+from passkwh.analysis.footprint import FootprintAssumptions
 from passkwh.analysis.independent_tests import dunn, kruskal_wallis
 from passkwh.analysis.intervals import contrasts, intervals
 from passkwh.analysis.mixed import MixedResult, mixed_model, with_stated_errors
@@ -47,6 +48,8 @@ class AnalysisSettings(Record):
     budget_kwh: float | None = None
     accuracy_floor: float | None = None
     deadline_s: Annotated[float | None, Field(gt=0, description="for nine of ten answers")] = None
+
+    footprint: Annotated[FootprintAssumptions | None, Field(description="what carbon and cost rest on")] = None
 
     @model_validator(mode="before")
     @classmethod

@@ -16,15 +16,18 @@ from passkwh.cli.options import (
     Energy,
     Level,
     Margin,
+    Price,
+    Pue,
+    Region,
     Resamples,
     Strict,
     analysis_settings,
+    footprint_assumptions,
 )
 from passkwh.cli.output import note, print_json, print_result
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
-    from passkwh.analysis.footprint import FootprintAssumptions
     from passkwh.analysis.overview import AnalysisSettings
     from passkwh.analysis.pooling import Comparison
 
@@ -50,11 +53,9 @@ def analyze(
         str | None, typer.Option(help="For --plan: difference, non-inferiority (against --margin), or rank.")
     ] = None,
     power: Annotated[float, typer.Option(help="For --plan: wanted power.")] = 0.8,
-    region: Annotated[str | None, typer.Option(help="Country whose grid's carbon intensity is used, as NLD.")] = None,
-    pue: Annotated[
-        float, typer.Option(help="Building's energy over that of its computers, for carbon and cost.")
-    ] = 1.0,
-    price: Annotated[float | None, typer.Option(help="Price of a kilowatt-hour, in any currency.")] = None,
+    region: Region = None,
+    pue: Pue = 1.0,
+    price: Price = None,
     published_: Annotated[
         Path | None, typer.Option("--published", help="Check a CSV of published rows instead of runs.")
     ] = None,
@@ -87,7 +88,7 @@ def analyze(
             raise UsageError("--tasks says of how many tasks published shares are: add --published FILE")
         if idle is not None and settings.energy != "net":
             raise UsageError("--idle changes net energy: add --energy net or --convention thesis")
-        assumptions = _assumptions(region, pue, price)
+        assumptions = footprint_assumptions(region, pue, price)
         if assumptions is not None and (plan or experiment_ is not None):
             raise UsageError("--region, --pue and --price add to the overview: leave --plan and --experiment out")
 
@@ -142,21 +143,6 @@ def _group_by_group(
             content = {"error": str(error)}
         analysed.append({"part": group.title, "runs": [str(path) for path in group.paths], **content})
     return {"parts": analysed}
-
-
-def _assumptions(region: str | None, pue: float, price: float | None) -> FootprintAssumptions | None:
-    """What carbon and cost are computed with; None where neither was asked for."""
-    from passkwh.analysis.footprint import FootprintAssumptions, grid
-
-    if not 1 <= pue <= 10:
-        raise UsageError(f"--pue {pue:g}: give a number from 1 (computers only) to 10; data centres have 1.1 to 2")
-    if price is not None and not 0 <= price < 1e6:
-        raise UsageError(f"--price {price:g}: give the price of a kilowatt-hour, 0 or more")
-    if region is None and price is None:
-        if pue != 1:
-            raise UsageError("--pue changes carbon and cost: add --region or --price")
-        return None
-    return FootprintAssumptions(grid=grid(region) if region is not None else None, pue=pue, price_per_kwh=price)
 
 
 def _deliver(

@@ -20,6 +20,7 @@ from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
     from passkwh.adapters.checkpoint import Overrides
+    from passkwh.analysis.footprint import FootprintAssumptions
     from passkwh.analysis.overview import AnalysisSettings
     from passkwh.records import Option
 
@@ -40,6 +41,9 @@ ExitMetric = Annotated[
         "--metric", help="Quality to compare under early exit; repeat for several. Default: all of GREEN-CODE's."
     ),
 ]
+Region = Annotated[str | None, typer.Option(help="Country whose grid's carbon intensity is used, as NLD.")]
+Pue = Annotated[float, typer.Option(help="Building's energy over that of its computers, for carbon and cost.")]
+Price = Annotated[float | None, typer.Option(help="Price of a kilowatt-hour, in any currency.")]
 Margin = Annotated[float, typer.Option(help="Margin of pass@1 for 'no loss of accuracy'.")]
 Resamples = Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")]
 BootstrapSeed = Annotated[int, typer.Option(min=0, help="Of the bootstrap.")]
@@ -201,3 +205,18 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     call.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     call.__annotations__ = {option.name: option.annotation for option in options}
     return call
+
+
+def footprint_assumptions(region: str | None, pue: float, price: float | None) -> FootprintAssumptions | None:
+    """What carbon and cost are computed with; None where neither was asked for."""
+    from passkwh.analysis.footprint import FootprintAssumptions, grid
+
+    if not 1 <= pue <= 10:
+        raise UsageError(f"--pue {pue:g}: give a number from 1 (computers only) to 10; data centres have 1.1 to 2")
+    if price is not None and not 0 <= price < 1e6:
+        raise UsageError(f"--price {price:g}: give the price of a kilowatt-hour, 0 or more")
+    if region is None and price is None:
+        if pue != 1:
+            raise UsageError("--pue changes carbon and cost: add --region or --price")
+        return None
+    return FootprintAssumptions(grid=grid(region) if region is not None else None, pue=pue, price_per_kwh=price)

@@ -15,9 +15,13 @@ from passkwh.cli.options import (
     ExitMetric,
     Level,
     Margin,
+    Price,
+    Pue,
+    Region,
     Resamples,
     Strict,
     analysis_settings,
+    footprint_assumptions,
 )
 from passkwh.cli.output import note, print_json
 from passkwh.errors import UsageError
@@ -45,6 +49,9 @@ def report(
         float | None,
         typer.Option(help="The cheapest configuration that gives nine of ten answers in so long."),
     ] = None,
+    region: Region = None,
+    pue: Pue = 1.0,
+    price: Price = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,6 +71,7 @@ def report(
     settings = analysis_settings(
         chosen_convention(folders, convention), energy, resamples, seed, level, margin, deadline_s=deadline_s
     )
+    settings = settings.model_copy(update={"footprint": footprint_assumptions(region, pue, price)})
     place = out or Path("report" if experiment else "report.html")
     outline = experiment or "short"
     written = write(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from passkwh.analysis.footprint import grid
 from passkwh.analysis.frames import load
 from passkwh.errors import UsageError
 from passkwh.measures import MEASURES
@@ -39,8 +40,34 @@ def test_every_section_of_ours_is_in_an_outline_and_says_what_it_shows() -> None
         assert section.summary
         assert section.title
         assert section.outlines.keys() <= set(OUTLINES)
-    assert [s.id for s in sections_of("short")] == ["summary", "results", "thinking", "latency", "power", "measured"]
+    assert [s.id for s in sections_of("short")] == [
+        "summary",
+        "results",
+        "thinking",
+        "latency",
+        "power",
+        "measured",
+        "footprint",
+    ]
     assert [s.id for s in sections_of("exits")] == ["early-exit"]
+
+
+def test_carbon_and_cost_stand_where_a_country_or_a_price_is_given(invented: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    call("report", invented, "--out", page)
+    assert "Carbon and cost" not in page.read_text("utf-8")
+    call("report", invented, "--region", "NLD", "--pue", "1.5", "--price", "0.25", "--out", page)
+    text = page.read_text("utf-8")
+    section = text[text.index('id="footprint"') :]
+    shown = sorted({float(value) for value, _, _ in numbers(section)})
+    energies = [run.summary.energy_kwh for run in load([invented]).runs]
+    known = [energy for energy in energies if energy is not None]
+    assert known
+    for factor in (1.5 * grid("NLD").gco2e_per_kwh, 1.5 * 0.25):
+        for energy in known:
+            assert any(value == pytest.approx(energy * factor) for value in shown)
+    assert "Estimated from energy: PUE 1.5" in section
+    assert "Netherlands" in section
 
 
 def test_the_short_page_shows_each_run_and_runs_nothing(invented: Path, tmp_path: Path) -> None:

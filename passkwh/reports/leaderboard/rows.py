@@ -79,9 +79,7 @@ class Row(Record):
     saved_same_weights: Annotated[
         float | None, Field(description="share saved against the same weights (fine-tuned, quantized) at full depth")
     ] = None
-    making_j: Annotated[float | None, Field(description="energy of making it, once, where known")] = (
-        None
-    )
+    making_j: Annotated[float | None, Field(description="energy of making it, once, where known")] = None
     making_provenance: Annotated[Line, Field(description="of making_j: measured, estimated, ...; empty without")] = ""
     solved_to_pay_back: Annotated[
         float | None, Field(description="solved tasks until making_j is paid back against saved_against")
