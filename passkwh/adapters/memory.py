@@ -13,6 +13,7 @@ from passkwh.adapters.model_files import ModelFiles
 from passkwh.adapters.models import base_of, registered
 from passkwh.adapters.quantization.lookup import configured, quantization
 from passkwh.errors import UsageError
+from passkwh.registry import QUANTIZATIONS
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _LIBRARIES = 600 * 2**20
@@ -89,6 +90,8 @@ def reckoned(model: str, quant: str) -> int | None:
 
     From its numbers of weights and the bits of the quantization: embedding and output layer stay at 16 bits.
     """
+    if quant != "none" and quant not in QUANTIZATIONS:
+        return None
     known = registered(model)
     if known is None:
         packed = base_of(model)

@@ -24,8 +24,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GPTQ = {"quant_method": "gptq", "bits": 4}
 
 THESIS_AND_GREEN_CODE = {
-    *(f"Qwen/Qwen2.5-{size}B" for size in ("0.5", "1.5", "3", "7", "14")),
-    *(f"Qwen/Qwen2.5-{size}B-Instruct" for size in ("0.5", "1.5", "3", "7", "14")),
+    *(f"Qwen/Qwen2.5-{size}B" for size in ("0.5", "1.5", "3", "7", "14", "72")),
+    *(f"Qwen/Qwen2.5-{size}B-Instruct" for size in ("0.5", "1.5", "3", "7", "14", "72")),
     "Qwen/Qwen2.5-Coder-7B-Instruct",
     "meta-llama/Llama-3.1-8B-Instruct",
     "deepseek-ai/DeepSeek-Coder-V2-Lite-Instruct",

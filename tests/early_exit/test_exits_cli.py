@@ -126,7 +126,8 @@ def test_bench_exits_compares_and_draws(bench: Bench, runs: Path, tmp_path: Path
         assert found[drafts]["against_base"]["baseline"] == found["all layers"]["label"]
         assert found[drafts]["tokens_per_check"] == by_rule(runs)[drafts].summary().tokens_per_check
     assert not found["fixed:4"]["lossless"]
-    plane = (tmp_path / "charts" / "exits_plane.csv").read_text("utf-8")
+    (data,) = (Path(file) for file in result["files"] if Path(file).name == "exits_plane.csv")
+    plane = data.read_text("utf-8")
     assert "lookup (lossless)" in plane
     assert "draft (lossless)" in plane
     shown = bench("exits", runs)
@@ -169,7 +170,8 @@ def leaving(label: str, mean: float, agent: str | None = None, **more: object) -
     values: dict[str, object] = {
         "label": label, "runs": ("r",), "model": "m", "quant": "none", "weights": "w", "rule": "agent",
         "argument": 0.9, "agent": agent, "kv": "deferred", "layers": 8, "exits": (4, 8), "hindsight": False,
-        "samples": 2, "quality": {}, "mean_exit_layer": mean, "mean_exit_layer_decoded": mean, "layers_skipped": 0.0,
+        "samples": 2, "tokens": 30, "quality": {}, "mean_exit_layer": mean, "mean_exit_layer_decoded": mean,
+        "layers_skipped": 0.0,
         "exit_shares": {}, "generation_net_j": None, "generation_gross_j": None, "joules_per_token": None,
         "tokens_per_s": None, "s_per_sample": 1.0,
     }  # fmt: skip

@@ -15,6 +15,7 @@ import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -51,6 +52,7 @@ def _child(asked: dict[str, Any], out: Path, err: Path) -> None:
             os.close(number)
         else:
             os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which a terminal's nohup has set to be ignored
     if "fault" in asked:
         call, place, number, error = asked["fault"]
         FAULTS.fault_arm(call.encode(), place.encode(), number, error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -95,6 +96,7 @@ def test_replacing_what_the_judge_stands_on_gains_no_trust(more):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("PASSKWH_FOUNDATIONS" not in os.environ, reason="minutes: set PASSKWH_FOUNDATIONS=1")
 @LOOKS
 def test_replacing_any_member_of_what_the_judge_stands_on_gains_no_trust(more):
     tried, passes, trusted = outcomes_of(1, more)

@@ -226,7 +226,7 @@ def test_settings_are_set_too_and_the_order_counts() -> None:
     ("assignment", "said"),
     [
         ("limit", "write KEY=VALUE"),
-        ("repeat=3", "there is no key repeat: did you mean repeats? keys are name, description, repeats"),
+        ("repeat=3", "there is no key repeat: did you mean repeats? keys are name, description, convention, repeats"),
         ("resources.gpu=1", "did you mean resources.gpus?"),
         ("matrix.modell=x", "did you mean matrix.model? keys are matrix.model, matrix.quant"),
         ("matrix=x", "keys are name, description"),
