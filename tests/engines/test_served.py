@@ -108,7 +108,7 @@ def test_a_taken_port_is_said_by_the_server(tmp_path: Path, tiny_gguf: Path) -> 
         parameters = json.dumps({"model.path": str(tiny_gguf), "port": taken.getsockname()[1]})
         command = (sys.executable, "-P", str(program), parameters)
         options = LoadOptions(log=tmp_path / "engine.log")
-        with pytest.raises(UsageError, match=r"exit code 1 .*Failed to init server"):
+        with pytest.raises(UsageError, match=r"exit code 1 .*(couldn't bind HTTP server socket|Failed to init server)"):
             start(
                 Server("llamacpp", "1", command, "PASSKWH_SERVER_KEY", "m"),
                 options,
