@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from passkwh import __version__
 from passkwh.clean import one_line
 from passkwh.cli import streams
 from passkwh.cli.extras import extra_of
@@ -27,6 +26,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from passkwh import __version__  # read from the installed package's metadata: not at every start
+
         print(f"passkwh {__version__}")
         raise typer.Exit
 
