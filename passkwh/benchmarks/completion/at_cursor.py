@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from functools import cache
+from functools import cache, cached_property
 
 from passkwh.benchmarks.completion.codexglue import ends_inside_text, render, tokens_before
 from passkwh.benchmarks.completion.data import EOL, embedded_files
@@ -61,8 +62,13 @@ class AtCursor:
         words = words_of(without_cut_mark(text))
         if not complete:
             words = words[:-1]
-        writer = _Writer(self._before, self._java, self.prompt, self._fresh, self._in_comment)
+        writer = copy.deepcopy(self._at_prompt)
         return "".join(writer.write(word.text, word.after_space) for word in words)
+
+    @cached_property
+    def _at_prompt(self) -> _Writer:
+        """A writer that has read the prompt: a stream asks for its text after every token, and goes on from here."""
+        return _Writer(self._before, self._java, self.prompt, self._fresh, self._in_comment)
 
 
 class _Writer:
