@@ -86,7 +86,7 @@ def of_rule(form: str, rule: ExitRequest | None, checkpoint: Checkpoint) -> Text
         UsageError: ``code`` without a fine-tuned bundle, whose form alone is known.
     """
     bundle = rule.find_bundle(checkpoint) if rule is not None and form != "tokens" else None
-    tuned = bundle is not None and (bundle.lora or bundle.weights) is not None
+    tuned = bundle is not None and bundle.changes_weights
     if form == "code" and not tuned:
         raise UsageError("--text-form code is for a model fine-tuned on CodeXGLUE's form: give --exit with its bundle")
     return TextForm(_language(rule, bundle) if rule and bundle and tuned else None)
