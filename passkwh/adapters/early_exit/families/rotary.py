@@ -29,13 +29,6 @@ class RotaryFamily:
         >>> FAMILY = RotaryFamily(reach="layer_types")
     """
 
-    decoder: str = "model"
-    """The module with layers, embeddings and norm, from the causal language model."""
-    embed: str = "embed_tokens"
-    layers: str = "layers"
-    norm: str = "norm"
-    head: str = "lm_head"
-    rotary: str = "rotary_emb"
     key_value: tuple[str, ...] = ("k_proj", "v_proj")
     """Of ``self_attn``: its maps to keys and to values, or the one to queries, keys and values."""
     key_norm: str | None = None
@@ -61,9 +54,9 @@ class RotaryFamily:
 
     def __call__(self, model: Any) -> ModelParts:
         """The parts of a model of the family; UsageError for rotations that change with the length of the text."""
-        config, decoder = model.config, model.get_submodule(self.decoder)
+        config, decoder = model.config, model.model
         _refuse_changing_rotations(config)
-        norm, rotary = getattr(decoder, self.norm), getattr(decoder, self.rotary)
+        norm, rotary = decoder.norm, decoder.rotary_emb
         types = self._types(config)
         distinct = list(dict.fromkeys(types))
         head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -72,8 +65,8 @@ class RotaryFamily:
             config=config,
             depth=config.num_hidden_layers,
             hidden_size=config.hidden_size,
-            embed=lambda ids, positions: getattr(decoder, self.embed)(ids),
-            layers=getattr(decoder, self.layers),
+            embed=lambda ids, positions: decoder.embed_tokens(ids),
+            layers=decoder.layers,
             kinds=[
                 AttentionKind(
                     partial(rotary, layer_type=kind) if self.rotations_by_type else rotary,
@@ -101,7 +94,7 @@ class RotaryFamily:
         return [SLIDING if windowed else FULL] * depth
 
     def _head(self, model: Any, config: Any) -> Any:
-        head = getattr(model, self.head)
+        head = model.lm_head
         cap = None if self.softcap is None else getattr(config, self.softcap, None)
         if cap is None:
             return head
