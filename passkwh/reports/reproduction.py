@@ -100,10 +100,8 @@ def _summary(result: Reproduction) -> Section:
             Text(
                 sentence=(
                     "Nothing here was measured: figures are recomputed from figures of the same work, each with what "
-                    "its "
-                    "rounding allows. A conflict says that two printed figures cannot both be right, not which of "
-                    "them is "
-                    "wrong.",
+                    "its rounding allows. A conflict says that two printed figures cannot both be right, not which "
+                    "of them is wrong.",
                 ),
             ),
             Text(sentence=(f"Convention of the work: {convention.describe()}.",), tone="soft"),
@@ -157,11 +155,7 @@ def _kinds(result: Reproduction) -> Iterable[Section]:
 
 def _own_runs(result: Reproduction) -> Section:
     if not result.own_runs:
-        text = (
-            "No runs were given: `bench reproduce "
-            + result.work
-            + " --runs DIR` puts own runs beside the printed rows."
-        )
+        text = f"No runs were given: `bench reproduce {result.work} --runs DIR` puts own runs beside the printed rows."
         return Section(id="own-runs", title="Own runs beside the printed ones", blocks=(Text(sentence=(text,)),))
     matched = [r for r in result.own_runs if r.printed_place]
     left = [r for r in result.own_runs if not r.printed_place]

@@ -38,13 +38,13 @@ class Overhead(Record):
 
 def overheads(configurations: Sequence[ExitSummary], kind: EnergyKind) -> list[Overhead]:
     """Every threshold of each rule that also has a run in which no token left early, and its full depth."""
-    found = []
+    rows = []
     for kept in configurations:
         full = full_depth_of(kept, configurations)
         if full is None or not kept.decides or kept.mean_exit_layer_decoded != kept.layers or not kept.calls_per_token:
             continue
-        found += [_overhead(c, kept, full, kind) for c in configurations if _same_rule(c, kept)]
-    return found
+        rows += [_overhead(c, kept, full, kind) for c in configurations if _same_rule(c, kept)]
+    return rows
 
 
 def _same_rule(one: ExitSummary, kept: ExitSummary) -> bool:

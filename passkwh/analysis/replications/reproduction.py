@@ -21,8 +21,7 @@ SOURCES: dict[Work, str] = {
     "thesis": "M. Buis, Walking the Tightrope: Balancing Energy Efficiency and Accuracy in LLM-Driven Code Generation, "
     "master thesis, Utrecht University, 2024",
     "green-code": "S. Ilager, L. F. Briem, I. Brandic, GREEN-CODE: Optimizing Energy Efficiency in Large Language "
-    "Models "
-    "for Code Generation, arXiv 2501.11006, and its published runs",
+    "Models for Code Generation, arXiv 2501.11006, and its published runs",
 }
 
 

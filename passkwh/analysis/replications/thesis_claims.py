@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -173,9 +174,8 @@ def _accuracy_kept() -> Computed:
     half = 1.96 * (2 * 0.25 / TASKS) ** 0.5
     return Computed(
         "table 5.40", holds=not lost, shown=f"pass@1 is lower at {', '.join(lost) or 'no size'}",
-        because="whether a loss is excluded cannot be said without verdicts of tasks: two shares of 1,140 tasks at "
-                "0.5 "
-        f"are apart by chance by up to {half:.3f}",
+        because="whether a loss is excluded cannot be said without verdicts of tasks: two shares of 1,140 tasks "
+        f"at 0.5 are apart by chance by up to {half:.3f}",
     )  # fmt: skip
 
 
@@ -233,10 +233,9 @@ def _exponential() -> Computed:
     return Computed(
         "the frontier of tables 5.24 to 5.40", holds=shape.aic_difference > 2 and e.low > 0,
         shown=f"exponential R² {e.r_squared:.2f}, linear R² {line.r_squared:.2f}; AIC {shape.aic_difference:+.1f} for "
-        f"exponential; kWh × {2.718281828 ** (e.estimate / 10):.2f} per 0.1 pass@1",
+        f"exponential; kWh × {math.exp(e.estimate / 10):.2f} per 0.1 pass@1",
         because=f"a fit to {e.n} configurations of one family, whose sizes rise geometrically: sizes, not difficulty "
-                "of "
-        "tasks, may make the curve",
+        "of tasks, may make the curve",
     )  # fmt: skip
 
 
@@ -408,7 +407,7 @@ def equation_checks() -> list[Check]:
     got = _printed_estimate("Qwen2.5-7B")
     kv = 2.0 * a.layers * a.kv_heads * a.head_dim * 2
     actual, name = float(a.parameters), "Qwen2.5-7B"
-    found = [
+    equations = [
         ("eq. 3.9", f"feed-forward weights of a layer of {name}", ffn, float(a.mlp(a.intermediate)),
          "a squared product where a sum of matrices belongs"),
         ("eq. 3.10", f"feed-forward weights of {name}", ffn * a.layers, float(a.mlp(a.intermediate) * a.layers),
@@ -429,7 +428,7 @@ def equation_checks() -> list[Check]:
             f"{value:.4g}" == f"{right:.4g}", f"{value:.4g}, and {right:.4g} is right" if place != "eq. 3.33"
             else f"{value:.4g}, printed {right:.4g}", because, kind="equation",
         )
-        for place, what, value, right, because in found
+        for place, what, value, right, because in equations
     ]  # fmt: skip
 
 

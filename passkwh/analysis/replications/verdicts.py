@@ -89,7 +89,7 @@ def disagreements(checks: Iterable[Check]) -> list[Check]:
     for check in checks:
         if check.quantity and check.printed:
             first.setdefault(check.quantity, []).append(check)
-    found = []
+    conflicts = []
     for quantity, own in first.items():
         different = {check.printed: check for check in own}
         texts = list(different)
@@ -98,7 +98,7 @@ def disagreements(checks: Iterable[Check]) -> list[Check]:
                 x, y = printed(a.split()[0]), printed(b.split()[0])
                 if x.high < y.low or y.high < x.low:
                     one, other = different[a], different[b]
-                    found.append(
+                    conflicts.append(
                         Check(
                             place=f"{one.place} and {other.place}", says=f"{quantity}: {a}, and {b}",
                             against="each other", printed=f"{a} and {b}", computed=one.computed, verdict="conflicts",
@@ -106,4 +106,4 @@ def disagreements(checks: Iterable[Check]) -> list[Check]:
                             quantity=quantity,
                         )
                     )  # fmt: skip
-    return found
+    return conflicts

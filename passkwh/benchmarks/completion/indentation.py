@@ -48,11 +48,11 @@ class Indentation:
     def of(cls, before: str, java: bool) -> Indentation:
         """As it is at the end of the code before the cursor."""
         lines = _java_lines(before) if java else _python_lines(before)
-        found = cls(java, step_of(lines))
+        own = cls(java, step_of(lines))
         for margin, first, last in lines:
-            found.begin(margin)
-            found.end(first, last)
-        return found
+            own.begin(margin)
+            own.end(first, last)
+        return own
 
     def begin(self, indent: str) -> None:
         """A line that stands where somebody put it."""

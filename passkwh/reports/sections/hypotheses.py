@@ -24,9 +24,9 @@ def build(evidence: Evidence) -> Draft:
     blocks: list[Block] = [
         Bullets(items=(_meter(evidence), _savings_without_loss(evidence), _optimum(evidence), _verdicts(evidence)))
     ]
-    found = [*_up_to(evidence), *_size(evidence), *_interaction(evidence), *_shape(evidence)]
-    if found:
-        blocks += [Heading(text="Savings, size and accuracy"), Bullets(items=tuple(found))]
+    conclusions = [*_up_to(evidence), *_size(evidence), *_interaction(evidence), *_shape(evidence)]
+    if conclusions:
+        blocks += [Heading(text="Savings, size and accuracy"), Bullets(items=tuple(conclusions))]
     return Draft(tuple(blocks))
 
 
@@ -102,7 +102,7 @@ def _verdicts(evidence: Evidence) -> Sentence:
 
 def _up_to(evidence: Evidence) -> list[Sentence]:
     """The largest saving of each technique, as the thesis states it."""
-    found = []
+    sentences = []
     for name, title in TECHNIQUES.items():
         own = [
             (ratio, change)
@@ -122,8 +122,8 @@ def _up_to(evidence: Evidence) -> list[Sentence]:
         else:
             text = sentence(f"{title} saves energy nowhere: at best ", span(saved, "%"), against,
                             count(len(own), "comparison"))  # fmt: skip
-        found.append(sentence(text, ")."))
-    return found
+        sentences.append(sentence(text, ")."))
+    return sentences
 
 
 def _saved(ratio: float | None) -> float | None:
@@ -132,12 +132,12 @@ def _saved(ratio: float | None) -> float | None:
 
 def _points(evidence: Evidence) -> list[tuple[str, float, float]]:
     """Configurations with an energy (kWh) and a size."""
-    found = []
+    points = []
     for label in evidence.labels:
         energy, size = evidence.headline("energy_kwh", label).value, evidence.first_run(label).manifest.model.parameters
         if energy is not None and energy > 0 and size:
-            found.append((label, float(size), energy))
-    return found
+            points.append((label, float(size), energy))
+    return points
 
 
 def _size(evidence: Evidence) -> list[Sentence]:
@@ -146,18 +146,18 @@ def _size(evidence: Evidence) -> list[Sentence]:
     for label, size, energy in _points(evidence):
         run = evidence.first_run(label)
         groups.setdefault(f"{traits(run).family} {technique(run)}", []).append((size, energy))
-    found = []
+    sentences = []
     for name, own in groups.items():
         fit = size_exponent([s for s, _ in own], [e for _, e in own], evidence.settings.level)
         if fit is not None and len({s for s, _ in own}) > 2:
             words = "linearly is among what this allows" if fit.low <= 1 <= fit.high else (
                 "less than linearly" if fit.high < 1 else "more than linearly"
             )  # fmt: skip
-            found.append(
+            sentences.append(
                 sentence(f"{name}: energy grows as size to the power ", quantity(fit.estimate), f" [{shown(fit.low)}, "
                          f"{shown(fit.high)}] ({len(own)} sizes): {words}.")
             )  # fmt: skip
-    return found
+    return sentences
 
 
 def _interaction(evidence: Evidence) -> list[Sentence]:
@@ -178,13 +178,13 @@ def _interaction(evidence: Evidence) -> list[Sentence]:
     if fit is None:
         return []
     if fit.high < 0:
-        said = "larger models save relatively more"
+        direction = "larger models save relatively more"
     else:
-        said = "smaller models save relatively more" if fit.low > 0 else "savings are not shown to depend on size"
+        direction = "smaller models save relatively more" if fit.low > 0 else "savings are not shown to depend on size"
     return [
         sentence("Size and quantization: the energy ratio changes as size to the power ", quantity(fit.estimate,
         sign=True),
-                 f" [{shown(fit.low)}, {shown(fit.high)}] over {fit.n} comparisons: {said}.")
+                 f" [{shown(fit.low)}, {shown(fit.high)}] over {fit.n} comparisons: {direction}.")
     ]  # fmt: skip
 
 
