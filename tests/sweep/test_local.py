@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from passkwh.errors import UsageError
@@ -54,6 +57,27 @@ def interrupt_when_generating(folder: StudyFolder) -> threading.Thread:
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     return thread
+
+
+@contextlib.contextmanager
+def every_run_stands_still() -> Iterator[None]:
+    """Each run's process is stopped as soon as it is there, as by a file system that does not answer."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            for process in psutil.Process().children():
+                with contextlib.suppress(psutil.Error):
+                    if "passkwh.harness.sweep.child" in process.cmdline():
+                        process.suspend()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.mark.slow
@@ -127,14 +151,12 @@ def test_a_run_that_hangs_is_tried_again_and_the_others_go_on(
     path = study_file(f'[[runs]]\nmodel = ["{stuck}", "{other}"]', "retries = 1\nhang_s = 1.0\nstop_after = 9")
     study = read(str(path))
     folder = begin(study, plans(study), tmp_path / "runs")
-    for model in (stuck, other):
-        (model / "config.json").unlink()
-        os.mkfifo(model / "config.json")  # reading it never ends, however quick the machine
-    why, said = go(folder, study)
+    with every_run_stands_still():
+        why, lines = go(folder, study)
     folder.unlock()
     assert why is None
     assert by_model(folder) == {"stuck": ("failed", "hang"), "other": ("failed", "hang")}
-    started = [line.partition(":")[0] for line in said if line.endswith(": started")]
+    started = [line.partition(":")[0] for line in lines if line.endswith(": started")]
     assert len(started) == 4
     assert len(set(started[:2])) == len(set(started[2:])) == 2  # again only after all others had their turn
 

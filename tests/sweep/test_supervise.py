@@ -78,34 +78,30 @@ def test_texts_of_devices_are_told_apart(error: BaseException, kind: str) -> Non
     assert classify(error)[0] == kind
 
 
-@pytest.fixture
-def stuck_model(tmp_path: Path) -> Path:
-    """A checkpoint folder whose config.json is a pipe that nobody writes to: reading it never ends."""
-    path = tmp_path / "stuck"
-    path.mkdir()
-    os.mkfifo(path / "config.json")
-    return path
-
-
 def attempt(model: Path, out: Path, hang_s: float) -> Attempt:
     spec = Spec(model=str(model), meter="simulated", limit=1)
     return Attempt(spec, "the-run", out, out / "logs" / "the-run.log", hang_s)
+
+
+def stand_still(run: Attempt) -> None:
+    """Stop the run's process, as a file system that does not answer would: it lives and says nothing more."""
+    os.kill(run.pid, signal.SIGSTOP)
 
 
 def gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_process_that_hangs_is_ended(stuck_model: Path, tmp_path: Path) -> None:
-    run = attempt(stuck_model, tmp_path / "out", 2.0)
-    outcome = run.watch(lambda _: None)
+def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
+    run = attempt(tmp_path / "nowhere", tmp_path / "out", 5.0)
+    outcome = run.watch(lambda _: stand_still(run))
     assert (outcome.event, outcome.kind) == ("failed", "hang")
-    assert "2 s" in (outcome.reason or "")
+    assert "5 s" in (outcome.reason or "")
     assert gone(run.pid)
 
 
-def test_a_process_that_is_killed_has_crashed(stuck_model: Path, tmp_path: Path) -> None:
-    run = attempt(stuck_model, tmp_path / "out", 600.0)
+def test_a_process_that_is_killed_has_crashed(tmp_path: Path) -> None:
+    run = attempt(tmp_path / "nowhere", tmp_path / "out", 600.0)
     outcome = run.watch(lambda _: os.kill(run.pid, signal.SIGSEGV))
     assert (outcome.event, outcome.kind, outcome.reason) == ("failed", "crash", "killed by SIGSEGV")
 
@@ -118,16 +114,16 @@ def test_a_mistake_comes_back_as_its_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "out" / "logs" / "the-run.log").read_text()
 
 
-def test_a_run_dies_with_its_supervisor(stuck_model: Path, tmp_path: Path) -> None:
+def test_a_run_dies_with_its_supervisor(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tests.sweep.test_supervise import attempt\n"
+        "import sys; from pathlib import Path; from tests.sweep.test_supervise import attempt, stand_still\n"
         "run = attempt(Path(sys.argv[1]), Path(sys.argv[2]), 600.0)\n"
-        "run.watch(lambda _: print(run.pid, flush=True))"
+        "run.watch(lambda _: (stand_still(run), print(run.pid, flush=True)))"
     )
     import sys
 
     supervisor = subprocess.Popen(
-        [sys.executable, "-c", code, stuck_model, tmp_path / "out"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, tmp_path / "nowhere", tmp_path / "out"], stdout=subprocess.PIPE, text=True
     )
     assert supervisor.stdout is not None
     process = psutil.Process(int(supervisor.stdout.readline()))
