@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -92,14 +92,19 @@ def bound_kernel_caches() -> None:
         os.environ.setdefault(name, "64")
 
 
-def dtype_name(config: dict[str, Any], device: str) -> str:
+def stored_dtype(config: Mapping[str, Any]) -> str:
+    """The number format that a checkpoint is stored in, which is not always what it is computed in."""
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
+
+
+def dtype_name(config: Mapping[str, Any], device: str) -> str:
     """The number format to run a dense checkpoint in: its own, except where the device is slow at it.
 
     On a CPU a 16-bit checkpoint runs in bfloat16 where the CPU multiplies it natively: decoding waits for memory, and
     16-bit weights are half the bytes (SmolLM2 on 2 cores: 38 tokens/s against 23 in float32). A CPU without that
     emulates bfloat16 more slowly than float32, so there it is float32. A checkpoint in float32 stays what it is.
     """
-    stored = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    stored = stored_dtype(config)
     if stored not in ("float16", "bfloat16"):
         return "float32"
     if device != "cpu":

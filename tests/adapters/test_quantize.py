@@ -122,6 +122,27 @@ def test_eight_bits_are_closer_to_the_dense_model_than_four(
         assert info.quantization["kernel_weights"] == "int8 per channel, rounded again from groups"
 
 
+def test_what_is_not_packed_keeps_the_number_format_of_the_base(
+    tiny_chat: Path, own_cache: Path, tmp_path: Path
+) -> None:
+    """A CPU without instructions for bfloat16 calibrates in float32, and stores what it got."""
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    base = shutil.copytree(tiny_chat, tmp_path / "in-bfloat16")
+    AutoModelForCausalLM.from_pretrained(tiny_chat, dtype=torch.bfloat16).save_pretrained(base)
+    made = adapters.prepare(adapters.resolve(str(base), "gptq-int4"))
+    assert made.path is not None
+    tensors = load_file(made.path / "model.safetensors")
+    dense = {name: tensor for name, tensor in tensors.items() if name.endswith(".weight")}
+    assert dense
+    assert {tensor.dtype for tensor in dense.values()} == {torch.bfloat16}
+    assert json.loads((made.path / "config.json").read_text())["dtype"] == "bfloat16"
+    before = load_file(base / "model.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in dense.items())
+    assert {tensor.dtype for name, tensor in tensors.items() if name.endswith(".scales")} == {torch.float16}
+
+
 def test_a_folder_of_packed_weights_is_used_as_it_is(
     int4: tuple[adapters.Checkpoint, list[str]], tmp_path: Path
 ) -> None:

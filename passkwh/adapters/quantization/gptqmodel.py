@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from passkwh.adapters import device as devices
 from passkwh.adapters.model_files import CONFIG, ModelFiles
 from passkwh.adapters.quantization.base import Loading, Progress, Recipe
 from passkwh.adapters.quantization.recognise import packed_as
@@ -138,7 +139,8 @@ class GptqModelQuantization:
                     }
                 )
             )
-            model = gptqmodel.GPTQModel.load(str(source), config)
+            dtype = devices.dtype_name(files.text_config, devices.pick("auto"))
+            model = gptqmodel.GPTQModel.load(str(source), config, dtype=getattr(torch, dtype))
             if progress is not None:
                 layers = int(files.text_config.get("num_hidden_layers", 0))
                 model.layer_callback = _told(progress, layers)
@@ -153,6 +155,8 @@ class GptqModelQuantization:
             del model
             gc.collect()
             _forget(target, str(temporary))
+        if dtype != (stored := devices.stored_dtype(files.text_config)):
+            _store_dense_parts_as(stored, target)
         tokenizer.save_pretrained(target)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -264,6 +268,35 @@ LAYER_S = 2.0
 PASSES = {"gptq": 6.0, "awq": 24.0}
 """Passes of the calibration texts through all weights that making one comes to, all its work counted (SmolLM2-135M on
 two cores of an AMD EPYC)."""
+
+
+def _store_dense_parts_as(dtype: str, folder: Path) -> None:
+    """Bring what is not packed into the base's own number format, where calibration computed in a wider one."""
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    kind = getattr(torch, dtype)
+    size = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            metadata = file.metadata()
+        packed = {name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")}
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and name.rpartition(".")[0] not in packed:
+                tensors[name] = tensor.to(kind)
+        save_file(tensors, path, metadata)
+        size += sum(tensor.nbytes for tensor in tensors.values())
+    for path in folder.glob("*.safetensors.index.json"):
+        index = json.loads(path.read_text("utf-8"))
+        index["metadata"]["total_size"] = size
+        path.write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+    config = json.loads((folder / CONFIG).read_text("utf-8"))
+    for level in (config, config.get("text_config")):
+        if isinstance(level, dict) and "dtype" in level:
+            level["dtype"] = dtype
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def _forget(folder: Path, place: str) -> None:
