@@ -77,6 +77,8 @@ class Row:
     """The text that is sent for what the model wrote, and whether nothing follows; None: as it is."""
     streams: bool = False
     prompt_index: int = 0
+    prompt_tokens: int | None = None
+    """Where they were counted before it was queued, as those of long prompts are."""
     arrived_ns: int = field(default_factory=time.monotonic_ns)
     cancelled: bool = False
     """Nobody waits any more. Set by any thread."""
@@ -139,7 +141,7 @@ class Batcher:
         self, model: Model, exit_choices: ExitChoices, limits: Limits, mark: Callable[[], int], attribute: Attribute
     ) -> None:
         self._model = model
-        self._length = PromptLength(model)
+        self.prompt_length = PromptLength(model)
         self._exit_choices = exit_choices
         self._limits = limits
         self._mark = mark
@@ -163,7 +165,7 @@ class Batcher:
         for row in left:
             row.send(_stopping())
         self._thread.join()
-        self._length.close()
+        self.prompt_length.close()
 
     def waiting(self) -> int:
         """Rows in the queue."""
@@ -292,7 +294,9 @@ class Batcher:
     def _fits(self, row: Row) -> bool:
         """The prompt is within the limit; refuses the row otherwise."""
         try:
-            tokens = self._length.tokens(self._model.render(row.prompt))
+            tokens = row.prompt_tokens
+            if tokens is None:
+                tokens = self.prompt_length.tokens(self._model.render(row.prompt))
         except Refused as refused:
             row.send(refused)
             return False

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from passkwh.prompts import ChatPrompt, Prompt, TextPrompt
 from passkwh.serve.batcher import Event, Finished, Row, timeout_error
 from passkwh.serve.limits import CHARACTERS_PER_TOKEN, Refused, invalid
+from passkwh.serve.prompt_length import characters
 from passkwh.serve.request import GenerationRequest
 from passkwh.serve.service import Service
 from passkwh.serve.text_form import ReadPrompt
@@ -38,7 +39,7 @@ class Exchange:
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         most = CHARACTERS_PER_TOKEN * self._limits.prompt_tokens
-        if (length := max(map(_characters, request.prompts))) > most:
+        if (length := max(map(characters, request.prompts))) > most:
             limit = f"this server's limit of {self._limits.prompt_tokens} tokens"
             raise Refused(400, f"the prompt has {length} characters, more than {most}, {limit} allows", "too_long")
         rule = service.exit_choices.choose(request.exit, request.threshold)
@@ -83,11 +84,11 @@ class Exchange:
         Whatever ends this, from inside or outside, cancels the rows that are not finished.
         """
         try:
+            await self._count_long_prompts()
             self._batcher.submit(self.rows)
             left = len(self.rows)
             while left:
-                remaining_s = (self._give_up_ns - time.monotonic_ns()) / 1e9
-                number, event = await asyncio.wait_for(self._events.get(), max(remaining_s, 0))
+                number, event = await asyncio.wait_for(self._events.get(), self._remaining_s())
                 if isinstance(event, Refused):
                     raise event
                 left -= isinstance(event, Finished)
@@ -97,14 +98,23 @@ class Exchange:
         finally:
             self.cancel()
 
+    async def _count_long_prompts(self) -> None:
+        """Here and not in the queue, so that a text that takes long to read holds up nobody else's."""
+        for index in sorted({row.prompt_index for row in self.rows}):
+            rows = [row for row in self.rows if row.prompt_index == index]
+            counting = self._batcher.prompt_length.ahead(rows[0].prompt)
+            if counting is not None:
+                tokens = await asyncio.wait_for(asyncio.wrap_future(counting), self._remaining_s())
+                for row in rows:
+                    row.prompt_tokens = tokens
+
+    def _remaining_s(self) -> float:
+        return max((self._give_up_ns - time.monotonic_ns()) / 1e9, 0.0)
+
     async def finished(self) -> list[Finished]:
         """All rows, complete, in order."""
         rows = {number: event async for number, event in self.events() if isinstance(event, Finished)}
         return [rows[number] for number in range(len(self.rows))]
-
-
-def _characters(prompt: Prompt) -> int:
-    return len(prompt.text) if isinstance(prompt, TextPrompt) else len(prompt.user) + len(prompt.system or "")
 
 
 def prompt_as_read(prompt: Prompt, chat: bool) -> Prompt:

@@ -1,20 +1,23 @@
 """How many tokens a prompt has, counted for long ones in a process with limits.
 
 A tokenizer splits a text by regular expressions that its model's maker wrote, so how long that takes depends on the
-text. Short prompts are counted where they are generated. A long one is read by a process of its own first: where that
-takes too much CPU time or memory, the process ends and the prompt is refused, and the thread that owns the model never
-reads it.
+text. Short prompts are counted where they are generated. A long one is read by a process of its own, before it is
+queued: where that takes too much CPU time or memory, the process ends and the prompt is refused; the thread that owns
+the model neither reads it nor waits for it.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from passkwh.adapters.engines.base import Model, SupportsTokenizerFile, SupportsTokenOffsets
 from passkwh.benchmarks.limited_worker import Failed, LimitedWorker, serve
+from passkwh.prompts import Prompt, TextPrompt
 from passkwh.serve.limits import Refused
 
 SHORT_CHARS = 4096
@@ -24,18 +27,26 @@ CPU_S = 5.0
 
 
 class PromptLength:
-    """Counts the tokens of prompts of one model; for one thread at a time."""
+    """Counts the tokens of prompts of one model."""
 
     def __init__(self, model: Model, cpu_s: float = CPU_S) -> None:
         self._model = model
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._worker: LimitedWorker | None = None
+        self._one_at_a_time = threading.Lock()
+        self._ahead = ThreadPoolExecutor(1, "passkwh-prompt-length")
         content = model.tokenizer_file() if isinstance(model, SupportsTokenizerFile) else None
         if content is not None:
             self._folder = tempfile.TemporaryDirectory(prefix="passkwh-")
             file = Path(self._folder.name) / "tokenizer.json"
             file.write_text(content, "utf-8")
             self._worker = LimitedWorker(__name__, str(file), str(cpu_s))
+
+    def ahead(self, prompt: Prompt) -> Future[int | None] | None:
+        """The count of a prompt that takes time, begun on a thread of its own; None for a short one."""
+        if characters(prompt) <= SHORT_CHARS or self._worker is None:
+            return None
+        return self._ahead.submit(lambda: self.tokens(self._model.render(prompt)))
 
     def tokens(self, text: str) -> int | None:
         """How many tokens the text has, special ones included; None where the model cannot say.
@@ -47,17 +58,24 @@ class PromptLength:
             return None
         if len(text) <= SHORT_CHARS or self._worker is None:
             return len(self._model.token_ends(text))
-        (answer,) = self._worker.ask([{"text": text}])
+        with self._one_at_a_time:
+            (answer,) = self._worker.ask([{"text": text}])
         if isinstance(answer, Failed):
             raise Refused(400, f"the prompt's tokens cannot be counted: {answer}", "too_long")
         return int(answer["tokens"])
 
     def close(self) -> None:
         """End the process and remove its file."""
+        self._ahead.shutdown(cancel_futures=True)
         if self._worker is not None:
             self._worker.close()
         if self._folder is not None:
             self._folder.cleanup()
+
+
+def characters(prompt: Prompt) -> int:
+    """Of what its author wrote, without a template."""
+    return len(prompt.text) if isinstance(prompt, TextPrompt) else len(prompt.user) + len(prompt.system or "")
 
 
 def main(file: str, cpu_s: str) -> None:

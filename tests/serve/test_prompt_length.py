@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 from passkwh.adapters.engines.base import Model, SupportsTokenOffsets
 from passkwh.serve.limits import Refused
 from passkwh.serve.prompt_length import SHORT_CHARS, PromptLength
+from tests.serve.conftest import Server
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +35,19 @@ def test_a_prompt_that_takes_too_long_is_refused_and_the_next_is_counted(model: 
         assert hasty.tokens("x" * 5000) == 5000
     finally:
         hasty.close()
+
+
+def test_a_prompt_that_is_still_being_read_holds_up_no_other(server: Server) -> None:
+    short, long = ({"model": "letters", "prompt": text, "max_tokens": 1} for text in ("x", "x" * 3 * SHORT_CHARS))
+    assert server.complete(long).status_code == 400  # the model reads 4096 tokens: its reader runs now, too
+    (reader,) = (p for p in psutil.Process(server.process.pid).children() if "prompt_length" in str(p.cmdline()))
+    reader.suspend()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            waiting = pool.submit(server.complete, long)
+            assert [server.complete(short).status_code for _ in range(3)] == [200] * 3
+            assert not waiting.done()
+        finally:
+            reader.resume()
+        refused = waiting.result()
+    assert (refused.status_code, f"{3 * SHORT_CHARS} tokens" in refused.text) == (400, True), refused.text
