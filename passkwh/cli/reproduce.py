@@ -27,6 +27,7 @@ def reproduce(
     """Recompute every claim of a published work from its own tables, with a verdict each, on one page."""
     from passkwh.analysis.replications.printed import Work
     from passkwh.analysis.replications.reproduction import reproduce as hold_against_itself
+    from passkwh.analysis.replications.verdicts import tally
     from passkwh.reports.reproduction import write_page
 
     chosen: Work | None = next((known for known in get_args(Work) if known == work), None)
@@ -41,8 +42,7 @@ def reproduce(
     for check in result.checks:
         if check.verdict == "conflicts" and check.kind in ("claim", "equation"):
             say(f"{check.place}: {check.says}: {check.computed} ({check.against})")
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in result.counts.items())
-    note(f"{len(result.checks)} checks: {counts}; all with their reasons on the page")
+    note(f"{len(result.checks)} checks: {tally(result.counts)}; all with their reasons on the page")
     print(place.resolve())
 
 

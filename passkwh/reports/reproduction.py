@@ -13,7 +13,7 @@ from passkwh.analysis.conventions import CONVENTIONS
 from passkwh.analysis.replications.printed import PrintedTable
 from passkwh.analysis.replications.reproduction import Reproduction
 from passkwh.analysis.replications.thesis_claims import distinct, on_frontier, technique_of
-from passkwh.analysis.replications.verdicts import Check
+from passkwh.analysis.replications.verdicts import Check, tally
 from passkwh.errors import UsageError
 from passkwh.harness.runs.files import write_atomic
 from passkwh.measures import MEASURES
@@ -21,7 +21,6 @@ from passkwh.reports.document.content import (
     Block,
     Bullets,
     FigureBlock,
-    Number,
     Report,
     Section,
     TableBlock,
@@ -84,15 +83,7 @@ def _numbered(sections: Iterable[Section]) -> Iterable[Section]:
 def _summary(result: Reproduction) -> Section:
     counts, convention = result.counts, CONVENTIONS[result.work]
     total = len(result.checks)
-    lead = sentence(
-        "Of ", count(total, "check"), " of what is printed, ", Number(value=counts["follows"],
-        text=f"{counts['follows']:,}"),
-        " follow from the other figures that are printed, ", Number(value=counts["conflicts"],
-        text=f"{counts['conflicts']:,}"),
-        " conflict with them, ", Number(value=counts["within rounding"], text=f"{counts['within rounding']:,}"),
-        " agree only by the digits that rounding took, and ",
-        Number(value=counts["cannot be checked"], text=f"{counts['cannot be checked']:,}"), " cannot be checked.",
-    )  # fmt: skip
+    lead = sentence("Of ", count(total, "check"), f" of what is printed against its other figures: {tally(counts)}.")
     return Section(
         id="summary", title="Summary",
         blocks=(
@@ -146,10 +137,9 @@ def _kinds(result: Reproduction) -> Iterable[Section]:
         own = [c for c in result.checks if c.kind == kind]
         if own:
             counts = {v: sum(c.verdict == v for c in own) for v in result.counts}
-            listed = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
             table = table_of(f"checks_{kind}", f"{title}: every check", CLAIM_COLUMNS, [_row(c) for c in own],
                              folded=kind != "claim")  # fmt: skip
-            blocks: tuple[Block, ...] = (Text(sentence=(f"{len(own)} checks: {listed}.",)), table)
+            blocks: tuple[Block, ...] = (Text(sentence=(count(len(own), "check"), f": {tally(counts)}.")), table)
             yield Section(id=f"checks-{kind}", title=title, blocks=blocks)
 
 

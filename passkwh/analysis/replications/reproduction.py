@@ -12,7 +12,7 @@ from passkwh.analysis.frames import Run
 from passkwh.analysis.replications import green_code, thesis_claims
 from passkwh.analysis.replications.printed import PrintedTable, Work, tables
 from passkwh.analysis.replications.thesis_tables import table_checks
-from passkwh.analysis.replications.verdicts import VERDICTS, Check
+from passkwh.analysis.replications.verdicts import VERDICTS, Check, Verdict
 from passkwh.measures import MEASURES, metric
 from passkwh.records import Record
 from passkwh.units import joules_to_kwh
@@ -44,7 +44,7 @@ class Reproduction(Record):
 
     work: Work
     source: str
-    counts: dict[str, int]
+    counts: dict[Verdict, int]
     checks: tuple[Check, ...]
     tables: tuple[PrintedTable, ...]
     own_runs: tuple[OwnRun, ...] = ()

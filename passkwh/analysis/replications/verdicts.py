@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,6 +13,12 @@ from passkwh.records import Record
 Verdict = Literal["follows", "within rounding", "conflicts", "cannot be checked"]
 Kind = Literal["claim", "equation", "test", "regression", "estimate", "ratio", "tables"]
 VERDICTS: tuple[Verdict, ...] = ("conflicts", "within rounding", "follows", "cannot be checked")
+
+
+def tally(counts: Mapping[Verdict, int]) -> str:
+    """How many checks have each verdict that occurs, as words: ``1 conflicts, 57 follow``."""
+    words = {"conflicts": "conflict", "follows": "follow"}
+    return ", ".join(f"{n} {words.get(verdict, verdict) if n != 1 else verdict}" for verdict, n in counts.items() if n)
 
 
 class Check(Record):
