@@ -170,9 +170,7 @@ class Readers:
 
     def __init__(self, root: Path, chance: random.Random) -> None:
         self._root, self._chance = root, chance
-        (self._good,) = synthetic.write_runs(
-            root / "good", synthetic.THESIS[:1], tasks=4, shorter=100.0, interval_s=0.5
-        )
+        (self._good,) = synthetic.write_runs(root / "good", synthetic.THESIS[:1], tasks=4)
         write_pack(members_of(self._good), root / "good.pass")
         self._checkpoint = make_checkpoint(root / "checkpoint")
         self._app = _app()

@@ -76,8 +76,10 @@ def runs(attempts: Attempts, kills: int, chance: random.Random) -> dict[str, int
 def boards(attempts: Attempts, kills: int, chance: random.Random) -> dict[str, int]:
     """Kill the building of a board; what a build then makes must be what an undisturbed one makes."""
     packs = attempts.folder / "packs"
-    made = synthetic.write_runs(attempts.folder / "good", synthetic.THESIS[:3], tasks=4, shorter=100.0, interval_s=0.5)
-    attempts("leaderboard", "pack", *made, "--out", packs, "--json")
+    made = synthetic.write_runs(attempts.folder / "good", synthetic.THESIS[:3], tasks=4)
+    ended = attempts("leaderboard", "pack", *made, "--out", packs, "--json")
+    if ended["code"] != 0:
+        raise SystemExit(f"no packs: {ended['err']}")
     site = attempts.folder / "site"
     killed = built = 0
     while killed < kills:
@@ -86,6 +88,8 @@ def boards(attempts: Attempts, kills: int, chance: random.Random) -> dict[str, i
         )
         killed += ended["code"] == -signal.SIGKILL
         built += ended["code"] == 0
+        if ended["code"] not in (0, -signal.SIGKILL):
+            raise SystemExit(f"a build ended by itself: {ended['err']}")
     attempts("leaderboard", "build", packs, "--out", site)
     fresh = attempts.folder / "fresh"
     attempts("leaderboard", "build", packs, "--out", fresh)
@@ -116,6 +120,8 @@ def quantizing(attempts: Attempts, model: Path, kills: int, chance: random.Rando
             killed += ended["code"] == -signal.SIGKILL
             if ended["code"] == 0:
                 break
+            if ended["code"] != -signal.SIGKILL:
+                raise SystemExit(f"quantizing ended by itself: {ended['err']}")
         lost += made(cache) != right
         doubled += len(list((cache / "quantized").iterdir())) - 1
         complete += 1
