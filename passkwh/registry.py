@@ -122,7 +122,7 @@ def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
-# ---------------------------------------------------------------- the seven groups
+# ---------------------------------------------------------------- the nine groups
 
 ENGINES = Registry(
     "passkwh.engines",
@@ -255,10 +255,27 @@ REPORT_SECTIONS = Registry(
 EXPORTS = Registry(
     "passkwh.exports",
     "export format",
-    {"csv": "passkwh.reports.exports:CSV", "parquet": "passkwh.reports.exports:PARQUET"},
+    {
+        "csv": "passkwh.exchange.tables:CSV",
+        "eee": "passkwh.exchange.eee:EEE",
+        "hf-eval": "passkwh.exchange.hub_results:HUB_RESULTS",
+        "inspect": "passkwh.exchange.inspect_log:INSPECT",
+        "mlperf": "passkwh.exchange.mlperf:MLPERF",
+        "parquet": "passkwh.exchange.tables:PARQUET",
+    },
+)
+IMPORTS = Registry(
+    "passkwh.imports",
+    "import format",
+    {
+        "bigcodebench": "passkwh.exchange.program_files:BIGCODEBENCH",
+        "evalplus": "passkwh.exchange.program_files:EVALPLUS",
+        "inspect": "passkwh.exchange.inspect_log:READER",
+        "lm-eval": "passkwh.exchange.lm_eval:LM_EVAL",
+    },
 )
 
-GROUPS = (ENGINES, QUANTIZATIONS, BENCHMARKS, METERS, EXIT_RULES, EXIT_FAMILIES, REPORT_SECTIONS, EXPORTS)
+GROUPS = (ENGINES, QUANTIZATIONS, BENCHMARKS, METERS, EXIT_RULES, EXIT_FAMILIES, REPORT_SECTIONS, EXPORTS, IMPORTS)
 _BY_NAME = {registry.group.removeprefix("passkwh."): registry for registry in GROUPS}
 
 
@@ -269,7 +286,8 @@ def register(group: str, name: str, member: Any) -> None:
     entry point in the group ``passkwh.<group>``.
 
     Args:
-        group: engines, quantizations, benchmarks, meters, exit_rules, exit_families, report_sections or exports.
+        group: engines, quantizations, benchmarks, meters, exit_rules, exit_families, report_sections, exports or
+            imports.
         name: as it is given on a command line.
         member: what the group's contract asks for (docs/architecture.md, "The doors").
 

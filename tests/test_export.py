@@ -63,7 +63,7 @@ def test_no_cell_of_a_csv_is_a_formula(runs: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_use_is_told_before_runs_are_read(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown export format 'parket': did you mean parquet\?"):
+    with pytest.raises(UsageError, match=r"unknown export format 'parket': did you mean parquet"):
         call(tmp_path / "nowhere", "--format", "parket", "--out", tmp_path)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match="cannot be written"):

@@ -1,4 +1,4 @@
-"""Imports point down: cli -> api -> {reports, serve} -> analysis -> harness -> {adapters, benchmarks} -> contract."""
+"""Imports point down: from cli to the contract, as docs/architecture.md draws it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "passkwh"
 RANK = {
     "errors": 0, "units": 0, "records": 0, "prompts": 0, "stored": 0, "clean": 0, "strict_json": 0, "registry": 1,
     "cache": 1, "environments": 1, "passk": 1, "measures": 2, "adapters": 3, "benchmarks": 3, "harness": 4,
-    "analysis": 5, "reports": 6, "serve": 6, "api": 7, "cli": 8,
+    "analysis": 5, "exchange": 6, "reports": 6, "serve": 6, "api": 7, "cli": 8,
 }  # fmt: skip
 
 

@@ -74,7 +74,7 @@ class Run:
         """
         if self.idle not in ("before", "mean"):
             return 0.0, 0.0
-        metered_s = self.summary.generation_s + (self.summary.evaluation_s if self.convention.scoring else 0.0)
+        metered_s = self.summary.metered_s if self.convention.scoring else self.summary.generation_s or 0.0
         read, moved = 0.0, 0.0
         for channel in self._counted:
             before, after = channel.idle_before, channel.idle_after

@@ -47,6 +47,8 @@ def _estimate(run: Run) -> Estimate:
     except UsageError as error:
         raise UsageError(f"peak rates of {gpus[0].name} are not known") from error
     summary = run.summary
+    if summary.prompt_tokens is None or summary.completion_tokens is None:
+        raise UsageError("another tool generated, and its tokens are not known")
     workload = Workload.model_validate(
         {
             "prompt_tokens": max(1, round(summary.prompt_tokens / summary.samples)),

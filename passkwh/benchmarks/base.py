@@ -124,8 +124,9 @@ class ScoresPrograms(Protocol):
         """The program that a completion amounts to; never raises for what is written in it."""
         ...
 
-    def score_programs(self, programs: Sequence[tuple[str, str, Program]]) -> Iterator[Score]:
-        """Judge programs given as (key, task_id, program); the verdict on an equal one may be taken from earlier."""
+    def score_programs(self, programs: Sequence[tuple[str, str, Program]], anew: bool = False) -> Iterator[Score]:
+        """Judge programs given as (key, task_id, program); unless ``anew``, the verdict on an equal one may be taken
+        from earlier."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""``bench export``: runs and samples as files for other programs."""
+"""``bench export``: runs as files for other programs."""
 
 from __future__ import annotations
 
@@ -7,29 +7,36 @@ from typing import Annotated
 
 import typer
 
-from passkwh.cli.options import AsJson
+from passkwh.cli.options import AsJson, ConventionName
 from passkwh.cli.output import note, print_json
 
 
 def export(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold run folders.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
-    format: Annotated[str, typer.Option("--format", help="csv, parquet, or another of `bench list`.")] = "csv",
+    format: Annotated[
+        str, typer.Option("--format", help="csv, parquet, eee, hf-eval, inspect, mlperf, or another of `bench list`.")
+    ] = "csv",
+    convention: ConventionName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the tables of runs and of samples for spreadsheets, notebooks and databases."""
+    """Write runs in the form of other programs: tables, evaluation logs, the hub's results, MLPerf's records."""
     from passkwh.registry import EXPORTS
 
     chosen = EXPORTS.get(format)  # a wrong name is told before runs are read
-    from passkwh.analysis.comparable_groups import complete_runs
+    from passkwh.analysis.comparable_groups import chosen_convention, complete_runs
+    from passkwh.analysis.conventions import stated
     from passkwh.analysis.frames import load
 
     paths, left_out = complete_runs(runs)
     for text in left_out:
         note(f"note: {text}")
-    files = chosen.write(load(paths), out)
+    frames = load(paths, chosen_convention(runs, convention))
+    first = frames.runs[0]
+    note(f"note: energies {stated(frames.runs, first.convention.energy)}")
+    files = chosen.write(frames, out)
     if as_json:
-        print_json({"format": format, "files": [str(file) for file in files]})
+        print_json({"format": format, "convention": first.convention.name, "files": [str(file) for file in files]})
     else:
         for file in files:
             print(file.resolve())

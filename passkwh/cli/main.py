@@ -63,6 +63,7 @@ def _add_commands() -> None:
     from passkwh.cli.estimate import estimate
     from passkwh.cli.exits import exits
     from passkwh.cli.export import export
+    from passkwh.cli.import_ import import_
     from passkwh.cli.listing import list_
     from passkwh.cli.quantize import quantize
     from passkwh.cli.report import report
@@ -82,6 +83,7 @@ def _add_commands() -> None:
     app.command()(estimate)
     app.command()(exits)
     app.command()(export)
+    app.command(name="import")(import_)
     app.command(name="list")(list_)
     app.command()(doctor)
     app.command()(quantize)

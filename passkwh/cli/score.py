@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,7 +74,7 @@ def score(
 
 def _from_run(path: Path, options: dict[str, Option]) -> _Judging:
     from passkwh import benchmarks
-    from passkwh.benchmarks.base import Candidate, HasMetrics, ScoresPrograms
+    from passkwh.benchmarks.base import Candidate, HasMetrics, Program, ScoresPrograms
     from passkwh.harness.runs.folder import RunFolder
 
     folder = RunFolder.open(path)
@@ -89,7 +89,10 @@ def _from_run(path: Path, options: dict[str, Option]) -> _Judging:
     continues = not manifest.model.chat
     candidates = [Candidate(sample.key, sample.task_id, sample.text, continues) for sample in samples]
     if isinstance(benchmark, ScoresPrograms):
-        scores = benchmark.score_programs([(one.key, one.task_id, benchmark.program(one)) for one in candidates])
+        whole = manifest.imported is not None and manifest.imported.programs
+        scores = benchmark.score_programs(
+            [(one.key, one.task_id, Program(one.text) if whole else benchmark.program(one)) for one in candidates]
+        )
     else:
         scores = benchmark.score(candidates)
     return benchmark, {sample.key: sample.task_id for sample in samples}, scores
@@ -112,11 +115,11 @@ def _from_file(path: Path, name: str, options: dict[str, Option]) -> _Judging:
 
 
 _OTHER_SAMPLES = {
-    "resps": "lm-evaluation-harness",
-    "filtered_resps": "lm-evaluation-harness",
+    "resps": "lm-evaluation-harness: bench import reads it",
+    "filtered_resps": "lm-evaluation-harness: bench import reads it",
     "completions": "MultiPL-E",
     "code_list": "LiveCodeBench",
-    "base_status": "EvalPlus's results, not its samples",
+    "base_status": "EvalPlus's results: bench import reads the whole file",
 }
 """What writes samples in another form, by a field of it."""
 
@@ -125,9 +128,10 @@ def read_programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, 
     """Key, task and program of each sample, as the official evaluators read them."""
     from passkwh.benchmarks.base import Program
     from passkwh.benchmarks.rows import objects
+    from passkwh.exchange.task_names import task_names
 
     prompts = {task.task_id: task.request.text for task in benchmark.tasks}
-    names = _task_names(prompts)
+    names = task_names(prompts)
     left_out: list[str] = []
     in_markdown = samples = 0
     for samples, (where, row) in enumerate(objects(path, "samples")[0], start=1):
@@ -154,15 +158,6 @@ def read_programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, 
 
 
 _FENCED = re.compile(r"^```", re.MULTILINE)
-
-
-def _task_names(task_ids: Iterable[str]) -> dict[str, str]:
-    """Ids of tasks by the forms in which other harnesses write them: in other case, or the number alone."""
-    names: dict[str, str] = {}
-    for task_id in task_ids:
-        names[task_id.casefold()] = task_id
-        names.setdefault(task_id.rpartition("/")[2].casefold(), task_id)
-    return names
 
 
 def _what_instead(row: dict[str, Any]) -> str:

@@ -76,7 +76,7 @@ def attribute(manifest: Manifest, samples: SampleTable, trace: Trace) -> Attribu
     add up to the totals. Thinking, a part of generating, is measured from the first token to its end where a sample has
     a window of its own; elsewhere it is the sample's share by tokens.
     """
-    prompt, generated = samples.prompt_tokens.astype(np.float64), samples.completion_tokens.astype(np.float64)
+    prompt, generated = samples.prompt_tokens, samples.completion_tokens
     batch, windows = samples.batch, samples.measured
     flight = in_flight(manifest, samples)
     by_tokens = usable(PREFILL_WEIGHT * prompt + generated, batch)
@@ -164,7 +164,9 @@ def in_flight(manifest: Manifest, samples: SampleTable) -> SharedTime | None:
         return None
     session = samples.generation.session
     made_later = (session[None, :] > samples.measured.session[:, None]).sum(axis=1)
-    requests = Requests(samples.batch, samples.generation, samples.arrivals_ns, samples.completion_tokens)
+    requests = Requests(
+        samples.batch, samples.generation, samples.arrivals_ns, samples.completion_tokens.astype(np.int64)
+    )
     return share_time(requests, most, np.minimum(most, made_later))
 
 

@@ -23,7 +23,8 @@ KS = (1, 5, 10, 25, 100)
 
 def _server_notes(manifest: Manifest, samples: SampleTable) -> Iterator[str]:
     """What a server did to the run: asked again, prompts that it had already, fields that it does not take."""
-    again, cached = int(samples.retries.sum()), float(np.nansum(samples.cached_tokens))
+    again = int(samples.retries.sum())
+    cached, prompts = (float(np.nansum(tokens)) for tokens in (samples.cached_tokens, samples.prompt_tokens))
     if again:
         yield (
             f"the server was asked again {again} time(s), for {int((samples.retries > 0).sum())} samples: it was busy, "
@@ -31,7 +32,7 @@ def _server_notes(manifest: Manifest, samples: SampleTable) -> Iterator[str]:
         )
     if cached:
         yield (
-            f"{cached / max(1, int(samples.prompt_tokens.sum())):.0%} of the prompts' tokens were not computed but "
+            f"{cached / max(1.0, prompts):.0%} of the prompts' tokens were not computed but "
             "taken from the server's cache of earlier requests: their energy is less than that of samples on their own"
         )
     if "temperature" in manifest.model.engine_info:
@@ -54,6 +55,8 @@ def run_warnings(
                 "`bench doctor` says what would be measured here"
             )
     yield from visibility_notes(manifest.meter, manifest.model)
+    if imported := manifest.imported:
+        yield f"imported from {imported.origin} ({imported.file}): generated there, and judged here"
     if manifest.model.early_exit.get("hindsight"):
         yield (
             "exit layers are those that would have sufficed, known after the last layer: every token ran through all "
@@ -65,7 +68,7 @@ def run_warnings(
             f"{float(early_exit['calibrated_loss']):.1%} of ROUGE-L on {early_exit['calibrated_on']}: a mean over "
             "those files, not a promise for these"
         )
-    if metered_s < SHORT_WINDOW_S:
+    if metered_s < SHORT_WINDOW_S and not manifest.imported:
         yield (
             f"metered for {metered_s:.1f} s, less than {SHORT_WINDOW_S:.0f} s: the energy is uncertain; "
             "run more tasks (--limit) or more samples (--samples)"

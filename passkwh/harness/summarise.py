@@ -15,7 +15,7 @@ from passkwh.harness.meter.trace import Trace
 from passkwh.harness.meter.visibility import why_no_energy
 from passkwh.harness.run_warnings import KS, run_warnings
 from passkwh.harness.runs.folder import RunFolder
-from passkwh.harness.runs.table import SampleTable
+from passkwh.harness.runs.table import SampleTable, whole_sum
 from passkwh.measures import pass_at_k
 from passkwh.passk import expected_solved, pass_at_kwh, solved_per_kwh
 from passkwh.records import ChannelTotal, Energy, Manifest, Sample, Summary
@@ -51,13 +51,15 @@ def summarise(
     solved = expected_solved(counts) if has_verdicts and counts else None
 
     counted = [total for total in totals if total.counted]
-    unmetered = Energy(gross_j=None, net_j=None, reason=why_no_energy(manifest.meter, manifest.model))
+    imported = manifest.imported
+    reason = imported.why_no_energy if imported else why_no_energy(manifest.meter, manifest.model)
+    unmetered = Energy(gross_j=None, net_j=None, reason=reason)
     generation = add(total.generation for total in counted) if counted else unmetered
     evaluation = add(total.evaluation for total in counted) if counted else unmetered
     total = add([generation, evaluation])
-    generation_s = samples.measured.length_s()
+    generation_s = None if imported else samples.measured.length_s()
     evaluation_s = samples.evaluation.merged().length_s()
-    tokens, prompt_tokens = int(samples.completion_tokens.sum()), int(samples.prompt_tokens.sum())
+    tokens, prompt_tokens = whole_sum(samples.completion_tokens), whole_sum(samples.prompt_tokens)
     known = [entry.prefill for entry in counted if entry.prefill is not None]
     prefill_j = add(known).gross_j if known and len(known) == len(counted) else None
     decode_j = None if prefill_j is None or generation.gross_j is None else generation.gross_j - prefill_j
@@ -94,7 +96,7 @@ def summarise(
         prompt_tokens=prompt_tokens,
         completion_tokens=tokens,
         **thinking,
-        tokens_per_s=tokens / generation_s if generation_s > 0 else None,
+        tokens_per_s=tokens / generation_s if tokens is not None and generation_s else None,
         joules_per_token=generation.gross_j / tokens if generation.gross_j is not None and tokens else None,
         joules_per_prompt_token=prefill_j / prompt_tokens if prefill_j is not None and prompt_tokens else None,
         joules_per_decoded_token=decode_j / tokens if decode_j is not None and tokens else None,
@@ -105,7 +107,7 @@ def summarise(
         **_drafts(samples),
         provenance=combined_provenance(entry.provenance for entry in counted or totals) or "mixed",
         channels=totals,
-        warnings=tuple(run_warnings(manifest, samples, totals, generation_s + evaluation_s, total)),
+        warnings=tuple(run_warnings(manifest, samples, totals, (generation_s or 0.0) + evaluation_s, total)),
     )
 
 

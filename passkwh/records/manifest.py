@@ -79,6 +79,37 @@ class Session(Record):
         return text
 
 
+class Imported(Record):
+    """Where samples come from that another tool made."""
+
+    tool: Annotated[str, Field(description="that wrote the file, as evalplus")]
+    version: Annotated[str | None, Field(description="of the tool; None where the file does not say")] = None
+    format: Annotated[str, Field(description="name in the registry of imports")]
+    file: Annotated[str, Field(description="name of the file that was read")]
+    sha256: Annotated[str, Field(description="of that file's content")]
+    programs: Annotated[
+        bool, Field(description="texts are whole programs, judged as they are; otherwise completions or answers")
+    ] = False
+    reported: Annotated[
+        dict[str, tuple[Count, Count]],
+        Field(description="the tool's own verdicts, by its name for them: how many passed, of how many"),
+    ] = {}
+    energies: Annotated[
+        Literal["missing", "stated"],
+        Field(description="missing: none were metered; stated: as the file has them, without the trace behind them"),
+    ] = "missing"
+
+    @property
+    def origin(self) -> str:
+        """In words, as ``evalplus 0.3.1``."""
+        return f"{self.tool} {self.version or 'of unknown version'}"
+
+    @property
+    def why_no_energy(self) -> str:
+        """Why a run that was imported has none."""
+        return f"imported from {self.origin}: not metered here"
+
+
 class Manifest(Document):
     """``manifest.json``: all that is known about a run apart from its samples."""
 
@@ -92,3 +123,6 @@ class Manifest(Document):
     meter: MeterInfo
     versions: Annotated[dict[str, str], Field(description="packages that shape results, with versions")]
     sessions: tuple[Session, ...] = ()
+    imported: Annotated[Imported | None, Field(description="where the samples come from; None of a run made here")] = (
+        None
+    )

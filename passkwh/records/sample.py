@@ -84,19 +84,29 @@ class Sample(Record):
         Count, Field(ge=1, description="rows, or requests, that were generated together with this one, itself too")
     ]
     seed: Annotated[int, Field(ge=0, le=2**32)]
-    prompt_tokens: Annotated[Count, Field(description="that the model read: none where the prompt did not fit")]
+    prompt_tokens: Annotated[
+        Count | None,
+        Field(
+            description="that the model read: none where the prompt did not fit; None where another tool counted none"
+        ),
+    ]
     cached_tokens: Annotated[
         Count | None, Field(description="prompt tokens that a server had from an earlier request, where known")
     ] = None
     retries: Annotated[
         Count, Field(description="how often a server was asked again; what that drew is in generation_energy")
     ] = 0
-    completion_tokens: Annotated[Count, Field(description="generated, those of thinking, too")]
+    completion_tokens: Annotated[
+        Count | None, Field(description="generated, those of thinking, too; None where another tool counted none")
+    ]
     text: Annotated[str, WellFormed, Field(description="the answer; what was thought before it stands in reasoning")]
     reasoning: Annotated[Reasoning | None, Field(description="the thinking phase; None where there was none")] = None
     finish_reason: FinishReason
     failure: Annotated[str, WellFormed, Field(description="why there is no completion; empty where there is one")] = ""
-    latency_s: Annotated[Seconds, Field(description="length of the window, the batch's or the request's own")]
+    latency_s: Annotated[
+        Seconds | None,
+        Field(description="length of the window, the batch's or the request's own; None where another tool timed none"),
+    ]
     ttft_s: Annotated[Seconds | None, Field(description="time to first token, where known")] = None
     arrivals_ms: Annotated[
         tuple[Count, ...] | None,

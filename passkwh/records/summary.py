@@ -49,10 +49,12 @@ class Summary(Document):
     energy_reason: Annotated[str | None, Field(description="why an energy is missing")] = None
     pass_at_kwh: Annotated[float | None, Field(description="pass@1 / energy_kwh (thesis, eq. 3.37)")]
     solved_per_kwh: Annotated[float | None, Field(description="solved / energy_kwh")]
-    generation_s: Annotated[Seconds, Field(description="total length of generation windows")]
+    generation_s: Annotated[
+        Seconds | None, Field(description="total length of generation windows; None of an imported run: not timed here")
+    ]
     evaluation_s: Annotated[Seconds, Field(description="time during which at least one sample was being scored")]
-    prompt_tokens: Annotated[int, Field(ge=0, le=2**53)]
-    completion_tokens: Annotated[int, Field(ge=0, le=2**53)]
+    prompt_tokens: Annotated[int | None, Field(ge=0, le=2**53, description="None where another tool counted none")]
+    completion_tokens: Annotated[int | None, Field(ge=0, le=2**53, description="None where another tool counted none")]
     reasoning_tokens: Annotated[
         int | None,
         Field(ge=0, le=2**53, description="generated tokens of thinking; None where there was none, or none counted"),
@@ -113,3 +115,8 @@ class Summary(Document):
     channels: tuple[ChannelTotal, ...]
     checks: tuple[ChannelCheck, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def metered_s(self) -> float:
+        """Time in which energy could be metered: generating, unless another tool did it, and scoring."""
+        return (self.generation_s or 0.0) + self.evaluation_s

@@ -67,12 +67,12 @@ def fit_estimator(frames: Frames, device: Device) -> EstimatorFit:
         seconds, count = _ideal(architecture, device, own, run.manifest.model.quant)
         ideal.append(seconds)
         steps.append(count)
-        measured.append(run.summary.generation_s)
+        measured.append(run.summary.generation_s or 0.0)
         energy.append(run.summary.generation_energy_j)
     x = np.column_stack([ideal, steps]).astype(np.float64)
     y = np.array(measured, dtype=np.float64)
     if not (y > 0).all():
-        raise UsageError("--fit: a run generated for no time at all; leave it out")
+        raise UsageError("--fit: a run generated for no time at all, or in another tool; leave it out")
     slope, overhead = _solve(x, y)
     known = [(e, t) for e, t in zip(energy, measured, strict=True) if e is not None]
     power_w = sum(e for e, _ in known) / sum(t for _, t in known) if known else None

@@ -52,8 +52,10 @@ def earlier_runs(out: Path) -> list[EarlierRun]:
             summary, manifest = run.summary(), run.manifest()
         except UsageError:
             continue
+        if manifest.imported is not None:  # nothing was generated here
+            continue
         joules = None if summary.gross_energy_j is None else summary.gross_energy_j / summary.samples
-        seconds = (summary.generation_s + summary.evaluation_s) / summary.samples
+        seconds = summary.metered_s / summary.samples
         earlier.append(
             EarlierRun(
                 path=str(path), spec=manifest.spec, host=manifest.host, seconds_per_sample=seconds,

@@ -144,11 +144,11 @@ def summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metric
     drafted = [count for sample in samples if sample.drafts for count in sample.drafts.drafted]
     accepted = [count for sample in samples if sample.drafts for count in sample.drafts.accepted]
     every = [layer for sample in samples for layer in sample.exit_layers or ()]
-    tokens = sum(run.summary.completion_tokens for run in runs)
-    seconds = sum(run.summary.generation_s for run in runs)
+    tokens = sum(run.summary.completion_tokens or 0 for run in runs)  # imported runs have no early exit
+    seconds = sum(run.summary.generation_s or 0.0 for run in runs)
     net_j, gross_j = (_sum([_generation_j(run, kind) for run in runs]) for kind in ("net_j", "gross_j"))
     layers = int(about["layers"]) if about else None
-    rates = [s.completion_tokens / s.latency_s for s in samples if s.latency_s > 0]
+    rates = [s.completion_tokens / s.latency_s for s in samples if s.latency_s and s.completion_tokens is not None]
     return ExitSummary(
         label=label,
         runs=tuple(str(run.path) for run in runs),

@@ -110,11 +110,12 @@ def _beside_green_code(run: Run) -> list[OwnRun]:
         return [_unmatched(run, label)]
     row, summary = rows[0], run.summary
     energy = None if summary.energy_kwh is None else summary.energy_kwh / joules_to_kwh(1.0) / max(summary.samples, 1)
+    time_s = None if summary.generation_s is None else summary.generation_s / max(summary.samples, 1)
     return [
         _beside(run, label, "published runs", heading, row[column], value)
         for heading, column, value in (
             ("energy a sample (J) ↓", "mean_energy_j", energy),
-            ("time a sample (s) ↓", "mean_time_s", summary.generation_s / max(summary.samples, 1)),
+            ("time a sample (s) ↓", "mean_time_s", time_s),
             ("CodeBLEU ↑", "codebleu", metric("codebleu").value(summary)),
             ("ROUGE-L ↑", "rouge_l", metric("rougeL").value(summary)),
         )

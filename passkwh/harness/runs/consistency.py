@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from passkwh.harness.meter.energies import combined_provenance
-from passkwh.harness.runs.table import SampleTable
+from passkwh.harness.runs.table import SampleTable, whole_sum
 from passkwh.records import Manifest, Summary
 from passkwh.units import joules_to_kwh
 
@@ -36,6 +36,6 @@ def mismatch(manifest: Manifest, summary: Summary, samples: SampleTable | None =
             ("prompt tokens", samples.prompt_tokens, summary.prompt_tokens),
             ("completion tokens", samples.completion_tokens, summary.completion_tokens),
         ):
-            if int(column.sum()) != stated:
-                return f"its samples have {int(column.sum())} {what}, and its summary states {stated}"
+            if (sum_of_samples := whole_sum(column)) != stated:
+                return f"its samples have {sum_of_samples} {what}, and its summary states {stated}"
     return None

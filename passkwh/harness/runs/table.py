@@ -132,16 +132,16 @@ class SampleTable:
 
     # ------------------------------------------------------------ generation
 
-    prompt_tokens = _integers("prompt_tokens")
-    """Tokens of the prompt."""
-    completion_tokens = _integers("completion_tokens")
-    """Tokens of the completion."""
+    prompt_tokens = _numbers("prompt_tokens")
+    """Tokens of the prompt; NaN where another tool counted none."""
+    completion_tokens = _numbers("completion_tokens")
+    """Tokens of the completion; NaN where another tool counted none."""
     cached_tokens = _numbers("cached_tokens")
     """Prompt tokens that a server had from an earlier request; NaN where not known."""
     retries = _integers("retries")
     """How often a server was asked again."""
     latency_s = _numbers("latency_s")
-    """Length of the generation window."""
+    """Length of the generation window; NaN where another tool timed none."""
     ttft_s = _numbers("ttft_s")
     """Time to the first token; NaN where not known."""
 
@@ -363,6 +363,16 @@ class SampleTable:
     def _verdict(self, name: str) -> pa.Array:
         """A field of the verdict, null where there is none."""
         return pc.struct_field(self._column("verdict"), name)
+
+
+def whole_sum(counts: Floats) -> int | None:
+    """Sum of counts; None where one is missing: a sum with a hole in it is not a sum.
+
+    >>> whole_sum(np.array([2.0, 3.0])), whole_sum(np.array([2.0, np.nan]))
+    (5, None)
+    """
+    total = float(counts.sum())
+    return None if np.isnan(total) else int(total)
 
 
 # ---------------------------------------------------------------- arrow to numpy

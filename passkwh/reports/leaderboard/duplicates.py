@@ -42,7 +42,8 @@ def fingerprint_of(members: Mapping[str, bytes], samples: SampleTable) -> Finger
     """The fingerprint of a pack's parts."""
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     spans = samples.generation
-    rows = np.stack([samples.batch, spans.end_ns - spans.start_ns, samples.completion_tokens], axis=1)
+    tokens = np.nan_to_num(samples.completion_tokens, nan=-1).astype(np.int64)
+    rows = np.stack([samples.batch, spans.end_ns - spans.start_ns, tokens], axis=1)
     rows = rows[np.lexsort(rows.T[::-1])]
     batches = np.split(rows[:, 1:], np.flatnonzero(np.diff(rows[:, 0])) + 1)
     marks = sorted({hashlib.sha256(batch.tobytes()).hexdigest()[:16] for batch in batches})[:MARKS]

@@ -135,13 +135,13 @@ def _power(manifest: Manifest, summary: Summary) -> Iterator[Finding]:
                 continue
             if energy.gross_j < 0:
                 yield error(SUMMARY, f"{place}.{stage}", f"is negative ({energy.gross_j:.4g} J)", "look at the meter")
-            elif length_s > 0 and energy.gross_j / length_s > most_w:
+            elif length_s and energy.gross_j / length_s > most_w:
                 seen = (
                     f"mean power of {energy.gross_j / length_s:.0f} W, more than the device can draw ({most_w:.0f} W)"
                 )
                 yield error(SUMMARY, f"{place}.{stage}", seen, "look at the meter's unit and the clock of the windows")
         yield from _idle(total, place, most_w)
-    metered_s = summary.generation_s + summary.evaluation_s
+    metered_s = summary.metered_s
     gross_j = summary.gross_energy_j
     if gross_j is not None and gross_j < LEAST_POWER_W * metered_s:
         seen = f"is {gross_j:.4g} J over {metered_s:.1f} s, less than any device draws"
@@ -158,8 +158,11 @@ def _idle(total: ChannelTotal, place: str, most_w: float) -> Iterator[Finding]:
 
 
 def _times(manifest: Manifest, samples: SampleTable, summary: Summary) -> Iterator[Finding]:
-    metered_s = summary.generation_s + summary.evaluation_s
-    if metered_s < SHORT_WINDOW_S:
+    metered_s = summary.metered_s
+    if manifest.imported is not None:
+        seen = f"{manifest.imported.why_no_energy}, so it has no place among energies"
+        yield warning(MANIFEST, "imported", seen, "run the model under a meter with `bench run`")
+    elif metered_s < SHORT_WINDOW_S:
         seen = f"metered for {metered_s:.1f} s, less than {SHORT_WINDOW_S:.0f} s"
         yield warning(SUMMARY, "generation_s", seen, REPEAT_LONGER)
     speed = summary.tokens_per_s
@@ -171,6 +174,8 @@ def _times(manifest: Manifest, samples: SampleTable, summary: Summary) -> Iterat
     late = np.abs(latencies_s - lengths_s) > CLOCK_SLACK_S + 0.01 * lengths_s
     many = tokens > longest if longest is not None else np.zeros(len(samples), dtype=np.bool_)
     at_once = (lengths_s == 0) & (tokens > 0)
+    if manifest.imported is not None:  # its windows are empty: what another tool timed is not on this clock
+        late = at_once = np.zeros(len(samples), dtype=np.bool_)
     for sample in np.flatnonzero(late | many | at_once)[:1].tolist():
         place = f"batch_id {samples.batch_id[sample]}"
         if late[sample]:
@@ -196,8 +201,10 @@ def _overlap(samples: SampleTable) -> Iterator[Finding]:
 
 def _state(manifest: Manifest, summary: Summary) -> Iterator[Finding]:
     """Was the machine in a steady state, and ours alone?"""
-    metered_s = summary.generation_s + summary.evaluation_s
-    if not any(w.kind == "warmup" for session in manifest.sessions for w in session.windows):
+    metered_s = summary.metered_s
+    if manifest.imported is None and not any(
+        w.kind == "warmup" for session in manifest.sessions for w in session.windows
+    ):
         yield warning(MANIFEST, "sessions.windows", "no warm-up is recorded", "run again with this version")
     for check in summary.checks:
         place = f"checks.{check.channel[:60]}"

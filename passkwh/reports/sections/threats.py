@@ -86,7 +86,7 @@ def _counts(run: Run, provenance: str) -> bool:
 
 
 def _metered_s(run: Run) -> float:
-    return run.summary.generation_s + run.summary.evaluation_s
+    return run.summary.metered_s
 
 
 def _idle_moved(run: Run) -> bool:
