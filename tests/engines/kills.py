@@ -31,12 +31,13 @@ def survive(arguments: Sequence[str], out: Path, kills: int, seed: int) -> dict[
         place = out / f"run-{number}"
         command = [sys.executable, "-m", "passkwh.cli.main", "run", *arguments, "--out", str(place), "--resume"]
         kept: dict[str, str] = {}
-        while counted["kills"] < kills and _killed(command, place, counted, choice):
+        while counted["kills"] < kills and not _complete(place) and _killed(command, place, counted, choice):
             now = _stored(place)
             counted["lost"] += sum(now.get(key) != text for key, text in kept.items())
             kept = now
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        if not _complete(place):  # it may have been killed while it cleared up
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
         _check(place, kept, counted)
         number += 1
     return counted
@@ -44,6 +45,10 @@ def survive(arguments: Sequence[str], out: Path, kills: int, seed: int) -> dict[
 
 def _folder(place: Path) -> Path | None:
     return next((path.parent for path in place.glob(f"*/{SAMPLES}")), None)
+
+
+def _complete(place: Path) -> bool:
+    return bool(list(place.glob("*/summary.json")))
 
 
 def _stored(place: Path) -> dict[str, str]:
