@@ -286,7 +286,9 @@ def _store_dense_parts_as(dtype: str, folder: Path) -> None:
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and name.rpartition(".")[0] not in packed:
                 tensors[name] = tensor.to(kind)
-        save_file(tensors, path, metadata)
+        beside = path.with_suffix(".new")  # tensors are read from the file itself for as long as it stands
+        save_file(tensors, beside, metadata)
+        beside.replace(path)
         size += sum(tensor.nbytes for tensor in tensors.values())
     for path in folder.glob("*.safetensors.index.json"):
         index = json.loads(path.read_text("utf-8"))
