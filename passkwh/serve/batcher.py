@@ -22,14 +22,12 @@ from passkwh.errors import UsageError
 from passkwh.prompts import Prompt
 from passkwh.records import Energy, FinishReason
 from passkwh.serve.exit_choices import ExitChoices
-from passkwh.serve.limits import Limits, Refused
+from passkwh.serve.limits import RETRY_AFTER_S, Limits, Refused, stopping
 from passkwh.serve.prompt_length import PromptLength
 from passkwh.units import ns_to_s
 
 if TYPE_CHECKING:
     from passkwh.adapters.early_exit.request import ExitRequest
-
-RETRY_AFTER_S = 1
 
 RowEnergy = dict[str, Energy]
 """One row's share of its batch, by channel."""
@@ -163,7 +161,7 @@ class Batcher:
             left, self._waiting = self._waiting, deque()
             self._change.notify_all()
         for row in left:
-            row.send(_stopping())
+            row.send(stopping())
         self._thread.join()
         self.prompt_length.close()
 
@@ -182,7 +180,7 @@ class Batcher:
             raise Refused(400, f"{len(rows)} completions are more than this server's queue of {limit} holds", "invalid")
         with self._change:
             if self._stopping:
-                raise _stopping()
+                raise stopping()
             self._waiting = deque(row for row in self._waiting if not row.cancelled)
             if len(self._waiting) + len(rows) > limit:
                 raise Refused(
@@ -268,7 +266,7 @@ class Batcher:
             if row.cancelled:
                 continue
             if self._stopping:
-                row.send(_stopping())
+                row.send(stopping())
             elif row.is_expired():
                 row.send(timeout_error(self._limits))
             elif completion.failure:
@@ -296,7 +294,7 @@ class Batcher:
         try:
             tokens = row.prompt_tokens
             if tokens is None:
-                tokens = self.prompt_length.tokens(self._model.render(row.prompt))
+                tokens = self.prompt_length.tokens(row.prompt)
         except Refused as refused:
             row.send(refused)
             return False
@@ -311,10 +309,6 @@ class Batcher:
             if row.streams and not row.cancelled:
                 row.send_text(text_of(number))
         return [self._stopping or row.is_expired() for row in batch]
-
-
-def _stopping() -> Refused:
-    return Refused(503, "the server is stopping", "stopping", retry_after_s=RETRY_AFTER_S)
 
 
 def timeout_error(limits: Limits) -> Refused:

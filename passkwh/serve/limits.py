@@ -31,6 +31,9 @@ class Limits:
     """Completions generated together, of those that wait and are drawn in the same way."""
 
 
+RETRY_AFTER_S = 1
+
+
 class Refused(Exception):
     """A request that is not carried out: HTTP status, one line for its sender, and a word for the metrics."""
 
@@ -46,6 +49,11 @@ class Refused(Exception):
         self.field = None if field is None else one_line(field, MESSAGE_CHARACTERS)
         """The field of the request that is at fault, where one is."""
         self.retry_after_s = retry_after_s
+
+
+def stopping() -> Refused:
+    """503: the server ends."""
+    return Refused(503, "the server is stopping", "stopping", retry_after_s=RETRY_AFTER_S)
 
 
 def invalid(message: str, field: str | None = None) -> Refused:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from typing import Any
 from passkwh.adapters.engines.base import Model, SupportsTokenizerFile, SupportsTokenOffsets
 from passkwh.benchmarks.limited_worker import Failed, LimitedWorker, serve
 from passkwh.prompts import Prompt, TextPrompt
-from passkwh.serve.limits import Refused
+from passkwh.serve.limits import Refused, stopping
 
 SHORT_CHARS = 4096
-"""Up to here counting takes milliseconds, whatever the text."""
+"""Up to here, without the model's template, counting takes milliseconds, whatever the text."""
 CPU_S = 5.0
 """Of one prompt. The longest that is let through, 131,072 characters, takes up to 0.4 s."""
 
@@ -33,7 +32,7 @@ class PromptLength:
         self._model = model
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._worker: LimitedWorker | None = None
-        self._one_at_a_time = threading.Lock()
+        self._closing = False
         self._ahead = ThreadPoolExecutor(1, "passkwh-prompt-length")
         content = model.tokenizer_file() if isinstance(model, SupportsTokenizerFile) else None
         if content is not None:
@@ -42,35 +41,46 @@ class PromptLength:
             file.write_text(content, "utf-8")
             self._worker = LimitedWorker(__name__, str(file), str(cpu_s))
 
-    def ahead(self, prompt: Prompt) -> Future[int | None] | None:
-        """The count of a prompt that takes time, begun on a thread of its own; None for a short one."""
-        if characters(prompt) <= SHORT_CHARS or self._worker is None:
-            return None
-        return self._ahead.submit(lambda: self.tokens(self._model.render(prompt)))
+    def ahead(self, prompt: Prompt) -> Future[int] | None:
+        """The count of a prompt that takes time, begun on a thread of its own; None for any other.
 
-    def tokens(self, text: str) -> int | None:
-        """How many tokens the text has, special ones included; None where the model cannot say.
-
-        Raises:
-            Refused: 400, counting them took more than its limits.
+        The future raises Refused: 400, counting took more than its limits; 503, the server ends meanwhile.
         """
+        if characters(prompt) <= SHORT_CHARS or self._worker is None or self._closing:
+            return None
+        try:
+            return self._ahead.submit(self._read, self._worker, prompt)
+        except RuntimeError:  # closed in between: the batcher refuses what comes now
+            return None
+
+    def tokens(self, prompt: Prompt) -> int | None:
+        """How many tokens the prompt has, special ones and a template's included; None where the model cannot say.
+
+        On the thread that owns the model. Raises Refused as the future of ``ahead``.
+        """
+        counting = self.ahead(prompt)
+        if counting is not None:
+            return counting.result()
         if not isinstance(self._model, SupportsTokenOffsets):
             return None
-        if len(text) <= SHORT_CHARS or self._worker is None:
-            return len(self._model.token_ends(text))
-        with self._one_at_a_time:
-            (answer,) = self._worker.ask([{"text": text}])
-        if isinstance(answer, Failed):
-            raise Refused(400, f"the prompt's tokens cannot be counted: {answer}", "too_long")
-        return int(answer["tokens"])
+        return len(self._model.token_ends(self._model.render(prompt)))
 
     def close(self) -> None:
-        """End the process and remove its file."""
-        self._ahead.shutdown(cancel_futures=True)
+        """End the process and remove its file; prompts that wait to be read are refused."""
+        self._closing = True
+        self._ahead.shutdown()
         if self._worker is not None:
             self._worker.close()
         if self._folder is not None:
             self._folder.cleanup()
+
+    def _read(self, worker: LimitedWorker, prompt: Prompt) -> int:
+        if self._closing:
+            raise stopping()
+        (answer,) = worker.ask([{"text": self._model.render(prompt)}])
+        if isinstance(answer, Failed):
+            raise Refused(400, f"the prompt's tokens cannot be counted: {answer}", "too_long")
+        return int(answer["tokens"])
 
 
 def characters(prompt: Prompt) -> int:
