@@ -117,8 +117,11 @@ def _log(run: Run, evaluation_id: str, now: int, rows: int, why_no_prompts: str 
     if started:
         content["evaluation_timestamp"] = started
     for result in content["evaluation_results"]:
-        generation: dict[str, Any] = {} if manifest.imported else {"temperature": spec.temperature, "top_p": spec.top_p}
-        generation["reasoning"] = bool(summary.reasoning_tokens)
+        generation: dict[str, Any] = {}
+        if not manifest.imported:  # another tool's settings are not all known
+            generation |= {
+                "temperature": spec.temperature, "top_p": spec.top_p, "reasoning": bool(summary.reasoning_tokens),
+            }  # fmt: skip
         if spec.max_new_tokens is not None:
             generation["max_tokens"] = spec.max_new_tokens
         details = {"seed": str(spec.seed), "batch_size": str(spec.batch_size), "concurrency": str(spec.concurrency)}

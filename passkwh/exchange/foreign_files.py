@@ -57,8 +57,8 @@ class ForeignFile:
         """All of it."""
         try:
             size = self.path.stat().st_size
-            if self.path.is_dir():
-                raise UsageError(f"{self.path} is a folder: give the file that the tool wrote")
+            if not self.path.is_file():
+                raise UsageError(f"{self.path} is no file, but a folder or a device: give the file that the tool wrote")
             if size > MOST_BYTES:
                 raise UsageError(f"{self.path} has {size} bytes, more than {MOST_BYTES}: give a part of its samples")
             return self.path.read_bytes()

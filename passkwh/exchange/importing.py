@@ -36,7 +36,6 @@ from passkwh.records import (
     Session,
     Spec,
     Summary,
-    Verdict,
     Window,
     content_hash,
     storable,
@@ -293,17 +292,12 @@ def _differing(samples: Mapping[str, Sample], foreign: Mapping[str, ForeignSampl
         verdict = sample.verdict
         if verdict is None or verdict.status == "not_evaluated" or not foreign[key].reported:
             continue
-        ours = _word(verdict)
-        theirs = ", ".join(
-            f"{name} {'pass' if said == 'pass' else 'fail'}" for name, said in foreign[key].reported.items()
-        )
-        if any((said == "pass") != (ours == "pass") for said in foreign[key].reported.values()):
-            tasks.append(f"{sample.task_id} sample {sample.sample_index}: ours {ours}, theirs {theirs}")
+        ours = "pass" if verdict.status == "pass" else "fail"
+        theirs = {name: "pass" if word == "pass" else "fail" for name, word in foreign[key].reported.items()}
+        if set(theirs.values()) != {ours}:
+            listed = ", ".join(f"{name} {word}" for name, word in theirs.items())
+            tasks.append(f"{sample.task_id} sample {sample.sample_index}: ours {ours}, theirs {listed}")
     return tuple(tasks)
-
-
-def _word(verdict: Verdict) -> str:
-    return "pass" if verdict.status == "pass" else "fail"
 
 
 # ---------------------------------------------------------------- a run that was exported here

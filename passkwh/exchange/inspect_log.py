@@ -70,7 +70,7 @@ def _archive(run: Run) -> bytes:
         for sample in samples_of(run):
             content = _sample(run, sample, requests)
             archive.writestr(f"samples/{sample.task_id}_epoch_{content['epoch']}.json", _json(content))
-            kept = ("id", "epoch", "input", "target", "metadata", "scores", "model_usage", "total_time", "uuid")
+            kept = ("id", "epoch", "input", "target", "scores", "model_usage", "total_time", "uuid")
             summaries.append({name: content[name] for name in kept if name in content} | {"metadata": {}})
         archive.writestr("summaries.json", _json(summaries))
         archive.writestr("header.json", _json(_header(run)))
@@ -133,7 +133,7 @@ def _header(run: Run) -> dict[str, Any]:
                 }
             ],
         },
-        "stats": {"started_at": started, "completed_at": started, "model_usage": {}},
+        "stats": {"started_at": started, "model_usage": {}},  # when it ended is not recorded
     }  # fmt: skip
 
 

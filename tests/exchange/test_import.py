@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,13 @@ def test_hostile_lines_are_one_line(tmp_path: Path, content: str, seen: str) -> 
     (tmp_path / "samples.jsonl").write_text(content)
     message = wrong(tmp_path, tmp_path / "samples.jsonl", "--format", "evalplus", "--data", TASKS["evalplus"])
     assert seen in message
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    """A pipe would be waited for, and a device has no end."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        assert "is no file, but a folder or a device" in wrong(tmp_path, path, "--data", TASKS["evalplus"])
 
 
 def test_names_are_cleaned_before_anyone_sees_them(tmp_path: Path) -> None:
