@@ -26,6 +26,8 @@ class Habits:
     streams: bool = True
     stops: int = 16
     """Most stop strings of a request."""
+    refusal: str = "stop: at most 4 sequences"
+    """Said where there are more."""
     finish: str = "stop"
     thinks: bool = True
     """Unless a request says that it should not."""
@@ -59,7 +61,7 @@ def serving(habits: Habits) -> Iterator[str]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             habits.asked.append(body)
             if len(body.get("stop", [])) > habits.stops:
-                return self._refuse("stop: at most 4 sequences")
+                return self._refuse(habits.refusal)
             if len(body["messages"][-1]["content"]) > habits.context:
                 return self._refuse("This model's maximum context length is 2048 tokens.")
             pieces = habits.pieces(body)

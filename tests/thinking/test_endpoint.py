@@ -108,15 +108,23 @@ def test_what_a_server_cannot_be_told_is_refused() -> None:
             adapters.check_thinking(base, "on")
 
 
-def test_stop_strings_are_sent_where_the_server_takes_them_and_cut_at_where_not() -> None:
-    for stops, prompting in ((16, "sent"), (4, "not sent, as the server takes fewer")):
-        with loaded(habits := Habits(thinks=False, stops=stops)) as model:
-            made = complete(model)
-            assert made.text == TEXT
-            assert made.reasoning is None
-            assert ("stop" in habits.asked[0]) == (stops == 16)
-            assert str(model.info.prompting["stops"]).startswith(prompting)
-            assert made.first_token_ns is not None, "the server still streams"
+@pytest.mark.parametrize(
+    ("stops", "sent", "prompting"),
+    [(16, 7, "sent"), (4, 4, "the first 4 sent"), (2, 0, "not sent, as the server takes none")],
+)
+@pytest.mark.parametrize("refusal", ["stop: at most 4 sequences", "[{'type': 'too_long', 'loc': 'body.stop'}]"])
+def test_stop_strings_are_sent_as_far_as_the_server_takes_them_and_cut_at_afterwards(
+    stops: int, sent: int, prompting: str, refusal: str
+) -> None:
+    with loaded(habits := Habits(thinks=False, stops=stops, refusal=refusal)) as model:
+        # The one that ends the answer is the last, so that it is not among four.
+        seven = (*(f"<end{number}>" for number in range(6)), *STOP)
+        (made,) = model.generate([PROMPT], Decoding(100, stop=seven), [0])
+        assert made.text == TEXT
+        assert made.reasoning is None
+        assert habits.asked[0].get("stop", []) == list(seven[:sent])
+        assert str(model.info.prompting["stops"]).startswith(prompting)
+        assert made.first_token_ns is not None, "the server still streams"
 
 
 def test_a_prompt_over_the_servers_context_fails_alone() -> None:

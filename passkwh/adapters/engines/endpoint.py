@@ -16,7 +16,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -44,7 +44,11 @@ SET_BY_THE_RUN = frozenset(
 TRIED_TOKENS = 4
 """So short an answer shows at its beginning whether a model thinks first."""
 TRIED_STOPS = tuple(f"\n{name}:" for name in ("one", "two", "three", "four", "five", "six", "seven"))
-"""As many as BigCodeBench has for chats: some servers take four."""
+"""As many as BigCodeBench has for chats."""
+FEW_STOPS = 4
+"""What OpenAI's own servers take, and vLLM unless it is told otherwise."""
+
+_CUT_AFTERWARDS = "answers are cut afterwards, and what was written after that is paid for"
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ class EndpointModel:
         self._thinking = thinking
         self._client = _client(endpoint)
         self._extra = _extra_body(options or {})
-        self._sends_stops = True
+        self._most_stops: int | None = None
         try:
             prompting = self._try_out()
         except BaseException:
@@ -235,26 +239,33 @@ class EndpointModel:
 
     def _try_out(self) -> dict[str, Option]:
         """Ask for something short; what the manifest says of prompts."""
-        if not self._is_chat:
-            self._request(TextPrompt("x = 1"), Decoding(1), 0)
-            return {}
-        prompt, short = ChatPrompt("Say x."), Decoding(TRIED_TOKENS)
-        answer = self._request(prompt, short, 0)
+        tried: Prompt = ChatPrompt("Say x.") if self._is_chat else TextPrompt("x = 1")
+        answer = self._request(tried, Decoding(TRIED_TOKENS if self._is_chat else 1), 0)
         asked = self._thinking not in (AUTO, "off")
-        if asked or reasoning_in(answer) is not None:
+        if self._is_chat and (asked or reasoning_in(answer) is not None):
             # They would end the thinking, which drafts programs too.
-            self._sends_stops = False
-            stops = "not sent, as the model thinks first"
+            self._most_stops = 0
+            stops = f"not sent, as the model thinks first: {_CUT_AFTERWARDS}"
         else:
-            try:
-                self._request(prompt, replace(short, stop=TRIED_STOPS), 0)
-            except ServerRefusal:
-                self._sends_stops = False
-            stops = "sent" if self._sends_stops else "not sent, as the server takes fewer"
-        if not self._sends_stops:
-            stops += ": answers are cut afterwards, and what was written after that is paid for"
+            stops = self._try_stops(tried)
+        if not self._is_chat:
+            return {"stops": stops}
         given = json.dumps(_thinking_fields(self._thinking)) if self._thinking != AUTO else "left to the server"
         return {"answer_beginning": "left out: the server begins the answer", "stops": stops, "thinking": given}
+
+    def _try_stops(self, prompt: Prompt) -> str:
+        """Find how many stop strings the server takes; in words, for the manifest."""
+        for count in (len(TRIED_STOPS), FEW_STOPS):
+            try:
+                self._request(prompt, Decoding(1, stop=TRIED_STOPS[:count]), 0)
+            except (ServerRefusal, OverContext):  # a few words fit any context: what is too long is the list
+                continue
+            if count == len(TRIED_STOPS):
+                return "sent"
+            self._most_stops = count
+            return f"the first {count} sent, as the server takes no more: {_CUT_AFTERWARDS}"
+        self._most_stops = 0
+        return f"not sent, as the server takes none: {_CUT_AFTERWARDS}"
 
     @property
     def info(self) -> ModelInfo:
@@ -292,8 +303,8 @@ class EndpointModel:
         }
         if decoding.temperature > 0:
             body |= {"top_p": decoding.top_p, "seed": seed}
-        if decoding.stop and (self._sends_stops or not isinstance(prompt, ChatPrompt)):
-            body["stop"] = list(decoding.stop)
+        if stops := decoding.stop[: self._most_stops]:
+            body["stop"] = list(stops)
         if isinstance(prompt, ChatPrompt):
             body |= _thinking_fields(self._thinking)
             return self._client.complete("/chat/completions", {**body, "messages": _messages(prompt)})

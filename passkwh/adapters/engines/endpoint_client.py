@@ -403,7 +403,8 @@ def _piece(choice: dict[str, Any], ns: int | None) -> Piece | None:
 
 _OVER_CONTEXT = re.compile(
     r"context_length_exceeded|exceed_context_size|(?:maximum|available|model'?s) context (?:length|size|window)"
-    r"|context (?:length|window|size) (?:is |was )?exceeded|prompt is too long|input is too long|too_long",
+    r"|context (?:length|window|size) (?:is |was )?exceeded|prompt is too long|input is too long"
+    r"|[\"']code[\"']: ?[\"']too_long",
     re.IGNORECASE,
 )
 """How servers say that a prompt is too long: OpenAI and vLLM, llama.cpp, SGLang, TGI, `bench serve`."""

@@ -12,6 +12,8 @@ from passkwh.records import Option
 
 CPU_CACHE_GIB = 4
 """Of key-value cache on a CPU, unless the user's own environment says otherwise; by itself it takes 4 GiB, too."""
+MOST_STOPS = 64
+"""Stop strings of a request; by itself it takes four, as OpenAI's servers do, and BigCodeBench alone has seven."""
 RESERVED = {
     "model": "the run names the model",
     "served-model-name": "the run names the model",
@@ -73,10 +75,10 @@ def command(
     }
     if (length := served_folder.context_tokens(checkpoint, options)) is not None:
         preset["max_model_len"] = length
-    variables: dict[str, str] = {}
+    variables = {"VLLM_MAX_STOP_STRINGS": str(MOST_STOPS)}
     if device == "cpu":
         preset["enforce_eager"] = True  # compiling takes minutes and gains nothing there
-        variables = {"VLLM_CPU_KVCACHE_SPACE": str(CPU_CACHE_GIB), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        variables |= {"VLLM_CPU_KVCACHE_SPACE": str(CPU_CACHE_GIB), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     if options.options.get("enable_prefix_caching"):
         del preset["no_enable_prefix_caching"]
     return (*words, *served_folder.flags({k: v for k, v in preset.items() if k not in options.options})), variables
