@@ -251,12 +251,18 @@ def _quantiles(rows: Floats, tail: float) -> tuple[Floats, Floats]:
     return np.where(np.isfinite(low), low, np.nan), np.where(np.isfinite(high), high, np.nan)
 
 
+_NOTHING_TO_DIVIDE_BY = {
+    "joules_per_token": "no tokens were counted",
+    "tokens_per_s": "no time of generating was measured",
+}
+
+
 def _missing(measure: str, draws: Draws, configurations: Sequence[int]) -> str:
     """Why a measure, or what two have of it, has no value."""
     needed = [measure if is_share(measure) else "pass_at_1"] if is_share(measure) or measure in OF_PASS_AT_1 else []
     needed += ["energy_kwh"] if measure in OF_ENERGY else []
     known = [reason for name in needed for i in configurations if (reason := draws.reasons[name][i])]
-    return known[0] if known else "it would divide by zero"
+    return known[0] if known else _NOTHING_TO_DIVIDE_BY.get(measure, "it would divide by zero")
 
 
 def _interval(

@@ -33,6 +33,8 @@ from passkwh.records import Record
 
 REGRESSIONS: tuple[Method, ...] = ("thesis", "thesis, by library", "with intercept", "Newey-West", "GLSAR")
 KS = (1, 5, 10)
+MISSING = "missing"
+"""Provenance of a configuration none of whose runs has an energy."""
 CONTRASTED = ("pass_at_1", "energy_kwh", "pass_at_kwh", "joules_per_token")
 
 
@@ -65,7 +67,7 @@ class ConfigurationAnalysis(Record):
     label: str
     runs: tuple[str, ...]
     samples: int
-    provenance: Annotated[str, Field(description="measured, estimated, simulated or mixed")]
+    provenance: Annotated[str, Field(description="measured, estimated, simulated, mixed, or missing without any energy")]
     durbin_watson: TestResult
     shapiro_wilk: TestResult
     levene_over_time: TestResult
@@ -177,7 +179,7 @@ def _configurations(
     for i, configuration in enumerate(comparison.configurations):
         own = samples[samples["configuration"] == configuration.label]
         runs = [comparison.frames.runs[run] for run in configuration.runs]
-        provenances = {run.summary.provenance for run in runs}
+        provenances = {run.summary.provenance for run in runs if run.summary.gross_energy_j is not None} or {MISSING}
         order = time_order(own, settings.energy, settings.level)
         result.append(
             ConfigurationAnalysis(
@@ -230,7 +232,8 @@ def _mixed(comparison: Comparison, settings: AnalysisSettings, table: TaskTable)
 
 
 def _provenance_notes(labels: tuple[str, ...], provenances: list[str]) -> list[str]:
-    unmeasured = [f"{label} ({p})" for label, p in zip(labels, provenances, strict=True) if p != "measured"]
+    computed = [p for p in provenances if p not in ("measured", MISSING)]
+    unmeasured = [f"{label} ({p})" for label, p in zip(labels, provenances, strict=True) if p in computed]
     if len(unmeasured) == len(labels) > 1 and len(set(provenances)) == 1:
         return [f"energy was not measured but is {provenances[0]} for all {len(labels)} configurations"]
     return [f"energy was not measured but computed for: {', '.join(unmeasured)}"] if unmeasured else []

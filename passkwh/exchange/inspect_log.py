@@ -83,7 +83,9 @@ def _json(content: Any) -> str:
 
 def _header(run: Run) -> dict[str, Any]:
     manifest, summary, folder = run.manifest, run.summary, RunFolder.open(run.path)
-    spec, started = manifest.spec, next((s.started_at for s in manifest.sessions), "1970-01-01T00:00:00+00:00")
+    if not manifest.sessions:
+        raise UsageError(f"{run.path}: it does not say when it ran, which a log must: leave it out")
+    spec, started = manifest.spec, manifest.sessions[0].started_at
     config = {
         "temperature": spec.temperature,
         "top_p": spec.top_p,

@@ -17,10 +17,10 @@ from passkwh.serve.access import Access
 from passkwh.serve.answer import Answer, Cost, error_object
 from passkwh.serve.batcher import Finished
 from passkwh.serve.body import read_body
-from passkwh.serve.exchange import ClientDisconnected, Exchange, while_connected
 from passkwh.serve.limits import Refused, invalid
 from passkwh.serve.middleware import ARRIVED_NS, CLIENT_GONE, MetricsMiddleware
 from passkwh.serve.request import GenerationRequest, read_json
+from passkwh.serve.request_rows import ClientDisconnected, RequestRows, while_connected
 from passkwh.serve.service import Service
 from passkwh.serve.usage import usage_extension
 
@@ -130,14 +130,14 @@ async def _respond(service: Service, request: Request, wanted: GenerationRequest
     """
     # Reading code takes time: not on the thread that answers everybody.
     forms = await asyncio.to_thread(service.text_form.read_all, wanted, service.served.limits)
-    exchange = Exchange(wanted, forms, service, request.scope[ARRIVED_NS])
+    request_rows = RequestRows(wanted, forms, service, request.scope[ARRIVED_NS])
 
     async def cost(rows: Sequence[Finished]) -> Cost:
         return await usage_extension(rows, service.energy) if wanted.usage or service.always_usage else None
 
     async def pieces() -> AsyncIterator[str]:
         finished: dict[int, Finished] = {}
-        async for index, piece in exchange.events():
+        async for index, piece in request_rows.events():
             if isinstance(piece, Finished):
                 finished[index] = piece
             if (data := answer.piece(index, piece)) is not None:
@@ -149,7 +149,7 @@ async def _respond(service: Service, request: Request, wanted: GenerationRequest
             yield answer.terminator
 
     if not wanted.stream:
-        rows = await while_connected(request, exchange.finished())
+        rows = await while_connected(request, request_rows.finished())
         return JSONResponse(answer.whole(rows, await cost(rows)))
     stream = pieces()
     first = await while_connected(request, _next(stream))
@@ -163,7 +163,7 @@ async def _respond(service: Service, request: Request, wanted: GenerationRequest
             service.metrics.refused(refused.reason)
             yield answer.frame(answer.error(refused))
         finally:
-            exchange.cancel()
+            request_rows.cancel()
 
     return StreamingResponse(text(), media_type=answer.media_type)
 

@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import passkwh
 from passkwh.analysis.frames import load
 from passkwh.cli.import_ import import_
 from passkwh.cli.score import score
@@ -94,6 +95,17 @@ def test_what_a_log_counts_and_times_is_kept_and_the_rest_is_missing(tmp_path: P
     assert (counted.summary().completion_tokens, uncounted.summary().completion_tokens) == (48, None)
     assert uncounted.manifest().model.name == "lab/canned"
     assert uncounted.manifest().spec.max_new_tokens == 1024
+
+
+def test_an_analysis_says_what_an_import_lacks_and_of_no_energy_that_it_was_computed(tmp_path: Path) -> None:
+    imported(LM_EVAL, tmp_path / "run", "lm-eval")
+    analysis = passkwh.load_runs(tmp_path / "run").analyse()
+    (configuration,) = analysis.configurations
+    reasons = {one.measure: one.reason for one in analysis.intervals}
+    assert configuration.provenance == "missing"
+    assert not [note for note in analysis.notes if "was not measured" in note]
+    assert reasons["joules_per_token"] == "energy is missing"
+    assert reasons["tokens_per_s"] == "no time of generating was measured"
 
 
 def test_a_part_of_the_tasks_is_said_to_be_one(tmp_path: Path) -> None:

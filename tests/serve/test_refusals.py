@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passkwh.prompts import ChatPrompt, TextPrompt
-from passkwh.serve.exchange import prompt_as_read
+from passkwh.serve.request_rows import prompt_as_read
 from passkwh.serve.limits import Limits, Refused, Served
 from passkwh.serve.openai_api import CompletionBody, completion
 from passkwh.serve.request import foreign_fields, parse, read_json

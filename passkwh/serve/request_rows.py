@@ -29,7 +29,7 @@ class ClientDisconnected(Exception):
     """The client has hung up."""
 
 
-class Exchange:
+class RequestRows:
     """The rows of one request: ``n`` for each of its prompts, which come as the model gets them."""
 
     def __init__(
