@@ -67,7 +67,7 @@ class ConfigurationAnalysis(Record):
     label: str
     runs: tuple[str, ...]
     samples: int
-    provenance: Annotated[str, Field(description="measured, estimated, simulated, mixed, or missing without any energy")]
+    provenance: Annotated[str, Field(description="measured, estimated, simulated, mixed or missing")]
     durbin_watson: TestResult
     shapiro_wilk: TestResult
     levene_over_time: TestResult

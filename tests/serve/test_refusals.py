@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from passkwh.prompts import ChatPrompt, TextPrompt
-from passkwh.serve.request_rows import prompt_as_read
 from passkwh.serve.limits import Limits, Refused, Served
 from passkwh.serve.openai_api import CompletionBody, completion
 from passkwh.serve.request import foreign_fields, parse, read_json
+from passkwh.serve.request_rows import prompt_as_read
 from tests.serve.conftest import HTTP, Server, head
 
 GOOD = {"model": "letters", "prompt": "x = 1", "max_tokens": 3, "temperature": 0}
