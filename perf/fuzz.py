@@ -362,8 +362,8 @@ def _app() -> Any:
 
 
 def pages(taken: list[Path], root: Path) -> dict[str, int]:
-    """Open the report page of each run, and the board of each that is valid, in Chromium; a page whose script ran changes
-    its title. A common board would hold all damaged copies of one run."""
+    """Open the report page of each run, and the board of each that is valid, in Chromium; a page
+    whose script ran changes its title. A common board would hold all damaged copies of one run."""
     from playwright.sync_api import sync_playwright
 
     from passkwh.cli import main as program
