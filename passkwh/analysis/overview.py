@@ -179,7 +179,8 @@ def _configurations(
     for i, configuration in enumerate(comparison.configurations):
         own = samples[samples["configuration"] == configuration.label]
         runs = [comparison.frames.runs[run] for run in configuration.runs]
-        provenances = {run.summary.provenance for run in runs if run.summary.gross_energy_j is not None} or {MISSING}
+        metered = [run for run in runs if run.summary.gross_energy_j is not None]
+        provenances: set[str] = {run.summary.provenance for run in metered} or {MISSING}
         order = time_order(own, settings.energy, settings.level)
         result.append(
             ConfigurationAnalysis(
