@@ -196,8 +196,8 @@ def _energy(gross_j: float | None, se_j: float | None) -> Energy:
     return Energy(gross_j=gross_j, net_j=gross_j * 0.75, se_j=se_j)
 
 
+_SIZES = {"coder": 15_706_484_224, "0.5B": 500_000_000, "1B": 10**9, "3B": 3 * 10**9, "7B": 7 * 10**9}
+
+
 def _size(model: str) -> int:
-    for text, size in (("0.5B", 500_000_000), ("1B", 10**9), ("3B", 3 * 10**9), ("7B", 7 * 10**9)):
-        if text in model:
-            return size
-    return 1
+    return next((size for text, size in _SIZES.items() if text in model), 1)

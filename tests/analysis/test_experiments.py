@@ -44,8 +44,8 @@ def test_traits_are_read_off_names(make_run: MakeRun) -> None:
     }
     for i, (name, expected) in enumerate(names.items()):
         (run,) = load([make_run(f"n{i}", model=name, chat=False)]).runs
-        found = traits(run)
-        assert (found.family, found.size, found.tuning) == expected
+        read = traits(run)
+        assert (read.family, read.size, read.tuning) == expected
 
 
 def test_each_experiment_finds_its_families(make_run: MakeRun) -> None:
@@ -69,6 +69,15 @@ def test_each_experiment_finds_its_families(make_run: MakeRun) -> None:
     assert labels["gptq"] == [(plain, "m-1B-Instruct gptq-int8", "m-1B-Instruct gptq-int4")]
     assert labels["awq"] == [(plain, "m-1B-Instruct awq")]
     assert len(labels["batch-size"][0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "title"), [("f/m-1B-Instruct", "m 1b instruct"), ("f/coder", "coder 15.7B instruct")]
+)
+def test_families_are_titled_by_what_their_members_share(make_run: MakeRun, model: str, title: str) -> None:
+    """A name without a size is given the number of parameters."""
+    comparison = runs(make_run, {"model": model}, {"model": model, "quant": "awq"})
+    assert [family.title for family in run_experiment("awq", comparison).families] == [title]
 
 
 def test_an_experiment_equals_its_tests_done_by_hand(make_run: MakeRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import altair as alt
@@ -9,9 +10,11 @@ import pandas as pd
 import pytest
 
 from passkwh.analysis.pareto import frontier
+from passkwh.analysis.power import PowerPoint, PowerTimeline, Stage
 from passkwh.reports.document.content import FigureBlock
 from passkwh.reports.figures.plane import plane, staircase
-from passkwh.reports.figures.render import draw
+from passkwh.reports.figures.power import power_over_time
+from passkwh.reports.figures.render import Drawing, draw
 
 from .conftest import synthetic
 
@@ -71,3 +74,26 @@ def test_the_frontier_is_a_step_line() -> None:
         (1.0, 0.1), (2.0, 0.1), (2.0, 0.3), (4.0, 0.3), (4.0, 0.5), (9.0, 0.5),
     ]  # fmt: skip
     assert staircase([], 9.0) == []
+
+
+def idle_lines(idle_w: dict[str, float]) -> list[float]:
+    """Where the dashed lines of a run at 100 W stand, in pixels from the panel's top."""
+    timeline = PowerTimeline(
+        points=tuple(PowerPoint(time_s=float(second), channel="gpu", power_w=100.0) for second in range(10)),
+        stages=(Stage(kind="idle_before", start_s=0, end_s=2), Stage(kind="generate", start_s=2, end_s=9)),
+        step_s=1.0,
+    )
+    drawing = power_over_time({"run": timeline}, "simulated", "A run", {"run": idle_w} if idle_w else {})
+    assert isinstance(drawing, Drawing)
+    dashed = re.findall(r"<line ([^>]*)stroke-dasharray=\"5,4\"", draw(drawing).svg)
+    places = [re.search(r"translate\([\d.]+,([\d.]+)\)", line) for line in dashed]
+    return [float(place.group(1)) for place in places if place]
+
+
+def test_idle_power_is_a_dashed_line_at_its_height() -> None:
+    """Figure 3.1 of the thesis has one, and net energy is net of it."""
+    assert idle_lines({}) == []
+    (at_0,), (at_25,), (at_50,) = (idle_lines({"gpu": watts}) for watts in (0.0, 25.0, 50.0))
+    assert at_0 - at_50 == pytest.approx(2 * (at_0 - at_25))
+    assert at_0 > at_25 > at_50 > 0
+    assert idle_lines({"another channel": 50.0}) == []
