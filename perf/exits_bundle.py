@@ -160,7 +160,7 @@ def codexglue(work: Path, name: str, language: str, *options: str) -> None:
 
 
 def train(work: Path, bundle: Path, method: str, tokens: int) -> None:
-    """Fine-tune where the method does, then heads, and two agents a language on what the model itself writes."""
+    """Fine-tune where the method does, then heads, and two agents a language along the files' own text."""
     both = [option for language in LANGUAGES for option in
             ("--data", str(work / f"{language}-train"), "--language", language)]  # fmt: skip
     both += [option for _ in LANGUAGES for option in ("--held-out", "embedded")]
@@ -176,18 +176,8 @@ def train(work: Path, bundle: Path, method: str, tokens: int) -> None:
         data = ("--data", str(work / f"{language}-train"), "--language", language, "--held-out", "embedded")
         for name, how in AGENTS:
             if not (bundle / "agents" / f"{name.format(language)}.json").exists():
-                online = (
-                    "--online",
-                    "--files",
-                    "60",
-                    "--held-out-files",
-                    "24",
-                    "--max-tokens",
-                    "512",
-                    "--hidden",
-                    "32,32",
-                )
-                step("agent", bundle, *data, *online, *how, "--name", name.format(language), "--resume")
+                how_much = ("--files", "100", "--held-out-files", "24", "--max-tokens", "512", "--hidden", "32,32")
+                step("agent", bundle, *data, *how_much, *how, "--name", name.format(language), "--resume")
 
 
 def calibrate(work: Path, bundle: Path, files: int) -> None:

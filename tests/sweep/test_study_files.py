@@ -141,7 +141,7 @@ def test_ready_made_studies_are_the_published_ones() -> None:
     found = {name: read(name) for name in names()}
     sizes = {name: len(study.configurations) for name, study in found.items()}
     assert sizes == {
-        "concurrency-ladder": 10, "early-exit": 18, "engines": 6, "green-code": 78, "green-code-grid": 32,
+        "concurrency-ladder": 10, "early-exit": 22, "engines": 6, "green-code": 78, "green-code-grid": 32,
         "smollm2": 4, "thesis-awq": 10, "thesis-batch-size": 9,
         "thesis-fine-tuning": 10, "thesis-gptq": 25, "thesis-model-size": 5,
     }  # fmt: skip

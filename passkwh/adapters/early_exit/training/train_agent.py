@@ -122,8 +122,10 @@ def _record(
     share = None if files is None else max(1, files // len(corpora))
     tick = _stage(job, stage)
 
+    rounds = training.limits.rounds if training.limits.written else 1
+
     def progress(looked_at: int, tokens: int) -> None:
-        tick(looked_at, share or 0)
+        tick(looked_at, (share or 0) * rounds)
 
     recordings = []
     for place, corpus in enumerate(corpora):
@@ -133,7 +135,7 @@ def _record(
             language=corpus.language,
             max_tokens=limits.max_tokens,
             written=limits.written,
-            rounds=limits.rounds if limits.written else 1,
+            rounds=rounds,
         )
         where, max_bytes = training.recordings / folder / str(place), training.limits.max_bytes // len(corpora)
         recordings.append(record(job.trainable, corpus, where, settings, max_bytes, share, progress))
