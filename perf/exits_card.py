@@ -73,8 +73,8 @@ exit says what the last layer says:
 {_agreement(heads["agreement_with_last_layer"])}""",
         """## Agents
 
-Policies of two hidden layers of 32 units, trained along the text of training files. Agreement with the last layer and the
-mean layer of exits, over tokens of held-out files:
+Policies of two hidden layers of 32 units, trained along the text of training files. Agreement with the last layer and
+the mean layer of exits, over tokens of held-out files:
 """,
         _table(
             ("agent", "trained", "J (estimated)" if _all_estimated(agents) else "J", *SHOWN_THRESHOLDS, "oracle"),
