@@ -43,7 +43,7 @@ JAVA_HELD_OUT = {
 }  # fmt: skip
 SMALLEST_BYTES, LARGEST_BYTES = 1_500, 60_000
 MOST_FILES = {".py": 60, ".java": 150}  # of a package, so that none is most of the data
-AGENTS = (("{}", ()), ("{}-supervised", ("--method", "supervised")))
+AGENTS = (("{}", ("--resume",)), ("{}-supervised", ("--method", "supervised")))
 RULES = ("agent,agent={}", "agent,agent={}-supervised", "confidence,candidates=1024")
 
 
@@ -177,7 +177,7 @@ def train(work: Path, bundle: Path, method: str, tokens: int) -> None:
         for name, how in AGENTS:
             if not (bundle / "agents" / f"{name.format(language)}.json").exists():
                 how_much = ("--files", "100", "--held-out-files", "24", "--max-tokens", "512", "--hidden", "32,32")
-                step("agent", bundle, *data, *how_much, *how, "--name", name.format(language), "--resume")
+                step("agent", bundle, *data, *how_much, *how, "--name", name.format(language))
 
 
 def calibrate(work: Path, bundle: Path, files: int) -> None:
