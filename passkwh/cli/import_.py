@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.options import AsJson, TaskData, UnsafeEvaluation, Workers
 from passkwh.cli.output import note, print_json, say
@@ -20,10 +21,21 @@ def import_(
     source: Annotated[list[str], typer.Argument(metavar="[FORMAT] FILE", help="The file that the tool wrote.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
     format: Annotated[
-        str | None, typer.Option("--format", help="bigcodebench, evalplus, inspect, lm-eval; default: by its content.")
+        str | None,
+        typer.Option(
+            "--format",
+            help="bigcodebench, evalplus, inspect, lm-eval; default: by its content.",
+            autocompletion=complete.imports,
+        ),
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option("--benchmark", "-b", help="Whose tasks these are; default: as the file says.")
+        str | None,
+        typer.Option(
+            "--benchmark",
+            "-b",
+            help="Whose tasks these are; default: as the file says.",
+            autocompletion=complete.benchmarks,
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="What to call the model; default: as the file says.")] = None,
     tool_version: Annotated[str | None, typer.Option(help="Of the tool, where its file does not state it.")] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.output import note, print_json, say
 from passkwh.errors import UsageError
 
@@ -86,7 +87,11 @@ def build(
     published: Annotated[bool, typer.Option(help="Show the rows of the thesis and of GREEN-CODE, marked.")] = True,
     cache: Annotated[Path | None, typer.Option(help="Where results are kept by content. Default: ~/.cache.")] = None,
     convention: Annotated[
-        str, typer.Option(help="Which energy leads: passkwh, thesis or green-code, see `bench analyze --help`.")
+        str,
+        typer.Option(
+            help="Which energy leads: passkwh, thesis or green-code, see `bench analyze --help`.",
+            autocompletion=complete.conventions,
+        ),
     ] = "passkwh",
     as_json: JsonOption = False,
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import AsJson, Meter, ModelOptions, grouped
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
@@ -13,8 +14,15 @@ from passkwh.errors import UsageError
 
 @grouped
 def quantize(
-    model: Annotated[str, typer.Argument(help="Registry name (see `bench list`), hub id or local folder.")],
-    quant: Annotated[str, typer.Option("--quant", "-q", help="See `bench list`.")] = "gptq-int4",
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Registry name (see `bench list`), hub id or local folder.", autocompletion=complete.models
+        ),
+    ],
+    quant: Annotated[
+        str, typer.Option("--quant", "-q", help="See `bench list`.", autocompletion=complete.quantizations)
+    ] = "gptq-int4",
     asked: ModelOptions = ModelOptions(),  # noqa: B008
     meter: Meter = "auto",
     as_json: AsJson = False,

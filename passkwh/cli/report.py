@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import (
     AsJson,
     BootstrapSeed,
@@ -35,7 +36,11 @@ def report(
         typer.Argument(help="Run folders, or folders that hold some; for early exit, folders of trainings, too."),
     ],
     experiment: Annotated[
-        str | None, typer.Option(help=f"Write the long report of an experiment, with its files: {EXPERIMENTS}.")
+        str | None,
+        typer.Option(
+            help=f"Write the long report of an experiment, with its files: {EXPERIMENTS}.",
+            autocompletion=complete.experiments,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The HTML file to write; with --experiment, the folder.")] = None,
     convention: ConventionName = None,

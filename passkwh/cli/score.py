@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
@@ -26,7 +27,9 @@ SOURCE_HELP = "A run folder, or a .jsonl file as evaluators read it: task_id and
 
 def score(
     source: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
-    benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="Of a .jsonl file.")] = "bigcodebench",
+    benchmark: Annotated[
+        str, typer.Option("--benchmark", "-b", help="Of a .jsonl file.", autocompletion=complete.benchmarks)
+    ] = "bigcodebench",
     subset: Annotated[str | None, typer.Option(help="Tasks of a .jsonl file, for example full or hard.")] = None,
     data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import Engine, Meter
 from passkwh.cli.output import note, print_json, say
 from passkwh.errors import MissingExtra, UsageError
@@ -15,10 +16,17 @@ EXIT_HELP = "Rule by which tokens leave early, as fixed:LAYER or agent:T (see `b
 
 
 def serve(
-    model: Annotated[str, typer.Option("--model", "-m", help="Registry name, hub id or local folder.")],
-    quant: Annotated[str, typer.Option("--quant", "-q", help="none, or one of `bench list`.")] = "none",
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="Registry name, hub id or local folder.", autocompletion=complete.models),
+    ],
+    quant: Annotated[
+        str, typer.Option("--quant", "-q", help="none, or one of `bench list`.", autocompletion=complete.quantizations)
+    ] = "none",
     engine: Engine = "auto",
-    exit: Annotated[str | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
+    exit: Annotated[
+        str | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP, autocompletion=complete.exit_rules)
+    ] = None,
     exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for --exit.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; loopback is reachable from this machine only.")] = (
         "127.0.0.1"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.output import note, print_json, print_table, table
 from passkwh.errors import UsageError
 
@@ -14,7 +15,13 @@ PYTHON_HELP = "Interpreter to build it with; default: a Python 3.11 if there is 
 
 
 def setup(
-    name: Annotated[str, typer.Argument(help="bigcodebench, vllm, or another that needs an environment of its own.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="bigcodebench, vllm, or another that needs an environment of its own.",
+            autocompletion=complete.environments,
+        ),
+    ],
     python: Annotated[Path | None, typer.Option(help=PYTHON_HELP)] = None,
     check: Annotated[bool, typer.Option("--check", help="Compare what is installed with its hashes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,

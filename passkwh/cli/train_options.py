@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import AsJson, Meter
 from passkwh.cli.output import note
 from passkwh.errors import UsageError
@@ -25,7 +26,13 @@ class Common:
     """Options of every training."""
 
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Registry name (see `bench list`), hub id or local folder.")
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Registry name (see `bench list`), hub id or local folder.",
+            autocompletion=complete.models,
+        ),
     ]
     bundle: Annotated[Path, typer.Option(help="Folder of the early-exit bundle, made if need be.")]
     data: Annotated[
@@ -36,7 +43,12 @@ class Common:
     ] = None
     language: Annotated[
         list[str] | None,
-        typer.Option("--language", "-l", help="python (the default) or java, one for each --data or one for all."),
+        typer.Option(
+            "--language",
+            "-l",
+            help="python (the default) or java, one for each --data or one for all.",
+            autocompletion=complete.languages,
+        ),
     ] = None
     held_out: Annotated[
         list[str] | None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.output import note, print_json, print_table, table
 from passkwh.errors import UsageError
@@ -16,7 +17,12 @@ _NOTE_EVERY_S = 10.0
 
 
 def verify(
-    benchmark: Annotated[str, typer.Argument(help="A benchmark whose data hold solutions; see `bench list`.")],
+    benchmark: Annotated[
+        str,
+        typer.Argument(
+            help="A benchmark whose data hold solutions; see `bench list`.", autocompletion=complete.benchmarks
+        ),
+    ],
     subset: Annotated[str | None, typer.Option(help="Part of the benchmark: for example sample, full or hard.")] = None,
     data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
