@@ -79,7 +79,8 @@ def lite(
 
         def show(progress: TrainingProgress) -> None:
             losses = ", ".join(f"{layer}: {loss:.2f}" for layer, loss in progress.exits.items())
-            live.update(Status(f"training (loss {progress.loss:.3f}; {losses})", progress.step, progress.total))
+            detail = f"loss {progress.loss:.3f}; {losses}"
+            live.update(Status("training", progress.step, progress.total, detail=detail))
 
         job = common.job(corpora, live, settings.dtype, fresh=True)
         notes = finetune(job, folder, settings, resume, checkpoint_every, show)
