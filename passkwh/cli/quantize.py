@@ -8,7 +8,7 @@ import typer
 
 from passkwh.cli import complete
 from passkwh.cli.options import AsJson, Meter, ModelOptions, grouped
-from passkwh.cli.output import note, number, print_json, print_table, table
+from passkwh.cli.output import number, print_json, print_table, table
 from passkwh.errors import UsageError
 
 
@@ -31,8 +31,10 @@ def quantize(
     from passkwh import adapters
     from passkwh.adapters.quantization import make as quantizing
     from passkwh.adapters.quantization.lookup import is_made
+    from passkwh.cli.live import LiveProgress
     from passkwh.harness.meter.base import meter_channels
     from passkwh.harness.meter.block import metered_span
+    from passkwh.harness.progress import Steps
     from passkwh.registry import QUANTIZATIONS
 
     if quant == "none":
@@ -44,7 +46,8 @@ def quantize(
         )
     meter_channels(meter)  # a wrong name is an error before the work, not after it
     made_here = any("quantize" in step for step in checkpoint.pending)
-    checkpoint = adapters.prepare(checkpoint, note, lambda: metered_span(meter))
+    with LiveProgress(model) as live:
+        checkpoint = adapters.prepare(checkpoint, Steps(live), lambda: metered_span(meter))
     place = checkpoint.file or checkpoint.path
     assert place is not None
     manifest = quantizing.read_manifest(place)

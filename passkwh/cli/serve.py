@@ -70,7 +70,9 @@ def serve(
     """Serve a model to editors: /api/generate (llm-vscode, Ollama), /v1/completions (OpenAI), /metrics."""
     from passkwh import adapters
     from passkwh.adapters import early_exit
+    from passkwh.cli.live import LiveProgress
     from passkwh.harness.meter.base import meter_channels
+    from passkwh.harness.progress import Status, Steps
 
     try:
         from passkwh.serve import server
@@ -96,11 +98,13 @@ def serve(
     rule = early_exit.parse(_rule(exit, exit_bundle))
     resolved = adapters.resolve(model, quant, engine)
     adapters.check(resolved, engine, rule)
-    checkpoint = adapters.prepare(resolved, note, exit=rule)
+    with LiveProgress(model) as live:
+        checkpoint = adapters.prepare(resolved, Steps(live), exit=rule)
     form = of_rule(text_form, rule, checkpoint)
     on = adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens, engine=engine)
-    note("loading the model")
-    loaded = adapters.load(checkpoint, on, rule, engine=engine)
+    with LiveProgress(model) as live:
+        live.update(Status("loading the model", 0, 0))
+        loaded = adapters.load(checkpoint, on, rule, engine=engine, report=Steps(live))
     name = checkpoint.location if checkpoint.source == "local" else model.rpartition("#")[2]
     address = server.url(bound)
 

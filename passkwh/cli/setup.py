@@ -28,7 +28,9 @@ def setup(
 ) -> None:
     """Build an environment of its own for a benchmark's libraries or an engine (3 GB and more), or check the one there
     is."""
+    from passkwh.cli.live import LiveProgress
     from passkwh.environments import HasEnvironment
+    from passkwh.harness.progress import Steps
     from passkwh.registry import BENCHMARKS, ENGINES
 
     registry = ENGINES if name in ENGINES else BENCHMARKS
@@ -37,10 +39,11 @@ def setup(
         raise UsageError(f"{registry.noun} {name} has no environment of its own to set up: it runs without one")
     environment = member.environment
     wrong: list[str] = []
-    if check:
-        manifest, wrong = environment.check(note)
-    else:
-        manifest = environment.setup(python, note)
+    with LiveProgress(f"setup {name}") as live:
+        if check:
+            manifest, wrong = environment.check(Steps(live))
+        else:
+            manifest = environment.setup(python, Steps(live))
     if as_json:
         print_json({"folder": str(environment.folder()), **vars(manifest), "wrong": wrong})
     else:

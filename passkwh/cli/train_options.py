@@ -10,7 +10,6 @@ import typer
 
 from passkwh.cli import complete
 from passkwh.cli.options import AsJson, Meter
-from passkwh.cli.output import note
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,12 +78,12 @@ class Common:
         from passkwh.adapters.early_exit.training.model import load_trainable
         from passkwh.harness.meter.base import meter_channels
         from passkwh.harness.meter.block import metered_span
-        from passkwh.harness.progress import Status
+        from passkwh.harness.progress import Status, Steps
 
         meter_channels(self.meter)  # a wrong name is an error before the work, not after it
         bound_kernel_caches()
         layers = None if self.exits is None else _numbers("--exits", self.exits)
-        checkpoint = adapters.prepare(adapters.resolve(self.model), note)
+        checkpoint = adapters.prepare(adapters.resolve(self.model), Steps(live))
         return TrainingJob(
             load_trainable(checkpoint, None if fresh else self.bundle, layers, dtype),
             *corpora,
