@@ -46,7 +46,9 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Make a run of the samples that another tool wrote: judged here, the tool's own verdicts apart, no energy."""
+    from passkwh.cli.live import AFTER_S, LiveProgress
     from passkwh.exchange.importing import REPORTED, import_file
+    from passkwh.harness.progress import Status
 
     if len(source) > 2:
         raise UsageError(f"bench import takes one file, and {len(source)} were given: import them one by one")
@@ -54,15 +56,17 @@ def import_(
     if named and format not in (None, named[0]):
         raise UsageError(f"the format is given twice, as {named[0]} and --format {format}: leave one out")
     options = benchmark_options(option, data=data, workers=workers or None, unsafe_evaluation=unsafe_evaluation or None)
-    result = import_file(
-        Path(path),
-        out,
-        format=named[0] if named else format,
-        benchmark=benchmark,
-        options=options,
-        model=model,
-        tool_version=tool_version,
-    )
+    with LiveProgress("import", AFTER_S) as live:
+        result = import_file(
+            Path(path),
+            out,
+            format=named[0] if named else format,
+            benchmark=benchmark,
+            options=options,
+            model=model,
+            tool_version=tool_version,
+            progress=lambda done, of: live.update(Status("run programs", done, of)),
+        )
     for text in result.notes:
         note(f"note: {text}")
     summary, imported = result.summary, result.imported

@@ -71,6 +71,8 @@ def report(
         for option, given in (("--metric", metric), ("a training's folder", training)):
             if given:
                 raise UsageError(f"{option} belongs to the report on early exit: add --experiment early-exit")
+    from passkwh.cli.live import AFTER_S, LiveProgress
+    from passkwh.harness.progress import Steps
     from passkwh.reports.document.build import write
 
     settings = analysis_settings(
@@ -79,9 +81,11 @@ def report(
     settings = settings.model_copy(update={"footprint": footprint_assumptions(region, pue, price)})
     place = out or Path("report" if experiment else "report.html")
     outline = experiment or "short"
-    written = write(
-        folders, place, outline, settings, strict=strict, metrics=metric or (), training=training, note=note
-    )
+    with LiveProgress("report", AFTER_S) as live:
+        written = write(
+            folders, place, outline, settings, strict=strict, metrics=metric or (), training=training, note=note,
+            count=Steps(live).count,
+        )  # fmt: skip
     page = written.files[0]
     if as_json:
         files = {"written": [str(path) for path in written.files]} if experiment else {}

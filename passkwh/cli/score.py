@@ -46,6 +46,8 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Judge completions again, from a run or from another harness; equal programs are not run twice."""
+    from passkwh.cli.live import AFTER_S, LiveProgress
+
     options = benchmark_options(
         option,
         subset=subset,
@@ -61,9 +63,10 @@ def score(
     else:
         opened, task_ids, scores = _from_file(source, benchmark, options)
     judged: list[dict[str, Any]] = []
-    for one in scores:
-        if one.verdict is not None:
-            judged.append({"key": one.key, "task_id": task_ids[one.key], **one.verdict.model_dump(mode="json")})
+    with LiveProgress("score", AFTER_S) as live:
+        for one in live.each("run programs", scores, len(task_ids)):
+            if one.verdict is not None:
+                judged.append({"key": one.key, "task_id": task_ids[one.key], **one.verdict.model_dump(mode="json")})
     order = {key: index for index, key in enumerate(task_ids)}
     judged.sort(key=lambda entry: order[entry["key"]])
     if out is not None:

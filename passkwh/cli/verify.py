@@ -13,8 +13,6 @@ from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.output import note, print_json, print_table, table
 from passkwh.errors import UsageError
 
-_NOTE_EVERY_S = 10.0
-
 
 def verify(
     benchmark: Annotated[
@@ -36,6 +34,8 @@ def verify(
     """Run the reference solutions of a benchmark and remember whether they pass here and how long they take."""
     from passkwh import benchmarks
     from passkwh.benchmarks.base import HasReferences
+    from passkwh.cli.live import AFTER_S, LiveProgress
+    from passkwh.harness.progress import Status
 
     options = benchmark_options(
         option, subset=subset, data=data, workers=workers, unsafe_evaluation=unsafe_evaluation or None
@@ -43,20 +43,20 @@ def verify(
     opened = benchmarks.open(benchmark, options, limit)
     if not isinstance(opened, HasReferences):
         raise UsageError(f"benchmark {benchmark} has no reference solutions to run")
-    began = noted = time.monotonic()
+    began = time.monotonic()
     statuses: dict[str, str] = {}
     failures: list[dict[str, str]] = []
     cpu_s = 0.0
-    for score in opened.verify():
-        if score.verdict is None:
-            continue
-        statuses[score.key] = score.verdict.status
-        cpu_s += score.cpu_s or 0.0
-        if score.verdict.status not in ("pass", "not_evaluated"):
-            failures.append({"task_id": score.key, "status": score.verdict.status, "detail": score.verdict.detail})
-        if time.monotonic() - noted > _NOTE_EVERY_S:
-            noted = time.monotonic()
-            note(f"{len(statuses)} of {len(opened.tasks)} reference solutions run, {len(failures)} do not pass")
+    with LiveProgress(f"verify {benchmark}", AFTER_S) as live:
+        for score in opened.verify():
+            if score.verdict is None:
+                continue
+            statuses[score.key] = score.verdict.status
+            cpu_s += score.cpu_s or 0.0
+            if score.verdict.status not in ("pass", "not_evaluated"):
+                failures.append({"task_id": score.key, "status": score.verdict.status, "detail": score.verdict.detail})
+            passes = len(statuses) - len(failures)
+            live.update(Status("run reference solutions", len(statuses), len(opened.tasks), passes))
     counts = {status: list(statuses.values()).count(status) for status in sorted(set(statuses.values()))}
     order = {task.task_id: index for index, task in enumerate(opened.tasks)}
     failures.sort(key=lambda failure: order[failure["task_id"]])
