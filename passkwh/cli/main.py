@@ -14,6 +14,7 @@ import typer
 from passkwh.clean import one_line
 from passkwh.cli import streams
 from passkwh.cli.extras import extra_of
+from passkwh.cli.mistakes import in_our_voice
 from passkwh.errors import MissingExtra, UsageError
 
 app = typer.Typer(
@@ -128,7 +129,7 @@ def main() -> None:
         # Typer's own complaints about options carry a formatter and exit code; anything else is our defect: show it.
         if not hasattr(error, "format_message"):
             raise
-        code = _wrong_use(error.format_message())
+        code = _wrong_use(in_our_voice(error, sys.argv[1:]))
     sys.exit(code if isinstance(code, int) else 0)
 
 

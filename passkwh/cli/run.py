@@ -127,7 +127,9 @@ def run(
             raise UsageError(
                 f"--thinking {problem['input']}: write on, off, low, medium, high, or a number of tokens"
             ) from None
-        raise UsageError(f"--{problem['loc'][-1]}: {problem['msg']}".replace("_", "-")) from error
+        named = f"--{problem['loc'][-1]}".replace("_", "-")
+        wrong = problem["msg"].replace("Input should be", "it should be")
+        raise UsageError(f"{named} {problem['input']}: {wrong}; see `bench run --help`") from error
     if repeats > 1:
         random.Random(seed).shuffle(specs)  # so that drift of the machine does not fall on one configuration
     plans = [plan(spec, out) for spec in specs]

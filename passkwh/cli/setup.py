@@ -34,6 +34,10 @@ def setup(
     from passkwh.registry import BENCHMARKS, ENGINES
 
     registry = ENGINES if name in ENGINES else BENCHMARKS
+    if name not in registry:
+        raise UsageError(
+            f"there is no benchmark or engine {name!r}: those with an environment are bigcodebench, sglang and vllm"
+        )
     member = registry.get(name)
     if not isinstance(member, HasEnvironment):
         raise UsageError(f"{registry.noun} {name} has no environment of its own to set up: it runs without one")

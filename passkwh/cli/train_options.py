@@ -60,7 +60,12 @@ class Common:
     as_json: AsJson = False
 
     def corpora(self) -> tuple[list[TrainingCorpus], list[TrainingCorpus]]:
-        """The training and the held-out data, read lazily: what is wrong with them shows before a model is loaded."""
+        """The training and the held-out data, read lazily: what is wrong with them shows before a model is loaded.
+
+        UsageError for a place of the bundle that cannot be one, too.
+        """
+        if self.bundle.exists() and not self.bundle.is_dir():
+            raise UsageError(f"--bundle {self.bundle} is a file: name a folder, made if need be")
         data, languages = self.data or ["embedded"], self.language or ["python"]
         return open_corpora(data, languages, "train"), _held_out(data, languages, self.held_out)
 

@@ -42,7 +42,9 @@ def verify(
     )
     opened = benchmarks.open(benchmark, options, limit)
     if not isinstance(opened, HasReferences):
-        raise UsageError(f"benchmark {benchmark} has no reference solutions to run")
+        raise UsageError(
+            f"benchmark {benchmark} has no reference solutions to run: give one whose data hold them, such as humaneval"
+        )
     began = time.monotonic()
     statuses: dict[str, str] = {}
     failures: list[dict[str, str]] = []
