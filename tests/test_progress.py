@@ -8,9 +8,12 @@ import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from passkwh.cli import demo
+from passkwh.cli import main as program
 from passkwh.cli.live import LiveProgress, Rate, time_left
 from passkwh.harness.progress import Status
 
@@ -152,3 +155,36 @@ def test_in_a_terminal_results_still_go_to_stdout() -> None:
     assert out == "a result\n"
     assert b"work: counting" in drawn
     assert b"a result" not in drawn
+
+
+def test_several_runs_say_which_of_how_many_and_how_long_the_rest_takes(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--model", tiny_llama, "--repeats", 2, "--subset", "sample", "--limit", 1, "--max-new-tokens", 4]
+    words += ["--meter", "simulated", "--idle-s", 0.2, "--out", tmp_path / "runs"]
+    monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        program.main()
+    shown = capsys.readouterr()
+    assert stop.value.code == 0, shown.err
+    for number in (1, 2):
+        assert re.search(rf"^run {number} of 2, tiny-llama\S*: generating ", shown.err, re.MULTILINE), shown.err
+    assert re.search(r"^1 of 2 runs are done, about \d+ \w+ left if the others take as long$", shown.err, re.MULTILINE)
+    assert "about" not in shown.out
+
+
+def test_the_demo_says_which_step_of_how_many(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(demo, "installed", lambda extra: True)
+    monkeypatch.setattr(demo, "_bring_model", lambda: None)
+    monkeypatch.setattr(demo, "_bench", lambda *words: called.append(words[0]))
+    demo.demo(tmp_path / "demo")
+    assert called == ["run", "report", "leaderboard", "leaderboard"]
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines()[:2] == [
+        "step 1 of 4, which takes some minutes, the others seconds:",
+        "step 2 of 4, which takes seconds:",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -159,7 +160,7 @@ def _rules(exits: list[str] | None, bundle: Path | None) -> list[str | None]:
 
 
 def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
-    from passkwh.cli.live import LiveProgress
+    from passkwh.cli.live import LiveProgress, time_left
     from passkwh.harness.runner import run as run_plan
     from passkwh.harness.sweep.machine_lock import try_hold_machine
 
@@ -167,10 +168,15 @@ def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
     todo = [entry for entry in plans if not (resume and len(plans) > 1 and (entry.folder / "summary.json").exists())]
     if len(todo) < len(plans):
         note(f"{len(plans) - len(todo)} of {len(plans)} runs are already complete")
-    for entry in todo:
+    began_s = time.monotonic()
+    for done, entry in enumerate(todo):
         name = entry.folder.name
+        place = f"run {done + 1} of {len(todo)}, " if len(todo) > 1 else ""
+        if done:
+            left = time_left((time.monotonic() - began_s) / done * (len(todo) - done))
+            note(f"{done} of {len(todo)} runs are done, {left} if the others take as long")
         try:
-            with try_hold_machine(entry.spec.meter, name) as other, LiveProgress(name) as progress:
+            with try_hold_machine(entry.spec.meter, name) as other, LiveProgress(place + name) as progress:
                 folder = run_plan(entry, resume=resume, progress=progress)
         except KeyboardInterrupt:
             note(f"{entry.folder}: the same command with --resume goes on from what is stored")
