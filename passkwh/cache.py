@@ -9,9 +9,10 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import psutil
 
@@ -27,6 +28,19 @@ def cache_dir() -> Path:
     if sys.platform == "darwin":
         return Path("~/Library/Caches/passkwh").expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "passkwh"
+
+
+OnStep = Callable[[str], None]
+"""Is told, in words, what is done next while something is made. What it takes besides is ``CountsSteps``."""
+
+
+@runtime_checkable
+class CountsSteps(Protocol):
+    """An ``OnStep`` that is also told how much of a step is done."""
+
+    def count(self, what: str, done: int, of: int) -> None:
+        """So much of a step is done; ``what`` stays the same until it is."""
+        ...
 
 
 HASHES = ".sha256"

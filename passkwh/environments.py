@@ -110,7 +110,8 @@ def check(target: Path, fix: str, progress: Progress) -> tuple[EnvironmentManife
 
 def python_version(python: Path) -> str:
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    return run([str(python), "-I", "-c", code], f"{python} does not run as a Python interpreter").strip()
+    what = f"{python} does not run as a Python interpreter, give one with --python"
+    return run([str(python), "-I", "-c", code], what).strip()
 
 
 def pip_install(command: list[str], progress: Progress) -> None:
@@ -137,7 +138,7 @@ def run(command: list[str], what: str) -> str:
     except subprocess.CalledProcessError as error:
         raise UsageError(f"{what}: {last_line(error.stderr or error.stdout)}") from error
     except OSError as error:
-        raise UsageError(f"{what}: {error}") from error
+        raise UsageError(f"{what}: {error.strerror}") from error
 
 
 def last_line(text: str | None) -> str:

@@ -151,6 +151,52 @@ def test_a_place_without_permission(tmp_path: Path) -> None:
     assert_one_line(result.returncode, result.stderr, str(closed), "Permission denied", "make it accessible")
 
 
+COMMAND_LINES = {
+    "no model": (["run"], ["missing option '--model'", "see `bench run --help`"]),
+    "option without its value": (["run", "--model"], ["option '--model' requires an argument", "`--help` says"]),
+    "negative number": (["run", "-m", "x", "--limit", "-1"], ["--limit -1: it should be greater", "bench run --help"]),
+    "no number": (["run", "-m", "x", "--temperature=warm"], ["--temperature warm: it should be a valid number"]),
+    "not finite": (["run", "-m", "smollm2-135m-instruct", "--idle-s", "inf"], ["--idle-s inf: it should be a finite"]),
+    "port": (["serve", "-m", "x", "--port", "70000"], ["--port 70000: it should be", "bench serve --help"]),
+    "unknown option": (["report", "runs", "--nonsense"], ["no such option: --nonsense", "bench report --help"]),
+    "no argument": (["compare", "a"], ["missing argument 'b'", "bench compare --help"]),
+    "group alone": (["leaderboard"], ["needs a command, one of pack, validate, build, serve; see `bench leaderboard"]),
+    "unknown command of a group": (["leaderboard", "bulid"], ["no such command 'bulid'. Did you mean 'build'?; see"]),
+    "unknown option of the program": (["--nonsense"], ["no such option", "see `bench --help`"]),
+    "recording that is not there": (
+        ["meter", "run", "--meter", "replay:nowhere.csv", "--", "true"], ["nowhere.csv cannot be read", "CSV file"]
+    ),
+    "benchmark without references": (["verify", "py150"], ["no reference solutions to run: give one"]),
+    "unknown environment": (["setup", "nothing"], ["no benchmark or engine 'nothing'", "sglang and vllm"]),
+    "folder for a data file": (["verify", "humaneval", "--data", "."], ["data file . is a folder: give"]),
+    "interpreter that is none": (["setup", "bigcodebench", "--python", "/nowhere"], ["give one with --python"]),
+    "bundle that is a file": (
+        ["train", "lite", "-m", "smollm2-135m-instruct", "--bundle", __file__], ["is a file: name a folder"]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMAND_LINES)
+def test_a_wrong_command_line_is_answered_in_our_voice(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words, expected = COMMAND_LINES[name]
+    monkeypatch.setenv("PASSKWH_CACHE", str(tmp_path))
+    code, error = bench(monkeypatch, capsys, *words)
+    assert_one_line(code, error, *expected)
+    said = error.removeprefix("error: ")
+    assert not said[0].isupper(), error
+    assert "Errno" not in error
+
+
+def test_rates_of_a_device_that_are_no_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "gpu.json").write_text("{broken")
+    command = ["estimate", "--model", "smollm2-135m", "--gpu", tmp_path / "gpu.json"]
+    assert_one_line(*bench(monkeypatch, capsys, *command), "gpu.json: Invalid JSON", "give a JSON file")
+
+
 def test_an_unknown_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert_one_line(*bench(monkeypatch, capsys, "rnu"), "rnu")
 

@@ -29,7 +29,7 @@ from passkwh.adapters.placement import place
 from passkwh.adapters.quantization.lookup import is_made
 from passkwh.adapters.resolution import resolve, with_facts
 from passkwh.adapters.thinking import AUTO as AUTO_THINKING
-from passkwh.cache import check_intact
+from passkwh.cache import CountsSteps, OnStep, check_intact
 from passkwh.errors import UsageError
 from passkwh.records import Option
 from passkwh.registry import ENGINES
@@ -92,7 +92,7 @@ def check_thinking(checkpoint: Checkpoint, thinking: str, engine: str = AUTO, ex
 
 def prepare(
     checkpoint: Checkpoint,
-    progress: Callable[[str], None] | None = None,
+    progress: OnStep | None = None,
     meter: OpenSpan | None = None,
     exit: ExitRequest | None = None,
 ) -> Checkpoint:
@@ -109,7 +109,7 @@ def prepare(
 
         if progress:
             progress(checkpoint.pending[0])
-        here = gguf.download(checkpoint)
+        here = gguf.download(checkpoint, _count_bytes(progress, checkpoint.pending[0]))
         asked = checkpoint.overrides
         return replace(
             here, chat=here.chat if asked.prompt is None else checkpoint.chat, read=checkpoint.read, overrides=asked
@@ -129,7 +129,11 @@ def prepare(
         # The commit that was looked at, not what the branch has become since.
         commit = str(checkpoint.revision).partition("+lora:")[0]
         folder = hub.download(
-            checkpoint.location, commit, asked.trust_remote_code, lambda: report(checkpoint.pending[0])
+            checkpoint.location,
+            commit,
+            asked.trust_remote_code,
+            lambda: report(checkpoint.pending[0]),
+            _count_bytes(report, checkpoint.pending[0]),
         )
         checkpoint = replace(checkpoint, path=folder)
     if checkpoint.overrides.lora is not None and checkpoint.pending:
@@ -142,6 +146,13 @@ def prepare(
     if checkpoint.files is None:  # they came with the weights
         checkpoint = with_facts(checkpoint, ModelFiles(checkpoint.path))
     return replace(checkpoint, pending=())
+
+
+def _count_bytes(on_step: OnStep | None, what: str) -> Callable[[int, int], None] | None:
+    """How a download tells how far it is, to whom takes counts: in MiB."""
+    if not isinstance(on_step, CountsSteps):
+        return None
+    return lambda here, of: on_step.count(f"{what}, MiB", here // 2**20, -(-of // 2**20))
 
 
 def check_devices(text: str) -> str:

@@ -21,7 +21,9 @@ def pick(device: str) -> str:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+        raise UsageError(
+            f"device {device!r} cannot be used ({str(error).splitlines()[0]}): write auto, cpu or the number of a GPU"
+        ) from None
     return device
 
 

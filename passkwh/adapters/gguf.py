@@ -11,6 +11,7 @@ import functools
 import math
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -222,9 +223,12 @@ def of_file(
     )
 
 
-def download(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint of a hub file with the file on this machine. UsageError says why it cannot be had."""
-    from passkwh.adapters.hub import offline
+def download(checkpoint: Checkpoint, count: Callable[[int, int], None] | None = None) -> Checkpoint:
+    """The checkpoint of a hub file with the file on this machine. UsageError says why it cannot be had.
+
+    ``count`` is called with bytes that are here and all.
+    """
+    from passkwh.adapters.hub import counting_bars, offline
 
     match = _HUB_FILE.fullmatch(checkpoint.location)
     assert match is not None
@@ -236,8 +240,9 @@ def download(checkpoint: Checkpoint) -> Checkpoint:
         )
     from huggingface_hub import hf_hub_download
 
+    bars = None if count is None else counting_bars(count)
     try:
-        file = Path(hf_hub_download(hub_id, path, revision=revision))
+        file = Path(hf_hub_download(hub_id, path, revision=revision, tqdm_class=bars))
     except Exception as error:  # of the client or its transport, whose exceptions change with every release
         why = f"{type(error).__name__}: {error}".splitlines()[0][:160]
         raise UsageError(f"{checkpoint.location} cannot be downloaded ({why}): run {get}") from error

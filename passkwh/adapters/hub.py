@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -25,6 +26,9 @@ ADAPTER_CONFIG = "adapter_config.json"
 _TOKENIZERS = (".json", ".jinja", ".model", ".txt", ".tiktoken", ".spm", ".bpe")
 """Endings of the files beside the weights that a model is loaded with."""
 _AT_A_TIME = 4
+
+Count = Callable[[int, int], None]
+"""Of a download: bytes that are here, of all."""
 
 T = TypeVar("T")
 
@@ -204,7 +208,11 @@ def offline() -> bool:
 
 
 def download(
-    hub_id: str, revision: str | None = None, code: bool = False, begin: Callable[[], None] = lambda: None
+    hub_id: str,
+    revision: str | None = None,
+    code: bool = False,
+    begin: Callable[[], None] = lambda: None,
+    count: Count | None = None,
 ) -> Path:
     """The model's snapshot folder, downloaded unless it is in the hub's cache already; ``begin`` is called before that.
 
@@ -213,6 +221,8 @@ def download(
         revision: branch, tag or commit; None for the main branch.
         code: with the model's own Python files.
         begin: called where something is downloaded.
+        count: called with bytes that are here and all that are wanted, from several threads but one at a time; in
+            place of the bars that the hub's library draws.
 
     Raises:
         UsageError: as :func:`look`, and where the repository has no weights that transformers reads.
@@ -235,17 +245,50 @@ def download(
         weights = [name for name in sizes if name.startswith("adapter_model.")]
     endings = (*_TOKENIZERS, ".py") if code else _TOKENIZERS
     others = [name for name in sizes if "/" not in name and name.endswith(endings)]
-    _asked(hub_id, revision, lambda: _download(hub_id, snapshot.commit, [*others, *weights]))
+    wanted = dict.fromkeys([*others, *weights])
+    size_bytes = sum(sizes.get(name) or 0 for name in wanted)
+    bars = None if count is None else counting_bars(count, size_bytes)
+    _asked(hub_id, revision, lambda: _download(hub_id, snapshot.commit, wanted, bars))
     return snapshot.folder
 
 
-def _download(hub_id: str, commit: str, names: Iterable[str]) -> None:
+def _download(hub_id: str, commit: str, names: Iterable[str], bars: Any = None) -> None:
     """Files of one commit into the hub's cache, several at a time."""
     from huggingface_hub import hf_hub_download
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        for _ in pool.map(lambda name: hf_hub_download(hub_id, name, revision=commit), names):
+        for _ in pool.map(lambda name: hf_hub_download(hub_id, name, revision=commit, tqdm_class=bars), names):
             pass
+
+
+def counting_bars(count: Count, of: int | None = None) -> Any:
+    """A class of bars for the hub's library that draws nothing and counts bytes.
+
+    ``of`` is the size of all files of a download together; None where there is one file, whose size its bar is told.
+    """
+    from tqdm import tqdm
+
+    lock = threading.Lock()
+    here_bytes = 0
+
+    class Counting(tqdm):  # type: ignore[misc]
+        """One for each file."""
+
+        def __init__(self, *words: Any, **how: Any) -> None:
+            super().__init__(*words, **{**how, "disable": True})
+            self._all = of if of is not None else int(how.get("total") or 0)
+            self.update(how.get("initial") or 0)
+
+        def update(self, n: float | None = 1) -> None:
+            """So many more bytes are here."""
+            nonlocal here_bytes
+            with lock:
+                here_bytes += int(n or 0)
+                if self._all:
+                    with suppress(Exception):  # a run that is to stop is told so again at its next step
+                        count(min(here_bytes, self._all), self._all)
+
+    return Counting
 
 
 def _asked(hub_id: str, revision: str | None, request: Callable[[], T]) -> T:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.model_files import ModelFiles
 from passkwh.adapters.peft_on_dense import dense_only
 from passkwh.adapters.silence import silence_libraries
-from passkwh.cache import building, cache_dir
+from passkwh.cache import OnStep, building, cache_dir
 from passkwh.errors import MissingExtra, UsageError
 from passkwh.records import content_hash
 
@@ -63,7 +62,7 @@ def attach(checkpoint: Checkpoint) -> Checkpoint:
     )
 
 
-def merged(checkpoint: Checkpoint, report: Callable[[str], None]) -> Path:
+def merged(checkpoint: Checkpoint, report: OnStep) -> Path:
     """Folder of a checkpoint's weights with its adapter merged: from the cache, or made now. ``path`` is the base's."""
     assert checkpoint.path is not None
     assert checkpoint.overrides.lora is not None

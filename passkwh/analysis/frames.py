@@ -7,7 +7,7 @@ hundred full runs load in about a second. Only complete runs are read: an unfini
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +104,12 @@ class Frames:
         return pd.DataFrame([_run_row(run) for run in self.runs])
 
 
-def load(paths: Sequence[Path], by: str = OURS.name) -> Frames:
+def load(
+    paths: Sequence[Path], by: str = OURS.name, count: Callable[[int, int], None] = lambda done, of: None
+) -> Frames:
     """Read complete runs; all energies are ``by`` this convention (:mod:`passkwh.analysis.conventions`).
+
+    ``count`` is told how many of the runs are read.
 
     Raises:
         UsageError: for none, a folder that is no run, an unfinished run, the same run twice, or a damaged file.
@@ -120,7 +124,7 @@ def load(paths: Sequence[Path], by: str = OURS.name) -> Frames:
             raise UsageError(f"{run.path} is given twice: name each run once")
         seen[real] = run.path
     _refuse_copies(runs)
-    return Frames(runs, _read_samples(runs))
+    return Frames(runs, _read_samples(runs, count))
 
 
 def _refuse_copies(runs: Sequence[Run]) -> None:
@@ -161,9 +165,12 @@ def _refuse(path: Path, why: str | None) -> None:
         raise UsageError(f"{path} is not one run ({why}): restore its files or leave the run out")
 
 
-def _read_samples(runs: Sequence[Run]) -> pd.DataFrame:
+def _read_samples(runs: Sequence[Run], count: Callable[[int, int], None]) -> pd.DataFrame:
+    tables = []
     with ThreadPoolExecutor() as threads:  # the reader of lines works outside of the interpreter
-        tables = list(threads.map(_statistics, runs))
+        for table in threads.map(_statistics, runs):
+            tables.append(table)
+            count(len(tables), len(runs))
     owners: dict[tuple[str, str], Run] = {}
     for run, table in zip(runs, tables, strict=True):
         # One key is enough: it holds the repeat, so that two runs of a configuration have all of them or none.

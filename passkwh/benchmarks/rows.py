@@ -45,7 +45,8 @@ def objects(path: Path, published_as: str) -> tuple[Iterator[Row], str]:
         UsageError: no such file; at reading, a file of another format or a line that is no JSON object, named.
     """
     if not path.is_file():
-        raise UsageError(f"data file {path} does not exist: give {published_as}")
+        why = "is a folder" if path.is_dir() else "does not exist"
+        raise UsageError(f"data file {path} {why}: give {published_as}")
     return _objects(path), path.name
 
 

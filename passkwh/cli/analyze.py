@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.analysis_modes import EXPERIMENTS, ModeResult, experiment, overview, published, sample_size
 from passkwh.cli.options import (
     AsJson,
@@ -35,7 +36,12 @@ if TYPE_CHECKING:
 def analyze(
     runs: Annotated[list[Path] | None, typer.Argument(help="Run folders, or folders that hold runs.")] = None,
     experiment_: Annotated[
-        str | None, typer.Option("--experiment", help=f"One of the thesis's: {', '.join(EXPERIMENTS)}.")
+        str | None,
+        typer.Option(
+            "--experiment",
+            help=f"One of the thesis's: {', '.join(EXPERIMENTS)}.",
+            autocompletion=complete.one_of(*EXPERIMENTS),
+        ),
     ] = None,
     convention: ConventionName = None,
     energy: Energy = None,

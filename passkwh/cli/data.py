@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.output import note, print_json, print_table, table
 
 app = typer.Typer(no_args_is_help=True, help="Make data for benchmarks.")
@@ -20,7 +21,9 @@ def _root() -> None:
 @app.command()
 def codexglue(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="Root of a source tree.")],
-    language: Annotated[str, typer.Option("--language", "-l", help="python or java.")],
+    language: Annotated[
+        str, typer.Option("--language", "-l", help="python or java.", autocompletion=complete.languages)
+    ],
     out: Annotated[Path, typer.Option(help="Folder for train.txt, dev.txt, test.txt; made if need be.")],
     train: Annotated[float, typer.Option(help="Share of the files for training.")] = 0.8,
     dev: Annotated[float, typer.Option(help="Share of the files for development; the rest is the test split.")] = 0.1,

@@ -38,10 +38,16 @@ def demo(
     run = ["run", "--model", MODEL, "--benchmark", "bigcodebench", "--subset", "sample", "--batch-size", "4"]
     run += ["--max-new-tokens", "256", "--out", str(runs), "--resume"]
     run += [] if limit is None else ["--limit", str(limit)]
-    _bench(*run, *(word for quant in quants for word in ("--quant", quant)))
-    _bench("report", str(runs), "--out", str(report))
-    _bench("leaderboard", "pack", str(runs), "--out", str(packs))
-    _bench("leaderboard", "build", str(packs), "--out", str(site))
+    steps = (
+        (*run, *(word for quant in quants for word in ("--quant", quant))),
+        ("report", str(runs), "--out", str(report)),
+        ("leaderboard", "pack", str(runs), "--out", str(packs)),
+        ("leaderboard", "build", str(packs), "--out", str(site)),
+    )
+    for number, words in enumerate(steps, start=1):
+        rest = "which takes some minutes, the others seconds" if number == 1 else "which takes seconds"
+        note(f"step {number} of {len(steps)}, {rest}:")
+        _bench(*words)
     note(f"read {report}, open {site / 'index.html'}; next: bench run --model NAME (bench list names some)")
 
 

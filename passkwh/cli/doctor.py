@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import AsJson
 from passkwh.cli.output import number, print_json, print_table, say, size, table
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 # Extra -> (a module it brings, what for); what engines and quantizations need, they say themselves.
 def doctor(
-    name: Annotated[str, typer.Argument(metavar="[METER]", help="Which meter, see 'bench list'.")] = "auto",
+    name: Annotated[
+        str, typer.Argument(metavar="[METER]", help="Which meter, see 'bench list'.", autocompletion=complete.meters)
+    ] = "auto",
     meter: Annotated[bool, typer.Option("--meter", help="Also measure each channel for some seconds.")] = False,
     seconds: Annotated[float, typer.Option(min=1, help="How long --meter measures.")] = 5.0,
     as_json: AsJson = False,

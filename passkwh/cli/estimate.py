@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import AsJson, BatchSize
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
@@ -20,12 +21,19 @@ if TYPE_CHECKING:
 
 
 def estimate(
-    model: Annotated[str, typer.Option("--model", "-m", help="A model known here, or a config.json or its folder.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help="A model known here, or a config.json or its folder.", autocompletion=complete.models
+        ),
+    ],
     gpu: Annotated[str, typer.Option(help="A device known here, or a .json file with its rates.")],
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of each prompt.")] = 256,
     new_tokens: Annotated[int, typer.Option(min=1, help="Tokens generated for each.")] = 256,
     batch_size: BatchSize = 1,
-    quant: Annotated[str, typer.Option(help="none, or one of `bench list`.")] = "none",
+    quant: Annotated[
+        str, typer.Option(help="none, or one of `bench list`.", autocompletion=complete.quantizations)
+    ] = "none",
     exit_layer: Annotated[float | None, typer.Option(help="Early exit: mean layer at which tokens leave.")] = None,
     idle_w: Annotated[float | None, typer.Option(min=0.0, help="Idle power of the device, for net energy.")] = None,
     fit: Annotated[list[Path] | None, typer.Option(help="A run to fit to; repeat for several.")] = None,

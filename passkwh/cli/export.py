@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import AsJson, ConventionName
 from passkwh.cli.output import note, print_json
 
@@ -15,7 +16,12 @@ def export(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold run folders.")],
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
     format: Annotated[
-        str, typer.Option("--format", help="csv, parquet, eee, hf-eval, inspect, mlperf, or another of `bench list`.")
+        str,
+        typer.Option(
+            "--format",
+            help="csv, parquet, eee, hf-eval, inspect, mlperf, or another of `bench list`.",
+            autocompletion=complete.exports,
+        ),
     ] = "csv",
     convention: ConventionName = None,
     as_json: AsJson = False,

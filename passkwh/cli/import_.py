@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.options import AsJson, TaskData, UnsafeEvaluation, Workers
 from passkwh.cli.output import note, print_json, say
@@ -20,10 +21,21 @@ def import_(
     source: Annotated[list[str], typer.Argument(metavar="[FORMAT] FILE", help="The file that the tool wrote.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
     format: Annotated[
-        str | None, typer.Option("--format", help="bigcodebench, evalplus, inspect, lm-eval; default: by its content.")
+        str | None,
+        typer.Option(
+            "--format",
+            help="bigcodebench, evalplus, inspect, lm-eval; default: by its content.",
+            autocompletion=complete.imports,
+        ),
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option("--benchmark", "-b", help="Whose tasks these are; default: as the file says.")
+        str | None,
+        typer.Option(
+            "--benchmark",
+            "-b",
+            help="Whose tasks these are; default: as the file says.",
+            autocompletion=complete.benchmarks,
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="What to call the model; default: as the file says.")] = None,
     tool_version: Annotated[str | None, typer.Option(help="Of the tool, where its file does not state it.")] = None,
@@ -34,7 +46,9 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Make a run of the samples that another tool wrote: judged here, the tool's own verdicts apart, no energy."""
+    from passkwh.cli.live import AFTER_S, LiveProgress
     from passkwh.exchange.importing import REPORTED, import_file
+    from passkwh.harness.progress import Status
 
     if len(source) > 2:
         raise UsageError(f"bench import takes one file, and {len(source)} were given: import them one by one")
@@ -42,15 +56,17 @@ def import_(
     if named and format not in (None, named[0]):
         raise UsageError(f"the format is given twice, as {named[0]} and --format {format}: leave one out")
     options = benchmark_options(option, data=data, workers=workers or None, unsafe_evaluation=unsafe_evaluation or None)
-    result = import_file(
-        Path(path),
-        out,
-        format=named[0] if named else format,
-        benchmark=benchmark,
-        options=options,
-        model=model,
-        tool_version=tool_version,
-    )
+    with LiveProgress("import", AFTER_S) as live:
+        result = import_file(
+            Path(path),
+            out,
+            format=named[0] if named else format,
+            benchmark=benchmark,
+            options=options,
+            model=model,
+            tool_version=tool_version,
+            progress=lambda done, of: live.update(Status("run programs", done, of)),
+        )
     for text in result.notes:
         note(f"note: {text}")
     summary, imported = result.summary, result.imported

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.output import note, print_json, say
 from passkwh.errors import UsageError
 
@@ -23,6 +24,7 @@ def pack(
 ) -> None:
     """Make one file of each finished run, after checking it as a leaderboard will."""
     from passkwh.analysis.comparable_groups import complete_runs
+    from passkwh.cli.live import AFTER_S, LiveProgress
     from passkwh.reports.leaderboard.pack import SUFFIX, members_of, write_pack
     from passkwh.reports.leaderboard.validate import check_members
 
@@ -31,17 +33,18 @@ def pack(
     run_folders, notes = complete_runs(runs)
     for text in notes:
         note(f"note: {text}")
-    for run in run_folders:
-        members = members_of(run)
-        checked = check_members(run, "", members)
-        for finding in checked.findings:
-            note(f"{run}: {finding}")
-        if not checked.valid:
-            refused = True
-            continue
-        target = out / f"{run.resolve().name}{SUFFIX}"
-        write_pack(members, target)
-        made.append(str(target))
+    with LiveProgress("pack", AFTER_S) as live:
+        for run in live.each("check and pack runs", run_folders, len(run_folders)):
+            members = members_of(run)
+            checked = check_members(run, "", members)
+            for finding in checked.findings:
+                note(f"{run}: {finding}")
+            if not checked.valid:
+                refused = True
+                continue
+            target = out / f"{run.resolve().name}{SUFFIX}"
+            write_pack(members, target)
+            made.append(str(target))
     if as_json:
         print_json({"packs": made, "refused": refused})
     elif made:
@@ -56,10 +59,13 @@ def validate(
     as_json: JsonOption = False,
 ) -> None:
     """Check packs: schema, checksums, pass@k from the verdicts, energy from the trace, plausibility."""
+    from passkwh.cli.live import AFTER_S, LiveProgress
     from passkwh.reports.leaderboard.duplicates import duplicates
     from passkwh.reports.leaderboard.validate import validate as check
 
-    checked = [check(path) for path in find_packs(packs)]
+    paths = find_packs(packs)
+    with LiveProgress("validate", AFTER_S) as live:
+        checked = [check(path) for path in live.each("check packs", paths, len(paths))]
     again = duplicates([(one.path, one.fingerprint) for one in checked if one.valid])
     rows = []
     for one in checked:
@@ -86,18 +92,26 @@ def build(
     published: Annotated[bool, typer.Option(help="Show the rows of the thesis and of GREEN-CODE, marked.")] = True,
     cache: Annotated[Path | None, typer.Option(help="Where results are kept by content. Default: ~/.cache.")] = None,
     convention: Annotated[
-        str, typer.Option(help="Which energy leads: passkwh, thesis or green-code, see `bench analyze --help`.")
+        str,
+        typer.Option(
+            help="Which energy leads: passkwh, thesis or green-code, see `bench analyze --help`.",
+            autocompletion=complete.conventions,
+        ),
     ] = "passkwh",
     as_json: JsonOption = False,
 ) -> None:
     """Make a static site of all valid packs: it opens from disk and from any host."""
     from passkwh.analysis import conventions
+    from passkwh.cli.live import AFTER_S, LiveProgress
+    from passkwh.harness.progress import Steps
     from passkwh.reports.leaderboard.build import build as build_site
     from passkwh.reports.leaderboard.cache import default_place
 
     by = conventions.convention(convention)
     packs = find_packs(submissions) if submissions else []
-    site = build_site(packs, out, cache or default_place(), title=title, published=published, by=by)
+    place = cache or default_place()
+    with LiveProgress("build", AFTER_S) as live:
+        site = build_site(packs, out, place, title=title, published=published, by=by, count=Steps(live).count)
     for pack in site.refused:
         note(f"refused {pack.path}")
         for finding in pack.findings:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the work failed, 2 wrong use, 130 interrupted (Ctrl-C, SIG
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ import typer
 from passkwh.clean import one_line
 from passkwh.cli import streams
 from passkwh.cli.extras import extra_of
+from passkwh.cli.mistakes import in_our_voice
 from passkwh.errors import MissingExtra, UsageError
 
 app = typer.Typer(
@@ -40,6 +42,7 @@ pass@kWh: which code model solves the most programming tasks per kilowatt-hour.
   bench run --model NAME       one model through a benchmark, under the energy meter (bench list: names)
   bench report runs            the runs of a folder as one page
   bench --help                 all commands; each has --help
+  bench --install-completion   lets the shell complete commands, options and names
 """
 
 
@@ -104,7 +107,9 @@ def main() -> None:
     streams.end_like_ctrl_c()
     _add_commands()
     try:
-        code = app(standalone_mode=False)
+        # Completion is installed and asked for under the name that is typed; `python -m` has none of its own.
+        name = "passkwh" if Path(sys.argv[0]).name == "passkwh" else "bench"
+        code = app(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except UsageError as error:
         code = _wrong_use(str(error))
@@ -124,7 +129,7 @@ def main() -> None:
         # Typer's own complaints about options carry a formatter and exit code; anything else is our defect: show it.
         if not hasattr(error, "format_message"):
             raise
-        code = _wrong_use(error.format_message())
+        code = _wrong_use(in_our_voice(error, sys.argv[1:]))
     sys.exit(code if isinstance(code, int) else 0)
 
 

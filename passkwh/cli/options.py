@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,9 +33,16 @@ ConventionName = Annotated[
         "--convention",
         help="Which energy leads: passkwh (gross, all counted channels, generation and scoring), thesis (net, GPU, "
         "both) or green-code (gross, GPU, generation). Default: the study's, else passkwh.",
+        autocompletion=complete.conventions,
     ),
 ]
-Energy = Annotated[str | None, typer.Option(help="gross, or net of idle power, in place of the convention's.")]
+Energy = Annotated[
+    str | None,
+    typer.Option(
+        help="gross, or net of idle power, in place of the convention's.",
+        autocompletion=complete.one_of("gross", "net"),
+    ),
+]
 ExitMetric = Annotated[
     list[str] | None,
     typer.Option(
@@ -50,10 +58,17 @@ BootstrapSeed = Annotated[int, typer.Option(min=0, help="Of the bootstrap.")]
 Level = Annotated[float, typer.Option(help="Confidence level.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse runs whose task sets differ.")]
 
-Meter = Annotated[str, typer.Option("--meter", help="NAME or NAME:ARGUMENT, see `bench list`.")]
+Meter = Annotated[
+    str, typer.Option("--meter", help="NAME or NAME:ARGUMENT, see `bench list`.", autocompletion=complete.meters)
+]
 
 Engine = Annotated[
-    str, typer.Option("--engine", help="Program that computes, see `bench list`; auto: the first that can.")
+    str,
+    typer.Option(
+        "--engine",
+        help="Program that computes, see `bench list`; auto: the first that can.",
+        autocompletion=complete.engines,
+    ),
 ]
 
 TaskData = Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")]
@@ -105,7 +120,13 @@ class ModelOptions:
     """What is asked of a model besides its name; each left out is read from the model's files."""
 
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")] = None
-    prompt: Annotated[str | None, typer.Option(help="base (continue a text) or chat; default: by its files.")] = None
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help="base (continue a text) or chat; default: by its files.",
+            autocompletion=complete.one_of("base", "chat"),
+        ),
+    ] = None
     lora: Annotated[str | None, typer.Option(help=LORA_HELP)] = None
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help=CODE_HELP)] = False
     quant_option: Annotated[

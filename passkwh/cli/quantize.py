@@ -6,15 +6,23 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import AsJson, Meter, ModelOptions, grouped
-from passkwh.cli.output import note, number, print_json, print_table, table
+from passkwh.cli.output import number, print_json, print_table, table
 from passkwh.errors import UsageError
 
 
 @grouped
 def quantize(
-    model: Annotated[str, typer.Argument(help="Registry name (see `bench list`), hub id or local folder.")],
-    quant: Annotated[str, typer.Option("--quant", "-q", help="See `bench list`.")] = "gptq-int4",
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Registry name (see `bench list`), hub id or local folder.", autocompletion=complete.models
+        ),
+    ],
+    quant: Annotated[
+        str, typer.Option("--quant", "-q", help="See `bench list`.", autocompletion=complete.quantizations)
+    ] = "gptq-int4",
     asked: ModelOptions = ModelOptions(),  # noqa: B008
     meter: Meter = "auto",
     as_json: AsJson = False,
@@ -23,8 +31,10 @@ def quantize(
     from passkwh import adapters
     from passkwh.adapters.quantization import make as quantizing
     from passkwh.adapters.quantization.lookup import is_made
+    from passkwh.cli.live import LiveProgress
     from passkwh.harness.meter.base import meter_channels
     from passkwh.harness.meter.block import metered_span
+    from passkwh.harness.progress import Steps
     from passkwh.registry import QUANTIZATIONS
 
     if quant == "none":
@@ -36,7 +46,8 @@ def quantize(
         )
     meter_channels(meter)  # a wrong name is an error before the work, not after it
     made_here = any("quantize" in step for step in checkpoint.pending)
-    checkpoint = adapters.prepare(checkpoint, note, lambda: metered_span(meter))
+    with LiveProgress(model) as live:
+        checkpoint = adapters.prepare(checkpoint, Steps(live), lambda: metered_span(meter))
     place = checkpoint.file or checkpoint.path
     assert place is not None
     manifest = quantizing.read_manifest(place)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import (
     AsJson,
     BootstrapSeed,
@@ -35,7 +36,11 @@ def report(
         typer.Argument(help="Run folders, or folders that hold some; for early exit, folders of trainings, too."),
     ],
     experiment: Annotated[
-        str | None, typer.Option(help=f"Write the long report of an experiment, with its files: {EXPERIMENTS}.")
+        str | None,
+        typer.Option(
+            help=f"Write the long report of an experiment, with its files: {EXPERIMENTS}.",
+            autocompletion=complete.experiments,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The HTML file to write; with --experiment, the folder.")] = None,
     convention: ConventionName = None,
@@ -66,6 +71,8 @@ def report(
         for option, given in (("--metric", metric), ("a training's folder", training)):
             if given:
                 raise UsageError(f"{option} belongs to the report on early exit: add --experiment early-exit")
+    from passkwh.cli.live import AFTER_S, LiveProgress
+    from passkwh.harness.progress import Steps
     from passkwh.reports.document.build import write
 
     settings = analysis_settings(
@@ -74,9 +81,11 @@ def report(
     settings = settings.model_copy(update={"footprint": footprint_assumptions(region, pue, price)})
     place = out or Path("report" if experiment else "report.html")
     outline = experiment or "short"
-    written = write(
-        folders, place, outline, settings, strict=strict, metrics=metric or (), training=training, note=note
-    )
+    with LiveProgress("report", AFTER_S) as live:
+        written = write(
+            folders, place, outline, settings, strict=strict, metrics=metric or (), training=training, note=note,
+            count=Steps(live).count,
+        )  # fmt: skip
     page = written.files[0]
     if as_json:
         files = {"written": [str(path) for path in written.files]} if experiment else {}

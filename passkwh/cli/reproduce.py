@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import AsJson
 from passkwh.cli.output import note, print_json, say
 from passkwh.errors import UsageError
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def reproduce(
-    work: Annotated[str, typer.Argument(help="thesis or green-code.")],
+    work: Annotated[
+        str, typer.Argument(help="thesis or green-code.", autocompletion=complete.one_of("thesis", "green-code"))
+    ],
     runs: Annotated[
         list[Path] | None, typer.Option("--runs", help="Run folders, or folders of runs, to put beside it; repeatable.")
     ] = None,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.options import AsJson, BatchSize, ModelOptions, TaskData, TaskLimit, grouped, typed_values
 from passkwh.cli.output import note, number, print_json, print_table, size, table
@@ -45,18 +47,33 @@ EXIT_HELP = (
 
 @grouped
 def run(
-    model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP)],
-    quant: Annotated[list[str] | None, typer.Option("--quant", "-q", help=QUANT_HELP)] = None,
-    engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "auto",
+    model: Annotated[list[str], typer.Option("--model", "-m", help=MODEL_HELP, autocompletion=complete.models)],
+    quant: Annotated[
+        list[str] | None, typer.Option("--quant", "-q", help=QUANT_HELP, autocompletion=complete.quantizations)
+    ] = None,
+    engine: Annotated[str, typer.Option(help=ENGINE_HELP, autocompletion=complete.engines)] = "auto",
     engine_option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=ENGINE_OPTION_HELP)] = None,
     asked: ModelOptions = ModelOptions(),  # noqa: B008
     devices: Annotated[str, typer.Option(help=DEVICES_HELP)] = "auto",
-    exit: Annotated[list[str] | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
+    exit: Annotated[
+        list[str] | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP, autocompletion=complete.exit_rules)
+    ] = None,
     exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for every --exit.")] = None,
-    thinking: Annotated[list[str] | None, typer.Option("--thinking", metavar="HOW", help=THINKING_HELP)] = None,
+    thinking: Annotated[
+        list[str] | None,
+        typer.Option("--thinking", metavar="HOW", help=THINKING_HELP, autocompletion=complete.thinking),
+    ] = None,
     system: Annotated[str | None, typer.Option(help="System prompt; default: the chat template's own.")] = None,
-    benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="See `bench list`.")] = "bigcodebench",
-    style: Annotated[str | None, typer.Option(help="Prompt style of the benchmark: complete or instruct.")] = None,
+    benchmark: Annotated[
+        str, typer.Option("--benchmark", "-b", help="See `bench list`.", autocompletion=complete.benchmarks)
+    ] = "bigcodebench",
+    style: Annotated[
+        str | None,
+        typer.Option(
+            help="Prompt style of the benchmark: complete or instruct.",
+            autocompletion=complete.one_of("complete", "instruct"),
+        ),
+    ] = None,
     subset: Annotated[str | None, typer.Option(help="Part of the benchmark, for example full, hard or sample.")] = None,
     task: Annotated[str | None, typer.Option(help="Task of a benchmark that has several, for example line.")] = None,
     data: TaskData = None,
@@ -70,7 +87,9 @@ def run(
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Nucleus mass when sampling.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of sampling, and of the order of repeats.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Runs per configuration, interleaved in random order.")] = 1,
-    meter: Annotated[str, typer.Option(help="auto, estimate, simulated[:PROFILE], replay:FILE, ...")] = "auto",
+    meter: Annotated[
+        str, typer.Option(help="auto, estimate, simulated[:PROFILE], replay:FILE, ...", autocompletion=complete.meters)
+    ] = "auto",
     idle_s: Annotated[float, typer.Option(min=0.0, help="Idle baseline before and after, in seconds.")] = 10.0,
     out: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what a kill interrupted.")] = False,
@@ -109,7 +128,9 @@ def run(
             raise UsageError(
                 f"--thinking {problem['input']}: write on, off, low, medium, high, or a number of tokens"
             ) from None
-        raise UsageError(f"--{problem['loc'][-1]}: {problem['msg']}".replace("_", "-")) from error
+        named = f"--{problem['loc'][-1]}".replace("_", "-")
+        wrong = problem["msg"].replace("Input should be", "it should be")
+        raise UsageError(f"{named} {problem['input']}: {wrong}; see `bench run --help`") from error
     if repeats > 1:
         random.Random(seed).shuffle(specs)  # so that drift of the machine does not fall on one configuration
     plans = [plan(spec, out) for spec in specs]
@@ -139,7 +160,7 @@ def _rules(exits: list[str] | None, bundle: Path | None) -> list[str | None]:
 
 
 def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
-    from passkwh.cli.live import LiveProgress
+    from passkwh.cli.live import LiveProgress, time_left
     from passkwh.harness.runner import run as run_plan
     from passkwh.harness.sweep.machine_lock import try_hold_machine
 
@@ -147,10 +168,15 @@ def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
     todo = [entry for entry in plans if not (resume and len(plans) > 1 and (entry.folder / "summary.json").exists())]
     if len(todo) < len(plans):
         note(f"{len(plans) - len(todo)} of {len(plans)} runs are already complete")
-    for entry in todo:
+    began_s = time.monotonic()
+    for done, entry in enumerate(todo):
         name = entry.folder.name
+        place = f"run {done + 1} of {len(todo)}, " if len(todo) > 1 else ""
+        if done:
+            left = time_left((time.monotonic() - began_s) / done * (len(todo) - done))
+            note(f"{done} of {len(todo)} runs are done, {left} if the others take as long")
         try:
-            with try_hold_machine(entry.spec.meter, name) as other, LiveProgress(name) as progress:
+            with try_hold_machine(entry.spec.meter, name) as other, LiveProgress(place + name) as progress:
                 folder = run_plan(entry, resume=resume, progress=progress)
         except KeyboardInterrupt:
             note(f"{entry.folder}: the same command with --resume goes on from what is stored")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
@@ -26,7 +27,9 @@ SOURCE_HELP = "A run folder, or a .jsonl file as evaluators read it: task_id and
 
 def score(
     source: Annotated[Path, typer.Argument(help=SOURCE_HELP)],
-    benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="Of a .jsonl file.")] = "bigcodebench",
+    benchmark: Annotated[
+        str, typer.Option("--benchmark", "-b", help="Of a .jsonl file.", autocompletion=complete.benchmarks)
+    ] = "bigcodebench",
     subset: Annotated[str | None, typer.Option(help="Tasks of a .jsonl file, for example full or hard.")] = None,
     data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
@@ -43,6 +46,8 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Judge completions again, from a run or from another harness; equal programs are not run twice."""
+    from passkwh.cli.live import AFTER_S, LiveProgress
+
     options = benchmark_options(
         option,
         subset=subset,
@@ -58,9 +63,10 @@ def score(
     else:
         opened, task_ids, scores = _from_file(source, benchmark, options)
     judged: list[dict[str, Any]] = []
-    for one in scores:
-        if one.verdict is not None:
-            judged.append({"key": one.key, "task_id": task_ids[one.key], **one.verdict.model_dump(mode="json")})
+    with LiveProgress("score", AFTER_S) as live:
+        for one in live.each("run programs", scores, len(task_ids)):
+            if one.verdict is not None:
+                judged.append({"key": one.key, "task_id": task_ids[one.key], **one.verdict.model_dump(mode="json")})
     order = {key: index for index, key in enumerate(task_ids)}
     judged.sort(key=lambda entry: order[entry["key"]])
     if out is not None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import Engine, Meter
 from passkwh.cli.output import note, print_json, say
 from passkwh.errors import MissingExtra, UsageError
@@ -15,10 +16,17 @@ EXIT_HELP = "Rule by which tokens leave early, as fixed:LAYER or agent:T (see `b
 
 
 def serve(
-    model: Annotated[str, typer.Option("--model", "-m", help="Registry name, hub id or local folder.")],
-    quant: Annotated[str, typer.Option("--quant", "-q", help="none, or one of `bench list`.")] = "none",
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="Registry name, hub id or local folder.", autocompletion=complete.models),
+    ],
+    quant: Annotated[
+        str, typer.Option("--quant", "-q", help="none, or one of `bench list`.", autocompletion=complete.quantizations)
+    ] = "none",
     engine: Engine = "auto",
-    exit: Annotated[str | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP)] = None,
+    exit: Annotated[
+        str | None, typer.Option("--exit", metavar="RULE", help=EXIT_HELP, autocompletion=complete.exit_rules)
+    ] = None,
     exit_bundle: Annotated[Path | None, typer.Option(help="Folder of `bench train` for --exit.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; loopback is reachable from this machine only.")] = (
         "127.0.0.1"
@@ -62,7 +70,9 @@ def serve(
     """Serve a model to editors: /api/generate (llm-vscode, Ollama), /v1/completions (OpenAI), /metrics."""
     from passkwh import adapters
     from passkwh.adapters import early_exit
+    from passkwh.cli.live import LiveProgress
     from passkwh.harness.meter.base import meter_channels
+    from passkwh.harness.progress import Status, Steps
 
     try:
         from passkwh.serve import server
@@ -88,11 +98,13 @@ def serve(
     rule = early_exit.parse(_rule(exit, exit_bundle))
     resolved = adapters.resolve(model, quant, engine)
     adapters.check(resolved, engine, rule)
-    checkpoint = adapters.prepare(resolved, note, exit=rule)
+    with LiveProgress(model) as live:
+        checkpoint = adapters.prepare(resolved, Steps(live), exit=rule)
     form = of_rule(text_form, rule, checkpoint)
     on = adapters.check_memory(checkpoint, batch_size, max_prompt_tokens + max_new_tokens, engine=engine)
-    note("loading the model")
-    loaded = adapters.load(checkpoint, on, rule, engine=engine)
+    with LiveProgress(model) as live:
+        live.update(Status("loading the model", 0, 0))
+        loaded = adapters.load(checkpoint, on, rule, engine=engine, report=Steps(live))
     name = checkpoint.location if checkpoint.source == "local" else model.rpartition("#")[2]
     address = server.url(bound)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.output import note, print_json, print_table, table
 from passkwh.errors import UsageError
 
@@ -14,26 +15,39 @@ PYTHON_HELP = "Interpreter to build it with; default: a Python 3.11 if there is 
 
 
 def setup(
-    name: Annotated[str, typer.Argument(help="bigcodebench, vllm, or another that needs an environment of its own.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="bigcodebench, vllm, or another that needs an environment of its own.",
+            autocompletion=complete.environments,
+        ),
+    ],
     python: Annotated[Path | None, typer.Option(help=PYTHON_HELP)] = None,
     check: Annotated[bool, typer.Option("--check", help="Compare what is installed with its hashes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Build an environment of its own for a benchmark's libraries or an engine (3 GB and more), or check the one there
     is."""
+    from passkwh.cli.live import LiveProgress
     from passkwh.environments import HasEnvironment
+    from passkwh.harness.progress import Steps
     from passkwh.registry import BENCHMARKS, ENGINES
 
     registry = ENGINES if name in ENGINES else BENCHMARKS
+    if name not in registry:
+        raise UsageError(
+            f"there is no benchmark or engine {name!r}: those with an environment are bigcodebench, sglang and vllm"
+        )
     member = registry.get(name)
     if not isinstance(member, HasEnvironment):
         raise UsageError(f"{registry.noun} {name} has no environment of its own to set up: it runs without one")
     environment = member.environment
     wrong: list[str] = []
-    if check:
-        manifest, wrong = environment.check(note)
-    else:
-        manifest = environment.setup(python, note)
+    with LiveProgress(f"setup {name}") as live:
+        if check:
+            manifest, wrong = environment.check(Steps(live))
+        else:
+            manifest = environment.setup(python, Steps(live))
     if as_json:
         print_json({"folder": str(environment.folder()), **vars(manifest), "wrong": wrong})
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from passkwh.cli import complete
 from passkwh.cli.options import AsJson
 from passkwh.cli.output import duration, note, number, print_json, print_table, table
 from passkwh.errors import MissingExtra, UsageError
@@ -42,7 +43,12 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Studies: many runs,
 
 @app.command()
 def run(
-    study: Annotated[str, typer.Argument(help="A study file (TOML), or a ready-made study (bench sweep list).")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="A study file (TOML), or a ready-made study (bench sweep list).", autocompletion=complete.studies
+        ),
+    ],
     assignments: Annotated[
         list[str] | None,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import grouped
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.cli.train_options import (
@@ -78,7 +79,8 @@ def lite(
 
         def show(progress: TrainingProgress) -> None:
             losses = ", ".join(f"{layer}: {loss:.2f}" for layer, loss in progress.exits.items())
-            live.update(Status(f"training (loss {progress.loss:.3f}; {losses})", progress.step, progress.total))
+            detail = f"loss {progress.loss:.3f}; {losses}"
+            live.update(Status("training", progress.step, progress.total, detail=detail))
 
         job = common.job(corpora, live, settings.dtype, fresh=True)
         notes = finetune(job, folder, settings, resume, checkpoint_every, show)
@@ -156,7 +158,10 @@ def calibrate(
     common: Common,
     rule: Annotated[
         list[str] | None,
-        typer.Option(help="agent (the default), agent,agent=NAME, confidence,candidates=N, ...; repeat for more."),
+        typer.Option(
+            help="agent (the default), agent,agent=NAME, confidence,candidates=N, ...; repeat for more.",
+            autocompletion=complete.exit_rules,
+        ),
     ] = None,
     files: Annotated[int, typer.Option(help="Validation files of each --data: of its dev split.", min=2)] = 100,
     new_tokens: Annotated[int, typer.Option(help="Tokens that are written of each file.", min=2)] = 15,

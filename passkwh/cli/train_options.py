@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.options import AsJson, Meter
-from passkwh.cli.output import note
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,13 @@ class Common:
     """Options of every training."""
 
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Registry name (see `bench list`), hub id or local folder.")
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Registry name (see `bench list`), hub id or local folder.",
+            autocompletion=complete.models,
+        ),
     ]
     bundle: Annotated[Path, typer.Option(help="Folder of the early-exit bundle, made if need be.")]
     data: Annotated[
@@ -36,7 +42,12 @@ class Common:
     ] = None
     language: Annotated[
         list[str] | None,
-        typer.Option("--language", "-l", help="python (the default) or java, one for each --data or one for all."),
+        typer.Option(
+            "--language",
+            "-l",
+            help="python (the default) or java, one for each --data or one for all.",
+            autocompletion=complete.languages,
+        ),
     ] = None
     held_out: Annotated[
         list[str] | None,
@@ -49,7 +60,12 @@ class Common:
     as_json: AsJson = False
 
     def corpora(self) -> tuple[list[TrainingCorpus], list[TrainingCorpus]]:
-        """The training and the held-out data, read lazily: what is wrong with them shows before a model is loaded."""
+        """The training and the held-out data, read lazily: what is wrong with them shows before a model is loaded.
+
+        UsageError for a place of the bundle that cannot be one, too.
+        """
+        if self.bundle.exists() and not self.bundle.is_dir():
+            raise UsageError(f"--bundle {self.bundle} is a file: name a folder, made if need be")
         data, languages = self.data or ["embedded"], self.language or ["python"]
         return open_corpora(data, languages, "train"), _held_out(data, languages, self.held_out)
 
@@ -67,12 +83,12 @@ class Common:
         from passkwh.adapters.early_exit.training.model import load_trainable
         from passkwh.harness.meter.base import meter_channels
         from passkwh.harness.meter.block import metered_span
-        from passkwh.harness.progress import Status
+        from passkwh.harness.progress import Status, Steps
 
         meter_channels(self.meter)  # a wrong name is an error before the work, not after it
         bound_kernel_caches()
         layers = None if self.exits is None else _numbers("--exits", self.exits)
-        checkpoint = adapters.prepare(adapters.resolve(self.model), note)
+        checkpoint = adapters.prepare(adapters.resolve(self.model), Steps(live))
         return TrainingJob(
             load_trainable(checkpoint, None if fresh else self.bundle, layers, dtype),
             *corpora,

@@ -8,15 +8,19 @@ from typing import Annotated
 
 import typer
 
+from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
 from passkwh.cli.output import note, print_json, print_table, table
 from passkwh.errors import UsageError
 
-_NOTE_EVERY_S = 10.0
-
 
 def verify(
-    benchmark: Annotated[str, typer.Argument(help="A benchmark whose data hold solutions; see `bench list`.")],
+    benchmark: Annotated[
+        str,
+        typer.Argument(
+            help="A benchmark whose data hold solutions; see `bench list`.", autocompletion=complete.benchmarks
+        ),
+    ],
     subset: Annotated[str | None, typer.Option(help="Part of the benchmark: for example sample, full or hard.")] = None,
     data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
@@ -30,27 +34,31 @@ def verify(
     """Run the reference solutions of a benchmark and remember whether they pass here and how long they take."""
     from passkwh import benchmarks
     from passkwh.benchmarks.base import HasReferences
+    from passkwh.cli.live import AFTER_S, LiveProgress
+    from passkwh.harness.progress import Status
 
     options = benchmark_options(
         option, subset=subset, data=data, workers=workers, unsafe_evaluation=unsafe_evaluation or None
     )
     opened = benchmarks.open(benchmark, options, limit)
     if not isinstance(opened, HasReferences):
-        raise UsageError(f"benchmark {benchmark} has no reference solutions to run")
-    began = noted = time.monotonic()
+        raise UsageError(
+            f"benchmark {benchmark} has no reference solutions to run: give one whose data hold them, such as humaneval"
+        )
+    began = time.monotonic()
     statuses: dict[str, str] = {}
     failures: list[dict[str, str]] = []
     cpu_s = 0.0
-    for score in opened.verify():
-        if score.verdict is None:
-            continue
-        statuses[score.key] = score.verdict.status
-        cpu_s += score.cpu_s or 0.0
-        if score.verdict.status not in ("pass", "not_evaluated"):
-            failures.append({"task_id": score.key, "status": score.verdict.status, "detail": score.verdict.detail})
-        if time.monotonic() - noted > _NOTE_EVERY_S:
-            noted = time.monotonic()
-            note(f"{len(statuses)} of {len(opened.tasks)} reference solutions run, {len(failures)} do not pass")
+    with LiveProgress(f"verify {benchmark}", AFTER_S) as live:
+        for score in opened.verify():
+            if score.verdict is None:
+                continue
+            statuses[score.key] = score.verdict.status
+            cpu_s += score.cpu_s or 0.0
+            if score.verdict.status not in ("pass", "not_evaluated"):
+                failures.append({"task_id": score.key, "status": score.verdict.status, "detail": score.verdict.detail})
+            passes = len(statuses) - len(failures)
+            live.update(Status("run reference solutions", len(statuses), len(opened.tasks), passes))
     counts = {status: list(statuses.values()).count(status) for status in sorted(set(statuses.values()))}
     order = {task.task_id: index for index, task in enumerate(opened.tasks)}
     failures.sort(key=lambda failure: order[failure["task_id"]])

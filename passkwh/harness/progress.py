@@ -18,6 +18,8 @@ class Status:
     passes: int | None = None
     energy_j: float | None = None
     power_w: float | None = None
+    detail: str = ""
+    """What changes within a stage and is no count, such as a loss."""
 
 
 class Stop(Exception):
@@ -39,6 +41,21 @@ class Silent:
 
     def update(self, status: Status) -> None:
         """Ignore ``status``."""
+
+
+class Steps:
+    """What is told while something is made (``cache.OnStep``, counted), shown as the status of a run."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+
+    def __call__(self, what: str) -> None:
+        """A step of unknown length begins."""
+        self._shown.update(Status(what, 0, 0))
+
+    def count(self, what: str, done: int, of: int) -> None:
+        """So much of a step is done."""
+        self._shown.update(Status(what, done, of))
 
 
 class Shielded:

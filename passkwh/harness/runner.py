@@ -24,7 +24,7 @@ from passkwh.harness.meter.block import metered_span
 from passkwh.harness.meter.recorder import Recorder
 from passkwh.harness.meter.trace import TRACE_SCHEMA
 from passkwh.harness.plan import Plan, language, refuse_problems
-from passkwh.harness.progress import Progress, Shielded, Silent, Status
+from passkwh.harness.progress import Progress, Shielded, Silent, Status, Steps
 from passkwh.harness.runs.folder import MANIFEST, RunFolder, check_new
 from passkwh.harness.same_run import POLL_INTERVAL_S, new_manifest, refuse_foreign, same_run
 from passkwh.harness.scoring import score
@@ -57,7 +57,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             stack.callback(existing.close)
         checkpoint = adapters.prepare(
             plan.checkpoint,
-            lambda stage: progress.update(Status(stage, 0, 0)),
+            Steps(progress),
             lambda: metered_span(plan.spec.meter),
             plan.exit,
         )

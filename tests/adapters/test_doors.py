@@ -13,7 +13,7 @@ from passkwh import adapters, registry
 from passkwh.adapters import early_exit
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.engines.base import Completion, Decoding, LoadOptions
-from passkwh.adapters.quantization.base import Loading, Recipe
+from passkwh.adapters.quantization.base import Loading, Progress, Recipe
 from passkwh.adapters.quantization.make import read_manifest
 from passkwh.errors import UsageError
 from passkwh.prompts import Prompt, TextPrompt
@@ -117,6 +117,51 @@ def test_an_engine_that_cannot_run_a_model_says_why(copied: Copied, tiny_llama: 
         adapters.load(weights, engine="transformer")
     with pytest.raises(UsageError, match="--exit fixed:4 needs an engine that can leave a model's layers early"):
         adapters.check(toy, exit=early_exit.parse("fixed:4"))
+
+
+class Counted(Copied):
+    """Copies in three layers, and says after each how far it is."""
+
+    def expected_s(self, source: Path) -> float | None:
+        return 300.0
+
+    def make(self, source: Path, target: Path, progress: Progress | None = None) -> Recipe:
+        assert progress is not None
+        for done in range(4):
+            progress(done, 3)
+        return super().make(source, target)
+
+
+class Steps:
+    """What is told, and counted."""
+
+    def __init__(self) -> None:
+        self.told: list[str | tuple[str, int, int]] = []
+
+    def __call__(self, what: str) -> None:
+        self.told.append(what)
+
+    def count(self, what: str, done: int, of: int) -> None:
+        self.told.append((what, done, of))
+
+
+def test_layers_are_counted_for_whom_counts_and_told_in_words_else(
+    copied: Copied, tiny_llama: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry.QUANTIZATIONS, "_added", {"copied": Counted()})
+    steps, words = Steps(), list[str]()
+    wanted = adapters.resolve(str(tiny_llama), "copied")
+    made = adapters.prepare(wanted, steps)
+    assert steps.told == [
+        "quantize tiny-llama to copied, once: about 5 min here, an estimate",
+        *(("quantize tiny-llama to copied: layers", done, 3) for done in range(4)),
+    ]
+    assert made.path is not None
+    shutil.rmtree(made.path)
+    adapters.prepare(wanted, words.append)
+    assert [line.split(" after")[0] for line in words[1:]] == [
+        f"quantize tiny-llama to copied: layer {done} of 3" for done in (1, 2, 3)
+    ]
 
 
 def test_a_quantization_is_made_recognised_and_run(copied: Copied, tiny_llama: Path, own_cache: Path) -> None:

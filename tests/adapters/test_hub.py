@@ -232,6 +232,27 @@ def test_what_a_model_is_stands_before_and_after_the_download_and_without_a_netw
     assert model.info.read == {"prompt": "its chat template ends turns with its end token <|end|>"}
 
 
+def test_a_download_is_counted_in_bytes(hub: FakeHub, tiny_llama: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    hub.publish("owner/counted", tiny_llama)
+    seen: list[tuple[int, int]] = []
+    folder = hub_client.download("owner/counted", count=lambda here, of: seen.append((here, of)))
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.name != "README.md")
+    here = [one for one, _ in seen]
+    assert {of for _, of in seen} == {size}
+    assert here == sorted(here)
+    assert here[-1] >= (folder / "model.safetensors").stat().st_size
+    assert capfd.readouterr().err == "", "the library draws no bars of its own beside ours"
+
+
+def test_who_shows_a_download_cannot_break_it(hub: FakeHub, tiny_llama: Path) -> None:
+    def breaks(here: int, of: int) -> None:
+        raise RuntimeError("told to stop")
+
+    hub.publish("owner/breaks", tiny_llama)
+    folder = hub_client.download("owner/breaks", count=breaks)
+    assert (folder / "model.safetensors").is_file()
+
+
 def test_only_one_layout_of_the_weights_is_downloaded(hub: FakeHub, tiny_llama: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_llama, tmp_path / "both")
     for other in ("consolidated.safetensors", "pytorch_model.bin", "optimizer.safetensors"):

@@ -27,12 +27,14 @@ def die_at_seven(number: int) -> int:
 def test_many_jobs_are_done_elsewhere_and_few_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     before = settings()
-    with Workers() as workers:
+    told: list[tuple[str, int, int]] = []
+    with Workers(lambda *words: told.append(words)) as workers:
         assert [pid for _, pid, _ in workers.map(where, range(FEW))] == [os.getpid()] * FEW
-        found = list(workers.map(where, range(20)))
+        found = list(workers.map(where, range(20), "jobs"))
+    assert told[-21:] == [("jobs", done, 20) for done in range(21)]
     assert [number for number, _, _ in found] == [*range(20)]
     assert os.getpid() not in {pid for _, pid, _ in found}
-    assert all(told == ENVIRONMENT for _, _, told in found)
+    assert all(settings_there == ENVIRONMENT for _, _, settings_there in found)
     assert settings() == before
 
 

@@ -5,10 +5,10 @@ Importing this is cheap; torch comes with what the functions import.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from passkwh.cache import OnStep
 from passkwh.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def check(request: ExitRequest, checkpoint: Checkpoint, language: str) -> None:
 def prepare(
     checkpoint: Checkpoint,
     request: ExitRequest,
-    progress: Callable[[str], None] | None = None,
+    progress: OnStep | None = None,
     meter: OpenSpan | None = None,
 ) -> Checkpoint:
     """The checkpoint to run with a rule: fine-tuned where the rule's bundle has weights, and quantized after that.

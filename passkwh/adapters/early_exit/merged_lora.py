@@ -6,7 +6,6 @@ Merged weights run as fast as those they replace, and can be quantized like any 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 
 from passkwh.adapters import checkpoint as folders
@@ -15,12 +14,12 @@ from passkwh.adapters.early_exit.bundle import Bundle
 from passkwh.adapters.early_exit.request import check_base
 from passkwh.adapters.lora import folder_hash, merge
 from passkwh.adapters.silence import silence_libraries
-from passkwh.cache import building, cache_dir
+from passkwh.cache import OnStep, building, cache_dir
 
 MANIFEST = "early-exit.json"
 
 
-def merged_lora(dense: Checkpoint, bundle: Bundle, report: Callable[[str], None]) -> Checkpoint:
+def merged_lora(dense: Checkpoint, bundle: Bundle, report: OnStep) -> Checkpoint:
     """The fine-tuned form of a prepared dense checkpoint, merged now unless it is in the cache.
 
     UsageError where the bundle was made for another checkpoint, or its adapter does not fit.

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from passkwh.records import Option
 
 Progress = Callable[[int, int], None]
-"""Called while a checkpoint is made: layers that are done, of how many."""
+"""Called while a checkpoint is made: layers that are done, of how many; with 0 when the first begins."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ class ReportsProgress(Protocol):
     """A quantization that takes its time: it says before how long, and on the way how far it is."""
 
     def make(self, source: Path, target: Path, progress: Progress | None = None) -> Recipe:
-        """As ``MakesCheckpoints.make``; ``progress(done, of)`` is called when a layer is done."""
+        """As ``MakesCheckpoints.make``; ``progress(done, of)`` is called when the first layer begins and
+        when one is done."""
         ...
 
     def expected_s(self, source: Path) -> float | None:

@@ -144,6 +144,7 @@ class GptqModelQuantization:
             if progress is not None:
                 layers = int(files.text_config.get("num_hidden_layers", 0))
                 model.layer_callback = _told(progress, layers)
+                progress(0, layers)
             # By itself the library packs AWQ with a kernel for CUDA only.
             packing = gptqmodel.BACKEND.AWQ_TORCH if self.method == "awq" else gptqmodel.BACKEND.AUTO
             try:

@@ -20,7 +20,7 @@ from passkwh.adapters.quantization.base import MakesCheckpoints, ReportsProgress
 from passkwh.adapters.quantization.lookup import configured
 from passkwh.adapters.silence import silence_libraries
 from passkwh.adapters.weights import size_of, tensors
-from passkwh.cache import building, cache_dir
+from passkwh.cache import CountsSteps, OnStep, building, cache_dir
 from passkwh.records import Option, Provenance, Record, content_hash
 
 RECIPE = 2
@@ -101,9 +101,7 @@ def cached(base: Checkpoint, quant: str) -> Checkpoint | None:
     )
 
 
-def ensure(
-    base: Checkpoint, progress: Callable[[str], None] | None = None, meter: OpenSpan | None = None
-) -> Checkpoint:
+def ensure(base: Checkpoint, progress: OnStep | None = None, meter: OpenSpan | None = None) -> Checkpoint:
     """``base`` (dense weights at ``path``, wanted ``quant``) quantized: from the cache, or made now and kept there."""
     if made := cached(base, base.quant):
         return made
@@ -116,7 +114,7 @@ def ensure(
     return result
 
 
-def make(base: Checkpoint, draft: Path, report: Callable[[str], None], meter: OpenSpan | None = None) -> None:
+def make(base: Checkpoint, draft: Path, report: OnStep, meter: OpenSpan | None = None) -> None:
     """Quantize into the empty folder ``draft``; the manifest is written last."""
     assert base.path is not None
     quantization = configured(base.quant, base.overrides.quant_options)
@@ -130,6 +128,11 @@ def make(base: Checkpoint, draft: Path, report: Callable[[str], None], meter: Op
     start_ns = time.monotonic_ns()
 
     def layer_done(done: int, of: int) -> None:
+        if isinstance(report, CountsSteps):
+            report.count(f"{what}: layers", done, of)
+            return
+        if not done:
+            return
         elapsed_s = (time.monotonic_ns() - start_ns) / 1e9
         left = f", about {_minutes(elapsed_s / done * (of - done))} more" if done < of else ""
         report(f"{what}: layer {done} of {of} after {_minutes(elapsed_s)}{left}")

@@ -51,7 +51,10 @@ def find_device(name: str) -> Device:
         except ValidationError as error:
             problem = error.errors()[0]
             key = ".".join(str(part) for part in problem["loc"])
-            raise UsageError(f"--gpu {name}: {key}: {problem['msg']}") from error
+            place = f"{key}: " if key else ""
+            raise UsageError(
+                f"--gpu {name}: {place}{problem['msg']}; give a JSON file with a device's rates"
+            ) from error
     known = devices()
     plain = _plain(name)
     for device in known:

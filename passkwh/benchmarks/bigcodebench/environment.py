@@ -10,7 +10,7 @@ from pathlib import Path
 from passkwh import environments
 from passkwh.benchmarks.bigcodebench import nltk_data
 from passkwh.benchmarks.interpreter import Interpreter
-from passkwh.cache import cache_dir
+from passkwh.cache import CountsSteps, cache_dir
 from passkwh.environments import EnvironmentManifest, Progress
 from passkwh.errors import UsageError
 
@@ -66,15 +66,23 @@ def _find_python() -> Path:
 
 def _install(python: Path, version: str, progress: Progress) -> list[str]:
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    lines = [line.partition("#")[0].strip() for line in PINS.read_text().splitlines()]
+    requirements = [line for line in lines if line]
     if version == PINNED_VERSION:
         environments.pip_install([*pip, "-r", str(PINS)], progress)
         return []
-    requirements = [line.partition("#")[0].strip() for line in PINS.read_text().splitlines()]
     left_out = []
-    for name in [line.partition("==")[0] for line in requirements if line]:
+    for done, name in enumerate(line.partition("==")[0] for line in requirements):
+        if isinstance(progress, CountsSteps):
+            progress.count("install libraries", done, len(requirements))
         try:
-            environments.pip_install([*pip, "--only-binary", ":all:", name], progress)
+            environments.pip_install([*pip, "--only-binary", ":all:", name], _unless_counted(progress))
         except UsageError:
             left_out.append(name)
             progress(f"{name} has no wheel for Python {version}: left out")
     return left_out
+
+
+def _unless_counted(progress: Progress) -> Progress:
+    """What pip says of each of many installations, for whom does not count these."""
+    return (lambda line: None) if isinstance(progress, CountsSteps) else progress

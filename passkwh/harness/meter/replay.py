@@ -71,7 +71,10 @@ def open_replay(argument: str, clock: Callable[[], int] = time.monotonic_ns) -> 
                 time_s, reading = _reading(path, table.line_num, row)
                 channels.setdefault(row["channel"], {}).setdefault(reading.quantity, []).append((time_s, reading))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the recording {path}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(
+            f"the recording {path} cannot be read ({why}): give a CSV file with the columns {','.join(COLUMNS)}"
+        ) from error
     if not channels:
         raise UsageError(f"{path} has no readings")
     for name, quantities in channels.items():

@@ -85,6 +85,7 @@ def write(
     metrics: Sequence[str] = (),
     training: Sequence[TrainingLog] = (),
     note: Callable[[str], None] = lambda text: None,
+    count: Count = lambda what, done, of: None,
 ) -> Written:
     """Write the report of runs.
 
@@ -98,6 +99,7 @@ def write(
         metrics: quality that early exit is judged by; the benchmark's usual ones where empty.
         training: trainings whose figures belong beside early exit.
         note: called with what a reader must know beside the report.
+        count: told how many runs are read, then how many sections are written.
 
     Raises:
         UsageError: runs that cannot be read or compared, an outline that does not exist or that these runs do not
@@ -110,7 +112,7 @@ def write(
     if outline != "short" and out.is_file():
         raise UsageError(f"--out {out} is a file: with --experiment, name a folder for the report's files")
     by = (settings or AnalysisSettings()).convention
-    groups = _groups(runs, outline, note, by)
+    groups = _groups(runs, outline, note, by, count)
 
     def gather(frames: Frames) -> Evidence:
         evidence = Evidence(frames, outline, settings, strict, metrics, training)
@@ -119,19 +121,25 @@ def write(
         return evidence
 
     if outline == "short":
-        built = assemble([(title, gather(load_group())) for title, _, load_group in groups])
+        gathered = [(title, gather(load_group())) for title, _, load_group in groups]
+        built = assemble(gathered, count=count)
         return Written({"report": str(out), "runs": built.content()["runs"]}, _write_page(built, out))
     if len(groups) == 1:
-        built = assemble([("", gather(groups[0][2]()))])
+        built = assemble([("", gather(groups[0][2]()))], count=count)
         return Written(built.content(), write_folder(built, out))
-    return _write_parts(groups, gather, outline, out, note)
+    return _write_parts(groups, gather, outline, out, note, count)
 
+
+Count = Callable[[str, int, int], None]
+"""Is told what is done, how many and of how many."""
 
 Group = tuple[str, tuple[Path, ...], Callable[[], Frames]]
 """Runs that can be compared: what sets them apart, their folders, and how they are read."""
 
 
-def _groups(runs: Sequence[Path] | Frames, outline: str, note: Callable[[str], None], by: str) -> list[Group]:
+def _groups(
+    runs: Sequence[Path] | Frames, outline: str, note: Callable[[str], None], by: str, count: Count
+) -> list[Group]:
     if isinstance(runs, Frames):
         return [("", tuple(run.path for run in runs.runs), lambda: runs)]
     if outline == "exits":
@@ -142,7 +150,7 @@ def _groups(runs: Sequence[Path] | Frames, outline: str, note: Callable[[str], N
         titled = [(group.title, group.paths) for group in groups]
     for text in notes:
         note(f"note: {text}")
-    return [(title, own, partial(load, own, by)) for title, own in titled]
+    return [(title, own, partial(load, own, by, partial(count, "read runs"))) for title, own in titled]
 
 
 # ---------------------------------------------------------------- sections in order, numbered
@@ -162,13 +170,23 @@ def sections_of(outline: str) -> list[ReportSection]:
     return [section for *_, section in sorted(placed, key=lambda entry: entry[:3])]
 
 
-def assemble(groups: Sequence[tuple[str, Evidence]], pictures: bool = True) -> Assembled:
-    """Put a report together from groups of runs, each with what sets it apart; figures only with ``pictures``."""
+def assemble(
+    groups: Sequence[tuple[str, Evidence]], pictures: bool = True, count: Count = lambda what, done, of: None
+) -> Assembled:
+    """Put a report together from groups of runs, each with what sets it apart; figures only with ``pictures``.
+
+    ``count`` is told how many sections are written.
+    """
     evidences = tuple(evidence for _, evidence in groups)
     first = evidences[0]
     numbering = _Numbering(pictures)
+    sections = sections_of(first.outline)
+    of = len(sections) * len(groups)
     for place, (title, evidence) in enumerate(groups, start=1):
-        numbering.add(sections_of(first.outline), evidence, title, place)
+        for done, section in enumerate(sections, start=len(sections) * (place - 1)):
+            count("write sections", done, of)
+            numbering.add(section, evidence, title, place)
+    count("write sections", of, of)
     name = TITLES[first.outline]
     experiment = first.outline in EXPERIMENTS
     report = Report(
@@ -206,24 +224,23 @@ class _Numbering:
         self._tables = 0
         self._draws = pictures
 
-    def add(self, sections: Iterable[ReportSection], evidence: Evidence, group: str, place: int) -> None:
-        """The sections on one group of runs; from the second group on, names end in its place."""
-        for section in sections:
-            try:
-                draft = section.build(evidence)
-            except UsageError as error:
-                draft = Draft((NotAvailable(what=section.title, reason=str(error)),))
-            if draft is None:
-                continue
-            blocks = (self._block(block, "" if place == 1 else f"_{place}") for block in draft.blocks)
-            self.sections.append(
-                Section(
-                    id=section.id if place == 1 else f"{section.id}-{place}",
-                    title=section.title,
-                    group=group,
-                    blocks=tuple(block for block in blocks if block is not None),
-                )
+    def add(self, section: ReportSection, evidence: Evidence, group: str, place: int) -> None:
+        """A section on one group of runs; from the second group on, names end in its place."""
+        try:
+            draft = section.build(evidence)
+        except UsageError as error:
+            draft = Draft((NotAvailable(what=section.title, reason=str(error)),))
+        if draft is None:
+            return
+        blocks = (self._block(block, "" if place == 1 else f"_{place}") for block in draft.blocks)
+        self.sections.append(
+            Section(
+                id=section.id if place == 1 else f"{section.id}-{place}",
+                title=section.title,
+                group=group,
+                blocks=tuple(block for block in blocks if block is not None),
             )
+        )
 
     def _block(self, block: Block | Drawing | Deferred, suffix: str) -> Block | None:
         if isinstance(block, Deferred):
@@ -318,6 +335,7 @@ def _write_parts(
     outline: str,
     out: Path,
     note: Callable[[str], None],
+    progress: Count,
 ) -> Written:
     """A report of each part of a study, and the page that leads to them."""
     contents: list[dict[str, Any]] = []
@@ -327,7 +345,7 @@ def _write_parts(
         note(f"part {number} of {len(groups)}: {title} ({len(paths)} runs)")
         folder = f"part-{number}"
         try:
-            built = assemble([("", gather(load_group()))])
+            built = assemble([("", gather(load_group()))], count=progress)
         except UsageError as error:  # a part that does not allow the experiment does not keep the others back
             note(f"part {number}: {error}")
             contents.append({"part": title, "runs": [str(path) for path in paths], "error": str(error)})

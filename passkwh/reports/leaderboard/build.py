@@ -32,7 +32,7 @@ from passkwh.reports.leaderboard.findings import Finding
 from passkwh.reports.leaderboard.ingest import Pack, inspect
 from passkwh.reports.leaderboard.published import published_rows
 from passkwh.reports.leaderboard.rows import ACCURACY, MEASURES, Row, with_savings
-from passkwh.reports.leaderboard.workers import Workers
+from passkwh.reports.leaderboard.workers import Count, Workers
 
 MARKER = ".passkwh-leaderboard"
 """Stands in a folder that we may write and tidy."""
@@ -54,16 +54,25 @@ class Site:
 
 
 def build(
-    packs: Sequence[Path], out: Path, cache_place: Path, *, title: str, published: bool, by: Convention = OURS
+    packs: Sequence[Path],
+    out: Path,
+    cache_place: Path,
+    *,
+    title: str,
+    published: bool,
+    by: Convention = OURS,
+    count: Count = lambda what, done, of: None,
 ) -> Site:
     """Check packs, work out configurations with energies ``by`` a convention, and write the site to ``out``.
+
+    ``count`` is told how far that is.
 
     Raises:
         UsageError: when a pack cannot be read or ``out`` holds something else.
     """
     _check_place(out)
     known = Cache(cache_place)
-    with Workers() as workers:
+    with Workers(count) as workers:
         inspected = inspect(packs, known, workers, by)
         for folder in ("c", "data"):
             (out / folder).mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,8 @@ def configurations(
     fresh = [group for key, group in groups.items() if key not in known]
     size = max(1, min(CHUNK, len(fresh) // (4 * workers.count)))
     parts = [fresh[i : i + size] for i in range(0, len(fresh), size)]
-    made += [one for part in workers.map(partial(_work_out, cache, publish), parts) for one in part]
+    worked_out = workers.map(partial(_work_out, cache, publish), parts, "work out configurations")
+    made += [one for part in worked_out for one in part]
     by_key = {one.id: one for one in made}
     ranked = ranks.with_ranks([by_key[key] for key in groups], lambda key: _table_of(cache, groups[key]), cache)
     return [(one, one.id in known) for one in ranked]

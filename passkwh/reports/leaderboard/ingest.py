@@ -59,7 +59,7 @@ def inspect(given: Sequence[Path], cache: Cache, workers: Workers, by: Conventio
     known = {key: value for key in set(sums) if (value := cache.get("packs", _key(key, by))) is not None}
     todo = {key: path for key, path in zip(sums, paths, strict=True) if key not in known}
     jobs = [(path, key) for key, path in todo.items()]
-    known |= zip(todo, workers.map(partial(_inspect, cache, by), jobs), strict=True)
+    known |= zip(todo, workers.map(partial(_inspect, cache, by), jobs, "check packs"), strict=True)
     packs = [_pack(path, key, known[key], by) for path, key in zip(paths, sums, strict=True)]
     again = duplicates([(pack.path, pack.fingerprint) for pack in packs if pack.run is not None])
     return [

@@ -25,6 +25,9 @@ ENVIRONMENT = {
 }
 """What libraries in our processes are told; they read it as they start."""
 
+Count = Callable[[str, int, int], None]
+"""Is told what is done, how many and of how many."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -32,7 +35,8 @@ R = TypeVar("R")
 class Workers:
     """A pool of processes; nothing is started before there is enough to do."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: Count = lambda what, done, of: None) -> None:
+        self._count_done = count
         self.count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
         self._environment = {name: os.environ.get(name) for name in ENVIRONMENT}
@@ -49,11 +53,21 @@ class Workers:
                 else:
                     os.environ[name] = value
 
-    def map(self, work: Callable[[T], R], jobs: Sequence[T]) -> Iterator[R]:
-        """``work`` of every job in order.
+    def map(self, work: Callable[[T], R], jobs: Sequence[T], what: str = "") -> Iterator[R]:
+        """``work`` of every job in order; ``what`` they are is told with how many are done.
 
         Raises UsageError where a process is killed; what others did by then is done.
         """
+        if jobs:
+            self._count_done(what, 0, len(jobs))
+        return self._counted(self._map(work, jobs), what, len(jobs))
+
+    def _counted(self, results: Iterator[R], what: str, of: int) -> Iterator[R]:
+        for done, result in enumerate(results, start=1):
+            self._count_done(what, done, of)
+            yield result
+
+    def _map(self, work: Callable[[T], R], jobs: Sequence[T]) -> Iterator[R]:
         if self.count == 1 or (len(jobs) <= FEW and self._pool is None):
             return map(work, jobs)
         if self._pool is None:
