@@ -98,20 +98,24 @@ def build(
             autocompletion=complete.conventions,
         ),
     ] = "passkwh",
+    url: Annotated[str, typer.Option(help="Where the site will stand, as https://HOST/FOLDER.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Make a static site of all valid packs: it opens from disk and from any host."""
     from passkwh.analysis import conventions
     from passkwh.cli.live import AFTER_S, LiveProgress
     from passkwh.harness.progress import Steps
+    from passkwh.reports.leaderboard.addresses import board_url
     from passkwh.reports.leaderboard.build import build as build_site
     from passkwh.reports.leaderboard.cache import default_place
 
-    by = conventions.convention(convention)
+    by, stands = conventions.convention(convention), board_url(url)
     packs = find_packs(submissions) if submissions else []
     place = cache or default_place()
     with LiveProgress("build", AFTER_S) as live:
-        site = build_site(packs, out, place, title=title, published=published, by=by, count=Steps(live).count)
+        site = build_site(
+            packs, out, place, title=title, published=published, by=by, url=stands, count=Steps(live).count
+        )
     for pack in site.refused:
         note(f"refused {pack.path}")
         for finding in pack.findings:

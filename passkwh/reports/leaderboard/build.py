@@ -36,8 +36,8 @@ from passkwh.reports.leaderboard.workers import Count, Workers
 
 MARKER = ".passkwh-leaderboard"
 """Stands in a folder that we may write and tidy."""
-STATIC = ("style.css", "theme.js", "stats.js", "data.js", "chart.js", "compare.js", "board.js")
-SCRIPTS = ("stats.js", "data.js", "chart.js", "compare.js", "board.js")
+STATIC = ("style.css", "theme.js", "links.js", "stats.js", "data.js", "chart.js", "compare.js", "board.js")
+SCRIPTS = ("links.js", "stats.js", "data.js", "chart.js", "compare.js", "board.js")
 PLAIN_ROWS = 200
 """The first page shows so many rows without scripts; the plain table has all."""
 
@@ -61,28 +61,30 @@ def build(
     title: str,
     published: bool,
     by: Convention = OURS,
+    url: str = "",
     count: Count = lambda what, done, of: None,
 ) -> Site:
     """Check packs, work out configurations with energies ``by`` a convention, and write the site to ``out``.
 
+    ``url`` is where the site will stand, as :func:`~passkwh.reports.leaderboard.addresses.board_url` gives it; empty
+    where that is not known.
     ``count`` is told how far that is.
 
     Raises:
         UsageError: when a pack cannot be read or ``out`` holds something else.
     """
     _check_place(out)
-    known = Cache(cache_place)
+    known, common = Cache(cache_place), _common(title, by, url)
     with Workers(count) as workers:
         inspected = inspect(packs, known, workers, by)
         for folder in ("c", "data"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         (out / MARKER).write_text("made by bench leaderboard build; may be deleted\n", "utf-8")
-        made = configurations(inspected, known, workers, partial(_write_configuration, out, _common(title, by)))
+        made = configurations(inspected, known, workers, partial(_write_configuration, out, common))
     _tidy(out, {row.id for row, _ in made})
-    environment, common = _environment(), _common(title, by)
     rows = [*with_savings([row for row, _ in made]), *(published_rows() if published else ())]
     refused = [pack for pack in inspected if pack.run is None]
-    _write_pages(out, environment, common, rows, refused)
+    _write_pages(out, _environment(), common, rows, refused)
     _write_downloads(out, rows)
     for name in STATIC:
         _write(out / name, _site(name))
@@ -151,8 +153,9 @@ def _write_configuration(out: Path, common: dict[str, Any], configuration: Confi
     _write(out / "data" / f"{row.id}.js", configuration.task_script)
 
 
-def _common(title: str, by: Convention) -> dict[str, Any]:
-    return {"title": title, "convention": by.describe(), "version": __version__, "root": "", "created": ""}
+def _common(title: str, by: Convention, url: str) -> dict[str, Any]:
+    shown = {"title": title, "convention": by.describe(), "version": __version__, "root": "", "created": ""}
+    return {**shown, "url": url}
 
 
 def _write_pages(
@@ -171,6 +174,11 @@ def _write_pages(
     _write(out / "index.html", index)
     plain = environment.get_template("table.html.j2").render(**shown, groups=_plain_groups(rows, len(rows)))
     _write(out / "table.html", plain)
+    # Hosts show it wherever nothing is: pages that can go stand one folder down.
+    gone = environment.get_template("404.html.j2").render(
+        **{**common, "root": f"{common['url']}/" if common["url"] else "../"}
+    )
+    _write(out / "404.html", gone)
 
 
 def _plain_groups(rows: Sequence[Row], most: int) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from passkwh.reports.leaderboard import ranks
 from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.detail import DomainLine, details, task_rows, task_script, verdicts
 from passkwh.reports.leaderboard.ingest import Pack, statistics
-from passkwh.reports.leaderboard.rows import Row, configuration_key, row
+from passkwh.reports.leaderboard.rows import Row, address, configuration_key, row
 from passkwh.reports.leaderboard.workers import Workers
 
 RESAMPLES = 10_000
@@ -46,9 +46,12 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Group:
-    """The packs of one configuration; ``key`` is a hash of their content, and the row's id."""
+    """The packs of one configuration."""
 
+    id: str
+    """Of its row: what the configuration is."""
     key: str
+    """Hash of the packs' content, by which results are kept."""
     packs: tuple[Pack, ...]
 
     @property
@@ -73,9 +76,13 @@ def configurations(
     parts = [fresh[i : i + size] for i in range(0, len(fresh), size)]
     worked_out = workers.map(partial(_work_out, cache, publish), parts, "work out configurations")
     made += [one for part in worked_out for one in part]
-    by_key = {one.id: one for one in made}
-    ranked = ranks.with_ranks([by_key[key] for key in groups], lambda key: _table_of(cache, groups[key]), cache)
-    return [(one, one.id in known) for one in ranked]
+    by_id = {group.id: group for group in groups.values()}
+    rows = {one.id: one for one in made}
+    contents = {row_id: group.key for row_id, group in by_id.items()}
+    ranked = ranks.with_ranks(
+        [rows[row_id] for row_id in by_id], contents, lambda of: _table_of(cache, by_id[of]), cache
+    )
+    return [(one, contents[one.id] in known) for one in ranked]
 
 
 def _groups(packs: Sequence[Pack]) -> dict[str, Group]:
@@ -85,7 +92,7 @@ def _groups(packs: Sequence[Pack]) -> dict[str, Group]:
         if pack.run is not None:
             repeats.setdefault(configuration_key(pack.run), []).append(pack)
     ordered = [tuple(sorted(members, key=lambda pack: pack.sha256)) for members in repeats.values()]
-    groups = [Group(_group_key(members), members) for members in ordered]
+    groups = [Group(address(members[0].run), _group_key(members), members) for members in ordered if members[0].run]
     return {group.key: group for group in groups}
 
 
@@ -118,10 +125,10 @@ def _compute(cache: Cache, groups: Sequence[Group]) -> dict[str, dict[str, Any]]
     for group, of_group, table, estimates in zip(groups, samples, tables, _intervals(tables), strict=True):
         detail = details(table, verdicts(of_group))
         facts[group.key] = {
-            "row": row(group.runs, estimates, group.key, _warnings(group.packs, table)).model_dump(mode="json"),
+            "row": row(group.runs, estimates, group.id, _warnings(group.packs, table)).model_dump(mode="json"),
             "domains": [line.model_dump() for line in detail.domains],
             "task_rows": task_rows(detail),
-            "task_script": task_script(group.key, detail),
+            "task_script": task_script(group.id, detail),
         }
         cache.put("rows", group.key, facts[group.key])
     return facts

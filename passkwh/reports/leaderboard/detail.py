@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from passkwh.analysis.domains import task_domains
 from passkwh.analysis.results import finite
 from passkwh.analysis.tasks import TaskTable
-from passkwh.records import Record
+from passkwh.records import Record, content_hash
 from passkwh.reports.leaderboard.cells import number
 from passkwh.reports.leaderboard.escape import escaped, script_json
 
@@ -108,6 +109,15 @@ def _domains(table: TaskTable, members: Mapping[str, NDArray[np.bool_]]) -> tupl
     return tuple(lines)
 
 
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_./:+-]{1,100}")
+
+
+@lru_cache(maxsize=10_000)
+def task_anchor(task: str) -> str:
+    """Where a task stands on a configuration's page: ``task:NAME``, or a hash of a name that no address can hold."""
+    return f"task:{task if PLAIN_NAME.fullmatch(task) else content_hash(task)[:16]}"
+
+
 def task_rows(detail: Detail) -> str:
     """Table rows of every task; plain string work, as a board has a million of them."""
     lines = []
@@ -115,7 +125,8 @@ def task_rows(detail: Detail) -> str:
     for task, passed, evaluated, energy_j, tokens, (status, message) in zip(*columns, strict=True):
         kind = "pass" if evaluated and passed == evaluated else "bad" if status in ("timeout", "error") else "fail"
         lines.append(
-            f'<tr><td class="left">{escaped(task)}<td class="left {kind}">{escaped(status) or "—"}'
+            f'<tr id="{task_anchor(task)}"><td class="left">{escaped(task)}'
+            f'<td class="left {kind}">{escaped(status) or "—"}'
             f'<td>{number(energy_j)}<td>{tokens:.0f}<td class="left wide note">{escaped(message)}'
         )
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from passkwh.analysis.bootstrap import draw
 from passkwh.analysis.ranking import rank, spread_of
@@ -16,10 +16,13 @@ MOST = 40
 MEASURE = "pass_at_kwh"
 
 
-def with_ranks(rows: Sequence[Row], table_of: Callable[[str], TaskTable], cache: Cache) -> list[Row]:
+def with_ranks(
+    rows: Sequence[Row], contents: Mapping[str, str], table_of: Callable[[str], TaskTable], cache: Cache
+) -> list[Row]:
     """Rows with best and worst rank by pass@kWh within their group, where the group is small enough.
 
-    ``table_of`` gives the tasks of a configuration; it is asked only where ranks are not known yet.
+    ``contents`` has a hash of what each row is made of, by which ranks are kept. ``table_of`` gives the tasks of a row;
+    it is asked only where ranks are not known yet.
     """
     groups: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
@@ -28,15 +31,15 @@ def with_ranks(rows: Sequence[Row], table_of: Callable[[str], TaskTable], cache:
     ranks: dict[str, tuple[int, int]] = {}
     for ids in groups.values():
         if 1 < len(ids) <= MOST:
-            ranks |= _ranks(sorted(ids), table_of, cache)
+            ranks |= _ranks({one: contents[one] for one in sorted(ids)}, table_of, cache)
     return [row.model_copy(update={"ranks": ranks.get(row.id)}) for row in rows]
 
 
-def _ranks(ids: list[str], table_of: Callable[[str], TaskTable], cache: Cache) -> dict[str, tuple[int, int]]:
-    key = content_hash(ids)[:16]
+def _ranks(group: Mapping[str, str], table_of: Callable[[str], TaskTable], cache: Cache) -> dict[str, tuple[int, int]]:
+    key = content_hash(list(group.items()))[:16]
     known = cache.get("ranks", key)
     if known is None:
-        table = join([table_of(one) for one in ids], ids)
+        table = join([table_of(one) for one in group], list(group))
         draws = draw(table) if table is not None else None
         known = {}
         if draws is not None:

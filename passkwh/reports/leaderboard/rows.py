@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from passkwh.analysis.conventions import OURS
 from passkwh.analysis.frames import Run
 from passkwh.analysis.life_cycle import making, tasks_to_pay_back
 from passkwh.analysis.pooling import checked
@@ -52,7 +53,9 @@ class Cell(Record):
 class Row(Record):
     """One configuration on the board."""
 
-    id: Annotated[str, Field(description="hash of what the row is made of; name of its page")]
+    id: Annotated[
+        str, Field(description="hash of the configuration's identity: name of its page, for as long as it runs")
+    ]
     model: Line
     family: Line
     parameters: Annotated[int | None, Field(description="number of weights, where known")]
@@ -122,6 +125,16 @@ def keys(run: Run) -> tuple[str, str]:
 def configuration_key(run: Run) -> str:
     """Equal for runs that are repeats of one row: same configuration, tasks, machine and software."""
     return content_hash(identity(run.manifest), *keys(run), run.manifest.versions)
+
+
+def address(run: Run) -> str:
+    """What the row of a run is known by in addresses: 16 hexadecimal digits, made of the configuration alone.
+
+    It stays the same when repeats of the run, or other packs, come or go. A board by another convention of energy says
+    other things of the run, and has another address for it.
+    """
+    by = [] if run.convention == OURS else [run.convention.name]
+    return content_hash("row", configuration_key(run), *by)[:16]
 
 
 def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warnings: Iterable[str] = ()) -> Row:

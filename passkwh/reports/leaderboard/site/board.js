@@ -31,6 +31,7 @@
   const ACROSS = [["hardware", "other machines"], ["tasks", "other tasks or decoding"], ["provenance", "other kinds of energy figure"], ["published", "published results"]];
   const across = ACROSS.map(([key, text]) => make("label", {}, make("input", { type: "checkbox", value: key, id: `across-${key}`, onchange: () => set({ across: across.map((l) => l.firstChild).filter((i) => i.checked).map((i) => i.value) }) }), make("span", {}, text)));
   const mixed = make("p", { class: "callout", role: "note" });
+  const gone = make("p", { class: "callout", id: "gone-rows", role: "status", hidden: true });
   const said = make("p", { class: "note", id: "count", "aria-live": "polite" });
 
   const budget = make("input", { type: "range", id: "budget", min: 0, max: 1000, value: 1000, oninput: () => slide(budget, "budget") });
@@ -53,14 +54,14 @@
 
   const table = make("table", { id: "board-table" }), more = make("div", { class: "more" });
   const columnMenu = make("div", { class: "checks" });
-  const downloads = make("div", { class: "more" }, button("CSV of this view", () => download("csv"), { id: "download-csv" }), button("JSON of this view", () => download("json"), { id: "download-json" }),
+  const downloads = make("div", { class: "more" }, button("CSV of this view", () => download("csv"), { id: "download-csv" }), button("JSON of this view", () => download("json"), { id: "download-json" }), button("Copy link to this view", null, { "data-copy": "address", id: "copy-view" }),
     make("a", { href: "board.parquet", download: true }, "whole board as Parquet"), make("a", { href: "board.csv", download: true }, "as CSV"), make("a", { href: "board.json", download: true }, "as JSON"));
 
   app.append(
     make("div", { class: "controls" },
       make("div", { class: "row" }, labelled("Rank among", group, "grow"), labelled("Search", search, "find")),
       make("fieldset", {}, make("legend", {}, "Rank together with (asked for, never by default)"), make("div", { class: "checks" }, ...across)),
-      make("div", { class: "row facets" }, ...FACETS.map(([key, name]) => labelled(name, facets[key]))), mixed),
+      make("div", { class: "row facets" }, ...FACETS.map(([key, name]) => labelled(name, facets[key]))), mixed, gone),
     make("h2", {}, "Energy and accuracy"),
     make("div", { class: "split" }, chart, make("div", { class: "panel" },
       make("h3", {}, "What can I afford?"), labelled("Energy budget", budget), budgetText, budgetWinner, labelled("Accuracy floor", floor), floorText, floorWinner,
@@ -163,6 +164,9 @@
     mixed.hidden = current.mixed.length === 0;
     mixed.textContent = `These rows differ in ${current.mixed.join(", ")}: a difference between them may come from that and not from the model.`
       + (current.mixed.includes("tasks or decoding") ? " Energy of the run and pass@kWh depend on how many tasks there were; solved/kWh and J/token do not." : "");
+    gone.hidden = state.gone === 0;
+    gone.textContent = state.gone === 1 ? "A configuration that this address names is not on this board, or no longer."
+      : `${state.gone} configurations that this address names are not on this board, or no longer.`;
     grid.value = state.grid;
     pue.value = state.pue;
     price.value = state.price;

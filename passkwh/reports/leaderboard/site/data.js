@@ -50,7 +50,7 @@
     ["exit", "Exit rule", (r) => r.exit || "full depth"], ["batch", "Batch size", (r) => r.batch_size === null ? "not stated" : String(r.batch_size)], ["concurrency", "Requests in flight", (r) => String(r.concurrency)],
     ["hardware", "Hardware", (r) => r.hardware], ["benchmark", "Benchmark", (r) => r.benchmark], ["provenance", "Energy is", (r) => r.provenance]];
 
-  const state = { group: "", across: [], q: "", facets: {}, sort: "", down: true, budget: null, floor: null, chosen: [], grid: "NLD", pue: 1, price: 0.25, y: "", log: null, columns: [], all: false };
+  const state = { group: "", across: [], q: "", facets: {}, sort: "", down: true, budget: null, floor: null, chosen: [], grid: "NLD", pue: 1, price: 0.25, y: "", log: null, columns: [], all: false, gone: 0 };
 
   const byName = new Intl.Collator("en", { numeric: true }).compare;
 
@@ -174,6 +174,7 @@
     for (const [key, name] of Object.entries(NUMBERS)) { const value = Number(query.get(name)); if (query.has(name) && Number.isFinite(value) && value >= 0 && value < 1e12) state[key] = value; }
     for (const [key, name] of Object.entries(LISTS)) if (query.get(name)) state[key] = query.get(name).split(",").slice(0, 50);
     for (const [key] of FACETS) if (query.get(`f.${key}`)) state.facets[key] = query.get(`f.${key}`);
+    state.gone = [...new Set(state.chosen)].filter((id) => /^[0-9a-f]{16}$/.test(id) && !byId.has(id)).length;
     state.chosen = state.chosen.filter((id) => byId.has(id));
     const known = { y: raw.accuracy, grid: raw.grids.map(([code]) => code), group: groups.map((g) => g.key), sort: ["model", ...[...figureColumns(), ...TEXTS].map((c) => c.key)] };
     for (const [key, values] of Object.entries(known)) if (!values.includes(state[key])) state[key] = fresh[key];
