@@ -113,11 +113,11 @@ def test_a_link_is_copied(browser: Any, site: Site) -> None:
     page.goto(f"file://{site.index.parent}/c/{alphas(site)['none'].id}.html#task:BigCodeBench/9")
     page.focus("[data-copy=address]")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('[data-copy=address]').textContent === 'Copied'")
+    page.wait_for_selector("[data-copy=address]:text-is('Copied')")
     assert page.evaluate("navigator.clipboard.readText()") == page.evaluate("location.href")
     page.goto(f"file://{site.index}#q=alpha")
     page.click("#copy-view")
-    page.wait_for_function("document.querySelector('#copy-view').textContent === 'Copied'")
+    page.wait_for_selector("#copy-view:text-is('Copied')")
     assert page.evaluate("navigator.clipboard.readText()").endswith("index.html#q=alpha")
     context.close()
 

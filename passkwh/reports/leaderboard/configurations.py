@@ -36,6 +36,8 @@ class Configuration:
 
     row: Row
     runs: tuple[Run, ...]
+    sums: tuple[str, ...]
+    """SHA-256 of its packs."""
     domains: tuple[DomainLine, ...]
     task_rows: str
     """HTML, escaped."""
@@ -113,7 +115,8 @@ def _work_out(cache: Cache, publish: Callable[[Configuration], None], groups: Se
         rows.append(Row.model_validate(value["row"]))
         domains = tuple(DomainLine.model_validate(line) for line in value["domains"])
         shown = (value["task_rows"], value["task_script"], group.packs[0].picture)
-        publish(Configuration(rows[-1], group.runs, domains, *shown))
+        sums = tuple(pack.sha256 for pack in group.packs)
+        publish(Configuration(rows[-1], group.runs, sums, domains, *shown))
     return rows
 
 

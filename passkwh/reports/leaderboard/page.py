@@ -12,6 +12,7 @@ from markupsafe import Markup
 from passkwh.analysis.frames import Run
 from passkwh.records import Manifest
 from passkwh.reports.leaderboard.cells import figure, number
+from passkwh.reports.leaderboard.cite import citation
 from passkwh.reports.leaderboard.configurations import Configuration
 from passkwh.reports.leaderboard.detail import DomainLine
 from passkwh.reports.leaderboard.rows import MEASURES
@@ -38,6 +39,7 @@ def render(configuration: Configuration, template: jinja2.Template, common: dict
         domains=_domains(configuration.domains),
         facts=_facts(runs),
         command=command(manifest, len(runs)),
+        citation=citation(row, runs, configuration.sums, common["title"], common["url"]),
         tasks=Markup(configuration.task_rows),
     )
 
