@@ -1,4 +1,4 @@
-"""``bench leaderboard``: pack runs, check submissions, build and preview the site."""
+"""``bench leaderboard``: pack runs, check and review submissions, build and preview the site, keep it in git."""
 
 from __future__ import annotations
 
@@ -79,6 +79,53 @@ def validate(
     if as_json:
         print_json({"valid": all(row["valid"] for row in rows), "packs": rows})
     if not all(row["valid"] for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the board: new, or a git repository without these files.")],
+    title: Annotated[str, typer.Option(help="Name of the board.")] = "pass@kWh leaderboard",
+    install: Annotated[
+        str | None, typer.Option(help="What `pip install` is given in the workflows. Default: this version of passkwh.")
+    ] = None,
+) -> None:
+    """Make the folder of a board kept on GitHub: packs/, and workflows that check pull requests and publish."""
+    from passkwh.reports.leaderboard.repository import requirement, write_repository
+
+    for path in write_repository(folder, title, install or requirement()):
+        say(str(path))
+    note(f"push {folder} to GitHub, branch main; its README says which settings a board needs")
+
+
+@app.command()
+def review(
+    packs: Annotated[Path, typer.Argument(help="The folder of packs, with the submission in it.")],
+    base: Annotated[Path | None, typer.Option(help="The folder of packs without the submission.")] = None,
+    changed: Annotated[
+        list[Path] | None,
+        typer.Option(help="In place of --base: a file of the folder that the submission adds or changes (repeatable)."),
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where results are kept by content. Default: ~/.cache.")] = None,
+    convention: Annotated[str, typer.Option(help="Which energy leads, as for `build`.")] = "passkwh",
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a submission would do to a board, as Markdown: what is refused, and which rows come, change or go, at
+    which rank. Exit code 1 where something is refused."""
+    from passkwh.analysis import conventions
+    from passkwh.reports.leaderboard.cache import default_place
+    from passkwh.reports.leaderboard.review import review as compare
+    from passkwh.reports.leaderboard.review_text import as_dict, markdown
+
+    if (base is None) == (not changed):
+        raise UsageError("give --base FOLDER, or --changed FILE for every file of the submission")
+    by = conventions.convention(convention)
+    found = compare(packs, cache or default_place(), base=base, changed=changed or [], by=by)
+    if as_json:
+        print_json(as_dict(found))
+    else:
+        say(markdown(found))
+    if not found.accepted:
         raise typer.Exit(1)
 
 

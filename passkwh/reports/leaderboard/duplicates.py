@@ -72,17 +72,22 @@ def duplicates(valid: Sequence[tuple[Path, Fingerprint]]) -> dict[Path, Finding]
     return refused
 
 
+def same_run(a: Fingerprint, b: Fingerprint) -> bool:
+    """Whether two packs hold one run."""
+    return _enough(len(set(a.marks) & set(b.marks)), a, b)
+
+
+def _enough(shared: int, a: Fingerprint, b: Fingerprint) -> bool:
+    return shared > 0 and shared >= SAME * min(len(a.marks), len(b.marks))
+
+
 def _of_one_run(fingerprints: Sequence[Fingerprint]) -> list[list[int]]:
     """Places of packs that hold one run, of every run that stands in several."""
     run_of = list(range(len(fingerprints)))
     having: defaultdict[str, list[int]] = defaultdict(list)
     for place, fingerprint in enumerate(fingerprints):
         shared = Counter(other for mark in fingerprint.marks for other in having[mark])
-        joined = {
-            run_of[other]
-            for other, count in shared.items()
-            if count >= SAME * min(len(fingerprint.marks), len(fingerprints[other].marks))
-        }
+        joined = {run_of[other] for other, count in shared.items() if _enough(count, fingerprint, fingerprints[other])}
         if joined:
             run_of = [min(joined) if run in joined or run == place else run for run in run_of]
         for mark in fingerprint.marks:
