@@ -95,6 +95,8 @@ def init(
 
     for path in write_repository(folder, title, install or requirement()):
         say(str(path))
+    if install is None and "==" not in requirement():
+        note("this is no release of passkwh: the workflows install the newest one, unless --install names another")
     note(f"push {folder} to GitHub, branch main; its README says which settings a board needs")
 
 
@@ -145,7 +147,9 @@ def build(
             autocompletion=complete.conventions,
         ),
     ] = "passkwh",
-    url: Annotated[str, typer.Option(help="Where the site will stand, as https://HOST/FOLDER.")] = "",
+    url: Annotated[
+        str, typer.Option(help="Where the site will stand, as https://HOST/FOLDER: for its feed and citations.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Make a static site of all valid packs: it opens from disk and from any host."""
@@ -179,6 +183,8 @@ def build(
         )
     else:
         say(str(site.index.resolve()))
+    if not stands:
+        note("no feed.xml, and no addresses in citations: give --url, where the site will stand, to have them")
     if packs and all(row.runs == 0 for row in site.rows):
         note(f"error: all {len(site.refused)} packs were refused, for the reasons above: none is on the board")
         raise typer.Exit(1)

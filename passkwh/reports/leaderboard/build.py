@@ -23,7 +23,7 @@ from passkwh.analysis.footprint import grids
 from passkwh.clean import cell, clean
 from passkwh.errors import UsageError
 from passkwh.registry import QUANTIZATIONS
-from passkwh.reports.leaderboard import page
+from passkwh.reports.leaderboard import feed, page
 from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.cells import columns, figure, flat, groups, schema
 from passkwh.reports.leaderboard.configurations import Configuration, configurations
@@ -86,6 +86,7 @@ def build(
     refused = [pack for pack in inspected if pack.run is None]
     _write_pages(out, _environment(), common, rows, refused)
     _write_downloads(out, rows)
+    _write_feed(out, rows, title, url)
     for name in STATIC:
         _write(out / name, _site(name))
     return Site(out / "index.html", tuple(rows), tuple(refused), sum(was_known for _, was_known in made))
@@ -179,6 +180,14 @@ def _write_pages(
         **{**common, "root": f"{common['url']}/" if common["url"] else "../"}
     )
     _write(out / "404.html", gone)
+
+
+def _write_feed(out: Path, rows: Sequence[Row], title: str, url: str) -> None:
+    """The feed, which names pages by their whole address; none where that is not known."""
+    if url:
+        _write(out / feed.NAME, feed.feed(rows, title, url))
+    else:
+        (out / feed.NAME).unlink(missing_ok=True)
 
 
 def _plain_groups(rows: Sequence[Row], most: int) -> list[dict[str, Any]]:

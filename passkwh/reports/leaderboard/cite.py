@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from passkwh.analysis.frames import Run
 from passkwh.clean import one_line
 from passkwh.reports.leaderboard.addresses import page_url
 from passkwh.reports.leaderboard.cells import figure
-from passkwh.reports.leaderboard.rows import Row
+from passkwh.reports.leaderboard.rows import Row, started
 
 CITED = ("pass_at_1", "energy_kwh", "pass_at_kwh")
 MOST_SUMS = 10
@@ -29,15 +28,6 @@ class Citation:
 
     bibtex: str
     text: str
-
-
-def started(run: Run) -> datetime:
-    """When a run began, in UTC; the first of January 1970 where it does not say."""
-    try:
-        time = datetime.fromisoformat(run.manifest.sessions[0].started_at)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (IndexError, ValueError, OverflowError):
-        return datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def citation(row: Row, runs: Sequence[Run], sums: Sequence[str], title: str, url: str) -> Citation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -72,6 +73,9 @@ class Row(Record):
     place: Annotated[Line, Field(description="where in the source, or what it adds")] = ""
     tasks: int | None
     runs: Annotated[int, Field(ge=0, description="repeats pooled; 0 for a published row")]
+    latest: Annotated[
+        str, Field(description="when the latest of its runs began, in UTC; empty for a published row")
+    ] = ""
     measures: dict[str, Cell]
     weights: Annotated[Line, Field(description="which weights ran: quantization and revision; empty where unknown")] = (
         ""
@@ -137,6 +141,15 @@ def address(run: Run) -> str:
     return content_hash("row", configuration_key(run), *by)[:16]
 
 
+def started(run: Run) -> datetime:
+    """When a run began, in UTC; the first of January 1970 where it does not say."""
+    try:
+        time = datetime.fromisoformat(run.manifest.sessions[0].started_at)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (IndexError, ValueError, OverflowError):
+        return datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warnings: Iterable[str] = ()) -> Row:
     """The row of one configuration's runs from the intervals of its measures."""
     first = runs[0]
@@ -171,6 +184,7 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
         source=", ".join(run.manifest.run_id[:80] for run in runs),
         tasks=manifest.benchmark.tasks,
         runs=len(runs),
+        latest=f"{max(started(run) for run in runs):%Y-%m-%dT%H:%M:%SZ}",
         measures={name: cells[name] for name in MEASURES if name in cells},
         making_j=None if made is None else made.energy_j,
         making_provenance="" if made is None else made.provenance,
