@@ -53,6 +53,10 @@ def write_run(
     benchmark: str = "bigcodebench",
     period_s: float = 0.1,
     detail: str = "AssertionError: 1 != 2",
+    engine: str = "transformers",
+    thinking: str = "auto",
+    reasoning: str | None = None,
+    pace: float = 1.0,
 ) -> Path:
     """A finished run: one GPU whose counter steps every ``period_s``, batches one after the other, then scoring."""
     rng = np.random.default_rng(seed)
@@ -67,7 +71,7 @@ def write_run(
     made: list[Sample] = []
     for first in range(0, count, batch_size):
         members = range(first, min(first + batch_size, count))
-        length_ns = int((0.3 + 0.01 * max(tokens[i] for i in members)) * SECOND)
+        length_ns = int(pace * (0.3 + 0.01 * max(tokens[i] for i in members)) * SECOND)
         window = Window(kind="generate", session=0, start_ns=clock, end_ns=clock + length_ns, batch_id=first)
         for i in members:
             made.append(_sample(i, ids[i // samples], i % samples, len(members), window, int(tokens[i]), rng, seed))
@@ -86,14 +90,15 @@ def write_run(
     ))  # fmt: skip
     spec = Spec(
         model=model, quant=quant, exit=exit, benchmark=benchmark, samples=samples, batch_size=batch_size,
-        max_new_tokens=512, repeat=repeat, seed=seed % 7, meter="auto",
+        max_new_tokens=512, repeat=repeat, thinking=thinking, seed=seed % 7, meter="auto",
     )  # fmt: skip
     adapter = quant if quant != "none" else "instruct" if "instruct" in model.lower() else "base"
     manifest = Manifest(
         run_id=folder.name, status="complete", spec=spec,
         model=ModelInfo(
             name=model, adapter=adapter, chat="instruct" in model.lower(), checkpoint=model, revision="0" * 40,
-            quant=quant, dtype="bfloat16", device="cuda:0", parameters=1_500_000_000,
+            quant=quant, engine=engine, reasoning=reasoning, dtype="bfloat16", device="cuda:0",
+            parameters=1_500_000_000,
         ),
         benchmark=BenchmarkInfo(
             name=benchmark, version="0.1.0", source="synthetic", sha256=content_hash(ids), tasks=len(ids)

@@ -42,6 +42,10 @@ PLAIN_ROWS = 200
 """The first page shows so many rows without scripts; the plain table has all."""
 
 
+PLAIN_TEXTS = ("engine", "thinking_mode")
+"""Columns of a plain table where its rows differ in them; their labels say the rest."""
+
+
 @dataclass(frozen=True)
 class Site:
     """What was built."""
@@ -97,7 +101,8 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
     texts = {
         name: _dictionary([getattr(row, name) for row in rows])
         for name in (
-            "model", "family", "tuning", "quant", "exit", "hardware", "benchmark", "provenance", "source", "place",
+            "model", "family", "tuning", "quant", "exit", "thinking_mode", "engine", "hardware", "benchmark",
+            "provenance", "source", "place",
             "tasks_key", "hardware_key", "label", "saved_against", "making_provenance",
         )
     }  # fmt: skip
@@ -207,6 +212,7 @@ def _plain_groups(rows: Sequence[Row], most: int) -> list[dict[str, Any]]:
                 "source": group[0].source if group[0].provenance == "published" else "",
                 "columns": [figure(name, None) for name in names],
                 "rows": [{"row": r, "cells": [figure(name, r.measures.get(name)) for name in names]} for r in kept],
+                "texts": [name for name in PLAIN_TEXTS if len({getattr(row, name) for row in group}) > 1],
                 "left": len(group) - len(kept),
             }
         )

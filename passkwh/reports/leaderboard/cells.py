@@ -71,8 +71,8 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 COLUMNS = {
     "id": "id", "configuration": "label", "model": "model", "family": "family", "parameters": "parameters",
-    "tuning": "tuning", "quant": "quant", "exit": "exit", "thinking": "thinking", "batch_size": "batch_size",
-    "concurrency": "concurrency",
+    "tuning": "tuning", "quant": "quant", "exit": "exit", "thinking": "thinking_mode", "engine": "engine",
+    "batch_size": "batch_size", "concurrency": "concurrency",
     "hardware": "hardware", "benchmark": "benchmark", "tasks": "tasks", "repeats": "runs", "provenance": "provenance",
     "energy_saved_against": "saved_against", "energy_saved": "saved", "energy_saved_same_weights": "saved_same_weights",
     "making_j": "making_j", "making_energy_is": "making_provenance", "solved_to_pay_back": "solved_to_pay_back",

@@ -15,7 +15,7 @@ from passkwh.reports.leaderboard.cells import figure, number
 from passkwh.reports.leaderboard.cite import citation
 from passkwh.reports.leaderboard.configurations import Configuration
 from passkwh.reports.leaderboard.detail import DomainLine
-from passkwh.reports.leaderboard.rows import MEASURES
+from passkwh.reports.leaderboard.rows import MEASURES, thinking_mode
 
 STAGES = (
     ("idle", "idle"), ("warmup", "warm-up"), ("generate", "generating"), ("score", "scoring"),
@@ -82,6 +82,8 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
         ("weights", f"{model.parameters:,}" if model.parameters else "not known"),
         ("quantization", ", ".join(f"{k} {v}" for k, v in model.quantization.items()) or model.quant),
         ("exit rule", exit_rule),
+        ("engine", model.engine),
+        ("thinking", thinking_mode(manifest)),
         ("decoding", f"{decoding}, at most {spec.max_new_tokens} new tokens, {together}"),
         ("tasks", f"{manifest.benchmark.name} {manifest.benchmark.version}, {manifest.benchmark.source}, "
                   f"content {manifest.benchmark.sha256[:12]}"),

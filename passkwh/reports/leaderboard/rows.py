@@ -64,6 +64,10 @@ class Row(Record):
     quant: Line
     exit: Annotated[Line, Field(description="early-exit rule; full depth when empty")] = ""
     thinking: Annotated[Line, Field(description="what --thinking said; left to the template when empty")] = ""
+    thinking_mode: Annotated[
+        Line, Field(description="none (a model without a thinking phase), auto, on, off, an effort, or tokens")
+    ] = ""
+    engine: Annotated[Line, Field(description="the program that computed; empty where a source does not say")] = ""
     batch_size: int | None
     concurrency: Annotated[int, Field(ge=1, description="requests that were kept in flight")] = 1
     hardware: Line
@@ -174,6 +178,8 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
         quant=manifest.model.quant,
         exit=manifest.spec.exit or "",
         thinking="" if manifest.spec.thinking == "auto" else manifest.spec.thinking,
+        thinking_mode=thinking_mode(manifest),
+        engine=manifest.model.engine,
         weights=f"{manifest.model.quant} {manifest.model.revision[:100]}",
         full_depth=_at_full_depth(manifest),
         batch_size=manifest.spec.batch_size,
@@ -192,6 +198,12 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
         hardware_key=hardware_key,
         warnings=tuple(warnings),
     )
+
+
+def thinking_mode(manifest: Manifest) -> str:
+    """How a run thought: ``none`` where the model has no phase for it, else what --thinking said."""
+    asked = manifest.spec.thinking
+    return "none" if manifest.model.reasoning is None and asked == "auto" else asked
 
 
 def _at_full_depth(manifest: Manifest) -> bool:

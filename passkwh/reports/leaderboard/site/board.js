@@ -265,7 +265,7 @@
 
   function lines() {
     return current.shown.map((row) => {
-      const entry = { id: row.id, rank: current.ranks.get(row) ?? null, configuration: row.label, model: row.model, family: row.family, parameters: row.parameters, tuning: row.tuning, quant: row.quant, exit: row.exit, batch_size: row.batch_size, hardware: row.hardware, benchmark: row.benchmark, provenance: row.provenance, on_frontier: current.frontier.has(row) };
+      const entry = { id: row.id, rank: current.ranks.get(row) ?? null, configuration: row.label, model: row.model, family: row.family, parameters: row.parameters, tuning: row.tuning, quant: row.quant, exit: row.exit, thinking: row.thinking_mode, engine: row.engine, batch_size: row.batch_size, hardware: row.hardware, benchmark: row.benchmark, provenance: row.provenance, on_frontier: current.frontier.has(row) };
       for (const [key, figure] of Object.entries(row.figures)) Object.assign(entry, { [key]: figure.value, [`${key}_low`]: figure.low, [`${key}_high`]: figure.high });
       for (const key of ["co2e", "cost"]) { const figure = current.columns.find((c) => c.key === key).figure(row); entry[key === "co2e" ? "co2e_g" : "cost"] = figure ? figure.value : null; }
       entry.source = row.source;

@@ -10,7 +10,7 @@
   for (const [name, [value, low, high]] of Object.entries(raw.figures)) {
     rows.forEach((row, i) => { if (value[i] !== null) row.figures[name] = { value: value[i], low: low[i], high: high[i] }; });
   }
-  rows.forEach((row) => { row.search = [row.label, row.family, row.quant, row.exit, row.hardware, row.benchmark, row.source, row.place].join(" ").toLowerCase(); });
+  rows.forEach((row) => { row.search = [row.label, row.family, row.quant, row.exit, row.engine, row.hardware, row.benchmark, row.source, row.place].join(" ").toLowerCase(); });
   const byId = new Map(rows.map((row) => [row.id, row]));
 
   // ---------------------------------------------------------------- figures
@@ -30,6 +30,8 @@
   const sizeClass = (row) => { const found = SIZES.find(([, low, high]) => row.parameters > low && row.parameters <= high); return found ? found[0] : "not known"; };
   const sizeText = (n) => n === null ? "—" : n >= 1e9 ? `${number(n / 1e9)} B` : `${number(n / 1e6)} M`;
 
+  const thinkingOf = (row) => row.thinking_mode || "not stated", engineOf = (row) => row.engine || "not stated";
+
   // Columns: texts first, then figures. `better` is which way is better.
   const TEXTS = [
     { key: "family", name: "family", get: (r) => r.family },
@@ -37,6 +39,8 @@
     { key: "tuning", name: "tuning", get: (r) => r.tuning },
     { key: "quant", name: "quantization", get: (r) => r.quant },
     { key: "exit", name: "exit rule", get: (r) => r.exit || "full depth" },
+    { key: "thinking", name: "thinking", get: thinkingOf },
+    { key: "engine", name: "engine", get: engineOf },
     { key: "batch", name: "batch size", get: (r) => r.batch_size, text: (r) => r.batch_size === null ? "—" : String(r.batch_size), numeric: true },
     { key: "concurrency", name: "in flight", unit: "requests", get: (r) => r.concurrency, text: (r) => String(r.concurrency), numeric: true },
     { key: "provenance", name: "energy is", get: (r) => r.provenance },
@@ -47,7 +51,7 @@
     { key: "source", name: "source", get: (r) => r.place ? `${r.source}, ${r.place}` : r.source, wide: true },
   ];
   const FACETS = [["family", "Family", (r) => r.family], ["size", "Size", sizeClass], ["tuning", "Tuning", (r) => r.tuning], ["quant", "Quantization", (r) => r.quant],
-    ["exit", "Exit rule", (r) => r.exit || "full depth"], ["batch", "Batch size", (r) => r.batch_size === null ? "not stated" : String(r.batch_size)], ["concurrency", "Requests in flight", (r) => String(r.concurrency)],
+    ["exit", "Exit rule", (r) => r.exit || "full depth"], ["thinking", "Thinking", thinkingOf], ["engine", "Engine", engineOf], ["batch", "Batch size", (r) => r.batch_size === null ? "not stated" : String(r.batch_size)], ["concurrency", "Requests in flight", (r) => String(r.concurrency)],
     ["hardware", "Hardware", (r) => r.hardware], ["benchmark", "Benchmark", (r) => r.benchmark], ["provenance", "Energy is", (r) => r.provenance]];
 
   const state = { group: "", across: [], q: "", facets: {}, sort: "", down: true, budget: null, floor: null, chosen: [], grid: "NLD", pue: 1, price: 0.25, y: "", log: null, columns: [], all: false, gone: 0 };
