@@ -19,31 +19,29 @@ import pyarrow.parquet as pq
 
 from passkwh import __version__
 from passkwh.analysis.conventions import OURS, Convention
+from passkwh.analysis.deadline import LATENCIES
 from passkwh.analysis.footprint import grids
 from passkwh.clean import cell, clean
 from passkwh.errors import UsageError
 from passkwh.registry import QUANTIZATIONS
 from passkwh.reports.leaderboard import feed, page
 from passkwh.reports.leaderboard.cache import Cache
-from passkwh.reports.leaderboard.cells import columns, figure, flat, groups, schema
+from passkwh.reports.leaderboard.cells import columns, flat, schema
 from passkwh.reports.leaderboard.configurations import Configuration, configurations
 from passkwh.reports.leaderboard.escape import script_json
 from passkwh.reports.leaderboard.findings import Finding
 from passkwh.reports.leaderboard.ingest import Pack, inspect
+from passkwh.reports.leaderboard.plain import plain_groups
 from passkwh.reports.leaderboard.published import published_rows
 from passkwh.reports.leaderboard.rows import ACCURACY, MEASURES, Row, with_savings
 from passkwh.reports.leaderboard.workers import Count, Workers
 
 MARKER = ".passkwh-leaderboard"
 """Stands in a folder that we may write and tidy."""
-STATIC = ("style.css", "theme.js", "links.js", "stats.js", "data.js", "chart.js", "compare.js", "board.js")
-SCRIPTS = ("links.js", "stats.js", "data.js", "chart.js", "compare.js", "board.js")
+STATIC = ("style.css", "theme.js", "links.js", "stats.js", "data.js", "chart.js", "plane.js", "compare.js", "board.js")
+SCRIPTS = ("links.js", "stats.js", "data.js", "chart.js", "plane.js", "compare.js", "board.js")
 PLAIN_ROWS = 200
 """The first page shows so many rows without scripts; the plain table has all."""
-
-
-PLAIN_TEXTS = ("engine", "thinking_mode")
-"""Columns of a plain table where its rows differ in them; their labels say the rest."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +104,9 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
             "tasks_key", "hardware_key", "label", "saved_against", "making_provenance",
         )
     }  # fmt: skip
-    figures = {
-        name: [
-            [None if (cell := row.measures.get(name)) is None else getattr(cell, part) for row in rows]
-            for part in ("value", "low", "high")
-        ]
-        for name in columns(rows)
-    }
+    shown = columns(rows)
+    latencies = [name for name in LATENCIES if any(name in row.measures for row in rows)]
+    figures = {name: _parts(rows, name) for name in dict.fromkeys((*shown, *latencies))}
     return {
         "ids": [row.id for row in rows],
         "texts": texts,
@@ -133,13 +127,21 @@ def board_data(rows: Sequence[Row]) -> dict[str, Any]:
         "pages": [int(row.page) for row in rows],
         "ranks": [row.ranks for row in rows],
         "figures": figures,
-        "measures": {name: [one.label, one.unit, one.better] for name, one in MEASURES.items() if name in figures},
-        "limits": [one.limits for name, one in MEASURES.items() if name in figures and one.limits],
+        "measures": {name: [MEASURES[name].label, MEASURES[name].unit, MEASURES[name].better] for name in shown},
+        "latencies": [[name, MEASURES[name].label] for name in latencies],
+        "limits": [MEASURES[name].limits for name in shown if MEASURES[name].limits],
         "accuracy": [name for name in ACCURACY if name in figures],
         "quants": _in_registry_order({row.quant for row in rows}),
         "grids": [[g.region, g.name, g.gco2e_per_kwh, g.year] for g in sorted(grids().values(), key=lambda g: g.name)],
         "grid_source": next(iter(grids().values())).source,
     }
+
+
+def _parts(rows: Sequence[Row], name: str) -> list[list[float | None] | None]:
+    """Values, low and high ends of a measure, one for each row; None in place of ends that no row has."""
+    cells = [row.measures.get(name) for row in rows]
+    parts = [[None if cell is None else getattr(cell, part) for cell in cells] for part in ("value", "low", "high")]
+    return [parts[0], *(ends if any(end is not None for end in ends) else None for ends in parts[1:])]
 
 
 def _in_registry_order(quants: set[str]) -> list[str]:
@@ -172,13 +174,13 @@ def _write_pages(
     index = environment.get_template("index.html.j2").render(
         **shown,
         counts={"measured": sum(row.runs > 0 for row in rows), "published": sum(row.runs == 0 for row in rows)},
-        groups=_plain_groups(rows, PLAIN_ROWS),
+        groups=plain_groups(rows, PLAIN_ROWS),
         refused=[{"name": pack.path.name, "why": _why(pack.findings)} for pack in refused],
         data=script_json(board_data(rows)),
         scripts=SCRIPTS,
     )
     _write(out / "index.html", index)
-    plain = environment.get_template("table.html.j2").render(**shown, groups=_plain_groups(rows, len(rows)))
+    plain = environment.get_template("table.html.j2").render(**shown, groups=plain_groups(rows, len(rows)))
     _write(out / "table.html", plain)
     # Hosts show it wherever nothing is: pages that can go stand one folder down.
     gone = environment.get_template("404.html.j2").render(
@@ -193,30 +195,6 @@ def _write_feed(out: Path, rows: Sequence[Row], title: str, url: str) -> None:
         _write(out / feed.NAME, feed.feed(rows, title, url))
     else:
         (out / feed.NAME).unlink(missing_ok=True)
-
-
-def _plain_groups(rows: Sequence[Row], most: int) -> list[dict[str, Any]]:
-    shown = []
-    for number, group in enumerate(groups(rows)):
-        kept = group[: max(most, 0)]
-        most -= len(kept)
-        if not kept:
-            break
-        names = columns(group)
-        shown.append(
-            {
-                "anchor": f"group-{number + 1}",
-                "benchmark": group[0].benchmark,
-                "hardware": group[0].hardware,
-                "provenance": group[0].provenance,
-                "source": group[0].source if group[0].provenance == "published" else "",
-                "columns": [figure(name, None) for name in names],
-                "rows": [{"row": r, "cells": [figure(name, r.measures.get(name)) for name in names]} for r in kept],
-                "texts": [name for name in PLAIN_TEXTS if len({getattr(row, name) for row in group}) > 1],
-                "left": len(group) - len(kept),
-            }
-        )
-    return shown
 
 
 def _why(findings: Iterable[Finding]) -> str:

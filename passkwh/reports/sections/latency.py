@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from passkwh.analysis.deadline import COST, DEADLINE, cheapest_within, within_each
 from passkwh.analysis.pareto import frontier
 from passkwh.measures import MEASURES
 from passkwh.reports.document.content import (
@@ -23,8 +24,6 @@ from passkwh.reports.document.text import quantity, sentence
 from passkwh.reports.figures.plane import plane
 from passkwh.reports.figures.theme import ACCENT, BLUE
 
-DEADLINE = "latency_p90_s"
-"""A deadline is met by a configuration nine of whose ten answers are in time."""
 COLUMNS = (
     "tokens_per_s", "joules_per_token", "steady_tokens_per_s", "steady_joules_per_token",
     "ttft_p50_s", "ttft_p90_s", "ttft_p99_s", "tpot_p50_s", "tpot_p90_s", "tpot_p99_s",
@@ -71,7 +70,7 @@ def _points(evidence: Evidence) -> pd.DataFrame:
     for label in evidence.labels:
         own = [run.summary for run, of in zip(evidence.runs, evidence.run_labels, strict=True) if of == label]
         latencies_s = [latency_s for summary in own if (latency_s := MEASURES[DEADLINE].value(summary)) is not None]
-        cost = evidence.headline("joules_per_token", label)
+        cost = evidence.headline(COST, label)
         if cost.value is None or not latencies_s:
             continue
         ends = {DEADLINE: sum(latencies_s) / len(latencies_s), f"{DEADLINE}_low": min(latencies_s),
@@ -88,15 +87,15 @@ def _cheapest(evidence: Evidence, points: pd.DataFrame) -> list[Sentence]:
     """The cheapest configuration within the deadline that was given; otherwise within each that one can keep."""
     deadline_s = evidence.settings.deadline_s
     if deadline_s is not None:
-        fast = points[points[DEADLINE] <= deadline_s]
-        if fast.empty:
+        place = cheapest_within(points["energy"], points[DEADLINE], deadline_s)
+        if place is None:
             least_s = float(points[DEADLINE].min())
             return [
                 sentence("No configuration gives nine of ten answers within ", quantity(deadline_s, "s"),
                          "; the fastest needs ", quantity(least_s, "s"), ".")
             ]  # fmt: skip
-        return [_sentence(fast.sort_values("energy").iloc[0], deadline_s)]
-    kept = points[points["on"]].sort_values(DEADLINE)
+        return [_sentence(points.iloc[place], deadline_s)]
+    kept = points.iloc[within_each(points["energy"].tolist(), points[DEADLINE].tolist())]
     return [_sentence(row, float(row[DEADLINE])) for _, row in kept.iterrows()]
 
 
@@ -113,7 +112,7 @@ def _plane(evidence: Evidence, points: pd.DataFrame) -> Drawing:
         "place:N", title=None, legend=alt.Legend(orient="top"),
         scale=alt.Scale(domain=["cheapest within some deadline", "beaten by another"], range=[ACCENT, BLUE]),
     )  # fmt: skip
-    titles = (MEASURES["joules_per_token"].axis(), MEASURES[DEADLINE].axis())
+    titles = (MEASURES[COST].axis(), MEASURES[DEADLINE].axis())
     block = FigureBlock(
         name="cost_latency", title="J/token against latency",
         caption="Bottom left is better. Bars are intervals across, least and most of repeats up; dashed: the shortest "

@@ -52,6 +52,8 @@
   const compare = make("section", { id: "compare", hidden: true, "aria-labelledby": "compare-title" },
     make("h2", { id: "compare-title" }, "Compare"), make("div", { class: "more picked" }), make("div", { class: "sheet" }), make("div", { class: "tests", style: "margin-top: 1rem" }));
 
+  const plane = make("details", { id: "plane" });
+
   const table = make("table", { id: "board-table" }), more = make("div", { class: "more" });
   const columnMenu = make("div", { class: "checks" });
   const downloads = make("div", { class: "more" }, button("CSV of this view", () => download("csv"), { id: "download-csv" }), button("JSON of this view", () => download("json"), { id: "download-json" }), button("Copy link to this view", null, { "data-copy": "address", id: "copy-view" }),
@@ -66,6 +68,7 @@
     make("div", { class: "split" }, chart, make("div", { class: "panel" },
       make("h3", {}, "What can I afford?"), labelled("Energy budget", budget), budgetText, budgetWinner, labelled("Accuracy floor", floor), floorText, floorWinner,
       make("div", { class: "row" }, labelled("Accuracy is", accuracy), make("label", { class: "checks" }, log, make("span", {}, "logarithmic energy"))))),
+    plane,
     compare,
     make("h2", { id: "table-title" }, "Configurations"), said,
     make("div", { class: "row" }, labelled("Grid for CO₂e", grid, "grow"), labelled("PUE of the building", pue), labelled("Price per kWh", price)),
@@ -141,6 +144,7 @@
     controls();
     passkwh.chart.draw(current);
     log.checked = passkwh.chart.logarithmic();
+    passkwh.planeView.draw(current);
     passkwh.compare.draw(compare, current.columns, choose);
     drawTable();
   }
@@ -284,6 +288,7 @@
 
   passkwh.chart.mount(chart, choose);
   passkwh.fromAddress();
+  passkwh.planeView.mount(plane, { make, labelled, option, set, choose });
   window.addEventListener("hashchange", () => { passkwh.fromAddress(); render(); });
   document.getElementById("plain").remove();
   app.hidden = false;

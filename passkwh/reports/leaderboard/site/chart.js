@@ -303,5 +303,6 @@
     box.querySelector("[data-zoom=reset]").addEventListener("click", reset);
   }
 
+  passkwh.drawing = { make, ticks, mark, colour };
   passkwh.chart = { mount, draw, forget: () => { zoom = null; }, logarithmic: () => Boolean(box.area && box.area.log) };
 })();

@@ -8,7 +8,7 @@
   for (const [name, [distinct, where]] of Object.entries(raw.texts)) rows.forEach((row, i) => { row[name] = distinct[where[i]]; });
   for (const [name, values] of Object.entries(raw.numbers)) rows.forEach((row, i) => { row[name] = values[i]; });
   for (const [name, [value, low, high]] of Object.entries(raw.figures)) {
-    rows.forEach((row, i) => { if (value[i] !== null) row.figures[name] = { value: value[i], low: low[i], high: high[i] }; });
+    rows.forEach((row, i) => { if (value[i] !== null) row.figures[name] = { value: value[i], low: low?.[i] ?? null, high: high?.[i] ?? null }; });
   }
   rows.forEach((row) => { row.search = [row.label, row.family, row.quant, row.exit, row.engine, row.hardware, row.benchmark, row.source, row.place].join(" ").toLowerCase(); });
   const byId = new Map(rows.map((row) => [row.id, row]));
@@ -54,7 +54,7 @@
     ["exit", "Exit rule", (r) => r.exit || "full depth"], ["thinking", "Thinking", thinkingOf], ["engine", "Engine", engineOf], ["batch", "Batch size", (r) => r.batch_size === null ? "not stated" : String(r.batch_size)], ["concurrency", "Requests in flight", (r) => String(r.concurrency)],
     ["hardware", "Hardware", (r) => r.hardware], ["benchmark", "Benchmark", (r) => r.benchmark], ["provenance", "Energy is", (r) => r.provenance]];
 
-  const state = { group: "", across: [], q: "", facets: {}, sort: "", down: true, budget: null, floor: null, chosen: [], grid: "NLD", pue: 1, price: 0.25, y: "", log: null, columns: [], all: false, gone: 0 };
+  const state = { group: "", across: [], q: "", facets: {}, sort: "", down: true, budget: null, floor: null, chosen: [], grid: "NLD", pue: 1, price: 0.25, y: "", log: null, columns: [], all: false, gone: 0, deadline: null, lat: raw.latencies[0]?.[0] ?? "" };
 
   const byName = new Intl.Collator("en", { numeric: true }).compare;
 
@@ -151,17 +151,40 @@
     };
   }
 
+  // ---------------------------------------------------------------- what a token costs within a deadline
+
+  // As passkwh/analysis/deadline.py has it, for each kind of energy by itself: measured is not compared with estimated.
+  function plane({ shown }) {
+    const points = shown.filter((r) => r.figures.joules_per_token && r.figures[state.lat])
+      .map((r) => ({ row: r, cost: r.figures.joules_per_token.value, latency: r.figures[state.lat].value }));
+    const kinds = ORDER.map((kind) => [kind, points.filter((p) => p.row.provenance === kind)]).filter(([, of]) => of.length);
+    return { points, kinds: kinds.map(([kind, of]) => ({ kind, each: withinEach(of), fastest: Math.min(...of.map((p) => p.latency)), best: state.deadline === null ? null : cheapestWithin(of, state.deadline) })) };
+  }
+
+  const cheapestWithin = (points, deadline) => points.filter((p) => p.latency <= deadline)
+    .reduce((best, p) => !best || p.cost < best.cost || (p.cost === best.cost && p.latency < best.latency) ? p : best, null);
+
+  // Cheaper than all that are as fast: sorted by latency, those whose cost is below every cost before.
+  function withinEach(points) {
+    let least = Infinity;
+    return [...points].sort((a, b) => a.latency - b.latency || a.cost - b.cost).filter((p) => { const on = p.cost < least; if (on) least = p.cost; return on; });
+  }
+
   // ---------------------------------------------------------------- the view in the address
 
   const LISTS = { across: "across", chosen: "with", columns: "columns" };
   const NUMBERS = { budget: "budget", floor: "floor", pue: "pue", price: "price" };
-  const WORDS = { group: "group", q: "q", sort: "sort", grid: "grid", y: "y" };
+  const WORDS = { group: "group", q: "q", sort: "sort", grid: "grid", y: "y", lat: "lat" };
   const fresh = JSON.parse(JSON.stringify(state));
+
+  // Seconds as people write them, from a microsecond to eleven days; anything else is no deadline.
+  const asDeadline = (text) => { const value = /^\d{1,6}(\.\d{1,6})?$/.test(text ?? "") ? Number(text) : 0; return value > 0 ? value : null; };
 
   function toAddress() {
     const query = new URLSearchParams();
     for (const [key, name] of Object.entries(WORDS)) if (state[key] !== fresh[key]) query.set(name, state[key]);
     for (const [key, name] of Object.entries(NUMBERS)) if (state[key] !== fresh[key] && state[key] !== null) query.set(name, String(state[key]));
+    if (state.deadline !== null) query.set("deadline", String(state.deadline));
     for (const [key, name] of Object.entries(LISTS)) if (state[key].length) query.set(name, state[key].join(","));
     for (const [key, value] of Object.entries(state.facets)) if (value) query.set(`f.${key}`, value);
     if (!state.down) query.set("up", "1");
@@ -176,11 +199,12 @@
     Object.assign(state, JSON.parse(JSON.stringify(fresh)));
     for (const [key, name] of Object.entries(WORDS)) if (query.has(name)) state[key] = query.get(name);
     for (const [key, name] of Object.entries(NUMBERS)) { const value = Number(query.get(name)); if (query.has(name) && Number.isFinite(value) && value >= 0 && value < 1e12) state[key] = value; }
+    state.deadline = asDeadline(query.get("deadline"));
     for (const [key, name] of Object.entries(LISTS)) if (query.get(name)) state[key] = query.get(name).split(",").slice(0, 50);
     for (const [key] of FACETS) if (query.get(`f.${key}`)) state.facets[key] = query.get(`f.${key}`);
     state.gone = [...new Set(state.chosen)].filter((id) => /^[0-9a-f]{16}$/.test(id) && !byId.has(id)).length;
     state.chosen = state.chosen.filter((id) => byId.has(id));
-    const known = { y: raw.accuracy, grid: raw.grids.map(([code]) => code), group: groups.map((g) => g.key), sort: ["model", ...[...figureColumns(), ...TEXTS].map((c) => c.key)] };
+    const known = { y: raw.accuracy, lat: raw.latencies.map(([key]) => key), grid: raw.grids.map(([code]) => code), group: groups.map((g) => g.key), sort: ["model", ...[...figureColumns(), ...TEXTS].map((c) => c.key)] };
     for (const [key, values] of Object.entries(known)) if (!values.includes(state[key])) state[key] = fresh[key];
     state.columns = state.columns.filter((key) => TEXTS.some((c) => c.key === key));
     state.down = !query.has("up");
@@ -189,5 +213,5 @@
     state.pue = Math.max(1, state.pue);
   }
 
-  Object.assign(passkwh, { raw, rows, byId, count, state, groups, view, winners, number, byName, TEXTS, FACETS, toAddress, fromAddress, figureColumns });
+  Object.assign(passkwh, { raw, rows, byId, count, state, groups, view, winners, plane, asDeadline, number, byName, TEXTS, FACETS, toAddress, fromAddress, figureColumns });
 })();
