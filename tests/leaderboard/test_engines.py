@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from passkwh.reports.leaderboard.build import Site, build
+from passkwh.reports.leaderboard.cache import Cache
+from passkwh.reports.leaderboard.ingest import inspect
+from passkwh.reports.leaderboard.page import command
+from passkwh.reports.leaderboard.workers import Workers
 from tests.leaderboard.conftest import make_pack
 from tests.leaderboard.reader import Reader
 
@@ -51,6 +56,24 @@ def test_rows_say_engine_and_thinking(mixed: Site) -> None:
     }
     page = (mixed.index.parent / "c" / f"{by(mixed, 'vllm')}.html").read_text()
     assert "<dt>engine</dt><dd>vllm</dd><dt>thinking</dt><dd>on</dd>" in page
+
+
+def test_a_page_says_how_to_run_it_again_with_all_that_was_asked(mixed: Site, packs: list[Path]) -> None:
+    asked = {
+        "revision": "v2", "prompt": "chat", "lora": "lab/add on", "thinking": "on", "system": "Be $short",
+        "engine": "vllm", "engine_options": {"seed": 1}, "quant_options": {"group_size": 32},
+    }  # fmt: skip
+    with Workers() as workers:
+        (pack,) = inspect(packs[:1], Cache(mixed.index.parents[1] / "cache"), workers)
+    assert pack.run
+    manifest = pack.run.manifest
+    words = shlex.split(command(manifest.model_copy(update={"spec": manifest.spec.model_copy(update=asked)}), 1))
+    for name in ("revision", "prompt", "lora", "thinking", "system", "engine"):
+        assert words[words.index(f"--{name}") + 1] == asked[name]
+    assert words[words.index("--engine-option") + 1] == "seed=1"
+    assert words[words.index("--quant-option") + 1] == "group_size=32"
+    plain = shlex.split(command(manifest, 1))
+    assert not {"--thinking", "--system", "--lora", "--prompt", "--revision"} & set(plain)
 
 
 def test_they_are_columns_and_filters(mixed_reader: Reader, mixed: Site) -> None:

@@ -48,7 +48,9 @@ def command(manifest: Manifest, repeats: int) -> str:
     """The command that makes this configuration's runs again, every argument quoted for the shell."""
     spec = manifest.spec
     named = {
-        "model": spec.model, "quant": spec.quant if spec.quant != "none" else None, "exit": spec.exit,
+        "model": spec.model, "revision": spec.revision, "prompt": spec.prompt, "lora": spec.lora,
+        "quant": spec.quant if spec.quant != "none" else None, "exit": spec.exit,
+        "thinking": spec.thinking if spec.thinking != "auto" else None, "system": spec.system,
         "benchmark": spec.benchmark, "limit": spec.limit, "samples": spec.samples if spec.samples > 1 else None,
         "engine": spec.engine if spec.engine != "auto" else None,
         "batch-size": spec.batch_size if spec.concurrency == 1 else None,
@@ -64,8 +66,9 @@ def command(manifest: Manifest, repeats: int) -> str:
             words += [f"--{name}={value}"] if str(value).startswith("-") else [f"--{name}", str(value)]
     for key, option in spec.benchmark_options.items():
         words += ["--option", f"{key}={option}"]
-    for key, option in spec.engine_options.items():
-        words += ["--engine-option", f"{key}={option}"]
+    for name, given in (("engine-option", spec.engine_options), ("quant-option", spec.quant_options)):
+        for key, option in given.items():
+            words += [f"--{name}", f"{key}={option}"]
     return shlex.join(words)
 
 

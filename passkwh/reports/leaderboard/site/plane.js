@@ -20,7 +20,7 @@
     box.table = make("table", { id: "plane-table" });
     box.append(make("summary", {}, make("h2", {}, "Energy of a token and latency")),
       make("div", { class: "split" }, box.stage, make("div", { class: "panel" }, make("h3", {}, "What is cheapest in time?"),
-        labelled("Deadline, s", box.deadline), labelled("of the", box.latency), box.note, box.winners)),
+        labelled("Deadline, s", box.deadline), labelled("of", box.latency), box.note, box.winners)),
       make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The cheapest within each deadline", style: "margin-top: .8rem" }, box.table));
     box.addEventListener("toggle", () => { asked = true; if (box.open && stale && last) draw(last); });
     let width = 0;
@@ -54,12 +54,12 @@
 
   // The same in words and figures: who cannot see the picture misses nothing.
   function frontiers(found) {
-    const { make } = tools, head = [["no.", ""], ["deadline, s", ""], ["cheapest within it", "left wide"], ["J/token", ""], ["energy is", "left"]];
+    const { make } = tools, head = [["no.", ""], ["deadline, s", ""], ["J/token", ""], ["cheapest within it", "left wide"], ["energy is", "left"]];
     const name = (row) => row.page ? make("a", { href: `c/${row.id}.html` }, row.label) : row.label;
-    box.table.replaceChildren(make("caption", {}, `The cheapest within each deadline of ${OF[state.lat]}, of each kind of energy figure`),
+    box.table.replaceChildren(make("caption", {}, "Cheapest within each deadline, for each kind of energy figure"),
       make("thead", {}, make("tr", {}, ...head.map(([text, kind]) => make("th", { scope: "col", class: kind }, text)))),
       make("tbody", {}, ...numbered(found).map((p) => make("tr", { "data-id": p.row.id, class: state.chosen.includes(p.row.id) ? "chosen" : "" },
-        make("td", {}, String(p.number)), make("td", {}, number(p.latency)), make("th", { scope: "row", class: "left wide" }, name(p.row)), make("td", {}, number(p.cost)), make("td", { class: "left" }, p.kind)))));
+        make("td", {}, String(p.number)), make("td", {}, number(p.latency)), make("td", {}, number(p.cost)), make("th", { scope: "row", class: "left wide" }, name(p.row)), make("td", { class: "left" }, p.kind)))));
   }
 
   // An axis of given values: logarithmic where they span more than a decade and a half.
@@ -109,6 +109,7 @@
     for (const p of numbered(found)) make("text", { x: x.at(p.cost) + 9, y: y.at(p.latency) - 8 }, names, String(p.number));
     const legend = tools.make("div", { class: "legend" });
     const entry = (text, paint) => { const icon = make("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }); paint(icon); legend.append(tools.make("span", {}, icon, text)); };
+    for (const quant of new Set(points.map((p) => p.row.quant))) entry(quant === "none" ? "unquantized" : quant, (icon) => make("circle", { cx: 8, cy: 8, r: 6, class: `mark ${colour(quant)}` }, icon));
     for (const { kind } of kinds) entry(`energy ${kind}`, (icon) => mark({ provenance: kind }, 8, 8, icon));
     entry("cheapest within some deadline, by number", (icon) => make("path", { class: "front", d: "M0,4H8V12H16" }, icon));
     box.stage.append(legend);
