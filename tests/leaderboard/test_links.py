@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -139,5 +142,43 @@ def test_a_host_has_a_page_for_what_is_gone(packs: list[Path], tmp_path: Path, u
     page = (tmp_path / "site" / "404.html").read_text()
     assert "not on the board" in page
     assert set(re.findall(r'(?:href|src)="([^#"]*)"', page)) == {
-        f"{root}{name}" for name in ("index.html", "table.html", "style.css", "theme.js")
+        f"{root}{name}"
+        for name in ("index.html", "table.html", "style.css", "theme.js", *(["feed.xml"] if url else []))
     }
+
+
+def test_a_host_shows_it_as_a_page_of_the_board(browser: Any, packs: list[Path], tmp_path: Path) -> None:
+    """Served in a folder of a host, as GitHub Pages does, at whatever depth nothing is."""
+
+    class Host(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if Path(self.translate_path(self.path)).is_file():
+                super().do_GET()
+                return
+            content = (tmp_path / "host/board/404.html").read_bytes()
+            self.send_response(404)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Host, directory=str(tmp_path / "host")))
+    Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/board"
+    build(packs[2:3], tmp_path / "host/board", tmp_path / "cache", title="t", published=False, url=url)
+    context = browser.new_context(viewport={"width": 375, "height": 800})
+    page = context.new_page()
+    for place in ("c/0123456789abcdef.html", "nothing", "a/b/c"):
+        assert page.goto(f"{url}/{place}").status == 404
+        assert "not on the board" in page.inner_text("h1")
+        assert page.evaluate("getComputedStyle(document.querySelector('header.top')).borderBottomStyle") == "solid"
+        assert page.locator("#theme").is_visible(), "scripts are found, too"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    page.click("main a")
+    assert page.url == f"{url}/index.html"
+    context.close()
+    server.shutdown()
+    server.server_close()
