@@ -101,7 +101,8 @@ def test_they_stand_on_the_board_with_the_same_numbers(
     assert len(rows) == len(EXPECTED["board"])
     for expected in EXPECTED["board"]:
         row = rows[expected["configuration"]]
-        # The id is a hash of the packs' bytes, and these are of the files as they were: the very same.
+        # The content is a hash of the packs' bytes, and these are of the files as they were: the very same. The id is
+        # the address of the row's page, which lasts.
         assert_holds(row, expected)
 
 

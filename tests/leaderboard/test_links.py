@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,9 +13,15 @@ from typing import Any
 import pytest
 
 from passkwh.errors import UsageError
+from passkwh.harness.runs import labels
+from passkwh.records import Spec
 from passkwh.reports.leaderboard.addresses import board_url
 from passkwh.reports.leaderboard.build import Site, build
+from passkwh.reports.leaderboard.cache import Cache
 from passkwh.reports.leaderboard.detail import task_anchor
+from passkwh.reports.leaderboard.ingest import inspect
+from passkwh.reports.leaderboard.rows import address
+from passkwh.reports.leaderboard.workers import Workers
 from tests.leaderboard.reader import Reader, alphas
 
 
@@ -182,3 +189,28 @@ def test_a_host_shows_it_as_a_page_of_the_board(browser: Any, packs: list[Path],
     context.close()
     server.shutdown()
     server.server_close()
+
+
+def test_an_address_does_not_change_when_specs_have_more_to_say(packs: list[Path], tmp_path: Path) -> None:
+    """A field that is added to specs has a default, and what is not asked for is no part of a configuration's name."""
+    with Workers() as workers:
+        (pack,) = inspect(packs[:1], Cache(tmp_path), workers)
+    assert pack.run
+    spec = pack.run.manifest.spec
+
+    def address_of(**asked: Any) -> str:
+        assert pack.run
+        manifest = pack.run.manifest.model_copy(update={"spec": spec.model_copy(update=asked)})
+        return address(replace(pack.run, manifest=manifest))
+
+    plain = address_of()
+    assert address_of(repeat=7, seed=3) == plain
+    for asked in ({"lora": "x"}, {"exit": "fixed:3"}, {"thinking": "on"}, {"batch_size": 7}, {"system": ""}):
+        assert address_of(**asked) != plain, asked
+    names = {
+        name: field for name, field in Spec.model_fields.items() if name not in spec.model_dump(exclude_defaults=True)
+    }
+    assert len(names) > 10
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labels, "NOT_CONFIGURATION", labels.NOT_CONFIGURATION | names.keys())
+        assert address_of() == plain

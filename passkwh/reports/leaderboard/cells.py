@@ -70,7 +70,8 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 
 COLUMNS = {
-    "id": "id", "configuration": "label", "model": "model", "family": "family", "parameters": "parameters",
+    "id": "id", "content": "content", "configuration": "label", "model": "model", "family": "family",
+    "parameters": "parameters",
     "tuning": "tuning", "quant": "quant", "exit": "exit", "thinking": "thinking_mode", "engine": "engine",
     "batch_size": "batch_size", "concurrency": "concurrency",
     "hardware": "hardware", "benchmark": "benchmark", "tasks": "tasks", "repeats": "runs", "provenance": "provenance",

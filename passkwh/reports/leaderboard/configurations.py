@@ -128,7 +128,9 @@ def _compute(cache: Cache, groups: Sequence[Group]) -> dict[str, dict[str, Any]]
     for group, of_group, table, estimates in zip(groups, samples, tables, _intervals(tables), strict=True):
         detail = details(table, verdicts(of_group))
         facts[group.key] = {
-            "row": row(group.runs, estimates, group.id, _warnings(group.packs, table)).model_dump(mode="json"),
+            "row": row(group.runs, estimates, group.id, group.key, _warnings(group.packs, table)).model_dump(
+                mode="json"
+            ),
             "domains": [line.model_dump() for line in detail.domains],
             "task_rows": task_rows(detail),
             "task_script": task_script(group.id, detail),

@@ -15,10 +15,10 @@ from passkwh.analysis.frames import Run
 from passkwh.analysis.life_cycle import making, tasks_to_pay_back
 from passkwh.analysis.pooling import checked
 from passkwh.analysis.results import Interval
-from passkwh.harness.runs.labels import describe, identity
+from passkwh.harness.runs.labels import describe, identity, traits
 from passkwh.harness.runs.labels import short_model as last_part
 from passkwh.measures import Measure, measure, metric
-from passkwh.records import Manifest, Record, content_hash
+from passkwh.records import Manifest, Record, Spec, content_hash
 from passkwh.reports.leaderboard.findings import Line
 from passkwh.units import kwh_to_joules
 
@@ -57,6 +57,7 @@ class Row(Record):
     id: Annotated[
         str, Field(description="hash of the configuration's identity: name of its page, for as long as it runs")
     ]
+    content: Annotated[str, Field(description="hash of the packs that it is made of; empty for a published row")] = ""
     model: Line
     family: Line
     parameters: Annotated[int | None, Field(description="number of weights, where known")]
@@ -119,6 +120,9 @@ BENCHMARK_FIELDS = (
 HARDWARE_FIELDS = ("host.cpu", "host.gpus", "meter.channels")
 
 
+_DEFAULTS = {name: field.get_default(call_default_factory=True) for name, field in Spec.model_fields.items()}
+
+
 def keys(run: Run) -> tuple[str, str]:
     """Hashes of what must agree for two runs to be ranked together: the tasks and decoding, and the machine."""
     fields = checked(run)
@@ -138,11 +142,15 @@ def configuration_key(run: Run) -> str:
 def address(run: Run) -> str:
     """What the row of a run is known by in addresses: 16 hexadecimal digits, made of the configuration alone.
 
-    It stays the same when repeats of the run, or other packs, come or go. A board by another convention of energy says
-    other things of the run, and has another address for it.
+    It stays the same when repeats of the run, or other packs, come or go, and when later versions have more to say of a
+    run: what was asked for counts only where it is not the default. A board by another convention of energy says other
+    things of the run, and has another address for it.
     """
+    manifest = run.manifest
+    own = {name: value for name, value in traits(manifest).items() if value != _DEFAULTS.get(name, ...)}
     by = [] if run.convention == OURS else [run.convention.name]
-    return content_hash("row", configuration_key(run), *by)[:16]
+    model = manifest.model
+    return content_hash("row", model.name, model.revision, own, *keys(run), manifest.versions, *by)[:16]
 
 
 def started(run: Run) -> datetime:
@@ -154,8 +162,10 @@ def started(run: Run) -> datetime:
         return datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warnings: Iterable[str] = ()) -> Row:
-    """The row of one configuration's runs from the intervals of its measures."""
+def row(
+    runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, content: str, warnings: Iterable[str] = ()
+) -> Row:
+    """The row of one configuration's runs from the intervals of its measures; ``content`` is a hash of its packs."""
     first = runs[0]
     manifest = first.manifest
     tasks_key, hardware_key = keys(first)
@@ -171,6 +181,7 @@ def row(runs: Sequence[Run], estimates: Iterable[Interval], row_id: str, warning
             cells[name] = Cell(value=sum(values) / len(values), note="no interval: a figure of whole runs")
     return Row(
         id=row_id,
+        content=content,
         model=short_model(manifest.model.name),
         family=family(manifest.model.name),
         parameters=manifest.model.parameters or None,
