@@ -11,6 +11,7 @@ import pytest
 
 from passkwh.analysis.deadline import COST, DEADLINE, LATENCIES, cheapest_within, within_each
 from passkwh.reports.leaderboard.build import Site, build
+from passkwh.reports.leaderboard.cells import number
 from passkwh.reports.leaderboard.rows import Row
 from tests.leaderboard.conftest import make_pack
 from tests.leaderboard.reader import THESIS, Reader
@@ -162,6 +163,31 @@ def test_a_hostile_deadline_is_none(timed_reader: Reader, text: str) -> None:
 def test_rows_without_latencies_have_no_plane(timed_reader: Reader) -> None:
     page = opened(timed_reader, f"group={THESIS}&deadline=3")
     assert page.locator("#plane").is_hidden()
+
+
+def test_where_requests_were_in_flight_it_is_open_and_plain_pages_have_the_list(
+    browser: Any, timed: Site, packs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = [row.model_copy(update={"concurrency": 4, "page": False}) for row in rows(timed, "measured")]
+    monkeypatch.setattr("passkwh.reports.leaderboard.build.configurations", lambda *_: [(row, True) for row in mine])
+    site = build(packs[:1], tmp_path / "site", tmp_path / "cache", title="t", published=False)
+    plain = browser.new_context(java_script_enabled=False).new_page()
+    for place in ("index.html", "table.html"):
+        plain.goto(f"file://{site.index.parent}/{place}")
+        costs, latencies_s = columns(mine)
+        assert plain.locator("ul.within li").all_text_contents() == [
+            f"{number(latencies_s[i])} s: {mine[i].label}, {number(costs[i])} J/token"
+            for i in within_each(costs, latencies_s)
+        ]
+        assert "energy measured" in plain.locator("p.note:has(+ ul.within)").text_content()
+    plain.context.close()
+    page = browser.new_context().new_page()
+    page.goto(f"file://{site.index}")
+    page.wait_for_selector("#plane[open] svg[role=img] .mark")
+    page.click("#plane summary")
+    page.fill("#search", "M1")
+    assert page.locator("#plane").get_attribute("open") is None, "what the reader closed stays closed"
+    page.context.close()
 
 
 def test_a_mark_is_chosen_for_comparison(timed_reader: Reader, timed: Site) -> None:
