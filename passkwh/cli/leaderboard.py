@@ -109,12 +109,16 @@ def review(
         typer.Option(help="In place of --base: a file of the folder that the submission adds or changes (repeatable)."),
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Where results are kept by content. Default: ~/.cache.")] = None,
-    convention: Annotated[str, typer.Option(help="Which energy leads, as for `build`.")] = "passkwh",
+    convention: Annotated[
+        str, typer.Option(help="Which energy leads, as for `build`.", autocompletion=complete.conventions)
+    ] = "passkwh",
     as_json: JsonOption = False,
 ) -> None:
     """Say what a submission would do to a board, as Markdown: what is refused, and which rows come, change or go, at
     which rank. Exit code 1 where something is refused."""
     from passkwh.analysis import conventions
+    from passkwh.cli.live import AFTER_S, LiveProgress
+    from passkwh.harness.progress import Steps
     from passkwh.reports.leaderboard.cache import default_place
     from passkwh.reports.leaderboard.review import review as compare
     from passkwh.reports.leaderboard.review_text import as_dict, markdown
@@ -122,7 +126,9 @@ def review(
     if (base is None) == (not changed):
         raise UsageError("give --base FOLDER, or --changed FILE for every file of the submission")
     by = conventions.convention(convention)
-    found = compare(packs, cache or default_place(), base=base, changed=changed or [], by=by)
+    place = cache or default_place()
+    with LiveProgress("review", AFTER_S) as live:
+        found = compare(packs, place, base=base, changed=changed or [], by=by, count=Steps(live).count)
     if as_json:
         print_json(as_dict(found))
     else:

@@ -20,7 +20,7 @@ from passkwh.reports.leaderboard.ingest import Pack, inspect
 from passkwh.reports.leaderboard.pack import SUFFIX
 from passkwh.reports.leaderboard.ranks import MEASURE
 from passkwh.reports.leaderboard.rows import Row
-from passkwh.reports.leaderboard.workers import Workers
+from passkwh.reports.leaderboard.workers import Count, Workers
 
 FileKind = Literal["adds", "replaces", "removes"]
 RowKind = Literal["adds", "changes", "removes"]
@@ -77,11 +77,18 @@ class Review:
 
 
 def review(
-    packs: Path, cache_place: Path, *, base: Path | None = None, changed: Sequence[Path] = (), by: Convention = OURS
+    packs: Path,
+    cache_place: Path,
+    *,
+    base: Path | None = None,
+    changed: Sequence[Path] = (),
+    by: Convention = OURS,
+    count: Count = lambda what, done, of: None,
 ) -> Review:
     """Compare a folder of packs with the board's folder without the submission, ``base``.
 
     Without ``base``, the board is ``packs`` without the files ``changed``: what those replaced or removed is not known.
+    ``count`` is told how far the comparison is.
 
     Raises:
         UsageError: for a folder that is not there, and a changed file outside ``packs``.
@@ -100,7 +107,7 @@ def review(
     if base is None:
         kinds |= dict.fromkeys(names - after.keys(), "removes")
     cache = Cache(cache_place)
-    with Workers() as workers:
+    with Workers(count) as workers:
         old = inspect([file.path for name, file in before.items() if name.endswith(SUFFIX)], cache, workers, by)
         new = inspect([file.path for name, file in after.items() if name.endswith(SUFFIX)], cache, workers, by)
         rows_before = [row for row, _ in configurations(old, cache, workers, _keep)]
