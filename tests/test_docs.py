@@ -11,7 +11,7 @@ from typer.main import get_command
 from passkwh.cli import main as program
 from tests.conftest import REPOSITORY
 
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def commands() -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_commands_shown_exist(page: Path, commands: dict[str, set[str]]) -> None:
     text = page.read_text(encoding="utf-8")
     shown = re.findall(r"^\s*(?:\$ )?bench ([^#`\n]+)", text, flags=re.M) + re.findall(r"`bench ([^`]+)`", text)
@@ -45,7 +45,7 @@ def test_commands_shown_exist(page: Path, commands: dict[str, set[str]]) -> None
                 break
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
         if "://" not in target:
