@@ -1,4 +1,4 @@
-"""The doors: what can be named on a command line, who provides it, and where its code is.
+"""Registries: what can be named on a command line, who provides it, and where its code is.
 
 A registry is a group of named things (engines, benchmarks, ...). Its built-in members are listed here, as
 ``"module:attribute"``; others come from installed packages through an entry-point group of the registry's name, or from
@@ -289,7 +289,7 @@ def register(group: str, name: str, member: Any) -> None:
         group: engines, quantizations, benchmarks, meters, exit_rules, exit_families, report_sections, exports or
             imports.
         name: as it is given on a command line.
-        member: what the group's contract asks for (docs/architecture.md, "The doors").
+        member: what the group's contract asks for (docs/architecture.md, "Registries").
 
     Raises:
         UsageError: no such group, or the name is taken.

@@ -150,7 +150,8 @@ def _of_report(
         for block in section.blocks:
             if block.kind == "figure" and only in (None, section.id):
                 name = f"{prefix}-{block.name}".replace("_", "-")
-                yield Figure(name, block.title, block.caption, built.pictures[block.name].svg)
+                title = f"{section.title}: {block.title}"
+                yield Figure(name, title, block.caption, built.pictures[block.name].svg)
 
 
 def _of_estimate() -> Iterator[Figure]:

@@ -27,8 +27,8 @@ RECORDS = (
 def measures() -> str:
     """A table of everything that can be reported of a run."""
     better = {"min": "lower", "max": "higher", None: "—"}
-    rows = [(f"`{m.name}`", _text(m.label), m.unit or "—", better[m.better], _text(m.about)) for m in MEASURES.values()]
-    return _table(("name in data", "label", "unit", "better", "what it is"), rows)
+    rows = [(f"`{m.name}`", _text(m.about), _text(m.label), m.unit or "—", better[m.better]) for m in MEASURES.values()]
+    return _table(("name in data", "what it is", "label", "unit", "better"), rows)
 
 
 def registries() -> str:
@@ -53,9 +53,9 @@ def records() -> str:
 
 
 def _record(record: type[contract.Record]) -> str:
-    rows = [(f"`{name}`", f"`{_type(field.annotation)}`", _field(field)) for name, field in record.model_fields.items()]
+    rows = [(f"`{name}`", _field(field), f"`{_type(field.annotation)}`") for name, field in record.model_fields.items()]
     about = " ".join((record.__doc__ or "").split())
-    return f"### {record.__name__}\n\n{_text(about)}\n\n" + _table(("field", "type", "what"), rows)
+    return f"### {record.__name__}\n\n{_text(about)}\n\n" + _table(("field", "what", "type"), rows)
 
 
 def _field(field: FieldInfo) -> str:

@@ -67,8 +67,8 @@ def first_missing_line(shown: str, printed: str) -> str | None:
 
 
 def _shape(line: str) -> str:
-    """A line with every number as N, and without the widths of columns."""
-    line = re.sub(r"(?<![\w])[-+]?\d(?:[\d,.]*\d)?(?:e[-+]?\d+)?", "N", line)
+    """A line with every number, and the dash of a missing one, as N, and without the widths of columns."""
+    line = re.sub(r"(?<![\w])[-+]?\d(?:[\d,.]*\d)?(?:e[-+]?\d+)?|—", "N", line)
     return " ".join(re.sub(r"[━─]+", "━", line).split())
 
 
