@@ -22,7 +22,7 @@ def commands() -> dict[str, set[str]]:
     root = get_command(program.app)
     for name, command in root.commands.items():  # type: ignore[attr-defined]
         for sub, leaf in getattr(command, "commands", {"": command}).items():
-            options = {option for parameter in leaf.params for option in parameter.opts}
+            options = {option for parameter in leaf.params for option in (*parameter.opts, *parameter.secondary_opts)}
             found[f"{name} {sub}".strip()] = options | {"--help"}
     return found
 
