@@ -150,7 +150,8 @@ def _of_report(
         for block in section.blocks:
             if block.kind == "figure" and only in (None, section.id):
                 name = f"{prefix}-{block.name}".replace("_", "-")
-                title = block.title if section.title == block.title else f"{section.title}: {block.title}"
+                alone = outline != "all" or section.title == block.title
+                title = block.title if alone else f"{section.title}: {block.title}"
                 yield Figure(name, title, block.caption, built.pictures[block.name].svg)
 
 
