@@ -9,8 +9,7 @@ from pathlib import Path
 PROJECT_PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Page of the repository: its name on the site."""
 EXAMPLES = "examples.md"
-LINKED_FILES = ("passkwh/reports/leaderboard/workflow.yml",)
-"""Files that pages offer for download."""
+PACKAGE = "passkwh"
 _LANGUAGES = {".py": "python", ".toml": "toml", ".jsonl": "json", ".md": "markdown"}
 _LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -22,8 +21,15 @@ def pages(root: Path) -> dict[str, str]:
 
 
 def linked_files(root: Path) -> dict[str, Path]:
-    """Name on the site and path of each file that is copied as it is."""
-    return {f"files/{Path(source).name}": root / source for source in LINKED_FILES}
+    """Name on the site and path of each file of the package that a page links, which is copied as it is."""
+    links = (
+        (page.parent / target).resolve()
+        for page in (root / "docs").rglob("*.md")
+        for target, _ in _LINK.findall(page.read_text("utf-8"))
+        if "://" not in target
+    )
+    sources = (link.relative_to(root).as_posix() for link in links if link.is_relative_to(root / PACKAGE))
+    return {f"files/{source}": root / source for source in sources if (root / source).is_file()}
 
 
 def relinked(markdown: str, page: str, root: Path) -> str:
@@ -54,8 +60,8 @@ def _on_site(path: str, anchor: str) -> tuple[str, str] | None:
         return path.removeprefix("docs/"), anchor
     if path in PROJECT_PAGES:
         return PROJECT_PAGES[path], anchor
-    if path in LINKED_FILES:
-        return f"files/{Path(path).name}", anchor
+    if path.startswith(f"{PACKAGE}/"):
+        return f"files/{path}", anchor
     if path == "README.md":
         return "index.md", ""
     if path == "examples":
