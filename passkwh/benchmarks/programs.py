@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from passkwh.benchmarks import interpreter, rows
+from passkwh.benchmarks import interpreter, rows, selection
 from passkwh.benchmarks.base import Candidate, Program, Score, Task
 from passkwh.benchmarks.interpreter import Interpreter
 from passkwh.benchmarks.limited_worker import Failed
@@ -80,7 +80,7 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
     no_tasks: ClassVar[str] = "no tasks in it"
     options_for_files: ClassVar[Mapping[str, Option]] = {}
 
-    def __init__(self, options: Mapping[str, Option], limit: int | None = None) -> None:
+    def __init__(self, options: Mapping[str, Option], limit: int | None = None, task_ids: Sequence[str] = ()) -> None:
         if limit is not None and limit < 1:
             raise UsageError(f"limit must be at least 1, not {limit}")
         self.options = self.options_type.parse(self.name, options)
@@ -94,7 +94,7 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
                 self.by_id[task.task_id] = task
         if not self.by_id:
             raise UsageError(f"{source}: {self.no_tasks}")
-        self.by_id = dict(list(self.by_id.items())[:limit])
+        self.by_id = selection.chosen(self.name, self.by_id.items(), task_ids, limit)
         self.tasks: Sequence[Task] = tuple(Task(task_id, self.request(task)) for task_id, task in self.by_id.items())
         self.info = BenchmarkInfo(
             name=self.data_name(),

@@ -72,6 +72,14 @@ Engine = Annotated[
 ]
 
 TaskData = Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")]
+TaskIds = Annotated[
+    str | None,
+    typer.Option(
+        "--task-ids",
+        metavar="A,B,...",
+        help="Only these tasks, or those of @FILE, an id a line; --limit then takes the first of them.",
+    ),
+]
 TaskLimit = Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Prompts generated together.")]
 Workers = Annotated[int, typer.Option(min=0, help="Programs at a time; 0 is one per core.")]

@@ -12,6 +12,7 @@ import typer
 
 from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
+from passkwh.cli.options import TaskIds
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
 
@@ -33,6 +34,7 @@ def score(
     subset: Annotated[str | None, typer.Option(help="Tasks of a .jsonl file, for example full or hard.")] = None,
     data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
+    task_ids: TaskIds = None,
     official_timeout: Annotated[bool, typer.Option("--official-timeout", help="241 s for every program.")] = False,
     no_calibration: Annotated[
         bool, typer.Option("--no-calibration", help="Do not put the task's imports and signature before a program.")
@@ -46,6 +48,7 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Judge completions again, from a run or from another harness; equal programs are not run twice."""
+    from passkwh.benchmarks import selection
     from passkwh.cli.live import AFTER_S, LiveProgress
 
     options = benchmark_options(
@@ -58,16 +61,17 @@ def score(
         workers=workers,
         unsafe_evaluation=unsafe_evaluation or None,
     )
+    chosen = selection.parse(task_ids) if task_ids is not None else ()
     if source.is_dir():
-        opened, task_ids, scores = _from_run(source, options)
+        opened, task_of, scores = _from_run(source, options, chosen)
     else:
-        opened, task_ids, scores = _from_file(source, benchmark, options)
+        opened, task_of, scores = _from_file(source, benchmark, options, chosen)
     judged: list[dict[str, Any]] = []
     with LiveProgress("score", AFTER_S) as live:
-        for one in live.each("run programs", scores, len(task_ids)):
+        for one in live.each("run programs", scores, len(task_of)):
             if one.verdict is not None:
-                judged.append({"key": one.key, "task_id": task_ids[one.key], **one.verdict.model_dump(mode="json")})
-    order = {key: index for index, key in enumerate(task_ids)}
+                judged.append({"key": one.key, "task_id": task_of[one.key], **one.verdict.model_dump(mode="json")})
+    order = {key: index for index, key in enumerate(task_of)}
     judged.sort(key=lambda entry: order[entry["key"]])
     if out is not None:
         out.write_text("".join(json.dumps(entry) + "\n" for entry in judged))
@@ -78,16 +82,19 @@ def score(
     print_table(table(None, ["", str(source)], [[name, _shown(value)] for name, value in result.items()]))
 
 
-def _from_run(path: Path, options: dict[str, Option]) -> _Judging:
+def _from_run(path: Path, options: dict[str, Option], task_ids: Sequence[str]) -> _Judging:
     from passkwh import benchmarks
+    from passkwh.benchmarks import selection
     from passkwh.benchmarks.base import Candidate, HasMetrics, Program, ScoresPrograms
     from passkwh.harness.runs.folder import RunFolder
 
     folder = RunFolder.open(path)
     manifest = folder.manifest()
     name = manifest.spec.benchmark
-    benchmark = benchmarks.open(name, {**manifest.spec.benchmark_options, **options}, manifest.spec.limit)
-    samples = folder.samples()
+    spec = manifest.spec
+    benchmark = benchmarks.open(name, {**spec.benchmark_options, **options}, spec.limit, spec.task_ids)
+    wanted = selection.chosen(name, ((task.task_id, task) for task in benchmark.tasks), task_ids, None)
+    samples = [sample for sample in folder.samples() if sample.task_id in wanted]
     if isinstance(benchmark, HasMetrics) and not all(sample.verdict for sample in samples):
         raise UsageError(f"{path} has no verdicts to judge again: benchmark {name} scores by metrics alone")
     if benchmark.info.sha256 != manifest.benchmark.sha256:
@@ -104,7 +111,7 @@ def _from_run(path: Path, options: dict[str, Option]) -> _Judging:
     return benchmark, {sample.key: sample.task_id for sample in samples}, scores
 
 
-def _from_file(path: Path, name: str, options: dict[str, Option]) -> _Judging:
+def _from_file(path: Path, name: str, options: dict[str, Option], task_ids: Sequence[str]) -> _Judging:
     from passkwh import benchmarks
     from passkwh.benchmarks.base import ScoresPrograms
     from passkwh.registry import BENCHMARKS
@@ -114,7 +121,7 @@ def _from_file(path: Path, name: str, options: dict[str, Option]) -> _Judging:
     member = BENCHMARKS.get(name)
     if not isinstance(member, ScoresPrograms):
         raise UsageError(f"benchmark {name} judges no programs of other harnesses: give a run folder")
-    benchmark = benchmarks.open(name, {**member.options_for_files, **options})
+    benchmark = benchmarks.open(name, {**member.options_for_files, **options}, task_ids=task_ids)
     assert isinstance(benchmark, ScoresPrograms)
     programs = list(read_programs(path, benchmark))
     return benchmark, {key: task_id for key, task_id, _ in programs}, benchmark.score_programs(programs)

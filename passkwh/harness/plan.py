@@ -219,7 +219,7 @@ def _reading(checkpoint: Checkpoint) -> ModelReading:
 
 
 def _open_benchmark(spec: Spec) -> Benchmark:
-    return benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
+    return benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit, spec.task_ids)
 
 
 def _at_once(spec: Spec) -> str:
