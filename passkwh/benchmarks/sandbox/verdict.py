@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
 from passkwh.benchmarks.sandbox import suspicion
 from passkwh.benchmarks.sandbox.imports import parse
-from passkwh.benchmarks.sandbox.jobs import Job, Outcome, Status
+from passkwh.benchmarks.sandbox.jobs import Comparison, Job, Outcome, Status
 
 _ALARM = "TimeoutException"
 """What a test sees when its time is up."""
@@ -35,7 +37,7 @@ def next_run(job: Job, so_far: Outcome, latest: Outcome) -> Job | None:
     """
     if so_far.status != "pass":
         return None
-    if job.kind == "stdio":
+    if job.kind in ("stdio", "calls"):
         return replace(job, case=job.case + 1) if job.case + 1 < len(job.cases) else None
     if job.look == "official" and (so_far.suspect or suspicion.unusual(job.code)) and suspicion.separable(job.test):
         return replace(job, look="apart")
@@ -162,7 +164,7 @@ def _compared(job: Job, done: dict[str, Any]) -> Outcome:
         last_words = done["output"]["stderr"].strip().rpartition("\n")[2]
         detail = f"ended with {how}: {_short(last_words)}" if last_words else f"ended with {how}"
     else:
-        detail = difference(case.expected, done["output"]["stdout"])
+        detail = DIFFERENCES[job.comparison](case.expected, done["output"]["stdout"])
         status = "fail" if detail else "pass"
     where = f"case {job.case + 1} of {len(job.cases)}: {detail}" if detail else ""
     return _outcome(job, done, status, where, tests_run=job.case + 1)
@@ -179,6 +181,26 @@ def difference(expected: str, output: str) -> str:
     return f"goes on after {len(right)} lines with {_short(written[len(right)])!r}" if len(written) > len(right) else ""
 
 
+def difference_in_decimals(expected: str, output: str) -> str:
+    """The same by LiveCodeBench's rule: lines without white space around them, numbers by value if a line differs."""
+    right, written = ([line.strip() for line in text.strip().split("\n")] for text in (expected, output))
+    for number, (wanted, line) in enumerate(zip(right, written, strict=False), start=1):
+        if wanted != line and ((numbers := _decimals(line)) is None or numbers != _decimals(wanted)):
+            return f"line {number} is {_short(line)!r}, not {_short(wanted)!r}"
+    return f"it has {len(written)} lines, not {len(right)}" if len(written) != len(right) else ""
+
+
+def _decimals(line: str) -> list[Decimal] | None:
+    """The numbers of a line; None where there is anything else in it."""
+    try:
+        return [Decimal(word) for word in line.split()]
+    except InvalidOperation:
+        return None
+
+
+DIFFERENCES: dict[Comparison, Callable[[str, str], str]] = {"lines": difference, "decimals": difference_in_decimals}
+
+
 def _lines(text: str) -> list[str]:
     """Lines without the white space at their ends, and without the empty ones at the end of the text."""
     return [line.rstrip() for line in text.rstrip().split("\n")] if text.strip() else []
@@ -188,9 +210,55 @@ def _short(line: str) -> str:
     return line if len(line) <= _LINE_CHARS else f"{line[:_LINE_CHARS]}..."
 
 
+# ---------------------------------------------------------------- calls: handed out to be compared
+
+
+def _returned(job: Job, done: dict[str, Any]) -> Outcome:
+    """Passes when every call came to an end, with what was raised first as its detail; whether the values are right is
+    for who knows the right ones to say."""
+    reported, killed = dict(done["report"]), done["killed"]
+    calls = len(json.loads(job.cases[0].input)["calls"])
+    values, error = _answers(done["output"]["stdout"], calls)
+    status: Status = "fail"
+    if "error" in reported:
+        status, detail = "error", reported["error"]
+    elif killed:
+        timeout = killed == "time" or killed.endswith("CPU time")
+        status, detail = "timeout" if timeout else "fail", _why_no_status(job, done)
+    elif len(values) < calls:
+        code = done["exit"]
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        detail = error or f"ended after {len(values)} of {calls} calls ({how})"
+    else:
+        status, detail = "pass", error
+    outcome = _outcome(job, done, status, detail, tests_run=len(values))
+    return replace(outcome, returned=values)
+
+
+def _answers(text: str, calls: int) -> tuple[tuple[str, ...], str]:
+    """What each call returned, as far as it is known, and what was raised first; what has not this form ends them."""
+    values: list[str] = []
+    first_error = ""
+    for line in text.split("\n")[:-1][:calls]:
+        try:
+            answer = json.loads(line)
+            value, error, unloaded = (answer.get(name, "") for name in ("value", "error", "unloaded"))
+        except (ValueError, AttributeError, RecursionError):
+            break
+        if not all(isinstance(text, str) for text in (value, error, unloaded)):
+            break
+        if unloaded:
+            return (), f"ALL: {unloaded}"
+        values.append(value)
+        if error and not first_error:
+            first_error = f"call {len(values)} of {calls}: {error}"
+    return tuple(values), first_error
+
+
 RULES: dict[str, Callable[[Job, dict[str, Any]], Outcome]] = {
     "unittest": _reported,
     "script": _reported,
     "stdio": _compared,
+    "calls": _returned,
 }
 """How the outcome of each kind of job is found."""

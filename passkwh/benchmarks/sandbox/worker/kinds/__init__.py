@@ -7,6 +7,6 @@ long after a job's deadline its process is killed), ``CAPTURED`` (which of stdou
 
 from __future__ import annotations
 
-from . import script_job, stdio_job, unittest_job
+from . import calls_job, script_job, stdio_job, unittest_job
 
-KINDS = {"unittest": unittest_job, "script": script_job, "stdio": stdio_job}
+KINDS = {"unittest": unittest_job, "script": script_job, "stdio": stdio_job, "calls": calls_job}
