@@ -27,7 +27,7 @@ class Registry:
 
     Example:
         >>> BENCHMARKS.names()
-        ['bigcodebench', 'humaneval', 'javacorpus', 'mbpp', 'py150']
+        ['bigcodebench', 'humaneval', 'humanevalplus', 'javacorpus', 'mbpp', 'mbppplus', 'py150']
         >>> BENCHMARKS.provider("mbpp")
         'passkwh'
     """
@@ -180,8 +180,10 @@ BENCHMARKS = Registry(
     {
         "bigcodebench": "passkwh.benchmarks.bigcodebench.benchmark:BigCodeBench",
         "humaneval": "passkwh.benchmarks.humaneval:HumanEval",
+        "humanevalplus": "passkwh.benchmarks.humanevalplus:HumanEvalPlus",
         "javacorpus": "passkwh.benchmarks.completion.benchmark:JavaCorpus",
         "mbpp": "passkwh.benchmarks.mbpp:Mbpp",
+        "mbppplus": "passkwh.benchmarks.mbppplus:MbppPlus",
         "py150": "passkwh.benchmarks.completion.benchmark:Py150",
     },
 )

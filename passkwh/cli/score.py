@@ -70,7 +70,9 @@ def score(
     with LiveProgress("score", AFTER_S) as live:
         for one in live.each("run programs", scores, len(task_of)):
             if one.verdict is not None:
-                judged.append({"key": one.key, "task_id": task_of[one.key], **one.verdict.model_dump(mode="json")})
+                scores_beside = {"scores": one.scores} if one.scores else {}
+                verdict = one.verdict.model_dump(mode="json")
+                judged.append({"key": one.key, "task_id": task_of[one.key], **verdict, **scores_beside})
     order = {key: index for index, key in enumerate(task_of)}
     judged.sort(key=lambda entry: order[entry["key"]])
     if out is not None:
@@ -203,8 +205,18 @@ def _summary(judged: Sequence[dict[str, Any]], benchmark: Benchmark) -> dict[str
         "pass_at_k_trusted": _pass_at_k(by_task, trusted=True),
         "pass_at_k_sound_tasks": _pass_at_k(sound, trusted=False),
         "unsound_tasks": unsound,
+        **({"scores": _mean_scores(judged)} if any("scores" in entry for entry in judged) else {}),
         "suspect": {e["key"]: list(e["suspect"]) for e in judged if e["status"] == "pass" and e["suspect"]},
     }
+
+
+def _mean_scores(judged: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The mean of each score over the samples that have it."""
+    by_name: dict[str, list[float]] = {}
+    for entry in judged:
+        for name, value in entry.get("scores", {}).items():
+            by_name.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in sorted(by_name.items())}
 
 
 def _pass_at_k(by_task: dict[str, list[dict[str, Any]]], trusted: bool) -> dict[str, float | None]:

@@ -28,8 +28,10 @@ DATASETS = {
     "bigcodebench-hard": ("bigcode/bigcodebench-hard", "default"),
     "humaneval": ("openai/openai_humaneval", "openai_humaneval"),
     "humaneval+": ("evalplus/humanevalplus", "default"),
+    "humanevalplus": ("evalplus/humanevalplus", "default"),
     "mbpp": ("google-research-datasets/mbpp", "full"),
     "mbpp+": ("evalplus/mbppplus", "default"),
+    "mbppplus": ("evalplus/mbppplus", "default"),
 }
 """Data set and configuration on the hub, by the benchmark's name in a manifest."""
 

@@ -15,6 +15,8 @@ from typing import Any
 
 MOST_DEEP = 200
 """Levels of containers within each other."""
+MOST_SHOWN = 100
+"""Characters of a value in a message."""
 _DTYPE = re.compile(r"(?:bool|u?int\d+|float\d+|complex\d+|<U\d+)\Z")
 _CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
     "list": list, "tuple": tuple, "set": set, "frozenset": frozenset,
@@ -47,6 +49,15 @@ def load(text: str) -> Any:
         return _value(json.loads(text), 0)
     except (RecursionError, TypeError, OverflowError, AttributeError) as error:
         raise ValueError(f"no value: {error}") from None
+
+
+def shown(value: Any) -> str:
+    """A value in a message."""
+    try:
+        text = f"something of the type {value.type_name}" if isinstance(value, Opaque) else repr(value)
+    except (RecursionError, ValueError):  # a number of too many digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _form(value: Any, depth: int) -> Any:
