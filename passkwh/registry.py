@@ -27,7 +27,7 @@ class Registry:
 
     Example:
         >>> BENCHMARKS.names()
-        ['bigcodebench', 'humaneval', 'humanevalplus', 'javacorpus', 'mbpp', 'mbppplus', 'py150']
+        ['bigcodebench', 'humaneval', 'humanevalplus', 'javacorpus', 'livecodebench', 'mbpp', 'mbppplus', 'py150']
         >>> BENCHMARKS.provider("mbpp")
         'passkwh'
     """
@@ -182,6 +182,7 @@ BENCHMARKS = Registry(
         "humaneval": "passkwh.benchmarks.humaneval:HumanEval",
         "humanevalplus": "passkwh.benchmarks.humanevalplus:HumanEvalPlus",
         "javacorpus": "passkwh.benchmarks.completion.benchmark:JavaCorpus",
+        "livecodebench": "passkwh.benchmarks.livecodebench:LiveCodeBench",
         "mbpp": "passkwh.benchmarks.mbpp:Mbpp",
         "mbppplus": "passkwh.benchmarks.mbppplus:MbppPlus",
         "py150": "passkwh.benchmarks.completion.benchmark:Py150",
