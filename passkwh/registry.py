@@ -27,7 +27,8 @@ class Registry:
 
     Example:
         >>> BENCHMARKS.names()
-        ['bigcodebench', 'humaneval', 'humanevalplus', 'javacorpus', 'livecodebench', 'mbpp', 'mbppplus', 'py150']
+        ['bigcodebench', 'humaneval', 'humanevalpack', 'humanevalplus', 'javacorpus',
+        'livecodebench', 'mbpp', 'mbppplus', 'py150']
         >>> BENCHMARKS.provider("mbpp")
         'passkwh'
     """
@@ -180,6 +181,7 @@ BENCHMARKS = Registry(
     {
         "bigcodebench": "passkwh.benchmarks.bigcodebench.benchmark:BigCodeBench",
         "humaneval": "passkwh.benchmarks.humaneval:HumanEval",
+        "humanevalpack": "passkwh.benchmarks.humanevalpack:HumanEvalPack",
         "humanevalplus": "passkwh.benchmarks.humanevalplus:HumanEvalPlus",
         "javacorpus": "passkwh.benchmarks.completion.benchmark:JavaCorpus",
         "livecodebench": "passkwh.benchmarks.livecodebench:LiveCodeBench",

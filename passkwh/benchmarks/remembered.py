@@ -109,4 +109,6 @@ class Verdicts:
         limits: list[Any] = [job.kind, job.timeout_s, job.expected_tests, sorted(job.usual), job.network]
         if job.comparison != "lines":
             limits.append(job.comparison)
+        if job.commands:
+            limits += [job.files, job.commands, job.silent, job.watched]
         return content_hash(self._context, job.code, job.test, [asdict(case) for case in job.cases], limits)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["unittest", "script", "stdio", "calls"]
+Kind = Literal["unittest", "script", "stdio", "calls", "commands"]
 """How a program is run and judged; each kind is a file in ``worker/kinds``.
 
 unittest: the test defines ``class TestCases``, judged by the official BigCodeBench rule. script: code and test run as
 one module and pass unless they raise. stdio: the program reads stdin and writes stdout, which is compared outside.
-calls: a function of the program is called with values, and what it returns is handed out to be compared.
+calls: a function of the program is called with values, and what it returns is handed out to be compared. commands:
+a program of another language, compiled and run, which has to print a secret when its tests have passed.
 """
 
 Look = Literal["official", "apart", "strict"]
@@ -58,7 +59,7 @@ class Job:
     """Names the job in its outcome; unique among the jobs of one call."""
     code: str
     test: str
-    """Executed after ``code``, in the same module; empty for a stdio or calls job."""
+    """Executed after ``code``, in the same module; empty for a job of another kind than unittest and script."""
     kind: Kind
     timeout_s: float
     """Wall-clock limit, for each case of a stdio job; the process is then killed from outside (of unittest and script
@@ -81,10 +82,20 @@ class Job:
     """Which of the cases is run; counted by the evaluator."""
     comparison: Comparison = "lines"
     """When the output of a stdio job is right."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Of a commands job: name and text of each file in its working folder; ``code`` stands in one of them."""
+    commands: tuple[tuple[str, ...], ...] = ()
+    """Of a commands job: run one after the other until one fails. The last gets the secret on its standard input."""
+    silent: bool = False
+    """Of a commands job: whatever it prints besides the secret is a failure."""
+    watched: tuple[str, ...] = ()
+    """Of a commands job: patterns of what a program could reach its judge with; in ``code``, a pass is suspect."""
 
     def __post_init__(self) -> None:
         if (self.kind in ("stdio", "calls")) != bool(self.cases) or (self.cases and self.test):
             raise ValueError(f"job {self.key}: calls and stdio jobs have cases and no test, other jobs have no cases")
+        if (self.kind == "commands") != bool(self.commands) or (self.commands and self.test):
+            raise ValueError(f"job {self.key}: commands jobs have commands and no test, other jobs have no commands")
 
 
 @dataclass(frozen=True)

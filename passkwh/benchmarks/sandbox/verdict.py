@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
@@ -13,6 +14,7 @@ from typing import Any
 from passkwh.benchmarks.sandbox import suspicion
 from passkwh.benchmarks.sandbox.imports import parse
 from passkwh.benchmarks.sandbox.jobs import Comparison, Job, Outcome, Status
+from passkwh.benchmarks.sandbox.worker.kinds.commands_job import NOT_FOUND, NOT_MADE
 
 _ALARM = "TimeoutException"
 """What a test sees when its time is up."""
@@ -37,7 +39,7 @@ def next_run(job: Job, so_far: Outcome, latest: Outcome) -> Job | None:
     """
     if so_far.status != "pass":
         return None
-    if job.kind in ("stdio", "calls"):
+    if job.kind in ("stdio", "calls", "commands"):
         return replace(job, case=job.case + 1) if job.case + 1 < len(job.cases) else None
     if job.look == "official" and (so_far.suspect or suspicion.unusual(job.code)) and suspicion.separable(job.test):
         return replace(job, look="apart")
@@ -255,10 +257,61 @@ def _answers(text: str, calls: int) -> tuple[tuple[str, ...], str]:
     return tuple(values), first_error
 
 
+# ---------------------------------------------------------------- commands: a secret at the end
+
+
+def _secret_told(job: Job, done: dict[str, Any]) -> Outcome:
+    """Passes when the last command ended with exit code 0 and its output with the secret: its tests came to their end.
+
+    The program shares its process with the judge that has the secret, so a pass is suspect where its text has anything
+    with which it could reach that.
+    """
+    reported, code, killed, output = dict(done["report"]), done["exit"], done["killed"], done["output"]
+    written, told = output["stdout"].rstrip("\n").removesuffix(done["secret"]), done["secret"] in output["stdout"]
+    words = _error_line(output["stderr"]) or _last_line(written)
+    suspect: tuple[str, ...] = ()
+    status: Status = "fail"
+    if "error" in reported:
+        status, detail = "error", reported["error"]
+    elif killed:
+        timeout = killed == "time" or killed.endswith("CPU time")
+        status, detail = "timeout" if timeout else "fail", _why_no_status(job, done)
+    elif code == NOT_MADE:
+        detail = f"{job.commands[0][0]} fails: {_first_line(output['stderr'])}"
+    elif code == NOT_FOUND and not written:
+        status, detail = "error", f"{job.commands[-1][0]} could not be run: {words}"
+    elif code != 0:
+        detail = f"ended with {f'exit code {code}' if code > 0 else f'signal {-code}'}: {words}"
+    elif not told or not output["stdout"].rstrip("\n").endswith(done["secret"]):
+        detail, suspect = "the process ended by itself before its tests did", ("early exit",)
+    elif job.silent and (written.strip() or output["stderr"].strip()):
+        detail = f"it prints {words!r}"
+    else:
+        status, detail = "pass", ""
+        found = (match[0] for pattern in job.watched if (match := re.search(pattern, job.code)))
+        suspect = tuple(f"the program uses {_short(text)}" for text in found)
+    return replace(_outcome(job, done, status, detail), suspect=suspect)
+
+
+def _first_line(text: str) -> str:
+    return _short(text.strip().partition("\n")[0])
+
+
+def _last_line(text: str) -> str:
+    return _short(text.strip().rpartition("\n")[2])
+
+
+def _error_line(text: str) -> str:
+    """The first line that names an error; the last one where none does."""
+    named = (line.strip() for line in text.splitlines() if re.search(r"Error|Exception", line))
+    return _short(next(named, "")) or _last_line(text)
+
+
 RULES: dict[str, Callable[[Job, dict[str, Any]], Outcome]] = {
     "unittest": _reported,
     "script": _reported,
     "stdio": _compared,
     "calls": _returned,
+    "commands": _secret_told,
 }
 """How the outcome of each kind of job is found."""
