@@ -27,7 +27,7 @@ class Registry:
 
     Example:
         >>> BENCHMARKS.names()
-        ['bigcodebench', 'humaneval', 'humanevalpack', 'humanevalplus', 'javacorpus',
+        ['bigcodebench', 'humaneval', 'humaneval-infilling', 'humanevalpack', 'humanevalplus', 'javacorpus',
         'livecodebench', 'mbpp', 'mbppplus', 'py150']
         >>> BENCHMARKS.provider("mbpp")
         'passkwh'
@@ -181,6 +181,7 @@ BENCHMARKS = Registry(
     {
         "bigcodebench": "passkwh.benchmarks.bigcodebench.benchmark:BigCodeBench",
         "humaneval": "passkwh.benchmarks.humaneval:HumanEval",
+        "humaneval-infilling": "passkwh.benchmarks.infilling:HumanEvalInfilling",
         "humanevalpack": "passkwh.benchmarks.humanevalpack:HumanEvalPack",
         "humanevalplus": "passkwh.benchmarks.humanevalplus:HumanEvalPlus",
         "javacorpus": "passkwh.benchmarks.completion.benchmark:JavaCorpus",

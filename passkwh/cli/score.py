@@ -101,8 +101,11 @@ def _from_run(path: Path, options: dict[str, Option], task_ids: Sequence[str]) -
         raise UsageError(f"{path} has no verdicts to judge again: benchmark {name} scores by metrics alone")
     if benchmark.info.sha256 != manifest.benchmark.sha256:
         raise UsageError(f"{path} was run on other tasks ({manifest.benchmark.source}): give them with --data FILE")
-    continues = not manifest.model.chat
-    candidates = [Candidate(sample.key, sample.task_id, sample.text, continues) for sample in samples]
+    is_raw = {task.task_id: task.request.raw for task in benchmark.tasks}
+    candidates = [
+        Candidate(sample.key, sample.task_id, sample.text, not manifest.model.chat or is_raw[sample.task_id])
+        for sample in samples
+    ]
     if isinstance(benchmark, ScoresPrograms):
         whole = manifest.imported is not None and manifest.imported.programs
         scores = benchmark.score_programs(
@@ -145,8 +148,8 @@ def read_programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, 
     from passkwh.benchmarks.rows import objects
     from passkwh.exchange.task_names import task_names
 
-    prompts = {task.task_id: task.request.text for task in benchmark.tasks}
-    names = task_names(prompts)
+    requests = {task.task_id: task.request for task in benchmark.tasks}
+    names = task_names(requests)
     left_out: list[str] = []
     in_markdown = samples = 0
     for samples, (where, row) in enumerate(objects(path, "samples")[0], start=1):
@@ -158,13 +161,13 @@ def read_programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, 
             left_out.append(str(task_id))
             continue
         in_markdown += field == "solution" and bool(_FENCED.search(row[field]))
-        yield f"{samples}", name, Program(row[field] if field == "solution" else prompts[name] + row[field])
+        yield f"{samples}", name, Program(row[field] if field == "solution" else requests[name].continued(row[field]))
     if not samples:
         raise UsageError(f"{path} holds no samples: give one JSON object a line, with task_id and solution")
     if len(left_out) == samples:
         raise UsageError(
             f"none of the {samples} samples in {path} is of a task of {benchmark.info.name}: theirs is {left_out[0]}, "
-            f"the data's is {next(iter(prompts))}; give the benchmark with --benchmark and its tasks with --data"
+            f"the data's is {next(iter(requests))}; give the benchmark with --benchmark and its tasks with --data"
         )
     if left_out:
         note(f"{len(left_out)} samples are of tasks that are not in the data: left out")

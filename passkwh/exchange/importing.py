@@ -155,9 +155,9 @@ def _judge(
     )  # fmt: skip
     manifest = _manifest(foreign, imported, out, benchmark, benchmark_name, options, model, len(covered), placed, limit)
     texts, samples = {}, {}
-    prompts = {task.task_id: task.request.text for task in benchmark.tasks}
+    requests = {task.task_id: task.request for task in benchmark.tasks}
     for order, (task_id, index, one) in enumerate(placed):
-        text = prompts[task_id] + one.text if one.continues else one.text
+        text = requests[task_id].continued(one.text) if one.continues else one.text
         key = content_hash("imported", imported.sha256, task_id, index)[:32]
         texts[key] = one
         window = Window(kind="generate", session=0, start_ns=0, end_ns=0, batch_id=order)  # empty: not timed here
