@@ -29,6 +29,8 @@ DATASETS = {
     "humaneval": ("openai/openai_humaneval", "openai_humaneval"),
     "humaneval+": ("evalplus/humanevalplus", "default"),
     "humanevalplus": ("evalplus/humanevalplus", "default"),
+    "humanevalpack": ("bigcode/humanevalpack", "default"),
+    "livecodebench": ("livecodebench/code_generation_lite", "default"),
     "mbpp": ("google-research-datasets/mbpp", "full"),
     "mbpp+": ("evalplus/mbppplus", "default"),
     "mbppplus": ("evalplus/mbppplus", "default"),

@@ -125,7 +125,7 @@ def _first_task(head: bytes) -> str:
 
 EVALPLUS = ProgramFiles(
     "evalplus", "EvalPlus's samples.jsonl, or its eval_results.json: programs of HumanEval(+) and MBPP(+)",
-    ("humaneval", "mbpp", "humanevalplus", "mbppplus"), {"base_status": "base", "plus_status": "plus"},
+    ("humaneval", "mbpp"), {"base_status": "base", "plus_status": "plus"},
 )  # fmt: skip
 BIGCODEBENCH = ProgramFiles(
     "bigcodebench", "BigCodeBench's samples.jsonl, or its eval_results.json: programs of BigCodeBench",

@@ -25,6 +25,7 @@ from passkwh.benchmarks.sandbox.worker.values import Opaque
 from passkwh.cli.score import score
 from passkwh.cli.verify import verify
 from passkwh.errors import UsageError
+from passkwh.exchange.importing import import_file
 from tests.benchmarks.attacks import ATTACKS
 
 EVALPLUS = os.environ.get("PASSKWH_EVALPLUS_PYTHON")
@@ -126,6 +127,24 @@ def test_a_reference_that_fails_judges_nothing(tmp_path: Path) -> None:
     )
     assert (status, scores) == ("not_evaluated", {})
     assert detail.startswith("its reference solution does not say what is right: call 3 of 7: ZeroDivisionError")
+
+
+def test_results_of_evalplus_are_compared_group_by_group(tmp_path: Path) -> None:
+    row = rows("humanevalplus")["Sample/1"]
+    right = row["prompt"] + row["canonical_solution"]
+    knows_base = "def count_vowels(text):\n    return {'Energy': 2, 'queue': 4}[text]\n"
+    results = [
+        {"solution": right, "base_status": "pass", "plus_status": "pass"},
+        {"solution": knows_base, "base_status": "pass", "plus_status": "fail"},
+        {"solution": knows_base, "base_status": "fail", "plus_status": "fail"},
+    ]
+    samples = [{"task_id": "Sample/1", "solution": result["solution"]} for result in results]
+    file = Path(written(tmp_path / "samples.jsonl", *samples))
+    (tmp_path / "samples_eval_results.json").write_text(json.dumps({"date": "", "eval": {"Sample/1": results}}))
+    found = import_file(file, tmp_path / "run", format="evalplus", benchmark="humanevalplus")
+    assert found.differing == ("Sample/1 sample 2: ours fail, theirs base fail, plus fail",)
+    assert found.summary.metrics == {"pass_at_1_base": 1.0}
+    assert found.summary.pass_at_k["1"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
