@@ -66,7 +66,10 @@ class PlusBenchmark(ProgramBenchmark[PlusTask]):
             raise UsageError(f"{where}: a task whose test is code, not inputs: run it as --benchmark {base}")
         texts = text_fields(where, row, _NAMES, f"a task of {self.name}")
         try:
-            groups = [[self.arguments(texts["task_id"], one) for one in row[f"{group}_input"]] for group in GROUPS]
+            groups = [
+                [values.dump(list(self.arguments(texts["task_id"], list(one)))) for one in row[f"{group}_input"]]
+                for group in GROUPS
+            ]
             tolerance = float(row["atol"])
         except (KeyError, TypeError, ValueError, LookupError, AttributeError) as error:
             why = f"{type(error).__name__}: {error}"
@@ -74,10 +77,9 @@ class PlusBenchmark(ProgramBenchmark[PlusTask]):
                 f"{where}: not a task of {self.name}: base_input, plus_input and atol are lists of inputs and a "
                 f"number ({why})"
             ) from None
-        inputs = tuple(values.dump(list(given)) for group in groups for given in group)
         if not groups[0]:
             raise UsageError(f"{where}: not a task of {self.name}: base_input is empty")
-        return PlusTask(**texts, inputs=inputs, base_inputs=len(groups[0]), tolerance=tolerance)
+        return PlusTask(**texts, inputs=(*groups[0], *groups[1]), base_inputs=len(groups[0]), tolerance=tolerance)
 
     def arguments(self, task_id: str, stored: list[Any]) -> evalplus_values.Arguments:
         """The arguments that a stored input means."""

@@ -48,10 +48,9 @@ def test_values_of_other_classes_cross_as_what_they_derive_from() -> None:
     assert math.isnan(values.load(values.dump(math.nan)))
     loop: list[Any] = []
     loop.append(loop)
-    for odd in (object(), loop, np.array([object()]), 10**5000):
+    for odd in (object(), loop, np.array([object()]), np.array(["a"]), 10**5000):
         back = values.load(values.dump(odd))
-        assert isinstance(back, values.Opaque) or back is not odd
-        assert back != odd
+        assert isinstance(back, values.Opaque)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ MOST_DEEP = 200
 """Levels of containers within each other."""
 MOST_SHOWN = 100
 """Characters of a value in a message."""
-_DTYPE = re.compile(r"(?:bool|u?int\d+|float\d+|complex\d+|<U\d+)\Z")
+_DTYPE = re.compile(r"(?:bool|u?int\d+|float\d+|complex\d+)\Z")
+"""Of arrays that cross: an array of texts takes as much memory for each as for the longest, so it crosses by name."""
 _CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
     "list": list, "tuple": tuple, "set": set, "frozenset": frozenset,
 }  # fmt: skip
