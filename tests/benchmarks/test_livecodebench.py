@@ -110,6 +110,24 @@ def test_problems_of_a_window_of_dates_are_asked() -> None:
         benchmarks.open("livecodebench", {"since": "2030-01-01"})
 
 
+def test_the_hubs_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def hub_files(repository: str, pattern: str, otherwise: str) -> tuple[list[Path], str]:
+        asked.append((repository, pattern))
+        return [SAMPLES / f"{repository.rpartition('/')[2]}.jsonl"], "abc"
+
+    monkeypatch.setattr("passkwh.benchmarks.rows.hub_files", hub_files)
+    monkeypatch.setattr(LiveCodeBench, "hub_repository", "x/livecodebench")
+    opened = benchmarks.open("livecodebench", {"data": "hub"})
+    assert (opened.info.source, opened.info.tasks) == ("x/livecodebench abc", 5)
+    opened = benchmarks.open("humanevalpack", {"data": "hub", "language": "java"})
+    assert (opened.info.source, opened.info.tasks) == ("bigcode/humanevalpack abc", 2)
+    assert asked == [
+        ("x/livecodebench", "test*.jsonl"), ("bigcode/humanevalpack", "data/java/data/humanevalpack.jsonl"),
+    ]  # fmt: skip
+
+
 # ---------------------------------------------------------------- hidden tests
 
 

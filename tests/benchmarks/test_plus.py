@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from passkwh import benchmarks
+from passkwh import api, benchmarks
 from passkwh.benchmarks import evalplus_values
 from passkwh.benchmarks.base import Candidate, Program
 from passkwh.benchmarks.evalplus_values import is_right, mbpp_input
@@ -26,6 +26,7 @@ from passkwh.cli.score import score
 from passkwh.cli.verify import verify
 from passkwh.errors import UsageError
 from passkwh.exchange.importing import import_file
+from passkwh.harness.runs.folder import RunFolder
 from tests.benchmarks.attacks import ATTACKS
 
 EVALPLUS = os.environ.get("PASSKWH_EVALPLUS_PYTHON")
@@ -127,6 +128,19 @@ def test_a_reference_that_fails_judges_nothing(tmp_path: Path) -> None:
     )
     assert (status, scores) == ("not_evaluated", {})
     assert detail.startswith("its reference solution does not say what is right: call 3 of 7: ZeroDivisionError")
+
+
+def test_a_run_reports_base_apart(tiny_llama: Path, tmp_path: Path) -> None:
+    runs = api.run(
+        model=str(tiny_llama), benchmark="humanevalplus", limit=2, max_new_tokens=4, meter="simulated:steady",
+        idle_s=0.1, out=tmp_path / "runs",
+    )  # fmt: skip
+    (folder,) = (tmp_path / "runs").iterdir()
+    samples = list(RunFolder.open(folder).samples())
+    assert [sample.scores for sample in samples] == [{"base": 0.0, "plus": 0.0}] * 2
+    assert {sample.verdict.status for sample in samples if sample.verdict} == {"fail"}
+    assert RunFolder.open(folder).summary().metrics == {"pass_at_1_base": 0.0}
+    assert int(runs.runs["samples"].iloc[0]) == 2
 
 
 def test_results_of_evalplus_are_compared_group_by_group(tmp_path: Path) -> None:
