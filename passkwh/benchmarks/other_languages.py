@@ -62,6 +62,7 @@ class PasskwhJudge {
     public static void main(String[] arguments) throws Throwable {
         PrintStream out = System.out;
         String secret = new String(System.in.readAllBytes());
+        System.in.close();
         Main.main(new String[0]);
         out.print("\\n" + secret);
         out.flush();
@@ -71,9 +72,10 @@ class PasskwhJudge {
 """
 _JAVASCRIPT_JUDGE = """\
 "use strict";
-const { readFileSync, writeSync } = require("fs");
+const { closeSync, readFileSync, writeSync } = require("fs");
 const leave = process.reallyExit.bind(process);
 const secret = readFileSync(0, "utf8");
+closeSync(0);
 Object.defineProperty(console, "assert", {
   value: (right, ...words) => { if (!right) throw new Error(["assertion failed", ...words].join(" ")); },
   writable: false, configurable: false,

@@ -45,7 +45,7 @@ def test_references_are_verified_and_wrong_ones_fail(capsys: pytest.CaptureFixtu
     found = {one.key: one.verdict for one in benchmark.score_programs(wrong, anew=True) if one.verdict}
     assert {key: verdict.status for key, verdict in found.items()} == dict.fromkeys(ROWS, "fail")
     assert "AssertionError" in found["Java/0"].detail
-    assert "Error" in found["JavaScript/0"].detail
+    assert found["JavaScript/0"].detail == "ended with exit code 1: Error: assertion failed"
     right = [(key, key, Program(benchmark.reference(benchmark.by_id[key]))) for key in ROWS]
     for _ in range(2):  # the second time from the cache
         found = {one.key: one.verdict for one in benchmark.score_programs(right) if one.verdict}
@@ -108,6 +108,8 @@ JS_ATTACKS = {
     "fills memory": "const largestGap = () => { const k = []; while (true) k.push(Buffer.alloc(1 << 26, 1)) }\n",
     "starts processes": "const { spawn } = require('child_process')\n"
                         "const largestGap = () => { for (;;) spawn('sleep', ['9']) }\n",
+    "reads the secret again": "const fs = require('fs')\nconst largestGap = () => 0\n"
+                              "fs.writeSync(1, fs.readFileSync('/proc/self/fd/0', 'utf8'))\nprocess.reallyExit(0)\n",
     "the test is never reached": "const largestGap = () => 0\nsetImmediate(() => {})\nthrow null\n",
     "does not parse": "const largestGap = (\n",
 }  # fmt: skip
@@ -121,6 +123,8 @@ def test_no_attack_is_trusted(task_id: str, attacks: dict[str, str], monkeypatch
     found = dict(zip(attacks, judge(task_id, *(head + code for code in attacks.values())), strict=True))
     for name, verdict in found.items():
         assert verdict.status in ("fail", "timeout") or verdict.suspect, (name, verdict)
+    if "reads the secret again" in found:
+        assert found["reads the secret again"].status == "fail"
     assert found["exits"].status == "fail"
     assert found["exits"].detail == "the process ended by itself before its tests did"
     assert found["hangs"].status == "timeout"

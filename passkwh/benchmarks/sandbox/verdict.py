@@ -302,8 +302,8 @@ def _last_line(text: str) -> str:
 
 
 def _error_line(text: str) -> str:
-    """The first line that names an error; the last one where none does."""
-    named = (line.strip() for line in text.splitlines() if re.search(r"Error|Exception", line))
+    """The first line that begins with an error's name; the last one where none does."""
+    named = (line for line in text.splitlines() if re.match(r"Exception in thread|[\w.$]*(?:Error|Exception)\b", line))
     return _short(next(named, "")) or _last_line(text)
 
 
