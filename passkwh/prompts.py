@@ -23,6 +23,15 @@ class ChatPrompt:
 
 
 Prompt = TextPrompt | ChatPrompt
+"""What engines are given."""
+
+
+@dataclass(frozen=True)
+class InfillPrompt:
+    """A gap between two texts that the model fills: a text to continue, once the model's tokens for it are known."""
+
+    prefix: str
+    suffix: str
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,14 @@ class Request:
     """A chat's answer is cut before the first of these; what is thought before the answer is not."""
     raw: bool = False
     """Every model continues ``text`` as it is, a chat model too."""
+    suffix: str | None = None
+    """What stands after a gap that follows ``text``: the model fills it. Goes with ``raw``."""
     forced: bool = False
     """Nothing is written: the model reads ``text`` and says what it would have written (teacher forcing)."""
+
+    def continued(self, completion: str) -> str:
+        """``text`` with a completion of it, and what stands after the gap where there is one."""
+        return f"{self.text}{completion}{self.suffix or ''}"
 
     def is_chat(self, chat: bool) -> bool:
         """Whether a model that is a chat model (``chat``) is asked in a chat."""
@@ -52,8 +67,13 @@ class Request:
         """What ends the completion of such a model."""
         return self.chat_stop if self.is_chat(chat) else self.stop
 
-    def prompt(self, chat: bool, system: str | None = None) -> Prompt:
-        """The prompt for a chat model, ``system`` being its system prompt, or for one that continues text.
+    @property
+    def characters(self) -> int:
+        """Of the prompt of a model that continues text."""
+        return len(self.text) + len(self.suffix or "")
+
+    def prompt(self, chat: bool, system: str | None = None) -> Prompt | InfillPrompt:
+        """The prompt for a chat model, ``system`` being its system prompt, or for one that continues or fills text.
 
         Example:
             >>> Request("def f():", "Write f.").prompt(chat=True)
@@ -61,7 +81,7 @@ class Request:
         """
         if self.is_chat(chat):
             return ChatPrompt(self.instruction, system, self.response_prefix)
-        return TextPrompt(self.text)
+        return TextPrompt(self.text) if self.suffix is None else InfillPrompt(self.text, self.suffix)
 
 
 FORCED_HIT, FORCED_MISS, FORCED_FIRST = "1", "0", "-"

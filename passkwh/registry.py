@@ -27,7 +27,8 @@ class Registry:
 
     Example:
         >>> BENCHMARKS.names()
-        ['bigcodebench', 'humaneval', 'javacorpus', 'mbpp', 'py150']
+        ['bigcodebench', 'humaneval', 'humaneval-infilling', 'humanevalpack', 'humanevalplus', 'javacorpus',
+        'livecodebench', 'mbpp', 'mbppplus', 'py150']
         >>> BENCHMARKS.provider("mbpp")
         'passkwh'
     """
@@ -180,8 +181,13 @@ BENCHMARKS = Registry(
     {
         "bigcodebench": "passkwh.benchmarks.bigcodebench.benchmark:BigCodeBench",
         "humaneval": "passkwh.benchmarks.humaneval:HumanEval",
+        "humaneval-infilling": "passkwh.benchmarks.infilling:HumanEvalInfilling",
+        "humanevalpack": "passkwh.benchmarks.humanevalpack:HumanEvalPack",
+        "humanevalplus": "passkwh.benchmarks.humanevalplus:HumanEvalPlus",
         "javacorpus": "passkwh.benchmarks.completion.benchmark:JavaCorpus",
+        "livecodebench": "passkwh.benchmarks.livecodebench:LiveCodeBench",
         "mbpp": "passkwh.benchmarks.mbpp:Mbpp",
+        "mbppplus": "passkwh.benchmarks.mbppplus:MbppPlus",
         "py150": "passkwh.benchmarks.completion.benchmark:Py150",
     },
 )

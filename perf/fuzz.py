@@ -37,6 +37,7 @@ from passkwh.adapters.engines.endpoint_client import Client
 from passkwh.analysis.frames import load
 from passkwh.benchmarks import extract
 from passkwh.benchmarks.bigcodebench import tasks as embedded
+from passkwh.benchmarks.samples import SAMPLES
 from passkwh.cli.score import read_programs
 from passkwh.errors import UsageError
 from passkwh.harness.meter.trace import TRACE_SCHEMA
@@ -178,6 +179,8 @@ class Readers:
             "humaneval": TASK, "mbpp": MBPP_TASK,
             "bigcodebench": json.loads(embedded.SAMPLE.read_text("utf-8").splitlines()[0]),
         }  # fmt: skip
+        for file in SAMPLES.glob("*.jsonl"):
+            self._tasks_files[file.stem] = json.loads(file.read_text("utf-8").splitlines()[-1])
         (root / "humaneval.jsonl").write_text(json.dumps(TASK) + "\n")
         self._benchmark = benchmarks.open("humaneval", {"data": str(root / "humaneval.jsonl")}, None)
         self.taken: list[Path] = []

@@ -108,6 +108,20 @@ class ModelFiles:
         return named
 
     @functools.cached_property
+    def special_texts(self) -> frozenset[str]:
+        """Texts of all tokens that the tokenizer's files name, as special, added or by a use of their own; those of
+        ``tokenizer.json`` where it is here already."""
+        named: list[Any] = []
+        for content in (self.tokenizer_config, self.read("special_tokens_map.json")):
+            for key in ("additional_special_tokens", "extra_special_tokens"):
+                several = content.get(key) or ()
+                named += several.values() if isinstance(several, dict) else several
+            named += [entry for name, entry in content.items() if name.endswith("_token")]
+        added = self.read("tokenizer.json").get("added_tokens")
+        named += added if isinstance(added, list) else []
+        return frozenset({*self.tokens.values(), *(text for one in named if (text := _text(one)))})
+
+    @functools.cached_property
     def end_token_text(self) -> str | None:
         """The tokenizer's own end-of-sequence token."""
         return _text(self.tokenizer_config.get("eos_token")) or _text(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from passkwh.errors import UsageError
 from passkwh.registry import BENCHMARKS
 
 if TYPE_CHECKING:
@@ -12,10 +14,18 @@ if TYPE_CHECKING:
     from passkwh.records import Option
 
 
-def open(name: str, options: Mapping[str, Option], limit: int | None = None) -> Benchmark:
-    """The benchmark ``name`` with its own ``options``, only its first ``limit`` tasks; loads and checks its data.
+def open(name: str, options: Mapping[str, Option], limit: int | None = None, task_ids: Sequence[str] = ()) -> Benchmark:
+    """The benchmark ``name`` with its own ``options``; loads and checks its data.
 
-    Raises UsageError for an unknown name, an unknown option or data that cannot be used.
+    Args:
+        task_ids: only these tasks, in the benchmark's order; all where there are none.
+        limit: of the tasks that are then left, only the first so many.
+
+    Raises UsageError for an unknown name, an unknown option, an unknown task or data that cannot be used.
     """
-    benchmark: Benchmark = BENCHMARKS.get(name)(dict(options), limit)
+    member = BENCHMARKS.get(name)
+    if task_ids and "task_ids" not in inspect.signature(member).parameters:  # one that an older package provides
+        raise UsageError(f"benchmark {name} of {BENCHMARKS.provider(name)} takes no task ids: use --limit")
+    named = {"task_ids": tuple(task_ids)} if task_ids else {}
+    benchmark: Benchmark = member(dict(options), limit, **named)
     return benchmark

@@ -22,7 +22,7 @@ def refuse_inputs(where: str, row: Mapping[str, Any]) -> None:
     if present := [name for name in _INPUTS if name in row]:
         raise UsageError(
             f"{where}: the form of EvalPlus's releases, whose tests are inputs ({', '.join(present)}) and no code: "
-            "give the rows of evalplus/humanevalplus or evalplus/mbppplus on the hub as JSON lines"
+            "run it as --benchmark humanevalplus or mbppplus"
         )
 
 

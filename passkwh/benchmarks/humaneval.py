@@ -55,24 +55,11 @@ class HumanEval(ProgramBenchmark[HumanEvalTask]):
 
     def request(self, task: HumanEvalTask) -> Request:
         """The prompt to continue, or to be answered with the whole function."""
-        return Request(
-            text=task.prompt,
-            instruction=f"{_INSTRUCTION}```python\n{task.prompt.strip()}\n```\n",
-            response_prefix="```python\n",
-            stop=STOPS,
-            chat_stop=CHAT_STOPS,
-        )
+        return function_request(task.prompt)
 
     def program_of(self, task: HumanEvalTask, text: str, continues: bool) -> Program:
         """The prompt continued, or its imports and helpers before an answer that defines the function itself."""
-        if continues:
-            return Program(task.prompt + before(text, STOPS))
-        program = extraction.program("fenced", text, task.entry_point)
-        signature = f"def {task.entry_point}("
-        if signature not in program.code:
-            is_body = program.code[:1] in (" ", "\t") and bool(program.code)
-            return Program(behind(task.prompt, program.code), "" if is_body else program.remark)
-        return Program(behind(task.prompt[: task.prompt.index(signature)], program.code), program.remark)
+        return function_program(task.prompt, task.entry_point, text, continues)
 
     def test(self, task: HumanEvalTask) -> str:
         """The official test, called."""
@@ -81,3 +68,26 @@ class HumanEval(ProgramBenchmark[HumanEvalTask]):
     def reference(self, task: HumanEvalTask) -> str:
         """The prompt with its canonical solution."""
         return task.prompt + task.canonical_solution
+
+
+def function_request(prompt: str) -> Request:
+    """Of a function's signature and docstring: to be continued, or to be answered with the whole function."""
+    return Request(
+        text=prompt,
+        instruction=f"{_INSTRUCTION}```python\n{prompt.strip()}\n```\n",
+        response_prefix="```python\n",
+        stop=STOPS,
+        chat_stop=CHAT_STOPS,
+    )
+
+
+def function_program(prompt: str, entry_point: str, text: str, continues: bool) -> Program:
+    """The prompt continued, or its imports and helpers before an answer that defines the function itself."""
+    if continues:
+        return Program(prompt + before(text, STOPS))
+    program = extraction.program("fenced", text, entry_point)
+    signature = f"def {entry_point}("
+    if signature not in program.code:
+        is_body = program.code[:1] in (" ", "\t") and bool(program.code)
+        return Program(behind(prompt, program.code), "" if is_body else program.remark)
+    return Program(behind(prompt[: prompt.index(signature)], program.code), program.remark)

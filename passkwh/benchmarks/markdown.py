@@ -69,14 +69,14 @@ def _fence(number: int, line: str) -> Fence | None:
 
 
 def _blocks(lines: Sequence[str], fences: Sequence[Fence]) -> list[str]:
-    found = []
+    blocks = []
     place = 0
     while place < len(fences):
         opening = fences[place]
         place, code = _block(lines, fences, place)
         if not (opening.info and opening.info.split()[0].lower() in _OTHER_LANGUAGES):
-            found.append(code)
-    return found
+            blocks.append(code)
+    return blocks
 
 
 _OTHER_LANGUAGES = frozenset({"bash", "console", "css", "html", "json", "output", "sh", "shell", "sql", "text", "txt"})

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from passkwh.benchmarks import interpreter, rows
+from passkwh.benchmarks import interpreter, rows, selection
 from passkwh.benchmarks.base import Candidate, Program, Score, Task
 from passkwh.benchmarks.interpreter import Interpreter
 from passkwh.benchmarks.limited_worker import Failed
@@ -77,10 +77,12 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
     """Data set on the hub, for ``data=hub``: the default where nothing is embedded."""
     hub_pattern: ClassVar[str] = ""
     """Of the repository's parquet files."""
+    keeps_constants: ClassVar[bool] = False
+    """NaN and Infinity in the data are numbers, not what pandas writes for a missing value."""
     no_tasks: ClassVar[str] = "no tasks in it"
     options_for_files: ClassVar[Mapping[str, Option]] = {}
 
-    def __init__(self, options: Mapping[str, Option], limit: int | None = None) -> None:
+    def __init__(self, options: Mapping[str, Option], limit: int | None = None, task_ids: Sequence[str] = ()) -> None:
         if limit is not None and limit < 1:
             raise UsageError(f"limit must be at least 1, not {limit}")
         self.options = self.options_type.parse(self.name, options)
@@ -94,7 +96,7 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
                 self.by_id[task.task_id] = task
         if not self.by_id:
             raise UsageError(f"{source}: {self.no_tasks}")
-        self.by_id = dict(list(self.by_id.items())[:limit])
+        self.by_id = selection.chosen(self.name, self.by_id.items(), task_ids, limit)
         self.tasks: Sequence[Task] = tuple(Task(task_id, self.request(task)) for task_id, task in self.by_id.items())
         self.info = BenchmarkInfo(
             name=self.data_name(),
@@ -113,10 +115,10 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
         """The rows of its data and what to call their source."""
         data = self.options.data or ("" if self.embedded else "hub")
         if not data and self.embedded:
-            return rows.objects(self.embedded, self.published_as)[0], "embedded"
+            return rows.objects(self.embedded, self.published_as, self.keeps_constants)[0], "embedded"
         if data == "hub" and self.hub_repository:
             return rows.hub_rows(self.hub_repository, self.hub_pattern, f"give {self.published_as} with data=FILE")
-        return rows.objects(Path(data).expanduser(), self.published_as)
+        return rows.objects(Path(data).expanduser(), self.published_as, self.keeps_constants)
 
     @abstractmethod
     def read(self, where: str, row: dict[str, Any]) -> TaskT | None:
@@ -161,6 +163,13 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
         """Why a task cannot be judged on this machine; empty where it can."""
         return ""
 
+    def prepare(self, task_ids: Sequence[str]) -> None:
+        """What has to be found out before programs of these tasks are judged; nothing, as a rule."""
+
+    def judged(self, task: TaskT, outcome: Outcome) -> tuple[Outcome, dict[str, float]]:
+        """What an outcome of the sandbox comes to, and scores beside the verdict: where values are to be compared."""
+        return outcome, {}
+
     @cached_property
     def interpreter(self) -> Interpreter:
         """The Python that programs run in."""
@@ -202,6 +211,7 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
         solutions = {task_id: reference for task_id, task in self.by_id.items() if (reference := self.reference(task))}
         if not solutions:
             raise UsageError(f"{self.name} has no reference solutions: {self.info.source} holds none")
+        self.prepare(list(solutions))
         jobs = []
         for task_id, solution in solutions.items():
             if why := self.not_evaluated(self.by_id[task_id]):
@@ -209,10 +219,11 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
                 continue
             job = self.job(task_id, self.by_id[task_id], solution)
             jobs.append(replace(job, timeout_s=REFERENCE_TIMEOUT_S, expected_tests=None, usual=frozenset()))
-        for outcome in self._evaluate(jobs):
+        for raw in self._evaluate(jobs):
+            outcome, scores = self.judged(self.by_id[raw.key], raw)
             row = {"task_id": outcome.key, **asdict(Reference.of(outcome))}
             self._references.put(self._reference_key(outcome.key), row)
-            yield _score(outcome)
+            yield _score(outcome, scores)
 
     def known_reference(self, task_id: str) -> Reference | None:
         """What the task's reference solution did here, if ``verify`` has run it."""
@@ -233,7 +244,8 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
         return content_hash(VERSION, self.reference(task), self.test(task), *([cases] if cases else []))[:32]
 
     def _judge(self, programs: Sequence[tuple[str, str, Program]], verdicts: Verdicts | None) -> Iterator[Score]:
-        left: dict[str, Job] = {}
+        left: dict[str, tuple[TaskT, Job]] = {}
+        self.prepare(list(dict.fromkeys(task_id for _, task_id, _ in programs)))
         remarks = {key: program.remark for key, _, program in programs}
         for key, task_id, program in programs:
             task = self.by_id[task_id]
@@ -243,13 +255,15 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
             job = self.job(key, task, program.code)
             known = verdicts.get(job) if verdicts else None
             if known is not None:
-                yield _score(known, remarks[key])
+                yield _score(*known, remarks[key])
             else:
-                left[key] = job
-        for outcome in self._evaluate(list(left.values())):
+                left[key] = task, job
+        for raw in self._evaluate([job for _, job in left.values()]):
+            task, job = left[raw.key]
+            outcome, scores = self.judged(task, raw)
             if verdicts:
-                verdicts.put(left[outcome.key], outcome)
-            yield _score(outcome, remarks[outcome.key])
+                verdicts.put(job, outcome, scores)
+            yield _score(outcome, scores, remarks[outcome.key])
 
     def _evaluate(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         return evaluate(
@@ -262,12 +276,12 @@ class ProgramBenchmark(ABC, Generic[TaskT]):
         )
 
 
-def _score(outcome: Outcome, remark: str = "") -> Score:
+def _score(outcome: Outcome, scores: dict[str, float], remark: str = "") -> Score:
     detail = outcome.detail
     if remark and outcome.status != "pass":
         detail = f"{remark}; {detail}" if detail else remark
     verdict = Verdict(status=outcome.status, detail=detail, suspect=outcome.suspect)
-    return Score(outcome.key, outcome.start_ns, outcome.end_ns, outcome.cpu_s, verdict)
+    return Score(outcome.key, outcome.start_ns, outcome.end_ns, outcome.cpu_s, verdict, scores)
 
 
 def _without_verdict(key: str, why: str) -> Score:

@@ -7,6 +7,7 @@ the one that counts.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -89,18 +90,25 @@ class Verdicts:
         self._context = [VERSION, interpreter, asdict(limits)]
         self._outcomes = Remembered(benchmark, "verdicts", interpreter)
 
-    def get(self, job: Job) -> Outcome | None:
-        """The outcome of an equal job, under this job's name."""
+    def get(self, job: Job) -> tuple[Outcome, dict[str, float]] | None:
+        """The outcome of an equal job, under this job's name, and the scores beside it."""
         row = self._outcomes.get(self._key(job))
-        return None if row is None else Outcome(key=job.key, **{**row, "suspect": tuple(row["suspect"])})
+        if row is None:
+            return None
+        kept = {name: value for name, value in row.items() if name != "scores"}
+        return Outcome(key=job.key, **{**kept, "suspect": tuple(row["suspect"])}), dict(row.get("scores", {}))
 
-    def put(self, job: Job, outcome: Outcome) -> None:
-        """Remember a verdict; failures of the evaluator itself are none."""
+    def put(self, job: Job, outcome: Outcome, scores: Mapping[str, float]) -> None:
+        """Remember a verdict; failures of the evaluator itself are none. What calls returned is not kept."""
         if outcome.status in ("pass", "fail", "timeout"):
             row = asdict(outcome)
-            del row["key"]
-            self._outcomes.put(self._key(job), row)
+            del row["key"], row["returned"]
+            self._outcomes.put(self._key(job), row | ({"scores": dict(scores)} if scores else {}))
 
     def _key(self, job: Job) -> str:
-        limits = [job.kind, job.timeout_s, job.expected_tests, sorted(job.usual), job.network]
+        limits: list[Any] = [job.kind, job.timeout_s, job.expected_tests, sorted(job.usual), job.network]
+        if job.comparison != "lines":
+            limits.append(job.comparison)
+        if job.commands:
+            limits += [job.files, job.commands, job.silent, job.watched]
         return content_hash(self._context, job.code, job.test, [asdict(case) for case in job.cases], limits)

@@ -2,7 +2,7 @@
 
 A file is JSON lines or a JSON array, gzipped or not (its first bytes say, not its name), in UTF-8, UTF-16 or UTF-32. A
 line ends at a line feed and nowhere else: a text may hold any other separator. NaN, which is not JSON but what pandas
-writes where a value is missing, is a missing value.
+writes where a value is missing, is a missing value, unless the data are known to mean the number.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,11 +35,12 @@ _OTHER_FORMATS = {
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def objects(path: Path, published_as: str) -> tuple[Iterator[Row], str]:
+def objects(path: Path, published_as: str, constants: bool = False) -> tuple[Iterator[Row], str]:
     """Rows of a file of JSON objects, and what to call their source.
 
     Args:
         published_as: what the file is called where it is published, for the message to someone who lacks it.
+        constants: NaN and Infinity are numbers.
 
     Raises:
         UsageError: no such file; at reading, a file of another format or a line that is no JSON object, named.
@@ -47,21 +48,28 @@ def objects(path: Path, published_as: str) -> tuple[Iterator[Row], str]:
     if not path.is_file():
         why = "is a folder" if path.is_dir() else "does not exist"
         raise UsageError(f"data file {path} {why}: give {published_as}")
-    return _objects(path), path.name
+    return _objects(path, float if constants else _missing), path.name
 
 
-def _objects(path: Path) -> Iterator[Row]:
+_Constant = Callable[[str], float | None]
+
+
+def _missing(_constant: str) -> None:
+    """What NaN and infinities are, as a rule."""
+
+
+def _objects(path: Path, constant: _Constant) -> Iterator[Row]:
     first = True
     for number, line in lines(path):
         if not line.strip():
             continue
         whole_file = first and (line.strip() == "{" or line.lstrip().startswith("["))
         first = False
-        if whole_file and (content := _whole(path)) is not None:
+        if whole_file and (content := _whole(path, constant)) is not None:
             yield from _elements(path, content)
             return
         try:
-            row = _parsed(line)
+            row = _parsed(line, constant)
         except ValueError as error:
             place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
             raise UsageError(f"{path}:{number}: not JSON ({_why(error)}{place}); the file may be truncated") from None
@@ -70,10 +78,10 @@ def _objects(path: Path) -> Iterator[Row]:
         yield f"{path}:{number}", row
 
 
-def _whole(path: Path) -> Any:
+def _whole(path: Path, constant: _Constant) -> Any:
     """The JSON value that a file is as a whole; None where it is none."""
     try:
-        return _parsed("".join(line for _, line in lines(path)))
+        return _parsed("".join(line for _, line in lines(path)), constant)
     except ValueError:
         return None
 
@@ -96,10 +104,10 @@ def _elements(path: Path, content: Any) -> Iterator[Row]:
         yield f"{path}, element {number}", row
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, constant: _Constant) -> Any:
     """A JSON value; ValueError for what is none, a key that stands twice, or lists nested too deeply."""
     try:
-        content = json.loads(text, parse_constant=lambda _: None, object_pairs_hook=_with_keys_once)
+        content = json.loads(text, parse_constant=constant, object_pairs_hook=_with_keys_once)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return _well_formed(content) if _SURROGATE.search(text) else content
@@ -198,6 +206,12 @@ def hub_files(repository: str, pattern: str, otherwise: str) -> tuple[list[Path]
     if not files:
         raise UsageError(f"{repository} has no {pattern} in {folder}: {otherwise}")
     return files, folder.name
+
+
+def hub_lines(repository: str, pattern: str, otherwise: str) -> tuple[Iterator[Row], str]:
+    """Rows of the hub's files of JSON lines, and what to call their source; raises UsageError as :func:`hub_files`."""
+    files, revision = hub_files(repository, pattern, otherwise)
+    return (row for path in files for row in objects(path, otherwise)[0]), f"{repository} {revision}"
 
 
 def hub_rows(repository: str, pattern: str, otherwise: str) -> tuple[Iterator[Row], str]:

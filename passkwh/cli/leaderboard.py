@@ -128,12 +128,12 @@ def review(
     by = conventions.convention(convention)
     place = cache or default_place()
     with LiveProgress("review", AFTER_S) as live:
-        found = compare(packs, place, base=base, changed=changed or [], by=by, count=Steps(live).count)
+        reviewed = compare(packs, place, base=base, changed=changed or [], by=by, count=Steps(live).count)
     if as_json:
-        print_json(as_dict(found))
+        print_json(as_dict(reviewed))
     else:
-        say(markdown(found))
-    if not found.accepted:
+        say(markdown(reviewed))
+    if not reviewed.accepted:
         raise typer.Exit(1)
 
 

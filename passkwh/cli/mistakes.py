@@ -32,12 +32,12 @@ def in_our_voice(error: Any, words: Sequence[str]) -> str:
 
 def _given(options: Sequence[str], words: Sequence[str]) -> str | None:
     """An option with the value that stands on the command line; None where it has none, or several."""
-    found = []
+    given = []
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, equals, value = word.partition("=")
         if name in options:
-            found.append(f"{name} {value if equals else following}")
-    return found[0] if len(found) == 1 else None
+            given.append(f"{name} {value if equals else following}")
+    return given[0] if len(given) == 1 else None
 
 
 def _begun_small(message: str) -> str:

@@ -72,6 +72,19 @@ Engine = Annotated[
 ]
 
 TaskData = Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")]
+TaskIds = Annotated[
+    str | None,
+    typer.Option(
+        "--task-ids",
+        metavar="A,B,...",
+        help="Only these tasks, or those of @FILE, an id a line; --limit then takes the first of them.",
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="DAY", help="Only tasks of this day and later, YYYY-MM-DD, where tasks have a day."),
+]
+Until = Annotated[str | None, typer.Option(metavar="DAY", help="Only tasks of this day and earlier.")]
 TaskLimit = Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Prompts generated together.")]
 Workers = Annotated[int, typer.Option(min=0, help="Programs at a time; 0 is one per core.")]

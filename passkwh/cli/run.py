@@ -12,7 +12,18 @@ import typer
 
 from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
-from passkwh.cli.options import AsJson, BatchSize, ModelOptions, TaskData, TaskLimit, grouped, typed_values
+from passkwh.cli.options import (
+    AsJson,
+    BatchSize,
+    ModelOptions,
+    Since,
+    TaskData,
+    TaskIds,
+    TaskLimit,
+    Until,
+    grouped,
+    typed_values,
+)
 from passkwh.cli.output import note, number, print_json, print_table, size, table
 from passkwh.errors import UsageError
 from passkwh.measures import MEASURES, metric, metric_per_kwh
@@ -78,6 +89,9 @@ def run(
     task: Annotated[str | None, typer.Option(help="Task of a benchmark that has several, for example line.")] = None,
     data: TaskData = None,
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
+    since: Since = None,
+    until: Until = None,
+    task_ids: TaskIds = None,
     limit: TaskLimit = None,
     samples: Annotated[int, typer.Option(min=1, help="Completions per task.")] = 1,
     batch_size: BatchSize = 1,
@@ -99,18 +113,20 @@ def run(
     """Run models through a benchmark under an energy meter and store each run in a folder."""
     from pydantic import ValidationError
 
+    from passkwh.benchmarks import selection
     from passkwh.harness.plan import plan, refuse_problems
     from passkwh.records import Spec
 
     rules = _rules(exit, exit_bundle)
-    options = benchmark_options(option, style=style, subset=subset, task=task, data=data)
+    chosen = selection.parse(task_ids) if task_ids is not None else ()
+    options = benchmark_options(option, style=style, subset=subset, task=task, data=data, since=since, until=until)
     try:
         specs = [
             Spec(
                 model=name, quant=quantization, engine=engine,
                 engine_options=typed_values(engine_option, "--engine-option"), exit=rule, thinking=how, system=system,
                 benchmark=benchmark,
-                benchmark_options=options, limit=limit, samples=samples, batch_size=batch_size,
+                benchmark_options=options, limit=limit, task_ids=chosen, samples=samples, batch_size=batch_size,
                 concurrency=at_once,
                 max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, repeat=repeat,
                 meter=meter, idle_s=idle_s, devices=devices, **_of_quant(asked.spec_fields(), quantization),

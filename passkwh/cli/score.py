@@ -12,6 +12,7 @@ import typer
 
 from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
+from passkwh.cli.options import Since, TaskIds, Until
 from passkwh.cli.output import note, number, print_json, print_table, table
 from passkwh.errors import UsageError
 
@@ -33,6 +34,9 @@ def score(
     subset: Annotated[str | None, typer.Option(help="Tasks of a .jsonl file, for example full or hard.")] = None,
     data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
+    since: Since = None,
+    until: Until = None,
+    task_ids: TaskIds = None,
     official_timeout: Annotated[bool, typer.Option("--official-timeout", help="241 s for every program.")] = False,
     no_calibration: Annotated[
         bool, typer.Option("--no-calibration", help="Do not put the task's imports and signature before a program.")
@@ -46,28 +50,34 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")] = False,
 ) -> None:
     """Judge completions again, from a run or from another harness; equal programs are not run twice."""
+    from passkwh.benchmarks import selection
     from passkwh.cli.live import AFTER_S, LiveProgress
 
     options = benchmark_options(
         option,
         subset=subset,
         data=data,
+        since=since,
+        until=until,
         official_timeout=official_timeout or None,
         calibrated=False if no_calibration else None,
         allow_network=allow_network,
         workers=workers,
         unsafe_evaluation=unsafe_evaluation or None,
     )
+    chosen = selection.parse(task_ids) if task_ids is not None else ()
     if source.is_dir():
-        opened, task_ids, scores = _from_run(source, options)
+        opened, task_of, scores = _from_run(source, options, chosen)
     else:
-        opened, task_ids, scores = _from_file(source, benchmark, options)
+        opened, task_of, scores = _from_file(source, benchmark, options, chosen)
     judged: list[dict[str, Any]] = []
     with LiveProgress("score", AFTER_S) as live:
-        for one in live.each("run programs", scores, len(task_ids)):
+        for one in live.each("run programs", scores, len(task_of)):
             if one.verdict is not None:
-                judged.append({"key": one.key, "task_id": task_ids[one.key], **one.verdict.model_dump(mode="json")})
-    order = {key: index for index, key in enumerate(task_ids)}
+                scores_beside = {"scores": one.scores} if one.scores else {}
+                verdict = one.verdict.model_dump(mode="json")
+                judged.append({"key": one.key, "task_id": task_of[one.key], **verdict, **scores_beside})
+    order = {key: index for index, key in enumerate(task_of)}
     judged.sort(key=lambda entry: order[entry["key"]])
     if out is not None:
         out.write_text("".join(json.dumps(entry) + "\n" for entry in judged))
@@ -78,22 +88,28 @@ def score(
     print_table(table(None, ["", str(source)], [[name, _shown(value)] for name, value in result.items()]))
 
 
-def _from_run(path: Path, options: dict[str, Option]) -> _Judging:
+def _from_run(path: Path, options: dict[str, Option], task_ids: Sequence[str]) -> _Judging:
     from passkwh import benchmarks
+    from passkwh.benchmarks import selection
     from passkwh.benchmarks.base import Candidate, HasMetrics, Program, ScoresPrograms
     from passkwh.harness.runs.folder import RunFolder
 
     folder = RunFolder.open(path)
     manifest = folder.manifest()
     name = manifest.spec.benchmark
-    benchmark = benchmarks.open(name, {**manifest.spec.benchmark_options, **options}, manifest.spec.limit)
-    samples = folder.samples()
+    spec = manifest.spec
+    benchmark = benchmarks.open(name, {**spec.benchmark_options, **options}, spec.limit, spec.task_ids)
+    wanted = selection.chosen(name, ((task.task_id, task) for task in benchmark.tasks), task_ids, None)
+    samples = [sample for sample in folder.samples() if sample.task_id in wanted]
     if isinstance(benchmark, HasMetrics) and not all(sample.verdict for sample in samples):
         raise UsageError(f"{path} has no verdicts to judge again: benchmark {name} scores by metrics alone")
     if benchmark.info.sha256 != manifest.benchmark.sha256:
         raise UsageError(f"{path} was run on other tasks ({manifest.benchmark.source}): give them with --data FILE")
-    continues = not manifest.model.chat
-    candidates = [Candidate(sample.key, sample.task_id, sample.text, continues) for sample in samples]
+    is_raw = {task.task_id: task.request.raw for task in benchmark.tasks}
+    candidates = [
+        Candidate(sample.key, sample.task_id, sample.text, not manifest.model.chat or is_raw[sample.task_id])
+        for sample in samples
+    ]
     if isinstance(benchmark, ScoresPrograms):
         whole = manifest.imported is not None and manifest.imported.programs
         scores = benchmark.score_programs(
@@ -104,7 +120,7 @@ def _from_run(path: Path, options: dict[str, Option]) -> _Judging:
     return benchmark, {sample.key: sample.task_id for sample in samples}, scores
 
 
-def _from_file(path: Path, name: str, options: dict[str, Option]) -> _Judging:
+def _from_file(path: Path, name: str, options: dict[str, Option], task_ids: Sequence[str]) -> _Judging:
     from passkwh import benchmarks
     from passkwh.benchmarks.base import ScoresPrograms
     from passkwh.registry import BENCHMARKS
@@ -114,7 +130,7 @@ def _from_file(path: Path, name: str, options: dict[str, Option]) -> _Judging:
     member = BENCHMARKS.get(name)
     if not isinstance(member, ScoresPrograms):
         raise UsageError(f"benchmark {name} judges no programs of other harnesses: give a run folder")
-    benchmark = benchmarks.open(name, {**member.options_for_files, **options})
+    benchmark = benchmarks.open(name, {**member.options_for_files, **options}, task_ids=task_ids)
     assert isinstance(benchmark, ScoresPrograms)
     programs = list(read_programs(path, benchmark))
     return benchmark, {key: task_id for key, task_id, _ in programs}, benchmark.score_programs(programs)
@@ -136,8 +152,8 @@ def read_programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, 
     from passkwh.benchmarks.rows import objects
     from passkwh.exchange.task_names import task_names
 
-    prompts = {task.task_id: task.request.text for task in benchmark.tasks}
-    names = task_names(prompts)
+    requests = {task.task_id: task.request for task in benchmark.tasks}
+    names = task_names(requests)
     left_out: list[str] = []
     in_markdown = samples = 0
     for samples, (where, row) in enumerate(objects(path, "samples")[0], start=1):
@@ -149,13 +165,13 @@ def read_programs(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, str, 
             left_out.append(str(task_id))
             continue
         in_markdown += field == "solution" and bool(_FENCED.search(row[field]))
-        yield f"{samples}", name, Program(row[field] if field == "solution" else prompts[name] + row[field])
+        yield f"{samples}", name, Program(row[field] if field == "solution" else requests[name].continued(row[field]))
     if not samples:
         raise UsageError(f"{path} holds no samples: give one JSON object a line, with task_id and solution")
     if len(left_out) == samples:
         raise UsageError(
             f"none of the {samples} samples in {path} is of a task of {benchmark.info.name}: theirs is {left_out[0]}, "
-            f"the data's is {next(iter(prompts))}; give the benchmark with --benchmark and its tasks with --data"
+            f"the data's is {next(iter(requests))}; give the benchmark with --benchmark and its tasks with --data"
         )
     if left_out:
         note(f"{len(left_out)} samples are of tasks that are not in the data: left out")
@@ -196,8 +212,18 @@ def _summary(judged: Sequence[dict[str, Any]], benchmark: Benchmark) -> dict[str
         "pass_at_k_trusted": _pass_at_k(by_task, trusted=True),
         "pass_at_k_sound_tasks": _pass_at_k(sound, trusted=False),
         "unsound_tasks": unsound,
+        **({"scores": _mean_scores(judged)} if any("scores" in entry for entry in judged) else {}),
         "suspect": {e["key"]: list(e["suspect"]) for e in judged if e["status"] == "pass" and e["suspect"]},
     }
+
+
+def _mean_scores(judged: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The mean of each score over the samples that have it."""
+    by_name: dict[str, list[float]] = {}
+    for entry in judged:
+        for name, value in entry.get("scores", {}).items():
+            by_name.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in sorted(by_name.items())}
 
 
 def _pass_at_k(by_task: dict[str, list[dict[str, Any]]], trusted: bool) -> dict[str, float | None]:

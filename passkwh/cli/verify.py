@@ -10,6 +10,7 @@ import typer
 
 from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
+from passkwh.cli.options import Since, TaskIds, TaskLimit, Until
 from passkwh.cli.output import note, print_json, print_table, table
 from passkwh.errors import UsageError
 
@@ -24,7 +25,10 @@ def verify(
     subset: Annotated[str | None, typer.Option(help="Part of the benchmark: for example sample, full or hard.")] = None,
     data: Annotated[Path | None, typer.Option(help="Local file with the benchmark's tasks.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many tasks.")] = None,
+    since: Since = None,
+    until: Until = None,
+    task_ids: TaskIds = None,
+    limit: TaskLimit = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Programs at a time; 0 is one per core.")] = None,
     unsafe_evaluation: Annotated[
         bool, typer.Option("--unsafe-evaluation", help="Go on where the kernel refuses a layer of the isolation.")
@@ -33,14 +37,21 @@ def verify(
 ) -> None:
     """Run the reference solutions of a benchmark and remember whether they pass here and how long they take."""
     from passkwh import benchmarks
+    from passkwh.benchmarks import selection
     from passkwh.benchmarks.base import HasReferences
     from passkwh.cli.live import AFTER_S, LiveProgress
     from passkwh.harness.progress import Status
 
     options = benchmark_options(
-        option, subset=subset, data=data, workers=workers, unsafe_evaluation=unsafe_evaluation or None
-    )
-    opened = benchmarks.open(benchmark, options, limit)
+        option,
+        subset=subset,
+        data=data,
+        since=since,
+        until=until,
+        workers=workers,
+        unsafe_evaluation=unsafe_evaluation or None,
+    )  # fmt: skip
+    opened = benchmarks.open(benchmark, options, limit, selection.parse(task_ids) if task_ids is not None else ())
     if not isinstance(opened, HasReferences):
         raise UsageError(
             f"benchmark {benchmark} has no reference solutions to run: give one whose data hold them, such as humaneval"

@@ -28,8 +28,12 @@ DATASETS = {
     "bigcodebench-hard": ("bigcode/bigcodebench-hard", "default"),
     "humaneval": ("openai/openai_humaneval", "openai_humaneval"),
     "humaneval+": ("evalplus/humanevalplus", "default"),
+    "humanevalplus": ("evalplus/humanevalplus", "default"),
+    "humanevalpack": ("bigcode/humanevalpack", "python"),
+    "livecodebench": ("livecodebench/code_generation_lite", "default"),
     "mbpp": ("google-research-datasets/mbpp", "full"),
     "mbpp+": ("evalplus/mbppplus", "default"),
+    "mbppplus": ("evalplus/mbppplus", "default"),
 }
 """Data set and configuration on the hub, by the benchmark's name in a manifest."""
 
@@ -62,13 +66,14 @@ def dataset_of(run: Run) -> tuple[str, str]:
             "names: leave it out, or choose another --format"
         )
     if info.name in DATASETS:
-        return DATASETS[info.name]
-    repository = getattr(BENCHMARKS.get(spec.benchmark), "hub_repository", "") if spec.benchmark in BENCHMARKS else ""
-    if not repository:
+        repository, configuration = DATASETS[info.name]
+        return repository, str(info.options.get("language", configuration))
+    other = getattr(BENCHMARKS.get(spec.benchmark), "hub_repository", "") if spec.benchmark in BENCHMARKS else ""
+    if not other:
         raise UsageError(
             f"{run.path}: {info.name} has no data set on the hub, and .eval_results names one: choose another --format"
         )
-    return str(repository), "default"
+    return str(other), "default"
 
 
 def _entries(run: Run) -> list[dict[str, Any]]:

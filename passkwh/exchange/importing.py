@@ -155,9 +155,9 @@ def _judge(
     )  # fmt: skip
     manifest = _manifest(foreign, imported, out, benchmark, benchmark_name, options, model, len(covered), placed, limit)
     texts, samples = {}, {}
-    prompts = {task.task_id: task.request.text for task in benchmark.tasks}
+    requests = {task.task_id: task.request for task in benchmark.tasks}
     for order, (task_id, index, one) in enumerate(placed):
-        text = prompts[task_id] + one.text if one.continues else one.text
+        text = requests[task_id].continued(one.text) if one.continues else one.text
         key = content_hash("imported", imported.sha256, task_id, index)[:32]
         texts[key] = one
         window = Window(kind="generate", session=0, start_ns=0, end_ns=0, batch_id=order)  # empty: not timed here
@@ -292,11 +292,15 @@ def _differing(samples: Mapping[str, Sample], foreign: Mapping[str, ForeignSampl
         verdict = sample.verdict
         if verdict is None or verdict.status == "not_evaluated" or not foreign[key].reported:
             continue
-        ours = "pass" if verdict.status == "pass" else "fail"
-        theirs = {name: "pass" if word == "pass" else "fail" for name, word in foreign[key].reported.items()}
-        if set(theirs.values()) != {ours}:
-            listed = ", ".join(f"{name} {word}" for name, word in theirs.items())
-            tasks.append(f"{sample.task_id} sample {sample.sample_index}: ours {ours}, theirs {listed}")
+        theirs = {name: word == "pass" for name, word in foreign[key].reported.items()}
+        ours, so_far = {}, True
+        for name in theirs:  # each of the tool's holds where those before it hold
+            so_far = so_far and (sample.scores[name] == 1.0 if name in sample.scores else verdict.status == "pass")
+            ours[name] = so_far
+        if ours != theirs:
+            words = "pass" if verdict.status == "pass" else "fail"
+            listed = ", ".join(f"{name} {'pass' if passed else 'fail'}" for name, passed in theirs.items())
+            tasks.append(f"{sample.task_id} sample {sample.sample_index}: ours {words}, theirs {listed}")
     return tuple(tasks)
 
 

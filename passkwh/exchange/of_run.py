@@ -81,7 +81,7 @@ def requests_of(run: Run) -> tuple[Mapping[str, Request], str | None]:
     """What each task asked, by its id; and why there are none: the tasks are not here, or are others."""
     spec, info = run.manifest.spec, run.manifest.benchmark
     try:
-        benchmark = benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
+        benchmark = benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit, spec.task_ids)
     except UsageError as error:
         return {}, f"prompts of {info.name} are not in a run folder, and its tasks cannot be opened here ({error})"
     if benchmark.info.sha256 != info.sha256:

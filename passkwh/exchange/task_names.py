@@ -9,6 +9,9 @@ from passkwh.registry import BENCHMARKS
 
 _PATTERNS = (
     (re.compile(r"bigcodebench"), "bigcodebench"),
+    (re.compile(r"human_?eval[-_]?infill"), "humaneval-infilling"),
+    (re.compile(r"human_?eval[-_]?(pack|fix|synthesize)"), "humanevalpack"),
+    (re.compile(r"live_?code_?bench"), "livecodebench"),
     (re.compile(r"human_?eval(?!.*(infill|pack|x\b|multiple))"), "humaneval"),
     (re.compile(r"mbpp"), "mbpp"),
 )
@@ -18,14 +21,16 @@ _PATTERNS = (
 def benchmark_named(name: str) -> str | None:
     """Our name of a benchmark that another tool names; None where it is none of ours.
 
-    >>> benchmark_named("inspect_evals/humaneval"), benchmark_named("mbpp_plus"), benchmark_named("gsm8k")
-    ('humaneval', 'mbpp', None)
+    >>> [benchmark_named(name) for name in ("inspect_evals/humaneval", "mbpp_plus", "humanevalfix-java", "gsm8k")]
+    ['humaneval', 'mbpp', 'humanevalpack', None]
     """
     last = name.rsplit("/", 1)[-1].lower()
+    if last in BENCHMARKS:
+        return last
     for pattern, benchmark in _PATTERNS:
         if pattern.search(last):
             return benchmark
-    return last if last in BENCHMARKS else None
+    return None
 
 
 def task_names(task_ids: Iterable[str]) -> dict[str, str]:

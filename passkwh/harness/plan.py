@@ -18,6 +18,7 @@ from pydantic import Field
 from passkwh import adapters, benchmarks
 from passkwh.adapters import early_exit
 from passkwh.adapters.engines import AUTO
+from passkwh.adapters.infill import InfillTokens, infill_tokens
 from passkwh.adapters.model_name import short
 from passkwh.benchmarks.base import ChecksRequirements
 from passkwh.errors import UsageError
@@ -89,6 +90,8 @@ class Plan:
     folder: Path
     checkpoint: Checkpoint | None
     benchmark: Benchmark | None
+    infill: InfillTokens | None
+    """The model's tokens for filling in the middle, where the benchmark asks for that."""
     exit: ExitRequest | None
     """The spec's ``exit``, parsed; None for a run whose tokens go through all layers."""
     tokens_per_row: int
@@ -151,6 +154,9 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
         if spec.system is not None and not checkpoint.chat:
             text = f"--system: {spec.model} is run as a base model, which takes no system prompt: leave it out"
             problems.append(PlanProblem(field="system", text=text))
+    infill = None
+    if checkpoint is not None and benchmark is not None and _fills_gaps(benchmark):
+        infill = check("benchmark", lambda: infill_tokens(checkpoint))
     missing = list(checkpoint.pending) if checkpoint is not None else []
     if isinstance(benchmark, ChecksRequirements):
         missing += benchmark.missing()
@@ -179,7 +185,7 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
             problems.append(PlanProblem(field="model", text=text))
         elif needed is not None and needed > free:
             missing.append(f"{(needed - free) / 2**30:.1f} GiB of free memory")
-    lengths = [] if benchmark is None else [len(task.request.text) for task in benchmark.tasks]
+    lengths = [] if benchmark is None else [task.request.characters for task in benchmark.tasks]
     report = PlanReport(
         spec=spec,
         run_id=run_name(spec),
@@ -197,7 +203,7 @@ def plan(spec: Spec, out: Path, open_benchmark: Callable[[Spec], Benchmark] | No
         missing=tuple(missing),
         problems=tuple(problems),
     )
-    return Plan(report, out / report.run_id, checkpoint, benchmark, exit, tokens_per_row)
+    return Plan(report, out / report.run_id, checkpoint, benchmark, infill, exit, tokens_per_row)
 
 
 def _reading(checkpoint: Checkpoint) -> ModelReading:
@@ -219,7 +225,7 @@ def _reading(checkpoint: Checkpoint) -> ModelReading:
 
 
 def _open_benchmark(spec: Spec) -> Benchmark:
-    return benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit)
+    return benchmarks.open(spec.benchmark, spec.benchmark_options, spec.limit, spec.task_ids)
 
 
 def _at_once(spec: Spec) -> str:
@@ -231,8 +237,12 @@ def language(benchmark: Benchmark) -> str:
     return str(getattr(benchmark, "language", "python"))
 
 
+def _fills_gaps(benchmark: Benchmark) -> bool:
+    return any(task.request.suffix is not None for task in benchmark.tasks)
+
+
 def _longest_prompt_tokens(benchmark: Benchmark) -> int:
-    longest = max(max(len(task.request.text), len(task.request.instruction)) for task in benchmark.tasks)
+    longest = max(max(task.request.characters, len(task.request.instruction)) for task in benchmark.tasks)
     return longest // CHARACTERS_PER_TOKEN
 
 

@@ -88,7 +88,7 @@ def run(plan: Plan, *, resume: bool = False, progress: Progress | None = None) -
             stack.callback(folder.close)
         else:
             folder, manifest = existing, same_run(existing, manifest)
-        items = plan_items(plan.spec, model, benchmark.tasks)
+        items = plan_items(plan.spec, model, benchmark.tasks, plan.infill)
         refuse_foreign(folder, manifest, items)
         for _ in range(MOST_CLOCK_JUMPS):
             manifest = begin_session(folder, manifest)

@@ -141,7 +141,9 @@ class Sample(Record):
     evaluation_cpu_s: Annotated[Seconds | None, Field(description="CPU time of scoring this sample")] = None
     evaluation_energy: dict[str, Energy] = {}
     verdict: Verdict | None = None
-    scores: Annotated[dict[str, float], Field(description="per-sample metrics of benchmarks without verdicts")] = {}
+    scores: Annotated[
+        dict[str, float], Field(description="per-sample metrics, in place of a verdict or beside it")
+    ] = {}
 
 
 def sample_key(spec: Spec, model: ModelInfo, task_id: str, prompt: str, sample_index: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from passkwh.records.base import SCHEMA_VERSION, Count, Option, Record, SchemaVersion, content_hash
 
@@ -37,6 +37,12 @@ class Spec(Record):
         dict[str, Option], Field(description="the benchmark's own options, for example style, subset, data")
     ] = {}
     limit: Annotated[Count | None, Field(ge=1, description="only the first so many tasks; all when None")] = None
+    task_ids: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(
+            description="only these tasks, in the benchmark's order, of which limit then takes the first; all when ()"
+        ),
+    ] = ()
     samples: Annotated[Count, Field(ge=1, description="completions per task (n of pass@k)")] = 1
     batch_size: Annotated[Count, Field(ge=1, description="prompts generated together")] = 1
     concurrency: Annotated[
@@ -60,6 +66,12 @@ class Spec(Record):
     repeat: Annotated[Count, Field(description="which repetition of the same configuration this is")] = 0
     meter: Annotated[str, Field(description="auto, or a meter of the registry with its arguments")] = "auto"
     idle_s: Annotated[float, Field(ge=0, description="length of the idle baseline before and after, in seconds")] = 10.0
+
+    @field_validator("task_ids")
+    @classmethod
+    def _in_one_order(cls, task_ids: tuple[str, ...]) -> tuple[str, ...]:
+        """The same tasks are the same run, however they were written."""
+        return tuple(sorted(set(task_ids)))
 
     @property
     def at_once(self) -> int:

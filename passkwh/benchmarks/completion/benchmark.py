@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from random import Random
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from passkwh.benchmarks import selection
 from passkwh.benchmarks.base import Candidate, Score, Task
 from passkwh.benchmarks.completion.cut import (
     Cut,
@@ -92,11 +92,12 @@ class CompletionBenchmark:
     language: ClassVar[str]
     version: ClassVar[str] = "1"
 
-    def __init__(self, options: dict[str, Option], limit: int | None) -> None:
+    def __init__(self, options: dict[str, Option], limit: int | None, task_ids: Sequence[str] = ()) -> None:
         if any(importlib.util.find_spec(library) is None for library in LIBRARIES):
             raise MissingExtra(f"benchmark {self.name}", "completion")
         self._options = CompletionOptions.parse(self.name, options)
-        self._limit = limit or FILES
+        self._task_ids = task_ids
+        self._limit = limit or (None if task_ids else FILES)
         self._source = open_data(self._options.data, self.language, self._options.split)
         self._counts = "words"
         self._cut(word_ends)
@@ -117,7 +118,7 @@ class CompletionBenchmark:
     def _cut(self, token_ends: TokenEnds) -> None:
         self._skipped = 0
         self._token_ends = token_ends
-        cuts = dict(islice(self._cuts(self._source, token_ends), self._limit))
+        cuts = selection.chosen(self.name, self._cuts(self._source, token_ends), self._task_ids, self._limit)
         if not cuts:
             raise UsageError(
                 f"{self._source.description} has no file long enough for benchmark {self.name}: "

@@ -1,7 +1,7 @@
 """Judges generated code: fast, because libraries are imported once, and kept away from the host and its verdict."""
 
 from passkwh.benchmarks.sandbox.controller import default_limits, default_workers, evaluate
-from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Case, Job, Limits, Outcome, PreloadGroup
+from passkwh.benchmarks.sandbox.jobs import STANDARD_LIBRARY, Case, Job, Limits, Outcome, PreloadGroup, calls
 from passkwh.benchmarks.sandbox.zygote_chain import missing_layers
 
 VERSION = 2
@@ -15,6 +15,7 @@ __all__ = [
     "Limits",
     "Outcome",
     "PreloadGroup",
+    "calls",
     "default_limits",
     "default_workers",
     "evaluate",

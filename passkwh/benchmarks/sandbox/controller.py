@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import selectors
 import sys
 import time
@@ -55,7 +56,7 @@ def evaluate(
     for job in jobs:
         if job.code.startswith(_BYTE_ORDER_MARK):  # Python skips it in files, not in text
             job = replace(job, code=job.code[len(_BYTE_ORDER_MARK) :])
-        broken = _syntax_error(job)
+        broken = None if job.kind == "commands" else _syntax_error(job)
         if broken is None:
             work.append(job)
         else:
@@ -81,8 +82,8 @@ def default_limits(workers: int) -> Limits:
 
 
 def _preload_group(job: Job, groups: Sequence[PreloadGroup]) -> int:
-    """Index of the group whose zygote runs the job; a stdio job imports in an interpreter of its own."""
-    return 0 if job.kind == "stdio" else group_of(libraries(job.code + "\n" + job.test), groups)
+    """Index of the group whose zygote runs the job; programs of their own import nothing of ours."""
+    return 0 if job.kind in ("stdio", "commands") else group_of(libraries(job.code + "\n" + job.test), groups)
 
 
 _uses = lru_cache(maxsize=2048)(uses.of)
@@ -130,6 +131,8 @@ class _Controller:
         """By job: its control group, and the CPU seconds that this had counted before."""
         self._starved: list[Job] = []
         """Jobs that ran out of time waiting for a processor: each is judged again with nothing beside it."""
+        self._secrets = {job.key: secrets.token_hex(16) for job in jobs if job.commands}
+        """What the judge of a commands job prints when its tests have passed."""
         self._spent_s: dict[str, float] = {}
         """CPU seconds of their first run."""
         self._running: dict[str, tuple[Job, float]] = {}
@@ -215,7 +218,9 @@ class _Controller:
             "key": job.key,
             "code": job.code,
             "test": job.test,
-            "input": job.cases[job.case].input if job.cases else "",
+            "input": self._secrets[job.key] if job.commands else job.cases[job.case].input if job.cases else "",
+            "files": job.files,
+            "commands": job.commands,
             "kind": job.kind,
             "timeout_s": job.timeout_s,
             "network": job.network,
@@ -273,7 +278,7 @@ class _Controller:
 
     def _judged(self, job: Job, done: dict[str, Any]) -> Iterator[Outcome]:
         """Yield the outcome; or run the next case first, or look again at a pass, or judge alone what was starved."""
-        outcome = verdict.outcome(job, done)
+        outcome = verdict.outcome(job, done | {"secret": self._secrets.get(job.key)})
         if job.key not in self._spent_s and verdict.starved(job, outcome, done):
             self._spent_s[job.key] = outcome.cpu_s
             self._starved.append(job)

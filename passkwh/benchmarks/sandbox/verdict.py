@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
 from passkwh.benchmarks.sandbox import suspicion
 from passkwh.benchmarks.sandbox.imports import parse
-from passkwh.benchmarks.sandbox.jobs import Job, Outcome, Status
+from passkwh.benchmarks.sandbox.jobs import Comparison, Job, Outcome, Status
+from passkwh.benchmarks.sandbox.worker.kinds.commands_job import NOT_FOUND, NOT_MADE
 
 _ALARM = "TimeoutException"
 """What a test sees when its time is up."""
@@ -35,7 +39,7 @@ def next_run(job: Job, so_far: Outcome, latest: Outcome) -> Job | None:
     """
     if so_far.status != "pass":
         return None
-    if job.kind == "stdio":
+    if job.kind in ("stdio", "calls", "commands"):
         return replace(job, case=job.case + 1) if job.case + 1 < len(job.cases) else None
     if job.look == "official" and (so_far.suspect or suspicion.unusual(job.code)) and suspicion.separable(job.test):
         return replace(job, look="apart")
@@ -162,7 +166,7 @@ def _compared(job: Job, done: dict[str, Any]) -> Outcome:
         last_words = done["output"]["stderr"].strip().rpartition("\n")[2]
         detail = f"ended with {how}: {_short(last_words)}" if last_words else f"ended with {how}"
     else:
-        detail = difference(case.expected, done["output"]["stdout"])
+        detail = DIFFERENCES[job.comparison](case.expected, done["output"]["stdout"])
         status = "fail" if detail else "pass"
     where = f"case {job.case + 1} of {len(job.cases)}: {detail}" if detail else ""
     return _outcome(job, done, status, where, tests_run=job.case + 1)
@@ -179,6 +183,26 @@ def difference(expected: str, output: str) -> str:
     return f"goes on after {len(right)} lines with {_short(written[len(right)])!r}" if len(written) > len(right) else ""
 
 
+def difference_in_decimals(expected: str, output: str) -> str:
+    """The same by LiveCodeBench's rule: lines without white space around them, numbers by value if a line differs."""
+    right, written = ([line.strip() for line in text.strip().split("\n")] for text in (expected, output))
+    for number, (wanted, line) in enumerate(zip(right, written, strict=False), start=1):
+        if wanted != line and ((numbers := _decimals(line)) is None or numbers != _decimals(wanted)):
+            return f"line {number} is {_short(line)!r}, not {_short(wanted)!r}"
+    return f"it has {len(written)} lines, not {len(right)}" if len(written) != len(right) else ""
+
+
+def _decimals(line: str) -> list[Decimal] | None:
+    """The numbers of a line; None where there is anything else in it."""
+    try:
+        return [Decimal(word) for word in line.split()]
+    except InvalidOperation:
+        return None
+
+
+DIFFERENCES: dict[Comparison, Callable[[str, str], str]] = {"lines": difference, "decimals": difference_in_decimals}
+
+
 def _lines(text: str) -> list[str]:
     """Lines without the white space at their ends, and without the empty ones at the end of the text."""
     return [line.rstrip() for line in text.rstrip().split("\n")] if text.strip() else []
@@ -188,9 +212,106 @@ def _short(line: str) -> str:
     return line if len(line) <= _LINE_CHARS else f"{line[:_LINE_CHARS]}..."
 
 
+# ---------------------------------------------------------------- calls: handed out to be compared
+
+
+def _returned(job: Job, done: dict[str, Any]) -> Outcome:
+    """Passes when every call came to an end, with what was raised first as its detail; whether the values are right is
+    for who knows the right ones to say."""
+    reported, killed = dict(done["report"]), done["killed"]
+    calls = len(json.loads(job.cases[0].input)["calls"])
+    values, error = _answers(done["output"]["stdout"], calls)
+    status: Status = "fail"
+    if "error" in reported:
+        status, detail = "error", reported["error"]
+    elif killed:
+        timeout = killed == "time" or killed.endswith("CPU time")
+        status, detail = "timeout" if timeout else "fail", _why_no_status(job, done)
+    elif len(values) < calls:
+        code = done["exit"]
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        detail = error or f"ended after {len(values)} of {calls} calls ({how})"
+    else:
+        status, detail = "pass", error
+    outcome = _outcome(job, done, status, detail, tests_run=len(values))
+    return replace(outcome, returned=values)
+
+
+def _answers(text: str, calls: int) -> tuple[tuple[str, ...], str]:
+    """What each call returned, as far as it is known, and what was raised first; what has not this form ends them."""
+    values: list[str] = []
+    first_error = ""
+    for line in text.split("\n")[:-1][:calls]:
+        try:
+            answer = json.loads(line)
+            value, error, unloaded = (answer.get(name, "") for name in ("value", "error", "unloaded"))
+        except (ValueError, AttributeError, RecursionError):
+            break
+        if not all(isinstance(text, str) for text in (value, error, unloaded)):
+            break
+        if unloaded:
+            return (), f"ALL: {unloaded}"
+        values.append(value)
+        if error and not first_error:
+            first_error = f"call {len(values)} of {calls}: {error}"
+    return tuple(values), first_error
+
+
+# ---------------------------------------------------------------- commands: a secret at the end
+
+
+def _secret_told(job: Job, done: dict[str, Any]) -> Outcome:
+    """Passes when the last command ended with exit code 0 and its output with the secret: its tests came to their end.
+
+    The program shares its process with the judge that has the secret, so a pass is suspect where its text has anything
+    with which it could reach that.
+    """
+    reported, code, killed, output = dict(done["report"]), done["exit"], done["killed"], done["output"]
+    written, told = output["stdout"].rstrip("\n").removesuffix(done["secret"]), done["secret"] in output["stdout"]
+    words = _error_line(output["stderr"]) or _last_line(written)
+    suspect: tuple[str, ...] = ()
+    status: Status = "fail"
+    if "error" in reported:
+        status, detail = "error", reported["error"]
+    elif killed:
+        timeout = killed == "time" or killed.endswith("CPU time")
+        status, detail = "timeout" if timeout else "fail", _why_no_status(job, done)
+    elif code == NOT_MADE:
+        detail = f"{job.commands[0][0]} fails: {_first_line(output['stderr'])}"
+    elif code == NOT_FOUND and not written:
+        status, detail = "error", f"{job.commands[-1][0]} could not be run: {words}"
+    elif code != 0:
+        detail = f"ended with {f'exit code {code}' if code > 0 else f'signal {-code}'}: {words}"
+    elif not told or not output["stdout"].rstrip("\n").endswith(done["secret"]):
+        detail, suspect = "the process ended by itself before its tests did", ("early exit",)
+    elif job.silent and (written.strip() or output["stderr"].strip()):
+        detail = f"it prints {words!r}"
+    else:
+        status, detail = "pass", ""
+        watched = (match[0] for pattern in job.watched if (match := re.search(pattern, job.code)))
+        suspect = tuple(f"the program uses {_short(text)}" for text in watched)
+    return replace(_outcome(job, done, status, detail), suspect=suspect)
+
+
+def _first_line(text: str) -> str:
+    return _short(text.strip().partition("\n")[0])
+
+
+def _last_line(text: str) -> str:
+    return _short(text.strip().rpartition("\n")[2])
+
+
+def _error_line(text: str) -> str:
+    """The first line that begins with an error's name; the last one where none does."""
+    named = (line for line in text.splitlines() if re.match(r"Exception in thread|[\w.$]*(?:Error|Exception)\b", line))
+    return _short(next(named, "")) or _last_line(text)
+
+
 RULES: dict[str, Callable[[Job, dict[str, Any]], Outcome]] = {
     "unittest": _reported,
     "script": _reported,
     "stdio": _compared,
+    "calls": _returned,
+    "commands": _secret_told,
 }
 """How the outcome of each kind of job is found."""

@@ -15,8 +15,8 @@ from typing import Any
 from passkwh.records import Manifest, content_hash
 
 NOT_CONFIGURATION = {
-    "schema_version", "benchmark", "benchmark_options", "limit", "samples", "max_new_tokens", "temperature", "top_p",
-    "seed", "repeat", "meter", "idle_s", "model", "quant", "engine",
+    "schema_version", "benchmark", "benchmark_options", "limit", "task_ids", "samples", "max_new_tokens", "temperature",
+    "top_p", "seed", "repeat", "meter", "idle_s", "model", "quant", "engine",
 }  # fmt: skip
 """Fields of a spec that are equal between compared runs, or may differ between repeats of one configuration, or stand
 in ``manifest.model`` as what they came to."""

@@ -50,11 +50,13 @@ def inspect(specs: Sequence[Spec]) -> Preflight:
     from passkwh.harness.host import host_info
 
     @functools.cache
-    def opened(name: str, options: tuple[tuple[str, Option], ...], limit: int | None) -> Benchmark:
-        return benchmarks.open(name, dict(options), limit)
+    def opened(
+        name: str, options: tuple[tuple[str, Option], ...], limit: int | None, task_ids: tuple[str, ...]
+    ) -> Benchmark:
+        return benchmarks.open(name, dict(options), limit, task_ids)
 
     def open_benchmark(spec: Spec) -> Benchmark:
-        return opened(spec.benchmark, tuple(sorted(spec.benchmark_options.items())), spec.limit)
+        return opened(spec.benchmark, tuple(sorted(spec.benchmark_options.items())), spec.limit, spec.task_ids)
 
     reports = (plan(spec, Path(), open_benchmark).report for spec in specs)
     return Preflight(host=host_info(), plans=tuple(reports))

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from passkwh.benchmarks import selection
 from passkwh.errors import UsageError
 from passkwh.harness.sweep import overrides
 from passkwh.records import Record, Spec, content_hash
@@ -26,7 +27,7 @@ STUDIES = Path(__file__).with_name("studies")
 KEYS = tuple(name for name in Spec.model_fields if name not in ("schema_version", "repeat"))
 """What a configuration can set. ``repeat`` comes from ``repeats``."""
 BENCHMARK_KEYS = {"name": "benchmark", "options": "benchmark_options"} | {
-    name: name for name in ("limit", "samples", "max_new_tokens", "batch_size", "concurrency")
+    name: name for name in ("limit", "task_ids", "samples", "max_new_tokens", "batch_size", "concurrency")
 }
 """What a benchmark's own table can set, and the field of the spec that it becomes."""
 
@@ -244,6 +245,8 @@ class _Reader:
         for key in ("exit", "limit", "max_new_tokens"):
             if values.get(key) == "none":  # TOML has no null, and a list of rules wants one that is none
                 values[key] = None
+        if "task_ids" in values:
+            values["task_ids"] = self._task_ids(origin, values["task_ids"])
         if type(values.get("thinking")) is int:  # a number of tokens
             values["thinking"] = str(values["thinking"])
         try:
@@ -251,6 +254,17 @@ class _Reader:
         except ValidationError as error:
             problem = error.errors()[0]
             raise self.wrong(origin, ".".join(map(str, problem["loc"])), problem["msg"]) from error
+
+    def _task_ids(self, origin: str, value: Any) -> tuple[str, ...]:
+        """Ids as a list (in a benchmark's table, where it is no axis) or as ``--task-ids`` takes them."""
+        if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+            return tuple(value)
+        if not isinstance(value, str):
+            raise self.wrong(origin, "task_ids", 'write "A,B,..." or "@FILE" with an id a line')
+        try:
+            return () if value == "none" else selection.parse(value)
+        except UsageError as error:
+            raise self.wrong(origin, "task_ids", str(error)) from None
 
 
 def _matches(entry: Cell, cell: Cell) -> bool:

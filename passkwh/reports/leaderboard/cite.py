@@ -39,7 +39,7 @@ def citation(row: Row, runs: Sequence[Run], sums: Sequence[str], title: str, url
     version = ", ".join(sorted({run.manifest.versions.get("passkwh", "")[:40] for run in runs} - {""}))
     sha256 = ", ".join(sums[:MOST_SUMS]) + (f" and {len(sums) - MOST_SUMS} more" if len(sums) > MOST_SUMS else "")
     packs = f"SHA-256 of {'the pack' if len(sums) == 1 else f'the {len(sums)} packs'}: {sha256}"
-    said = f"{_figures(row)}; energy {row.provenance}; {row.hardware}"
+    figures = f"{_figures(row)}; energy {row.provenance}; {row.hardware}"
     fields = {
         "title": f"{{{latex(f'{row.label} on {row.benchmark}')}}}",
         "howpublished": latex(title),
@@ -48,13 +48,13 @@ def citation(row: Row, runs: Sequence[Run], sums: Sequence[str], title: str, url
         "date": date.date().isoformat(),
         "version": latex(f"passkwh {version}") if version else "",
         "url": page_url(url, row.id) if url else "",
-        "note": latex(f"{said}. {packs}"),
+        "note": latex(f"{figures}. {packs}"),
     }
     lines = [f"  {name} = {value if name == 'month' else f'{{{value}}}'}," for name, value in fields.items() if value]
     return Citation(
         bibtex="\n".join([f"@misc{{passkwh-{row.id},", *lines, "}"]),
         text=one_line(
-            f"{row.label} on {row.benchmark}: {said}. Run of {date.date().isoformat()}"
+            f"{row.label} on {row.benchmark}: {figures}. Run of {date.date().isoformat()}"
             f"{f' with passkwh {version}' if version else ''}, in: {title}, row {row.id}"
             f"{f', {page_url(url, row.id)}' if url else ''}. {packs}."
         ),

@@ -105,8 +105,8 @@ def _crowded(content: Any, path: str = "") -> str | None:
     if len(content) > MAX_ENTRIES:
         return path or "content"
     entries = content.items() if isinstance(content, dict) else enumerate(content)
-    found = (_crowded(value, f"{path}.{str(key)[:60]}".lstrip(".")) for key, value in entries)
-    return next((field for field in found if field is not None), None)
+    crowded = (_crowded(value, f"{path}.{str(key)[:60]}".lstrip(".")) for key, value in entries)
+    return next((field for field in crowded if field is not None), None)
 
 
 def _samples(content: bytes) -> SampleTable:

@@ -137,12 +137,12 @@ def _files(folder: Path) -> dict[str, _File]:
     """Everything in a folder that is no folder itself, by name; links are not followed."""
     if folder.is_symlink() or not folder.is_dir():
         raise UsageError(f"there is no folder {folder}: give the folder that holds the packs")
-    found = {}
+    files = {}
     for place, folders, names in os.walk(folder):
         for name in [*names, *(one for one in folders if Path(place, one).is_symlink())]:
             path = Path(place, name)
-            found[path.relative_to(folder).as_posix()] = _File(path, _content(path))
-    return found
+            files[path.relative_to(folder).as_posix()] = _File(path, _content(path))
+    return files
 
 
 def _content(path: Path) -> str:

@@ -143,7 +143,8 @@ class Zygote:
             _keep_only(write_ends)
             send = report.sender(report.DESCRIPTOR, key)
             try:
-                self._isolation.enter(job, {**self._limits, "base_bytes": self._base_bytes})
+                reserved_bytes = getattr(KINDS[job["kind"]], "ADDRESS_SPACE_BYTES", 0)
+                self._isolation.enter(job, {**self._limits, "base_bytes": self._base_bytes + reserved_bytes})
             except BaseException as error:
                 send("error", f"the sandbox could not be entered: {error!r}")
                 os._exit(1)

@@ -19,8 +19,8 @@ CAPTURED = ("stdout", "stderr")
 def run(job: dict[str, Any], send: Callable[[str, str], bool]) -> None:
     """Become the program; returns only where that is refused: an error of the evaluator, not of the program."""
     try:
-        os.dup2(_in_memory(job["input"]), 0)
-        program = _in_memory(job["code"])
+        os.dup2(in_memory(job["input"]), 0)
+        program = in_memory(job["code"])
         os.set_inheritable(program, True)
         # Isolated from the user's settings, without writing bytecode, text in UTF-8 whatever the locale.
         os.execv(sys.executable, [sys.executable, "-I", "-B", "-X", "utf8", f"/proc/self/fd/{program}"])
@@ -28,7 +28,7 @@ def run(job: dict[str, Any], send: Callable[[str, str], bool]) -> None:
         send("error", f"the program could not be started: {error!r}")
 
 
-def _in_memory(text: str) -> int:
+def in_memory(text: str) -> int:
     """A descriptor of a file in the private /tmp that holds ``text`` and has no name, at its beginning."""
     descriptor = os.open("/tmp", os.O_RDWR | os.O_TMPFILE, 0o600)
     with os.fdopen(descriptor, "wb", closefd=False) as file:
