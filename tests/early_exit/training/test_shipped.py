@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from passkwh.adapters.early_exit.heads import read_shortcuts
 from passkwh.adapters.early_exit.policy import ExitPolicy
 from passkwh.adapters.early_exit.request import SHIPPED
 from passkwh.errors import UsageError
+from perf import exits_card
 
 FOLDERS = sorted(file.parent for file in SHIPPED.glob(f"*/{CARD}"))
 
@@ -36,7 +38,11 @@ def test_its_parts_fit_each_other(folder: Path) -> None:
         assert made_for == (card.base.model, card.base.revision, card.exits, card.head, bundle.weights_hash())
         assert policy.mean.numel() == card.base.hidden_size
         assert name in card.notes["agents"]
-    assert (folder / "README.md").is_file()
+    # Its page states what its card does, and whose texts it was fitted to.
+    licences = json.loads((folder / "licences.json").read_text("utf-8"))
+    assert all(licences.values())
+    stated = json.loads((folder / CARD).read_text("utf-8"))
+    assert (folder / "README.md").read_text("utf-8") == exits_card.readme(stated, licences, folder)
 
 
 def test_it_was_made_for_the_embedded_file() -> None:
