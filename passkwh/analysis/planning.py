@@ -159,6 +159,12 @@ def plan_sample_size(
     of_task = _joint_units(table)[1]
     rows = tuple(_row(r, variances, distance, sided, power, per_unit, known) for r in REPEATS)
     notes = []
+    if measure == "pass@1" and not _influence(table, measure).any():
+        share = 1.0 / (len(table.task_ids) + 2)
+        notes.append(
+            f"no task of the pilot tells the two apart in pass@1: that {share:.1%} of tasks do is an assumption (Laplace's "
+            "rule); take a larger pilot"
+        )
     if variances.within is None:
         notes.append("the pilot has one sample a task: what repeats would gain within tasks is unknown, and left out")
     if source == "observed in the pilot":
@@ -255,11 +261,16 @@ def _variances(
 ) -> tuple[
     _Variances, UnitKind, float, Literal["repeats of the pilot", "stated errors of meter and idle", "assumed", "none"]
 ]:
-    """Variances of the planned quantity, what a unit is, tasks a unit, and how the scatter of runs is known."""
+    """Variances of the planned quantity, what a unit is, tasks a unit, and how the scatter of runs is known.
+
+    Where no verdict of the pilot differs, the share of tasks on which the two differ is Laplace's: 1 / (tasks + 2).
+    """
     of_accuracy = measure == "pass@1"
     of_task, count = (np.arange(len(table.task_ids)), len(table.task_ids)) if of_accuracy else _joint_units(table)
     influence = sums(_influence(table, measure), of_task, count)
     total = float(np.var(influence, ddof=1)) if count > 1 else 0.0
+    if of_accuracy and not influence.any():
+        total = 1.0 / (count + 2)
     if measure == "energy":  # blocks over time share some of their error with their neighbours
         total *= float(table.widened.max())
     repeats = min(len(run.energy_j) for run in table.runs)

@@ -111,6 +111,20 @@ def test_a_planned_experiment_has_the_power_it_was_planned_for(make_run: MakeRun
     assert detected / 2000 == pytest.approx(0.8, abs=0.05)
 
 
+def test_a_pilot_without_a_difference_is_no_promise_of_a_small_study(make_run: MakeRun) -> None:
+    """Four tasks with equal verdicts do not show that verdicts never differ: a sixth of the tasks may, by Laplace."""
+    paths = [
+        make_run(f"{name}0", model=f"family/{name}-1B", tasks=TASKS[:4], passed=[True, False, True, True])
+        for name in "ab"
+    ]
+    plan = plan_sample_size(compare(load(paths)), "a-1B", "b-1B", "pass@1", effect=0.05)
+    assert plan.variance_between == pytest.approx(1 / 6)
+    once = plan.rows[0].tasks
+    assert once is not None
+    assert once >= (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2 / 6 / 0.05**2
+    assert any("no task of the pilot tells the two apart" in note for note in plan.notes)
+
+
 def test_power_of_a_normal_test() -> None:
     assert achieved_power(0.0, 1.0) == pytest.approx(0.05)
     assert achieved_power(stats.norm.ppf(0.975) + stats.norm.ppf(0.8), 1.0) == pytest.approx(0.8, abs=1e-5)
