@@ -162,8 +162,8 @@ def plan_sample_size(
     if measure == "pass@1" and not _influence(table, measure).any():
         share = 1.0 / (len(table.task_ids) + 2)
         notes.append(
-            f"no task of the pilot tells the two apart in pass@1: that {share:.1%} of tasks do is an assumption (Laplace's "
-            "rule); take a larger pilot"
+            f"no task of the pilot tells the two apart in pass@1: that {share:.1%} of tasks do is an assumption "
+            "(Laplace's rule); take a larger pilot"
         )
     if variances.within is None:
         notes.append("the pilot has one sample a task: what repeats would gain within tasks is unknown, and left out")
