@@ -175,7 +175,8 @@ def test_killed_while_quantizing_nothing_half_made_is_used(tiny_llama: Path, own
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert all(line.startswith("quantize tiny-llama to gptq-int4") for line in done.stderr.splitlines()), done.stderr
+    stage = f"{tiny_llama}: quantize tiny-llama to gptq-int4"
+    assert all(line.startswith(stage) for line in done.stderr.splitlines()), done.stderr
     result = json.loads(done.stdout)
     assert result["source"] == "quantized here"
     energy = result["quantization"]["energy"]

@@ -290,9 +290,9 @@ def test_vllm_is_started_without_a_prefix_cache_on_loopback(checkpoint: Checkpoi
     ):  # fmt: skip
         assert part in line
     assert variables["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
-    on_gpu, none = vllm.command(checkpoint, options, "bfloat16", "gpu")
+    on_gpu, of_gpu = vllm.command(checkpoint, options, "bfloat16", "gpu")
     assert "--enforce-eager" not in on_gpu
-    assert none == {}
+    assert of_gpu == {"VLLM_MAX_STOP_STRINGS": "64"}, "by itself it takes four"
 
 
 def test_what_the_user_sets_takes_the_place_of_what_the_run_would(checkpoint: Checkpoint) -> None:

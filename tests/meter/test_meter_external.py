@@ -104,7 +104,7 @@ def test_a_plug_that_fails_is_missing_and_comes_back(plug: str) -> None:
         ("http://{plug}/status#apower@furlong", "unknown unit"),
         ("http://{plug}/status#aenergy", "not a number"),
         ("http://127.0.0.1:1/#x", "does not answer"),
-        ("replay:nothing.csv", "cannot read"),
+        ("replay:nothing.csv", "cannot be read"),
         ("replay:", "needs a file"),
         ("autos", "did you mean auto"),
         ("simulated:counter-10ms", "did you mean counter"),

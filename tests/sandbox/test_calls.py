@@ -66,10 +66,11 @@ def test_a_text_of_no_value_makes_none(text: str) -> None:
         values.load(text)
 
 
-def job(code: str, inputs: list[Any], key: str = "a", function: str = "f", expected: str = "") -> Job:
-    return Job(
-        key, code, "", "calls", 10.0, cases=(calls(function, [values.dump(list(one)) for one in inputs], expected),)
-    )
+def job(
+    code: str, inputs: list[Any], key: str = "a", function: str = "f", expected: str = "", timeout_s: float = 10.0
+) -> Job:
+    case = calls(function, [values.dump(list(one)) for one in inputs], expected)
+    return Job(key, code, "", "calls", timeout_s, cases=(case,))
 
 
 def run(code: str, *inputs: Any, function: str = "f", **limits: Any) -> Outcome:
@@ -174,7 +175,10 @@ def test_expected_values_are_nowhere_to_be_found() -> None:
     body = "".join(f"    {line}\n" for line in spy.splitlines())
     code = f"def f(asked):\n{body}    return sorted(found)\n"
     tokens = [uuid.uuid4().hex for _ in range(3)]
-    jobs = [job(code, [(f"input-{t}",)], key=f"{n}", expected=f"expected-{t}") for n, t in enumerate(tokens)]
+    jobs = [
+        job(code, [(f"input-{t}",)], key=f"{n}", expected=f"expected-{t}", timeout_s=120.0)  # a spy takes its time
+        for n, t in enumerate(tokens)
+    ]
     outcomes = list(evaluate(jobs, workers=2))
     for outcome in outcomes:
         assert outcome.status == "pass", outcome.detail

@@ -301,7 +301,8 @@ def test_a_busy_server_is_asked_again() -> None:
     with scripted(answer) as (url, headers), loaded(f"openai:{url}#m") as remote:
         completions = remote.generate([X], Decoding(1), [0])
         assert (completions[0].text, completions[0].first_token_ns is not None) == ("y", True)
-        assert len(headers) == 1 + 1 + 3  # the list, the probe, twice busy and then the answer
+        # The list, the probe, whether stop strings are taken and the answer, both after two refusals.
+        assert len(headers) == 1 + 1 + 3 + 3
 
 
 def test_a_server_that_stays_busy() -> None:
@@ -374,7 +375,7 @@ def test_counts_that_cannot_be_are_refused(streams: bool) -> None:
 )
 def test_a_server_that_fails_later(status: int, headers: dict[str, str], body: bytes, expected: str) -> None:
     def answer(count: int, asked: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        return (status, headers, body) if count else (200, EVENTS, STREAM)
+        return (status, headers, body) if count > 1 else (200, EVENTS, STREAM)
 
     with (
         scripted(answer) as (url, _),

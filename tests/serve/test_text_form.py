@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from passkwh import adapters
 from passkwh.adapters.early_exit import parse
+from passkwh.adapters.early_exit.request import SHIPPED
 from passkwh.adapters.engines.base import Decoding, Model
 from passkwh.benchmarks.completion.at_cursor import AtCursor
 from passkwh.errors import UsageError
@@ -98,8 +100,14 @@ def test_which_servers_turn_texts(letters: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="write auto, code or tokens"):
         check_form("cod")
     shipped = adapters.resolve("smollm2-135m-instruct")
-    assert of_rule("auto", parse("agent:0.9"), shipped)._language == "python"
-    assert of_rule("auto", parse("agent:0.9,agent=java-supervised"), shipped)._language == "java"
+    assert of_rule("auto", parse("agent:0.9"), shipped)._language is None, "its weights are the model's own"
+    tuned = tmp_path / "tuned"
+    shutil.copytree(SHIPPED / shipped.name, tuned)
+    card = json.loads((tuned / "exit.json").read_text())
+    (tuned / "exit.json").write_text(json.dumps(card | {"lora": True}))
+    (tuned / "lora").mkdir()
+    assert of_rule("auto", parse(f"agent:0.9,bundle={tuned}"), shipped)._language == "python"
+    assert of_rule("auto", parse(f"agent:0.9,agent=java-supervised,bundle={tuned}"), shipped)._language == "java"
     assert of_rule("auto", parse("agent:0.9,bundle=none"), shipped)._language is None
 
 
