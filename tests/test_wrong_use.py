@@ -160,7 +160,7 @@ COMMAND_LINES = {
     "port": (["serve", "-m", "x", "--port", "70000"], ["--port 70000: it should be", "bench serve --help"]),
     "unknown option": (["report", "runs", "--nonsense"], ["no such option: --nonsense", "bench report --help"]),
     "no argument": (["compare", "a"], ["missing argument 'b'", "bench compare --help"]),
-    "group alone": (["leaderboard"], ["needs a command, one of pack, validate, init, review, build, serve; see `bench"]),
+    "group alone": (["leaderboard"], ["needs a command, one of pack, validate, init, review, build, serve; see"]),
     "unknown command of a group": (["leaderboard", "bulid"], ["no such command 'bulid'. Did you mean 'build'?; see"]),
     "unknown option of the program": (["--nonsense"], ["no such option", "see `bench --help`"]),
     "recording that is not there": (

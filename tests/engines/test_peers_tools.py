@@ -104,6 +104,7 @@ def test_a_server_that_is_ended_by_ctrl_c_has_its_energy(tmp_path: Path) -> None
         [sys.executable, "-m", "passkwh.cli.main", "meter", "run", "--meter", "simulated:steady", "--idle-s", "0",
          "--json", "--", sys.executable, "-c", code],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )  # fmt: skip
     while not ready.exists():
         assert process.poll() is None
