@@ -1,6 +1,7 @@
 """What `bench run` makes of a served engine, against the engine's own benchmark on the same prompts, by turns.
 
     python perf/engines.py [--engine llamacpp vllm] [--concurrency 8] [--tasks 32] [--max-new-tokens 128] [--turns 3]
+        [--engine-option n_threads=1]
 
 Ours is a whole `bench run`: server in a process of its own, prompts over HTTP, answers streamed, trace recorded. The
 engine's own is what it has itself: llama.cpp's server object inside one process, asked without HTTP (``llamacpp``);
@@ -29,6 +30,7 @@ import passkwh
 from passkwh import adapters
 from passkwh.adapters.engines import vllm
 from passkwh.adapters.engines.served import ServedModel
+from passkwh.cli.options import typed_values
 from passkwh.harness.plan import plan
 from passkwh.harness.runner import run
 from passkwh.records import Spec
@@ -67,11 +69,13 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=8)
     parser.add_argument("--max-new-tokens", type=int, default=128)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--engine-option", action="append", metavar="KEY=VALUE", help="as bench run's, for both")
     options = parser.parse_args()
+    engine_options = typed_values(options.engine_option, "--engine-option")
     figures = {}
     for engine in options.engine:
         spec = Spec(
-            model=options.model, engine=engine, benchmark_options={"subset": "sample"}, limit=options.tasks,
+            model=options.model, engine=engine, engine_options=engine_options, benchmark_options={"subset": "sample"}, limit=options.tasks,
             concurrency=options.concurrency, max_new_tokens=options.max_new_tokens, meter="estimate", idle_s=0,
         )  # fmt: skip
         figures[engine] = _by_turns(spec, options.turns)
@@ -104,8 +108,9 @@ def _requests(spec: Spec, folder: Path) -> tuple[list[dict[str, Any]], Sequence[
     assert planned.benchmark is not None
     checkpoint = adapters.prepare(planned.checkpoint)
     model = adapters.load(
-        checkpoint, engine=spec.engine, parallel=spec.concurrency, max_tokens=planned.tokens_per_row, log=folder / "log"
-    )
+        checkpoint, engine=spec.engine, parallel=spec.concurrency, max_tokens=planned.tokens_per_row,
+        log=folder / "log", options=spec.engine_options,
+    )  # fmt: skip
     assert isinstance(model, ServedModel)
     try:
         prompts = [task.request.prompt(model.info.chat) for task in planned.benchmark.tasks]
