@@ -75,8 +75,9 @@ def main() -> None:
     figures = {}
     for engine in options.engine:
         spec = Spec(
-            model=options.model, engine=engine, engine_options=engine_options, benchmark_options={"subset": "sample"}, limit=options.tasks,
-            concurrency=options.concurrency, max_new_tokens=options.max_new_tokens, meter="estimate", idle_s=0,
+            model=options.model, engine=engine, engine_options=engine_options, benchmark_options={"subset": "sample"},
+            limit=options.tasks, concurrency=options.concurrency, max_new_tokens=options.max_new_tokens,
+            meter="estimate", idle_s=0,
         )  # fmt: skip
         figures[engine] = _by_turns(spec, options.turns)
     print(json.dumps({**vars(options), **figures}))
