@@ -123,7 +123,8 @@ def prepare(
     report = progress or (lambda _: None)
     if checkpoint.path is None and checkpoint.source == "embedded":
         report(checkpoint.pending[0])
-        checkpoint = replace(checkpoint, path=embedded.convert(str(checkpoint.revision)))
+        converted = embedded.convert(str(checkpoint.revision))
+        checkpoint = replace(checkpoint, path=converted, files=converted)
     elif checkpoint.path is None:
         asked = checkpoint.overrides
         # The commit that was looked at, not what the branch has become since.

@@ -496,3 +496,18 @@ def test_a_model_of_its_own_code_runs_where_that_is_allowed(
     assert type(model._model).__name__ == "OwnForCausalLM"
     assert model.info.overridden == {"trust_remote_code": "true"}
     assert model.info.parameters == adapters.resolve(str(tiny_llama)).parameters
+
+
+def test_what_is_converted_only_when_it_is_needed_has_its_small_files_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several runs are planned before the first of them converts the embedded model, on a machine that is new."""
+    monkeypatch.setenv("PASSKWH_CACHE", str(tmp_path))
+    try:
+        planned = adapters.resolve("smollm2-135m-instruct")
+    except UsageError as error:
+        pytest.skip(str(error))
+    assert (planned.path, planned.files) == (None, None)
+    monkeypatch.setattr("passkwh.adapters.embedded.convert", lambda revision: tmp_path)
+    prepared = adapters.prepare(planned)
+    assert (prepared.path, prepared.files, prepared.pending) == (tmp_path, tmp_path, ())
