@@ -153,14 +153,10 @@ def _compared(job: Job, done: dict[str, Any]) -> Outcome:
 
     Nothing that the process says about itself counts: it has no report, so all that a forged one can be is output.
     """
-    reported = dict(done["report"])
-    case, code, killed = job.cases[job.case], done["exit"], done["killed"]
+    case, code = job.cases[job.case], done["exit"]
     status: Status = "fail"
-    if "error" in reported:
-        status, detail = "error", reported["error"]
-    elif killed:
-        timeout = killed == "time" or killed.endswith("CPU time")
-        status, detail = "timeout" if timeout else "fail", _why_no_status(job, done)
+    if (ended := _ended(job, done)) is not None:
+        status, detail = ended
     elif code != 0:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
         last_words = done["output"]["stderr"].strip().rpartition("\n")[2]
@@ -170,6 +166,17 @@ def _compared(job: Job, done: dict[str, Any]) -> Outcome:
         status = "fail" if detail else "pass"
     where = f"case {job.case + 1} of {len(job.cases)}: {detail}" if detail else ""
     return _outcome(job, done, status, where, tests_run=job.case + 1)
+
+
+def _ended(job: Job, done: dict[str, Any]) -> tuple[Status, str] | None:
+    """Status and why of a process that did not come to an end of its own: what could not run it, or what killed it."""
+    reported, killed = dict(done["report"]), done["killed"]
+    if "error" in reported:
+        return "error", reported["error"]
+    if not killed:
+        return None
+    timeout = killed == "time" or killed.endswith("CPU time")
+    return "timeout" if timeout else "fail", _why_no_status(job, done)
 
 
 def difference(expected: str, output: str) -> str:
@@ -218,15 +225,11 @@ def _short(line: str) -> str:
 def _returned(job: Job, done: dict[str, Any]) -> Outcome:
     """Passes when every call came to an end, with what was raised first as its detail; whether the values are right is
     for who knows the right ones to say."""
-    reported, killed = dict(done["report"]), done["killed"]
     calls = len(json.loads(job.cases[0].input)["calls"])
     values, error = _answers(done["output"]["stdout"], calls)
     status: Status = "fail"
-    if "error" in reported:
-        status, detail = "error", reported["error"]
-    elif killed:
-        timeout = killed == "time" or killed.endswith("CPU time")
-        status, detail = "timeout" if timeout else "fail", _why_no_status(job, done)
+    if (ended := _ended(job, done)) is not None:
+        status, detail = ended
     elif len(values) < calls:
         code = done["exit"]
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
@@ -266,16 +269,13 @@ def _secret_told(job: Job, done: dict[str, Any]) -> Outcome:
     The program shares its process with the judge that has the secret, so a pass is suspect where its text has anything
     with which it could reach that.
     """
-    reported, code, killed, output = dict(done["report"]), done["exit"], done["killed"], done["output"]
+    code, output = done["exit"], done["output"]
     written, told = output["stdout"].rstrip("\n").removesuffix(done["secret"]), done["secret"] in output["stdout"]
     words = _error_line(output["stderr"]) or _last_line(written)
     suspect: tuple[str, ...] = ()
     status: Status = "fail"
-    if "error" in reported:
-        status, detail = "error", reported["error"]
-    elif killed:
-        timeout = killed == "time" or killed.endswith("CPU time")
-        status, detail = "timeout" if timeout else "fail", _why_no_status(job, done)
+    if (ended := _ended(job, done)) is not None:
+        status, detail = ended
     elif code == NOT_MADE:
         detail = f"{job.commands[0][0]} fails: {_first_line(output['stderr'])}"
     elif code == NOT_FOUND and not written:
