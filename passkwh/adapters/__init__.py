@@ -123,8 +123,7 @@ def prepare(
     report = progress or (lambda _: None)
     if checkpoint.path is None and checkpoint.source == "embedded":
         report(checkpoint.pending[0])
-        converted = embedded.convert(str(checkpoint.revision))
-        checkpoint = replace(checkpoint, path=converted, files=converted)
+        checkpoint = replace(checkpoint, path=embedded.convert(str(checkpoint.revision)))
     elif checkpoint.path is None:
         asked = checkpoint.overrides
         # The commit that was looked at, not what the branch has become since.
@@ -139,13 +138,13 @@ def prepare(
         checkpoint = replace(checkpoint, path=folder)
     if checkpoint.overrides.lora is not None and checkpoint.pending:
         checkpoint = replace(checkpoint, path=lora.merged(checkpoint, report))
+    assert checkpoint.path is not None
+    if checkpoint.files is None:  # they came with the weights
+        checkpoint = with_facts(checkpoint, ModelFiles(checkpoint.path))
     if is_made(checkpoint):
         from passkwh.adapters.quantization import make as quantize
 
         return quantize.ensure(checkpoint, report, meter)
-    assert checkpoint.path is not None
-    if checkpoint.files is None:  # they came with the weights
-        checkpoint = with_facts(checkpoint, ModelFiles(checkpoint.path))
     return replace(checkpoint, pending=())
 
 

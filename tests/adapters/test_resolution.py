@@ -498,16 +498,23 @@ def test_a_model_of_its_own_code_runs_where_that_is_allowed(
     assert model.info.parameters == adapters.resolve(str(tiny_llama)).parameters
 
 
+@pytest.mark.parametrize("quant", ["none", "gptq-int4"])
 def test_what_is_converted_only_when_it_is_needed_has_its_small_files_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Several runs are planned before the first of them converts the embedded model, on a machine that is new."""
     monkeypatch.setenv("PASSKWH_CACHE", str(tmp_path))
     try:
-        planned = adapters.resolve("smollm2-135m-instruct")
+        planned = adapters.resolve("smollm2-135m-instruct", quant)
     except UsageError as error:
         pytest.skip(str(error))
-    assert (planned.path, planned.files) == (None, None)
-    monkeypatch.setattr("passkwh.adapters.embedded.convert", lambda revision: tmp_path)
+    monkeypatch.setattr("passkwh.adapters.quantization.make.ensure", lambda base, report, meter: base)
+    assert (planned.path, planned.files, planned.context_tokens) == (None, None, None)
+    folder = tmp_path / "converted"
+    folder.mkdir()
+    config = {"model_type": "llama", "max_position_embeddings": 77, "eos_token_id": 2}
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("passkwh.adapters.embedded.convert", lambda revision: folder)
     prepared = adapters.prepare(planned)
-    assert (prepared.path, prepared.files, prepared.pending) == (tmp_path, tmp_path, ())
+    assert (prepared.path, prepared.files) == (folder, folder)
+    assert (prepared.context_tokens, prepared.end_tokens) == (77, (2,))
