@@ -111,6 +111,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def no_engine_environments(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine on which nobody has built an environment for vLLM or SGLang, which run what others refuse."""
+    monkeypatch.delenv("PASSKWH_VLLM_PYTHON", raising=False)
+    monkeypatch.delenv("PASSKWH_SGLANG_PYTHON", raising=False)
+
+
+@pytest.fixture
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty hub cache and one of our own, with the hub itself out of bounds."""
     from huggingface_hub import constants

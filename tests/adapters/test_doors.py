@@ -181,11 +181,8 @@ def test_a_quantization_is_made_recognised_and_run(copied: Copied, tiny_llama: P
 
 
 def test_a_library_that_is_not_installed_is_named_before_anything_is_loaded(
-    copied: Copied, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    copied: Copied, tiny_llama: Path, no_engine_environments: None
 ) -> None:
-    monkeypatch.setenv("PASSKWH_CACHE", str(tmp_path))  # where nobody has built an environment for vLLM
-    monkeypatch.delenv("PASSKWH_VLLM_PYTHON", raising=False)
-    monkeypatch.delenv("PASSKWH_SGLANG_PYTHON", raising=False)
     copied.lacking = "copied needs pip install shutil"
     with pytest.raises(UsageError, match=r"no engine runs .*tiny-llama: endpoint: .*; transformers: copied needs pip"):
         adapters.check(adapters.resolve(str(tiny_llama), "copied"))

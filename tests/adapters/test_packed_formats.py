@@ -217,7 +217,7 @@ def test_what_this_machine_cannot_run_is_refused_with_what_would(quant: str, rea
 )
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
 def test_a_format_that_cannot_be_run_packed_is_refused_before_it_is_loaded(
-    packed: dict[str, Any], reason: str, tiny_llama: Path, tmp_path: Path
+    packed: dict[str, Any], reason: str, tiny_llama: Path, tmp_path: Path, no_engine_environments: None
 ) -> None:
     folder = shutil.copytree(tiny_llama, tmp_path / "packed")
     config = json.loads((folder / "config.json").read_text())
