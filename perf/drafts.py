@@ -11,9 +11,9 @@ cost      a pass over 1, 2, 4, ... tokens after 200, against one over 1: what a 
 energy    batch 1, by turns with ``generate`` of the unmodified model: the ratio of CPU seconds (on a CPU the estimated
           net energy is proportional to them), tokens per check, and the ideal, where a check costs as much as a token
 
-Prompts: files of the embedded Java sample's test split, Python files of --python (CodeXGLUE's form, or a folder of .py
-files), and tasks of --bigcodebench. Work that is in --out is not done again. Prints one line a step and, last, one JSON
-line.
+Prompts: files of the embedded Java sample's test split, Python files of --python (CodeXGLUE's test.txt or .jsonl, or a
+folder of .py files), and tasks of --bigcodebench. Work that is in --out is not done again. Prints one line a step and,
+last, one JSON line.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ class Setting:
             if len(ids) > 40:
                 rows.append(ids)
             if len(rows) == options.prompts:
-                break
+                return rows
+        if not rows:
+            raise SystemExit(f"no prompts for {name}: give --python or --bigcodebench files of it")
         return rows
 
 
@@ -122,6 +124,9 @@ def python(options: argparse.Namespace, _: Any) -> Iterator[str]:
         if source.suffix == ".jsonl":
             for line in source.read_text("utf-8").splitlines():
                 yield json.loads(line)["input"].removeprefix("<s> ").replace(" <EOL> ", "\n")
+        elif source.suffix == ".txt":
+            for line in source.read_text("utf-8").splitlines():
+                yield beginning(line.removeprefix("<s> ").removesuffix(" </s>").replace(" <EOL> ", "\n"))
         else:
             for file in sorted(source.rglob("*.py")):
                 text = file.read_text("utf-8", errors="ignore")

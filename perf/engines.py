@@ -5,10 +5,10 @@
 
 Ours is a whole `bench run`: server in a process of its own, prompts over HTTP, answers streamed, trace recorded. The
 engine's own is what it has itself: llama.cpp's server object inside one process, asked without HTTP (``llamacpp``);
-``vllm bench serve`` against a server with the same command line (``vllm``). Prompts are the token ids that our run
-sends, as many in flight, as long completions. Both are metered by the CPU estimate, where it counts both process trees.
-Prints one JSON line last, with tokens/s and J/token of each engine; ``ratio`` is that of the medians of tokens/s, which
-should be 0.98 or more.
+``vllm bench serve`` against a server with the same command line (``vllm``). Requests are those that our run sends, stop
+strings and all, as many in flight. Both are metered by the CPU estimate, where it counts both process trees. Prints one
+JSON line last, with tokens/s and J/token of each engine; ``ratio`` is that of the medians of tokens/s, which should be
+0.98 or more.
 
 Only on a machine that does nothing else: two busy programs on two cores make each other ten times as slow.
 """
@@ -29,6 +29,7 @@ from typing import Any
 import passkwh
 from passkwh import adapters
 from passkwh.adapters.engines import vllm
+from passkwh.adapters.engines.base import Decoding
 from passkwh.adapters.engines.served import ServedModel
 from passkwh.cli.options import typed_values
 from passkwh.harness.plan import plan
@@ -97,7 +98,7 @@ def _by_turns(spec: Spec, turns: int) -> dict[str, float]:
     medians = {
         f"{who}_{figure}": statistics.median(turn[figure] for turn in of_turns)
         for who, of_turns in (("ours", ours), ("own", own))
-        for figure in ("tokens_per_s", "joules_per_token")
+        for figure in ("tokens", "tokens_per_s", "joules_per_token")
     }
     return {**medians, "ratio": medians["ours_tokens_per_s"] / medians["own_tokens_per_s"]}
 
@@ -114,17 +115,10 @@ def _requests(spec: Spec, folder: Path) -> tuple[list[dict[str, Any]], Sequence[
     )  # fmt: skip
     assert isinstance(model, ServedModel)
     try:
-        prompts = [task.request.prompt(model.info.chat) for task in planned.benchmark.tasks]
-        return [
-            {
-                "prompt": list(model._encoding(prompt).tokens),
-                "max_tokens": spec.max_new_tokens,
-                "temperature": 0,
-                "model": model._server.model,
-                **model._server.request,
-            }
-            for prompt in prompts
-        ], model._server.command
+        asked = [task.request for task in planned.benchmark.tasks]
+        stops = {text: None for request in asked for text in request.stops(model.info.chat)}  # as the run sends them
+        decoding = Decoding(spec.max_new_tokens or 0, stop=tuple(stops))
+        return [model.request(request.prompt(model.info.chat), decoding, 0) for request in asked], model._server.command
     finally:
         model.close()
 
@@ -133,7 +127,11 @@ def _ours(spec: Spec, folder: Path) -> dict[str, float]:
     summary = run(plan(spec, folder)).summary()
     assert summary.tokens_per_s is not None
     assert summary.joules_per_token is not None
-    return {"tokens_per_s": summary.tokens_per_s, "joules_per_token": summary.joules_per_token}
+    assert summary.completion_tokens is not None
+    return {
+        "tokens": summary.completion_tokens, "tokens_per_s": summary.tokens_per_s,
+        "joules_per_token": summary.joules_per_token,
+    }  # fmt: skip
 
 
 def _llamacpp(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str], folder: Path) -> dict[str, float]:
@@ -180,6 +178,7 @@ def _vllm(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str], fo
             "--served-model-name", server.model, "--dataset-name", "custom", "--dataset-path", str(file),
             "--skip-chat-template", "--custom-output-len", str(spec.max_new_tokens),
             "--num-prompts", str(len(requests)), "--max-concurrency", str(spec.concurrency), "--temperature", "0",
+            "--extra-body", json.dumps({"stop": requests[0].get("stop", [])}),
         ]  # fmt: skip
         with passkwh.measure("estimate") as block:
             done = subprocess.run(words, capture_output=True, text=True, check=True, env=_with_key(process.key))
@@ -198,7 +197,7 @@ def _with_key(key: str) -> dict[str, str]:
 
 def _figures(tokens: int, seconds: float, energy_j: float | None) -> dict[str, float]:
     assert energy_j is not None
-    return {"tokens_per_s": tokens / seconds, "joules_per_token": energy_j / tokens}
+    return {"tokens": tokens, "tokens_per_s": tokens / seconds, "joules_per_token": energy_j / tokens}
 
 
 _OWN = {"llamacpp": _llamacpp, "vllm": _vllm}

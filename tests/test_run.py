@@ -167,6 +167,22 @@ def test_a_resumed_run_must_be_the_same_run(bench: Bench, tiny_llama: Path, tmp_
     assert "--resume" in refused.stderr
 
 
+def test_runs_that_were_complete_before_are_shown_too(
+    tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = Spec(
+        model=str(tiny_llama), benchmark="bigcodebench", benchmark_options={"subset": "sample"}, limit=1,
+        max_new_tokens=4, meter="simulated", idle_s=0.1,
+    )  # fmt: skip
+    plans = [plan(spec.model_copy(update={"repeat": repeat}), tmp_path) for repeat in (0, 1)]
+    run(plans[0])
+    for complete in (1, 2):
+        carry_out(plans, True, True)
+        shown = capsys.readouterr()
+        assert f"{complete} of 2 runs are already complete" in shown.err
+        assert [one["run_dir"] for one in json.loads(shown.out)["runs"]] == [str(entry.folder) for entry in plans]
+
+
 def test_windows_that_overlap_count_once() -> None:
     def window(start_ns: int, end_ns: int, session: int = 0) -> Window:
         return Window(kind="score", session=session, start_ns=start_ns, end_ns=end_ns)

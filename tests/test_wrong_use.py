@@ -120,6 +120,22 @@ def test_a_report_of_nothing(
     assert_one_line(*bench(monkeypatch, capsys, "report", tmp_path / "nowhere"), "not a run folder")
 
 
+FOLDER_COMMANDS = [
+    "analyze RUN", "exits RUN", "export RUN", "leaderboard pack RUN", "leaderboard build PACKS", "leaderboard serve PACKS",
+    "data codexglue SOURCE", "run --model m", "sweep run thesis", "demo",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", FOLDER_COMMANDS)
+def test_a_file_in_place_of_a_folder_is_refused_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / "file" / "inside"):  # nothing else that the command names is there
+        assert_one_line(*bench(monkeypatch, capsys, *command.split(), "--out", out), f"--out {out}", "name a folder")
+    assert (tmp_path / "file").read_text() == "x"
+
+
 def test_what_cannot_be_written_or_is_not_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from passkwh.cli.options import (
     Strict,
     analysis_settings,
     footprint_assumptions,
+    out_folder,
 )
 from passkwh.cli.output import note, print_json, print_result
 from passkwh.errors import UsageError
@@ -69,7 +70,10 @@ def analyze(
     tasks: Annotated[
         int | None, typer.Option(min=1, help="For --published: of how many tasks the printed shares are.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write tables (CSV, Parquet, LaTeX), runs and samples here.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write tables (CSV, Parquet, LaTeX), runs and samples here.", callback=out_folder),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tests, intervals, rankings and the frontier of a set of runs."""

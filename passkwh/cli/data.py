@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from passkwh.cli import complete
+from passkwh.cli.options import out_folder
 from passkwh.cli.output import note, print_json, print_table, table
 
 app = typer.Typer(no_args_is_help=True, help="Make data for benchmarks.")
@@ -24,7 +25,9 @@ def codexglue(
     language: Annotated[
         str, typer.Option("--language", "-l", help="python or java.", autocompletion=complete.languages)
     ],
-    out: Annotated[Path, typer.Option(help="Folder for train.txt, dev.txt, test.txt; made if need be.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for train.txt, dev.txt, test.txt; made if need be.", callback=out_folder)
+    ],
     train: Annotated[float, typer.Option(help="Share of the files for training.")] = 0.8,
     dev: Annotated[float, typer.Option(help="Share of the files for development; the rest is the test split.")] = 0.1,
     literals: Annotated[

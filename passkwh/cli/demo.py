@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from passkwh.cli.extras import installed
+from passkwh.cli.options import out_folder
 from passkwh.cli.output import note
 from passkwh.errors import MissingExtra, UsageError
 
@@ -20,9 +21,10 @@ QUANTIZED = {"gptq-int4": "quant", "gguf-q4_1": "gguf"}
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of all that is made; what is there already is not made again.")] = (
-        Path("passkwh-demo")
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of all that is made; what is there already is not made again.", callback=out_folder),
+    ] = Path("passkwh-demo"),
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many of the 36 tasks.")] = None,
 ) -> None:
     """Compare a small real model as it is and quantized on this machine: runs, a report and a leaderboard (some

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from passkwh.cli.options import AsJson, ConventionName, Energy, ExitMetric, analysis_settings
+from passkwh.cli.options import AsJson, ConventionName, Energy, ExitMetric, analysis_settings, out_folder
 from passkwh.cli.output import note, print_json, print_result
-from passkwh.errors import UsageError
 
 
 def exits(
@@ -21,7 +20,8 @@ def exits(
     convention: ConventionName = None,
     energy: Energy = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write the report here: page, tables, charts as SVG and PNG.")
+        Path | None,
+        typer.Option(help="Write the report here: page, tables, charts as SVG and PNG.", callback=out_folder),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,8 +35,6 @@ def exits(
     from passkwh.reports.document.evidence import Evidence
     from passkwh.reports.sections.exits import printed
 
-    if out is not None and out.is_file():
-        raise UsageError(f"--out {out} is a file: name a folder for the report's files")
     folders, training = apart(runs)
     paths, left_out = complete_runs(folders)
     for text in left_out:

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from passkwh.cli import complete
-from passkwh.cli.options import AsJson, ConventionName
+from passkwh.cli.options import AsJson, ConventionName, out_folder
 from passkwh.cli.output import note, print_json
 
 
 def export(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold run folders.")],
-    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.", callback=out_folder)],
     format: Annotated[
         str,
         typer.Option(

@@ -9,7 +9,7 @@ import typer
 
 from passkwh.cli import complete
 from passkwh.cli.benchmark_options import OPTION_HELP, benchmark_options
-from passkwh.cli.options import AsJson, TaskData, UnsafeEvaluation, Workers
+from passkwh.cli.options import AsJson, TaskData, UnsafeEvaluation, Workers, out_folder
 from passkwh.cli.output import note, print_json, say
 from passkwh.errors import UsageError
 
@@ -19,7 +19,7 @@ SHOWN = 5
 
 def import_(
     source: Annotated[list[str], typer.Argument(metavar="[FORMAT] FILE", help="The file that the tool wrote.")],
-    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    out: Annotated[Path, typer.Option(help="The run folder to make.", callback=out_folder)],
     format: Annotated[
         str | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from passkwh.cli import complete
+from passkwh.cli.options import out_folder
 from passkwh.cli.output import note, print_json, say
 from passkwh.errors import UsageError
 
@@ -19,7 +20,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the
 @app.command()
 def pack(
     runs: Annotated[list[Path], typer.Argument(help="Finished run folders, or folders that hold them, as a study.")],
-    out: Annotated[Path, typer.Option(help="Folder for the packs.")] = Path("submissions"),
+    out: Annotated[Path, typer.Option(help="Folder for the packs.", callback=out_folder)] = Path("submissions"),
     as_json: JsonOption = False,
 ) -> None:
     """Make one file of each finished run, after checking it as a leaderboard will."""
@@ -142,7 +143,7 @@ def build(
     submissions: Annotated[
         list[Path] | None, typer.Argument(help="Packs, or folders that hold packs; without any, published rows only.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("site"),
+    out: Annotated[Path, typer.Option(help="Folder of the site.", callback=out_folder)] = Path("site"),
     title: Annotated[str, typer.Option(help="Name of the board.")] = "pass@kWh leaderboard",
     published: Annotated[bool, typer.Option(help="Show the rows of the thesis and of GREEN-CODE, marked.")] = True,
     cache: Annotated[Path | None, typer.Option(help="Where results are kept by content. Default: ~/.cache.")] = None,
@@ -199,7 +200,7 @@ def build(
 @app.command()
 def serve(
     submissions: Annotated[list[Path], typer.Argument(help="Packs, or folders that hold packs.")],
-    out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("site"),
+    out: Annotated[Path, typer.Option(help="Folder of the site.", callback=out_folder)] = Path("site"),
     title: Annotated[str, typer.Option(help="Name of the board.")] = "pass@kWh leaderboard",
     published: Annotated[bool, typer.Option(help="Show the rows of the thesis and of GREEN-CODE, marked.")] = True,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -91,6 +92,23 @@ Workers = Annotated[int, typer.Option(min=0, help="Programs at a time; 0 is one 
 UnsafeEvaluation = Annotated[
     bool, typer.Option("--unsafe-evaluation", help="Go on where the kernel refuses a layer of the isolation.")
 ]
+
+
+def out_folder(path: Path | None) -> Path | None:
+    """``--out`` where it names a folder, checked before the work: a callback of typer's.
+
+    Raises UsageError where the folder, or the one that it would be made in, is a file or may not be written to.
+    """
+    if path is None:
+        return None
+    above = next((place for place in (path, *path.absolute().parents) if os.path.lexists(place)), Path("/"))
+    if not above.is_dir():
+        inside = "" if above == path else f" cannot be made: {above}"
+        raise UsageError(f"--out {path}{inside} is a file: name a folder, made if need be")
+    if not os.access(above, os.W_OK | os.X_OK):
+        inside = "" if above == path else f" in {above}"
+        raise UsageError(f"--out {path}: you may not write{inside}: choose another folder")
+    return path
 
 
 def typed_values(pairs: Sequence[str] | None, option: str) -> dict[str, Option]:

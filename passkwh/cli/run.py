@@ -22,6 +22,7 @@ from passkwh.cli.options import (
     TaskLimit,
     Until,
     grouped,
+    out_folder,
     typed_values,
 )
 from passkwh.cli.output import note, number, print_json, print_table, size, table
@@ -105,7 +106,7 @@ def run(
         str, typer.Option(help="auto, estimate, simulated[:PROFILE], replay:FILE, ...", autocompletion=complete.meters)
     ] = "auto",
     idle_s: Annotated[float, typer.Option(min=0.0, help="Idle baseline before and after, in seconds.")] = 10.0,
-    out: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Where run folders are made.", callback=out_folder)] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what a kill interrupted.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and what is missing.")] = False,
     as_json: AsJson = False,
@@ -178,12 +179,15 @@ def _rules(exits: list[str] | None, bundle: Path | None) -> list[str | None]:
 def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
     from passkwh.cli.live import LiveProgress, time_left
     from passkwh.harness.runner import run as run_plan
+    from passkwh.harness.runs.folder import RunFolder
     from passkwh.harness.sweep.machine_lock import try_hold_machine
 
-    results: list[tuple[str, Summary]] = []
-    todo = [entry for entry in plans if not (resume and len(plans) > 1 and (entry.folder / "summary.json").exists())]
-    if len(todo) < len(plans):
-        note(f"{len(plans) - len(todo)} of {len(plans)} runs are already complete")
+    complete = {
+        entry.folder for entry in plans if resume and len(plans) > 1 and (entry.folder / "summary.json").exists()
+    }
+    todo = [entry for entry in plans if entry.folder not in complete]
+    if complete:
+        note(f"{len(complete)} of {len(plans)} runs are already complete")
     began_s = time.monotonic()
     for done, entry in enumerate(todo):
         name = entry.folder.name
@@ -197,18 +201,17 @@ def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
         except KeyboardInterrupt:
             note(f"{entry.folder}: the same command with --resume goes on from what is stored")
             raise
-        results.append((str(folder.path), folder.summary()))
-        for warning in results[-1][1].warnings:
+        for warning in folder.summary().warnings:
             note(f"warning: {warning}")
         if other is not None:
             note(f"warning: another run ({other}) was metered here at the same time: each energy is of both")
+    results = [(str(entry.folder), RunFolder.open(entry.folder).summary()) for entry in plans]
     if as_json:
         shown = [{"run_dir": path, **summary.model_dump(mode="json")} for path, summary in results]
         print_json(shown[0] if len(plans) == 1 else {"runs": shown})
         return
     _show_results(results)
-    if results:
-        note("next: bench report " + " ".join(path for path, _ in results))
+    note("next: bench report " + " ".join(path for path, _ in results))
 
 
 def _show_results(results: Sequence[tuple[str, Summary]]) -> None:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from passkwh.cli import complete
-from passkwh.cli.options import AsJson
+from passkwh.cli.options import AsJson, out_folder
 from passkwh.cli.output import duration, note, number, print_json, print_table, table
 from passkwh.errors import MissingExtra, UsageError
 
@@ -57,7 +57,7 @@ def run(
             help="A value in place of the file's, as benchmark.data=FILE, limit=20 or resources.gpus=0; repeatable.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the study's folder is made.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Where the study's folder is made.", callback=out_folder)] = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, what it takes, what lacks.")] = False,
     gpu: Annotated[
         str | None, typer.Option(help="With --dry-run: reckon with this device (see bench estimate).")

@@ -225,8 +225,8 @@ class ServedModel:
         self._client.close()
         self._process.close()
 
-    def _complete(self, prompt: Prompt, decoding: Decoding, seed: int, alone: bool) -> Completion:
-        """One completion; ``alone`` in its window, so that its first token is the window's."""
+    def request(self, prompt: Prompt, decoding: Decoding, seed: int) -> dict[str, Any]:
+        """The body of the request for one completion, as ``/v1/completions`` takes it."""
         body: dict[str, Any] = {
             "model": self._server.model,
             "prompt": self._encoding(prompt).tokens,
@@ -236,14 +236,17 @@ class ServedModel:
         }
         if decoding.temperature > 0:
             body |= {"top_p": decoding.top_p, "seed": seed}
-        is_chat = isinstance(prompt, ChatPrompt)
-        if decoding.stop and not (is_chat and self._server.thinks):
+        if decoding.stop and not (isinstance(prompt, ChatPrompt) and self._server.thinks):
             body["stop"] = list(decoding.stop)
+        return body
+
+    def _complete(self, prompt: Prompt, decoding: Decoding, seed: int, alone: bool) -> Completion:
+        """One completion; ``alone`` in its window, so that its first token is the window's."""
         try:
-            answer = self._client.complete("/v1/completions", body)
+            answer = self._client.complete("/v1/completions", self.request(prompt, decoding, seed))
         except OverContext as error:
             return over_context(str(error))
-        markers = self._server.markers if is_chat else None
+        markers = self._server.markers if isinstance(prompt, ChatPrompt) else None
         is_open = self._encoding(prompt).text.rstrip().endswith(self._server.markers.start)
         return completion(answer, decoding, alone=alone, markers=markers, may_be_open=is_open)
 
