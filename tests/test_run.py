@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from passkwh.cli.run import _carry_out
 from passkwh.errors import UsageError
 from passkwh.harness.meter.energies import Spans
 from passkwh.harness.plan import plan, refuse_problems
+from passkwh.harness.runner import run
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.records import Spec, Window
 from passkwh.units import joules_to_kwh
@@ -134,9 +136,9 @@ def test_report_of_two_runs(bench: Bench, tiny_llama: Path, tmp_path: Path) -> N
     shown = last_json(bench("report", out, "--out", page, "--json"))
     assert len(shown["runs"]) == 2
     text = page.read_text()
-    for run in out.iterdir():
-        summary = RunFolder.open(run).summary()
-        assert str(run) in text
+    for path in out.iterdir():
+        summary = RunFolder.open(path).summary()
+        assert str(path) in text
         assert f">{summary.tasks}<" in text or f"of {summary.tasks}" in text
     assert "batch-size=1" in text
     assert "batch-size=2" in text
@@ -177,7 +179,7 @@ def test_runs_that_were_complete_before_are_shown_too(
     plans = [plan(spec.model_copy(update={"repeat": repeat}), tmp_path) for repeat in (0, 1)]
     run(plans[0])
     for complete in (1, 2):
-        carry_out(plans, True, True)
+        _carry_out(plans, resume=True, as_json=True)
         shown = capsys.readouterr()
         assert f"{complete} of 2 runs are already complete" in shown.err
         assert [one["run_dir"] for one in json.loads(shown.out)["runs"]] == [str(entry.folder) for entry in plans]

@@ -121,8 +121,8 @@ def test_a_report_of_nothing(
 
 
 FOLDER_COMMANDS = [
-    "analyze RUN", "exits RUN", "export RUN", "leaderboard pack RUN", "leaderboard build PACKS", "leaderboard serve PACKS",
-    "data codexglue SOURCE", "run --model m", "sweep run thesis", "demo",
+    "analyze RUN", "exits RUN", "export RUN", "leaderboard pack RUN", "leaderboard build PACKS",
+    "leaderboard serve PACKS", "data codexglue SOURCE --language python", "run --model m", "sweep run thesis", "demo",
 ]  # fmt: skip
 
 

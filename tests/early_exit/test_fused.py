@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from passkwh.adapters.early_exit.attention import attend
 from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.fused import MOST_FEW, Fused, few_tokens
 from tests.early_exit.conftest import MODELS
@@ -22,10 +26,15 @@ def storages(model: Any) -> set[int]:
 
 
 @torch.inference_mode()
-def test_outputs_are_the_same_to_the_bit_and_weights_stay_what_they_were(tiny: Any) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tokens", [1, 12, 384])
+def test_outputs_are_the_same_to_the_bit_and_weights_stay_what_they_were(
+    tiny: Any, tokens: int, dtype: torch.dtype
+) -> None:
+    tiny = copy.deepcopy(tiny).to(dtype)
     kept = {name: weight.clone() for name, weight in tiny.state_dict().items()}
     modules = maps(tiny)
-    given = [torch.randn(3, 4, module.in_features) for module in modules]
+    given = [torch.randn(1, tokens, module.in_features, dtype=dtype) for module in modules]
     alone = [module(states) for module, states in zip(modules, given, strict=True)]
     with Fused(model_parts(tiny)).running():
         assert [m for m in modules if "forward" in vars(m)] == modules
@@ -49,6 +58,37 @@ def test_one_call_computes_for_the_group_and_new_contents_are_computed_anew(tiny
         doubled = first(states)
     assert torch.equal(doubled, first(states))
     assert not torch.equal(doubled, one)
+
+
+@torch.inference_mode()
+def test_a_wide_map_in_16_bits_rounds_as_it_does_alone() -> None:
+    """As wide as a real model's, where products of another size sum in another order."""
+    config = LlamaConfig(
+        vocab_size=8, hidden_size=576, intermediate_size=1536, num_hidden_layers=1, num_attention_heads=9,
+        num_key_value_heads=3, pad_token_id=0,
+    )  # fmt: skip
+    parts = model_parts(LlamaForCausalLM(config).to(torch.bfloat16))
+    modules = [module for group in parts.siblings(parts.layers[0]) for module in group]
+    for tokens in (1, 2, 8, 100, 384):
+        states = torch.randn(1, tokens, 576, dtype=torch.bfloat16)
+        alone = [module(states) for module in modules]
+        with Fused(parts).running():
+            assert all(torch.equal(module(states), own) for module, own in zip(modules, alone, strict=True)), tokens
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("padded", [False, True])
+def test_attention_in_16_bits_rounds_as_the_usual_one_does(padded: bool) -> None:
+    rows, before = 4, 1000
+    query = torch.randn(rows, 9, 1, 64, dtype=torch.bfloat16)
+    key, value = (torch.randn(rows, 3, before, 64, dtype=torch.bfloat16) for _ in range(2))
+    mask = torch.ones(rows, 1, 1, before, dtype=torch.bool) if padded else None
+    if mask is not None:
+        mask[0, :, :, :50] = False
+    module = torch.nn.Module()
+    module.num_key_value_groups, module.is_causal = 3, True  # type: ignore[assignment]
+    own, usual = (of(module, query, key, value, mask, scaling=0.125)[0] for of in (attend, sdpa_attention_forward))
+    assert torch.equal(own, usual)
 
 
 def test_a_second_decoder_finds_the_weights_side_by_side(tiny: Any) -> None:
