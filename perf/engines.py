@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from passkwh.adapters.engines import vllm
 from passkwh.adapters.engines.base import Decoding
 from passkwh.adapters.engines.served import ServedModel
 from passkwh.cli.options import typed_values
+from passkwh.harness.meter.tdp import core_power
 from passkwh.harness.plan import plan
 from passkwh.harness.runner import run
 from passkwh.records import Spec
@@ -157,7 +159,10 @@ def _llamacpp(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str]
 
 
 def _vllm(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str], folder: Path) -> dict[str, float]:
-    """``vllm bench serve`` against a server with the command line of ours; its prompts are texts of the same tokens."""
+    """``vllm bench serve`` against a server with the command line of ours; its prompts are texts of the same tokens.
+
+    The energy is the server's: the client spends most of its own on importing vLLM.
+    """
     from transformers import AutoTokenizer
 
     from passkwh.adapters.engines.served import Server, ServerProcess
@@ -180,13 +185,22 @@ def _vllm(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str], fo
             "--num-prompts", str(len(requests)), "--max-concurrency", str(spec.concurrency), "--temperature", "0",
             "--extra-body", json.dumps({"stop": requests[0].get("stop", [])}),
         ]  # fmt: skip
+        before_s = _children_s()
         with passkwh.measure("estimate") as block:
             done = subprocess.run(words, capture_output=True, text=True, check=True, env=_with_key(process.key))
+        client_j = (_children_s() - before_s) * core_power().watts_per_core
     finally:
         process.close()
+    assert block.energy_j is not None
     seconds = float(re.search(r"Benchmark duration \(s\):\s+([\d.]+)", done.stdout).group(1))  # type: ignore[union-attr]
     tokens = int(re.search(r"Total generated tokens:\s+(\d+)", done.stdout).group(1))  # type: ignore[union-attr]
-    return _figures(tokens, seconds, block.energy_j)
+    return _figures(tokens, seconds, block.energy_j - client_j)
+
+
+def _children_s() -> float:
+    """CPU seconds of child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _with_key(key: str) -> dict[str, str]:

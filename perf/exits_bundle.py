@@ -5,9 +5,10 @@
     python perf/exits_bundle.py calibrate --work DIR [--method frozen] [--files 100]
 
 Every step is a `bench data` or `bench train` command, which is printed, and goes on where it was stopped. The bundle is
-DIR/METHOD. Training and held-out files are of different packages, near copies are left out, and DIR/licences.json says
-whose they are. Packages that are not installed are left out and named. Debian's sources need apt-get and its network.
-Prints one JSON line last: the files and tokens of the data, or the bundle's card.
+DIR/METHOD. Training and held-out files are of different packages (a quarter of the held-out files is the dev split, for
+calibration), near copies of test files are left out, and DIR/licences.json says whose they are. Packages that are not
+installed are left out and named. Debian's sources need apt-get and its network. Prints one JSON line last: the files
+and tokens of the data, or the bundle's card.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--method", choices=("frozen", "held", "lite"), default="frozen")
     parser.add_argument("--tokens", type=int, default=200_000, help="of fine-tuning and of heads")
-    parser.add_argument("--files", type=int, default=100, help="validation files a language, for calibrate")
+    parser.add_argument("--files", type=int, default=100, help="held-out files a language, for calibrate")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
@@ -85,12 +86,12 @@ def make_data(work: Path) -> dict[str, object]:
             root = debian_source(package, work / "debian")
             copy(sorted((root / folder).rglob("*.java")), work / "sources" / part / package)
     for language in LANGUAGES:
-        codexglue(work, f"{language}-test", language, "--train", "0.001", "--dev", "0.001")
+        codexglue(work, f"{language}-test", language, "--train", "0.001", "--dev", "0.25")
         apart = ("--apart-from", "embedded", "--apart-from", str(work / f"{language}-test"))
         codexglue(work, f"{language}-train", language, "--train", "0.85", "--dev", "0.1", *apart)
     (work / "licences.json").write_text(json.dumps(licences, indent=2), "utf-8")
     splits = [f"{language}-{part}/{split}.txt" for language in LANGUAGES for part, split in
-              (("train", "train"), ("train", "dev"), ("test", "test"))]  # fmt: skip
+              (("train", "train"), ("train", "dev"), ("test", "dev"), ("test", "test"))]  # fmt: skip
     return {split: len((work / split).read_text("utf-8").splitlines()) for split in splits} | {"licences": licences}
 
 
@@ -181,10 +182,10 @@ def train(work: Path, bundle: Path, method: str, tokens: int) -> None:
 
 
 def calibrate(work: Path, bundle: Path, files: int) -> None:
-    """What each threshold of each rule loses, on the validation files, which no training read."""
+    """What each threshold of each rule loses, on files of packages of which no training read any."""
     for language in LANGUAGES:
         rules = [option for rule in RULES for option in ("--rule", rule.format(language))]
-        data = ("--data", str(work / f"{language}-train"), "--language", language)
+        data = ("--data", str(work / f"{language}-test"), "--language", language)
         step("calibrate", bundle, *data, *rules, "--files", str(files))
 
 
