@@ -11,9 +11,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from passkwh.adapters.early_exit.attention import attend
+from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.fused import MOST_FEW, Fused, few_tokens
-from tests.early_exit.conftest import MODELS
+from passkwh.adapters.early_exit.heads import ExitHeads, Shortcut
+from passkwh.adapters.early_exit.rules.base import Decision
+from tests.early_exit.conftest import MODELS, left_padded, with_layers_that_matter
+from tests.early_exit.test_decode import EXITS, Sometimes
 
 
 def maps(model: Any) -> list[torch.nn.Linear]:
@@ -89,6 +93,35 @@ def test_attention_in_16_bits_rounds_as_the_usual_one_does(padded: bool) -> None
     module.num_key_value_groups, module.is_causal = 3, True  # type: ignore[assignment]
     own, usual = (of(module, query, key, value, mask, scaling=0.125)[0] for of in (attend, sdpa_attention_forward))
     assert torch.equal(own, usual)
+
+
+class AsksHeads(Sometimes):
+    """Leaves as that does, and looks through the exit's map first, as rules of distributions do."""
+
+    def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
+        heads.state_to_final(layer, states)
+        return super().leave(layer, states, heads)
+
+
+def test_a_state_that_goes_on_is_laid_out_as_if_made_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice of several keeps their strides, for which torch's product in 16 bits on a CPU takes a slow path."""
+    parts = model_parts(with_layers_that_matter(MODELS["llama"]))
+    maps_of_exits = {layer: Shortcut(torch.zeros(48), torch.eye(48)) for layer in EXITS}
+    ids, mask = left_padded(1, 12, 2)
+    strides: list[tuple[int, ...]] = []
+    product = torch.nn.functional.linear
+
+    def watched(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        if states.numel() == states.shape[-1]:
+            strides.append(states.stride())
+        return product(states, weight, bias)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", watched)
+    _, (depths,) = ExitDecoder(parts, ExitHeads(parts, maps_of_exits), AsksHeads(0.0), "deferred").draw(
+        ids, mask, Ending(24, (), 0)
+    )
+    assert len(set(depths[1:])) > 2, "nothing ever caught up"
+    assert {stride for stride in strides if len(stride) == 2} == {(48, 1)}
 
 
 def test_a_second_decoder_finds_the_weights_side_by_side(tiny: Any) -> None:

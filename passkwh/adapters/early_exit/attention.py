@@ -28,8 +28,8 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Queries [rows, heads, tokens, width], keys and values [rows, shared heads, ...] -> [rows, tokens, heads, width].
 
-    With one token, query heads that share a key-value head stand side by side as if they were tokens of it; in 16 bits on
-    a CPU they share it by torch's own way, which is faster there and rounds as the usual function does.
+    With one token, query heads that share a key-value head stand side by side as if they were tokens of it; in 16 bits
+    on a CPU they share it by torch's own way, which is faster there and rounds as the usual function does.
     """
     rows, heads, tokens, width = query.shape
     if tokens != 1 or (attention_mask is not None and attention_mask.shape[1] != 1):

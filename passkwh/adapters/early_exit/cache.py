@@ -25,6 +25,7 @@ import torch
 
 from passkwh.adapters.early_exit.batch_positions import BatchPositions
 from passkwh.adapters.early_exit.families import ModelParts
+from passkwh.adapters.early_exit.fused import laid_out
 from passkwh.adapters.early_exit.layout import Skipped
 
 
@@ -185,7 +186,7 @@ class SkippedKV:
             self._states[:, start - self._first : place - self._first] = out[:, :-1]
         else:
             self._states[index, start - self._first : place - self._first] = out[:, :-1]
-        return out[:, -1:]
+        return laid_out(out[:, -1:])
 
     def _entries(self, reached: npt.NDArray[np.int64], start: int, end: int, rows: Sequence[int]) -> Entries:
         """The tokens from ``start`` to ``end`` - 1 that are not there yet."""
