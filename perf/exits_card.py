@@ -149,8 +149,8 @@ def _calibrations(calibrations: Iterable[Mapping[str, Any]]) -> str:
         return ""
     return f"""## What thresholds lose
 
-Share of ROUGE-L lost against the model through all its layers, on files of packages of which no training read any, with
-95 % intervals over files, and the mean layer of exits. `--exit agent:loss=0.05` picks a threshold from these.
+Share of ROUGE-L lost on validation files against the model through all its layers, with 95 % intervals over files, and
+the mean layer of exits. `--exit agent:loss=0.05` picks a threshold from these.
 
 {_table(("language", "rule", "lost", "mean layer", "files"), rows)}"""
 

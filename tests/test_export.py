@@ -66,7 +66,7 @@ def test_wrong_use_is_told_before_runs_are_read(runs: Path, tmp_path: Path) -> N
     with pytest.raises(UsageError, match=r"unknown export format 'parket': did you mean parquet"):
         call(tmp_path / "nowhere", "--format", "parket", "--out", tmp_path)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="is a file: name a folder"):
         call(runs, "--out", tmp_path / "file")
 
 
