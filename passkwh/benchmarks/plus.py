@@ -131,7 +131,7 @@ class PlusBenchmark(ProgramBenchmark[PlusTask]):
                 self._remembered.put(self._expected_key(self.by_id[outcome.key]), {"task_id": outcome.key, **row})
 
     def _expected_key(self, task: PlusTask) -> str:
-        return content_hash(sandbox.VERSION, self.reference(task), task.entry_point, task.inputs)[:32]
+        return content_hash(sandbox.VERSION, values.FORM, self.reference(task), task.entry_point, task.inputs)[:32]
 
     def not_evaluated(self, task: PlusTask) -> str:
         """Why it is not known what the task's function should return."""

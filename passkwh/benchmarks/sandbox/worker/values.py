@@ -17,6 +17,10 @@ MOST_DEEP = 200
 """Levels of containers within each other."""
 MOST_SHOWN = 100
 """Characters of a value in a message."""
+MOST_DECIMAL = 2**63
+"""Whole numbers from here on cross in base 16, which takes no longer a digit the more there are."""
+FORM = 2
+"""Raised when the text of a value changes, so that what was kept of older ones is computed anew."""
 _DTYPE = re.compile(r"(?:bool|u?int\d+|float\d+|complex\d+)\Z")
 """Of arrays that cross: an array of texts takes as much memory for each as for the longest, so it crosses by name."""
 _CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
@@ -40,7 +44,7 @@ def dump(value: Any) -> str:
     """
     try:
         return json.dumps(_form(value, 0), separators=(",", ":"))
-    except (RecursionError, ValueError, TypeError):  # nested too deeply, a number of too many digits
+    except (RecursionError, ValueError, TypeError):  # nested too deeply
         return json.dumps(["opaque", type(value).__name__[:100]])
 
 
@@ -83,13 +87,17 @@ def _form(value: Any, depth: int) -> Any:
 
 
 _PLAIN: dict[type, Callable[[Any], Any]] = {
-    int: int.__int__,
+    int: lambda value: _whole(int.__int__(value)),
     float: float.__float__,
     str: str.__str__,
     complex: lambda value: ["complex", complex(value).real, complex(value).imag],
     bytes: lambda value: ["bytes", bytes(value).hex()],
 }
 """Also of classes that derive from these, as what they derive from."""
+
+
+def _whole(value: int) -> Any:
+    return value if abs(value) < MOST_DECIMAL else ["int", hex(value)]
 
 
 def _value(form: Any, depth: int) -> Any:
@@ -106,6 +114,8 @@ def _value(form: Any, depth: int) -> Any:
         return {_value(key, depth + 1): _value(item, depth + 1) for key, item in parts}
     if kind == "complex" and len(parts) == 2:
         return complex(*parts)
+    if kind == "int" and len(parts) == 1 and isinstance(parts[0], str):
+        return int(parts[0], 16)
     if kind == "bytes" and len(parts) == 1:
         return bytes.fromhex(parts[0])
     if kind == "opaque" and len(parts) == 1 and isinstance(parts[0], str):
