@@ -33,6 +33,7 @@ from passkwh.adapters.engines import vllm
 from passkwh.adapters.engines.base import Decoding
 from passkwh.adapters.engines.served import ServedModel
 from passkwh.cli.options import typed_values
+from passkwh.harness.generating import stop_strings
 from passkwh.harness.meter.tdp import core_power
 from passkwh.harness.plan import plan
 from passkwh.harness.runner import run
@@ -117,10 +118,10 @@ def _requests(spec: Spec, folder: Path) -> tuple[list[dict[str, Any]], Sequence[
     )  # fmt: skip
     assert isinstance(model, ServedModel)
     try:
-        asked = [task.request for task in planned.benchmark.tasks]
-        stops = {text: None for request in asked for text in request.stops(model.info.chat)}  # as the run sends them
-        decoding = Decoding(spec.max_new_tokens or 0, stop=tuple(stops))
-        return [model.request(request.prompt(model.info.chat), decoding, 0) for request in asked], model._server.command
+        chat = model.info.chat
+        decoding = Decoding(spec.max_new_tokens or 0, stop=stop_strings(planned.benchmark, chat))
+        prompts = [task.request.prompt(chat) for task in planned.benchmark.tasks]
+        return [model.request(prompt, decoding, 0) for prompt in prompts], model._server.command
     finally:
         model.close()
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from passkwh.adapters.engines.base import Completion, Decoding, SupportsTeacherForcing
+from passkwh.benchmarks.base import Benchmark
 from passkwh.harness.items import Item
 from passkwh.harness.sessions import RunSession
 from passkwh.prompts import ChatPrompt, TextPrompt
@@ -25,9 +26,13 @@ def decoding_of(session: RunSession) -> Decoding:
     """How the completions of a run are drawn."""
     spec = session.spec
     assert spec.max_new_tokens is not None  # filled in by plan()
-    chat = session.model.info.chat
-    stops = {text: None for task in session.benchmark.tasks for text in task.request.stops(chat)}  # in order, each once
-    return Decoding(spec.max_new_tokens, spec.temperature, spec.top_p, tuple(stops))
+    stops = stop_strings(session.benchmark, session.model.info.chat)
+    return Decoding(spec.max_new_tokens, spec.temperature, spec.top_p, stops)
+
+
+def stop_strings(benchmark: Benchmark, chat: bool) -> tuple[str, ...]:
+    """What ends a completion of any of the benchmark's tasks, in order, each once."""
+    return tuple({text: None for task in benchmark.tasks for text in task.request.stops(chat)})
 
 
 def warm_up(session: RunSession, batch: Sequence[Item], decoding: Decoding) -> None:
