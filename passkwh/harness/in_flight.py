@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
 from passkwh.adapters.engines.base import Completion, Decoding, TakesRequests
@@ -40,9 +41,12 @@ class _Requests:
         self._lock = threading.Lock()
         self._stopped = False
         self._start_ns = session.mark()
-        count = min(session.spec.concurrency, len(items))
+        # Each has its first request from here: a thread that gets going late would find those of quick ones taken.
         # Nobody waits for them when the run ends early: an endpoint may take minutes to answer.
-        self._threads = [threading.Thread(target=self._work, name=f"request-{i}", daemon=True) for i in range(count)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(item,), name=f"request-{item.order}", daemon=True)
+            for item in islice(self._waiting, session.spec.concurrency)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -57,14 +61,15 @@ class _Requests:
         with self._lock:
             return None if self._stopped else next(self._waiting, None)
 
-    def _work(self) -> None:
+    def _work(self, first: Item) -> None:
+        item: Item | None = first
         start_ns = self._start_ns
         try:
-            while (item := self._next()) is not None:
+            while item is not None:
                 completion = self._model.complete(item.prompt, self._decoding, item.seed)
                 end_ns = self._session.recorder.mark()
                 self.ended.put(_Ended(item, completion, start_ns, end_ns))
-                start_ns = end_ns
+                item, start_ns = self._next(), end_ns
         except BaseException as error:
             self.ended.put(error)
 

@@ -83,8 +83,11 @@ def test_a_wide_map_in_16_bits_rounds_as_it_does_alone() -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("padded", [False, True])
-def test_attention_in_16_bits_rounds_as_the_usual_one_does(padded: bool) -> None:
-    rows, before = 4, 1000
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("seed", range(20))
+def test_attention_in_16_bits_rounds_as_the_usual_one_does(padded: bool, rows: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    before = 1000
     query = torch.randn(rows, 9, 1, 64, dtype=torch.bfloat16)
     key, value = (torch.randn(rows, 3, before, 64, dtype=torch.bfloat16) for _ in range(2))
     mask = torch.ones(rows, 1, 1, before, dtype=torch.bool) if padded else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -393,6 +395,21 @@ def test_a_board_takes_runs_with_requests_in_flight_and_finds_what_was_changed(l
     doubled = errors(lambda lines: lines[3]["generation_energy"]["simulated:steady"].update(gross_j=1e3))
     assert any("generation_energy" in text for text in doubled)
     assert errors(lambda lines: [line["generation"].update(start_ns=line["generation"]["end_ns"]) for line in lines])
+
+
+def test_a_thread_that_gets_going_late_still_has_its_request(
+    spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine, where the first threads have done all before the last ones run."""
+    start = threading.Thread.start
+
+    def late(self: threading.Thread) -> None:
+        if self.name.startswith("request-"):
+            time.sleep(0.15)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", late)
+    check_run(run(plan(spec.model_copy(update={"concurrency": 8}), tmp_path)), 8, "simulated:steady")
 
 
 def test_an_endpoint_is_kept_full_too(tmp_path: Path) -> None:

@@ -28,20 +28,15 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Queries [rows, heads, tokens, width], keys and values [rows, shared heads, ...] -> [rows, tokens, heads, width].
 
-    With one token, query heads that share a key-value head stand side by side as if they were tokens of it; in 16 bits
-    on a CPU they share it by torch's own way, which is faster there and rounds as the usual function does.
+    With one token, query heads that share a key-value head stand side by side as if they were tokens of it. In 16 bits
+    on a CPU that would round otherwise than the usual function, which is called there too.
     """
     rows, heads, tokens, width = query.shape
-    if tokens != 1 or (attention_mask is not None and attention_mask.shape[1] != 1):
+    if tokens != 1 or rounds_by_order(query) or (attention_mask is not None and attention_mask.shape[1] != 1):
         result: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **options
         )
         return result
-    if rounds_by_order(query):
-        own = torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=attention_mask, scale=scaling, enable_gqa=heads != key.shape[1]
-        )
-        return own.transpose(1, 2), None
     shared = query.reshape(rows, key.shape[1], -1, width)
     out = torch.nn.functional.scaled_dot_product_attention(shared, key, value, attn_mask=attention_mask, scale=scaling)
     return out.reshape(rows, 1, heads, width), None
