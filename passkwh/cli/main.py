@@ -124,7 +124,7 @@ def main() -> None:
         code = _wrong_use(f"{error.filename}: {error.strerror}; make it accessible, or name another place")
     except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
-        code = 130
+        streams.leave(130)
     except Exception as error:
         # Typer's own complaints about options carry a formatter and exit code; anything else is our defect: show it.
         if not hasattr(error, "format_message"):

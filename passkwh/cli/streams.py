@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import signal
 import sys
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from passkwh.errors import UsageError
 
@@ -78,3 +79,15 @@ def end_like_ctrl_c() -> None:
     signal.signal(signal.SIGTERM, interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, interrupt)
+
+
+def leave(code: int) -> NoReturn:
+    """End the program now, after what was registered for its end.
+
+    A library's threads may still be computing (GPTQModel's, in the middle of a layer). Taking Python down would wait
+    for some of them, and end the process with an abort when others come back to it.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -187,6 +187,23 @@ def test_killed_while_quantizing_nothing_half_made_is_used(tiny_llama: Path, own
     assert [entry.name for entry in quantized.iterdir()] == [Path(result["path"]).name]
 
 
+@pytest.mark.slow
+def test_interrupted_while_quantizing_the_program_ends_in_a_line(own_cache: Path) -> None:
+    """The library's threads are computing at that moment, and once ended the process with an abort."""
+    pytest.importorskip("gptqmodel", reason="the quant extra is not installed")
+    command = [sys.executable, "-m", "passkwh.cli.main", "quantize", "smollm2-135m-instruct", "--meter", "simulated"]
+    errors: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as victim:
+        assert victim.stderr is not None
+        for line in victim.stderr:
+            errors.append(line)
+            if ": layer 1 of " in line:
+                victim.send_signal(signal.SIGTERM)
+    assert victim.returncode == 130, errors
+    assert errors[-1] == "interrupted\n", errors
+    assert not list((own_cache / "quantized").glob("*gptq*"))
+
+
 def test_a_changed_base_is_quantized_anew(int4: tuple[adapters.Checkpoint, list[str]], tiny_chat: Path) -> None:
     dense = adapters.resolve(str(tiny_chat))
     assert quantize.cached(dense, "gptq-int4") == int4[0]

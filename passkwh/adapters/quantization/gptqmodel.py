@@ -139,7 +139,10 @@ class GptqModelQuantization:
                     }
                 )
             )
-            dtype = devices.dtype_name(files.text_config, devices.pick("auto"))
+            device = devices.pick("auto")
+            # In float32 on every CPU, so that all make the same: scales take the format that is computed in, and eight
+            # bits of mantissa are too few for them.
+            dtype = "float32" if device == "cpu" else devices.dtype_name(files.text_config, device)
             model = gptqmodel.GPTQModel.load(str(source), config, dtype=getattr(torch, dtype))
             if progress is not None:
                 layers = int(files.text_config.get("num_hidden_layers", 0))
