@@ -37,8 +37,8 @@ def demo(
         if quant not in quants:
             note(f"without {quant}: pip install 'passkwh[{extra}]' adds it")
     runs, packs, report, site = out / "runs", out / "packs", out / "report.html", out / "site"
-    run = ["run", "--model", MODEL, "--benchmark", "bigcodebench", "--subset", "sample", "--batch-size", "4"]
-    run += ["--max-new-tokens", "256", "--out", str(runs), "--resume"]
+    run = ["run", "--model", MODEL, "--benchmark", "bigcodebench", "--subset", "sample", "--batch-size", "6"]
+    run += ["--max-new-tokens", "192", "--idle-s", "5", "--out", str(runs), "--resume"]
     run += [] if limit is None else ["--limit", str(limit)]
     steps = (
         (*run, *(word for quant in quants for word in ("--quant", quant))),

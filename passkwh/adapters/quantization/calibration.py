@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TEXTS = 24
-"""Calibration texts."""
+TEXTS = {"gptq": 12, "awq": 24}
+"""Calibration texts, by method. SmolLM2-135M in gptq-int4 has a perplexity of 11.0 with 12 of them and 11.1 with 24, on
+11,521 tokens of other Python files, and 24 take twice as long."""
 TOKENS = 512
 """Tokens of each text."""
 
@@ -25,7 +26,7 @@ class Calibration:
     sha256: str
 
 
-def standard_library(tokenizer: Any, texts: int = TEXTS, tokens: int = TOKENS) -> Calibration:
+def standard_library(tokenizer: Any, texts: int, tokens: int = TOKENS) -> Calibration:
     """The first ``tokens`` tokens of ``texts`` modules of the standard library that have as many.
 
     The modules are the library's own top-level ones in an order shuffled with a fixed seed, so that the same Python

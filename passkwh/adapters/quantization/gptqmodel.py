@@ -118,7 +118,7 @@ class GptqModelQuantization:
         size = int(self.options.get("group_size") or group_size(files.text_config))
         gptqmodel = library()
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        texts = calibration.standard_library(tokenizer)
+        texts = calibration.standard_library(tokenizer, calibration.TEXTS[self.method])
         rows = [{"input_ids": row, "attention_mask": [1] * len(row)} for row in texts.rows]
         settings = dict(self.options)
         if settings.get("desc_act") or size < 0:
@@ -140,8 +140,7 @@ class GptqModelQuantization:
                 )
             )
             device = devices.pick("auto")
-            # In float32 on every CPU, so that all make the same: scales take the format that is computed in, and eight
-            # bits of mantissa are too few for them.
+            # In float32 on every CPU, so that the same recipe gives the same weights; it is no slower than bfloat16.
             dtype = "float32" if device == "cpu" else devices.dtype_name(files.text_config, device)
             model = gptqmodel.GPTQModel.load(str(source), config, dtype=getattr(torch, dtype))
             if progress is not None:
@@ -262,7 +261,7 @@ def expected_s(source: Path, method: str) -> float | None:
     for _ in range(4):
         square @ square
     flop_per_s = 4 * 2 * 512**3 / (time.perf_counter() - start)
-    work_s = PASSES[method] * 2 * parameters * calibration.TEXTS * calibration.TOKENS / flop_per_s
+    work_s = PASSES[method] * 2 * parameters * calibration.TEXTS[method] * calibration.TOKENS / flop_per_s
     return work_s + LAYER_S * int(ModelFiles(source).text_config.get("num_hidden_layers", 0))
 
 
