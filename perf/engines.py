@@ -23,7 +23,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ import passkwh
 from passkwh import adapters
 from passkwh.adapters.engines import vllm
 from passkwh.adapters.engines.base import Decoding
-from passkwh.adapters.engines.served import ServedModel
+from passkwh.adapters.engines.served import ServedModel, Server, ServerProcess
 from passkwh.cli.options import typed_values
 from passkwh.harness.generating import stop_strings
 from passkwh.harness.meter.tdp import core_power
@@ -93,10 +92,10 @@ def _by_turns(spec: Spec, turns: int) -> dict[str, float]:
     own: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        requests, command = _requests(spec, folder)
+        requests, server = _requests(spec, folder)
         for turn in range(turns):
             ours.append(_ours(spec.model_copy(update={"repeat": turn}), folder))
-            own.append(_OWN[spec.engine](spec, requests, command, folder))
+            own.append(_OWN[spec.engine](spec, requests, server, folder))
             print(f"{spec.engine} turn {turn + 1}: ours {ours[-1]}, its own {own[-1]}", file=sys.stderr)
     medians = {
         f"{who}_{figure}": statistics.median(turn[figure] for turn in of_turns)
@@ -106,8 +105,8 @@ def _by_turns(spec: Spec, turns: int) -> dict[str, float]:
     return {**medians, "ratio": medians["ours_tokens_per_s"] / medians["own_tokens_per_s"]}
 
 
-def _requests(spec: Spec, folder: Path) -> tuple[list[dict[str, Any]], Sequence[str]]:
-    """The requests of the run, as they are sent, and the words of the server's command line."""
+def _requests(spec: Spec, folder: Path) -> tuple[list[dict[str, Any]], Server]:
+    """The requests of the run, as they are sent, and the server that it starts for them."""
     planned = plan(spec, folder)
     assert planned.checkpoint is not None
     assert planned.benchmark is not None
@@ -121,7 +120,7 @@ def _requests(spec: Spec, folder: Path) -> tuple[list[dict[str, Any]], Sequence[
         chat = model.info.chat
         decoding = Decoding(spec.max_new_tokens or 0, stop=stop_strings(planned.benchmark, chat))
         prompts = [task.request.prompt(chat) for task in planned.benchmark.tasks]
-        return [model.request(prompt, decoding, 0) for prompt in prompts], model._server.command
+        return [model.request(prompt, decoding, 0) for prompt in prompts], model._server
     finally:
         model.close()
 
@@ -137,11 +136,11 @@ def _ours(spec: Spec, folder: Path) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _llamacpp(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str], folder: Path) -> dict[str, float]:
+def _llamacpp(spec: Spec, requests: list[dict[str, Any]], server: Server, folder: Path) -> dict[str, float]:
     """llama.cpp's server object in a process of its own, with the parameters of ours, asked without HTTP."""
     file = folder / "requests.json"
     file.write_text(json.dumps(requests))
-    parameters = command[-1].replace("{port}", "0")
+    parameters = server.command[-1].replace("{port}", "0")
     words = [sys.executable, "-c", DIRECT, parameters, str(file), str(spec.concurrency)]
     process = subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -159,22 +158,19 @@ def _llamacpp(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str]
     return _figures(figures["tokens"], figures["seconds"], block.energy_j)
 
 
-def _vllm(spec: Spec, requests: list[dict[str, Any]], command: Sequence[str], folder: Path) -> dict[str, float]:
-    """``vllm bench serve`` against a server with the command line of ours; its prompts are texts of the same tokens.
+def _vllm(spec: Spec, requests: list[dict[str, Any]], server: Server, folder: Path) -> dict[str, float]:
+    """``vllm bench serve`` against a server started as ours is; its prompts are texts of the same tokens.
 
     The energy is the server's: the client spends most of its own on importing vLLM.
     """
     from transformers import AutoTokenizer
 
-    from passkwh.adapters.engines.served import Server, ServerProcess
-
     interpreter = vllm.ENGINE.environment.interpreter()
     assert interpreter is not None
-    place = command[list(command).index("--model") + 1]
+    place = server.command[list(server.command).index("--model") + 1]
     tokenizer = AutoTokenizer.from_pretrained(place)
     file = folder / "requests.jsonl"
     file.write_text("".join(json.dumps({"prompt": tokenizer.decode(r["prompt"])}) + "\n" for r in requests))
-    server = Server("vllm", interpreter[1], tuple(command), "VLLM_API_KEY", requests[0]["model"])
     process = ServerProcess(server, folder / "vllm.log")
     try:
         process.wait_until_healthy(1800, lambda stage: None)
