@@ -23,6 +23,8 @@ from passkwh.records import Option
 
 DEFAULT_GROUP_SIZE = 128
 """Weights that share a scale and a zero point in published checkpoints."""
+ATEN_GROUP_SIZES = (32, 64, 128, 256)
+"""Of which torch's ``_weight_int4pack_mm_for_cpu`` knows."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +175,23 @@ class GptqModelQuantization:
         )
 
     def _backend(self, gptqmodel: Any, folder: Path, device: str) -> Any:
-        """Which kernel to ask for: the library's own choice, except for 8 bits on a CPU.
+        """Which kernel to ask for: the library's own choice, except on a CPU.
 
-        There its choice unpacks every weight for every token (about 1 token/s with SmolLM2 on 2 cores). Its int8 kernel
-        is faster than dense weights are, but has one scale a channel: weights are rounded to it once, at loading.
+        For 8 bits its choice unpacks every weight for every token (about 1 token/s with SmolLM2 on 2 cores). Its int8
+        kernel is faster than dense weights are, but has one scale a channel: weights are rounded to it once, at
+        loading. For 4 bits its choice (of 7.7) is a kernel that it compiles first, for most of a minute on 2 cores;
+        torch's own takes as long for a token (SmolLM2: 24 ms alone, 53 and 50 ms for six).
         """
-        return gptqmodel.BACKEND.GPTQ_TORCH_INT8 if self._rounded_again(folder, device) else gptqmodel.BACKEND.AUTO
+        if self._rounded_again(folder, device):
+            return gptqmodel.BACKEND.GPTQ_TORCH_INT8
+        if device == "cpu" and self._fits_torchs_own(folder):
+            return gptqmodel.BACKEND.GPTQ_TORCH_ATEN
+        return gptqmodel.BACKEND.AUTO
+
+    def _fits_torchs_own(self, folder: Path) -> bool:
+        """Whether torch's product with 4 bits has the group size of these weights."""
+        size = packed_as(ModelFiles(folder)).config.get("group_size")
+        return (self.method, self.bits) == ("gptq", 4) and size in ATEN_GROUP_SIZES
 
     def _rounded_again(self, folder: Path, device: str) -> bool:
         """Whether its int8 kernel runs these weights: symmetric ones, in the first of the two formats."""
