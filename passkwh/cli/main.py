@@ -17,6 +17,8 @@ from passkwh.cli.extras import extra_of
 from passkwh.cli.mistakes import in_our_voice
 from passkwh.errors import MissingExtra, UsageError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="bench",
     help="pass@kWh: which code model solves the most programming tasks per kilowatt-hour.",
@@ -124,12 +126,14 @@ def main() -> None:
         code = _wrong_use(f"{error.filename}: {error.strerror}; make it accessible, or name another place")
     except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
-        streams.leave(130)
+        code = INTERRUPTED
     except Exception as error:
         # Typer's own complaints about options carry a formatter and exit code; anything else is our defect: show it.
         if not hasattr(error, "format_message"):
             raise
         code = _wrong_use(in_our_voice(error, sys.argv[1:]))
+    if code == INTERRUPTED:  # by Typer, which says nothing, or by the command, which has said how to go on
+        streams.leave(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

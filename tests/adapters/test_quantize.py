@@ -188,7 +188,7 @@ def test_killed_while_quantizing_nothing_half_made_is_used(tiny_llama: Path, own
 
 
 @pytest.mark.slow
-def test_interrupted_while_quantizing_the_program_ends_in_a_line(own_cache: Path) -> None:
+def test_interrupted_while_quantizing_the_program_ends_without_an_abort(own_cache: Path) -> None:
     """The library's threads are computing at that moment, and once ended the process with an abort."""
     pytest.importorskip("gptqmodel", reason="the quant extra is not installed")
     command = [sys.executable, "-m", "passkwh.cli.main", "quantize", "smollm2-135m-instruct", "--meter", "simulated"]
@@ -200,7 +200,7 @@ def test_interrupted_while_quantizing_the_program_ends_in_a_line(own_cache: Path
             if ": layers " in line:
                 victim.send_signal(signal.SIGTERM)
     assert victim.returncode == 130, errors
-    assert errors[-1] == "interrupted\n", errors
+    assert all(line.startswith("smollm2-135m-instruct: ") for line in errors), errors
     assert not list((own_cache / "quantized").glob("*gptq*"))
 
 

@@ -369,6 +369,7 @@ def library() -> Any:
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A temporary folder for what the library writes while quantizing: it would leave logs in the working directory."""
+    from gptqmodel import DEVICE_THREAD_POOL
     from gptqmodel.looper import loop_processor
 
     with tempfile.TemporaryDirectory(prefix="passkwh-") as folder:
@@ -377,4 +378,5 @@ def scratch() -> Iterator[Path]:
         try:
             yield Path(folder)
         finally:
+            DEVICE_THREAD_POOL.wait()  # after a failure its threads still write there, and abort where they cannot
             loop_processor._PROJECT_LOG_DIR = before
