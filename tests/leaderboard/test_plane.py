@@ -113,6 +113,7 @@ def test_a_deadline_is_typed_and_kept_in_the_address(timed_reader: Reader, timed
     assert page.locator("#plane").get_attribute("open") is None
     page.focus("#plane summary")
     page.keyboard.press("Enter")
+    page.wait_for_selector("#plane svg[role=img] .mark")  # drawn once opened, which sets the field anew
     page.fill("#deadline", "2,5")
     page.keyboard.press("Tab")
     assert "deadline=2.5" in page.evaluate("location.hash")
