@@ -38,7 +38,7 @@ def demo(
             note(f"without {quant}: pip install 'passkwh[{extra}]' adds it")
     runs, packs, report, site = out / "runs", out / "packs", out / "report.html", out / "site"
     run = ["run", "--model", MODEL, "--benchmark", "bigcodebench", "--subset", "sample", "--batch-size", "6"]
-    run += ["--max-new-tokens", "192", "--idle-s", "5", "--out", str(runs), "--resume"]
+    run += ["--max-new-tokens", "176", "--idle-s", "3", "--out", str(runs), "--resume"]
     run += [] if limit is None else ["--limit", str(limit)]
     steps = (
         (*run, *(word for quant in quants for word in ("--quant", quant))),

@@ -24,7 +24,7 @@ from passkwh.adapters import checkpoint
 from passkwh.adapters.engines.base import Decoding
 from passkwh.adapters.quantization import calibration
 from passkwh.adapters.quantization import make as quantize
-from passkwh.adapters.quantization.gptqmodel import group_size
+from passkwh.adapters.quantization.gptqmodel import check_awq_outputs, group_size
 from passkwh.errors import MissingExtra, UsageError
 from passkwh.prompts import TextPrompt
 from passkwh.records import ModelInfo
@@ -227,6 +227,29 @@ def test_the_group_size_divides_the_widths(widths: dict[str, Any], size: int) ->
 def test_widths_that_cannot_be_grouped_are_refused() -> None:
     with pytest.raises(UsageError, match=r"widths \[40, 80\] cannot be quantized: 32 must divide them"):
         group_size({"hidden_size": 40, "intermediate_size": 80})
+
+
+@pytest.mark.parametrize(
+    ("config", "wrong"),
+    [
+        ({"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3}, None),
+        ({"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8}, None),
+        ({"hidden_size": 2048, "num_attention_heads": 16, "moe_intermediate_size": 96}, "96"),
+        ({"hidden_size": 128, "ffn_dim": 224, "num_attention_heads": 4, "num_key_value_heads": 1}, "32, 224"),
+    ],
+)
+def test_outputs_that_awq_cannot_take_are_named(config: dict[str, Any], wrong: str | None) -> None:
+    if wrong is None:
+        check_awq_outputs(config)
+    else:
+        with pytest.raises(UsageError, match=f"layers of {wrong} outputs cannot be quantized to awq: 64 must divide"):
+            check_awq_outputs(config)
+
+
+def test_a_model_that_awq_cannot_take_is_refused(tiny_chat: Path, own_cache: Path) -> None:
+    with pytest.raises(UsageError, match=r"outputs cannot be quantized to awq: 64 must divide them: use gptq-int4"):
+        adapters.prepare(adapters.resolve(str(tiny_chat), "awq"))
+    assert not list((own_cache / "quantized").glob("*awq*"))
 
 
 def test_without_the_extra_the_command_is_named(

@@ -113,7 +113,6 @@ def test_a_deadline_is_typed_and_kept_in_the_address(timed_reader: Reader, timed
     assert page.locator("#plane").get_attribute("open") is None
     page.focus("#plane summary")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#plane svg[role=img] .mark")  # drawn once opened, which sets the field anew
     page.fill("#deadline", "2,5")
     page.keyboard.press("Tab")
     assert "deadline=2.5" in page.evaluate("location.hash")
@@ -126,8 +125,16 @@ def test_a_deadline_is_typed_and_kept_in_the_address(timed_reader: Reader, timed
     assert winners(opened(timed_reader, address)) == first
     page.fill("#deadline", "soon")
     page.keyboard.press("Tab")
+    assert page.input_value("#deadline") == ""
     assert "deadline" not in page.evaluate("location.hash")
     assert page.locator("#deadline-winners p").count() == 0
+
+
+def test_what_is_typed_before_the_first_drawing_is_kept(timed_reader: Reader) -> None:
+    page = opened(timed_reader, "")
+    page.evaluate("document.querySelector('#plane').open = true; document.querySelector('#deadline').value = '2.5'")
+    page.wait_for_selector("#plane svg[role=img] .mark")
+    assert page.input_value("#deadline") == "2.5"
 
 
 @pytest.mark.parametrize(

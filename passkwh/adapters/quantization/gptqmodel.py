@@ -26,6 +26,9 @@ DEFAULT_GROUP_SIZE = 128
 ATEN_GROUP_SIZES = (32, 64, 128, 256)
 """Of which torch's ``_weight_int4pack_mm_for_cpu`` knows."""
 
+AWQ_OUTPUTS = 64
+"""Outputs of a layer that AWQ takes together."""
+
 
 @dataclass(frozen=True)
 class GptqModelQuantization:
@@ -118,6 +121,8 @@ class GptqModelQuantization:
 
         files = ModelFiles(source)
         size = int(self.options.get("group_size") or group_size(files.text_config))
+        if self.method == "awq":
+            check_awq_outputs(files.text_config)
         gptqmodel = library()
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
         texts = calibration.standard_library(tokenizer, calibration.TEXTS[self.method])
@@ -353,10 +358,30 @@ def group_size(config: dict[str, Any]) -> int:
     raise UsageError(f"a model with widths {sorted(widths)} cannot be quantized: 32 must divide them")
 
 
+def check_awq_outputs(config: Mapping[str, Any]) -> None:
+    """UsageError for a width of outputs that is no multiple of 64.
+
+    The library searches what to clip for 64 outputs at a time. With others it asserts in a thread of its own, and that
+    ends the process.
+    """
+    named = ("hidden_size", "intermediate_size", "moe_intermediate_size", "ffn_dim")
+    widths = {int(config[key]) for key in named if config.get(key)}
+    heads = int(config.get("num_attention_heads") or 1)
+    head_size = int(config.get("head_dim") or int(config.get("hidden_size") or 0) // heads)
+    widths.add(head_size * int(config.get("num_key_value_heads") or heads))
+    if wrong := sorted(width for width in widths if width % AWQ_OUTPUTS):
+        raise UsageError(
+            f"a model with layers of {', '.join(map(str, wrong))} outputs cannot be quantized to awq: {AWQ_OUTPUTS} "
+            "must divide them: use gptq-int4"
+        )
+
+
 def library() -> Any:
     """The imported ``gptqmodel``; MissingExtra when it is not installed. Call within ``silence_libraries()``."""
     # On a machine with few cores it refuses to load unless told how many workers it may have.
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", str(os.cpu_count() or 1))
+    # It would compile its packing first, for 20 to 30 s on 2 cores; in Python that gives the same, as fast.
+    os.environ.setdefault("GPTQMODEL_DISABLE_PACK_EXT", "1")
     try:
         import gptqmodel
     except ImportError as error:

@@ -5,6 +5,7 @@
   const LEFT = 62, RIGHT = 24, TOP = 24, BOTTOM = 56;
   const OF = { latency_p90_s: "nine of ten answers", ttft_p90_s: "the first token of nine of ten answers", tpot_p90_s: "each further token of nine of ten answers" };
   let box = null, tools = null, last = null, stale = true, asked = false;
+  let shown = null; // the deadline that the field was last set to; undefined once somebody typed another
 
   const label = () => raw.latencies.find(([key]) => key === state.lat)?.[1] ?? "";
 
@@ -13,7 +14,7 @@
     const { make, labelled, option, set } = given;
     box.latency = make("select", { id: "plane-latency", onchange: (e) => set({ lat: e.target.value }) }, ...raw.latencies.map(([key, name]) => option(key, name)));
     box.deadline = make("input", { type: "text", inputmode: "decimal", id: "deadline", autocomplete: "off", placeholder: "none", "aria-describedby": "deadline-note",
-      onchange: (e) => set({ deadline: passkwh.asDeadline(e.target.value.trim().replace(",", ".")) }) });
+      onchange: (e) => { shown = undefined; set({ deadline: passkwh.asDeadline(e.target.value.trim().replace(",", ".")) }); } });
     box.note = make("p", { class: "note", id: "deadline-note" });
     box.winners = make("div", { id: "deadline-winners", "aria-live": "polite" });
     box.stage = make("div", { class: "chart" });
@@ -36,7 +37,7 @@
     stale = !box.open;
     if (stale || box.hidden) return;
     box.latency.value = state.lat;
-    box.deadline.value = state.deadline === null ? "" : String(state.deadline);
+    if (shown !== state.deadline) { box.deadline.value = state.deadline === null ? "" : String(state.deadline); shown = state.deadline; }
     box.note.textContent = `In time is ${OF[state.lat]} (${label()}).`;
     winners(found);
     frontiers(found);
