@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 import passkwh
 from passkwh.adapters.early_exit.bundle import Bundle
+from passkwh.harness.plan import plan
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.records import Sample, Spec
 
@@ -90,14 +91,14 @@ def main() -> None:
 
 def one_run(options: argparse.Namespace, benchmark: str, data: str, exit: str | None, repeat: int) -> Files:
     """Run a configuration, or read it where it is complete."""
-    runs = passkwh.run(
-        Spec(
-            model=options.model, benchmark=benchmark, benchmark_options={"data": data}, limit=options.limit, exit=exit,
-            max_new_tokens=15, batch_size=options.batch_size, meter=options.meter, repeat=repeat,
-        ),
-        out=options.out, resume=True,
+    spec = Spec(
+        model=options.model, benchmark=benchmark, benchmark_options={"data": data}, limit=options.limit, exit=exit,
+        max_new_tokens=15, batch_size=options.batch_size, meter=options.meter, repeat=repeat,
     )  # fmt: skip
-    folder = RunFolder.open(runs.paths[0])
+    place = plan(spec, options.out).folder
+    if not (place.exists() and RunFolder.open(place).complete):
+        passkwh.run(spec, out=options.out, resume=True)
+    folder = RunFolder.open(place)
     counted = [channel.channel for channel in folder.summary().channels if channel.counted]
     samples = sorted(folder.samples(), key=lambda sample: sample.task_id)
     return Files(
@@ -109,7 +110,7 @@ def one_run(options: argparse.Namespace, benchmark: str, data: str, exit: str | 
         batches=np.array([sample.batch_id for sample in samples]),
         texts=tuple(sample.text for sample in samples),
         layers=np.array([np.mean(sample.exit_layers or np.nan) for sample in samples]),
-        provenance=str(runs.runs["provenance"].iloc[0]),
+        provenance=folder.summary().provenance,
     )
 
 
