@@ -24,8 +24,7 @@ from tests.conftest import Bench, last_json
 DEPTH = 12
 TASKS = 4
 LOSSLESS = ["lookup:4,match=1", "draft:4,k=2"]
-LOOKING_UP = ["fixed:12,lookup=4", "confidence:0.3,lookup=4"]
-RULES = ["none", "fixed:4", "fixed:12", "confidence:0.3", "oracle", *LOSSLESS, *LOOKING_UP]
+RULES = ["none", "fixed:4", "fixed:12", "confidence:0.3", "oracle", *LOSSLESS]
 
 
 @pytest.fixture(scope="module")
@@ -91,26 +90,6 @@ def test_drafts_change_no_text_and_reach_samples_and_summary(runs: Path, drafts:
     assert found["none"].summary().tokens_per_check is None
 
 
-@pytest.mark.parametrize("rule", LOOKING_UP)
-def test_a_rule_with_lookups_has_both_exits_and_drafts(runs: Path, rule: str) -> None:
-    found = by_rule(runs)
-    run = found[rule]
-    about = run.manifest().model.early_exit
-    assert (about["lookup"], about["kv"], "lossless" in about) == (4, "deferred", False)
-    for sample in run.samples():
-        assert sample.exit_layers is not None
-        assert sample.drafts is not None
-        assert len(sample.exit_layers) == sample.completion_tokens
-        assert len(sample.drafts.drafted) + sum(sample.drafts.accepted) >= sample.completion_tokens - 1
-    layers = [layer for sample in run.samples() for layer in sample.exit_layers or ()]
-    summary = run.summary()
-    assert summary.mean_exit_layer == pytest.approx(sum(layers) / len(layers))
-    assert summary.tokens_per_check is not None
-    if rule.startswith("fixed:12"):
-        assert set(layers) == {DEPTH}
-        assert [sample.text for sample in run.samples()] == [sample.text for sample in found["none"].samples()]
-
-
 def test_bench_exits_compares_and_draws(bench: Bench, runs: Path, tmp_path: Path) -> None:
     result = last_json(bench("exits", runs, "--out", tmp_path / "charts", "--json"))
     found = {c["label"].removeprefix("twelve ").removeprefix("exit="): c for c in result["configurations"]}
@@ -147,14 +126,6 @@ def test_bench_exits_compares_and_draws(bench: Bench, runs: Path, tmp_path: Path
         assert found[drafts]["against_base"]["baseline"] == found["all layers"]["label"]
         assert found[drafts]["tokens_per_check"] == by_rule(runs)[drafts].summary().tokens_per_check
     assert not found["fixed:4"]["lossless"]
-    assert found["confidence:0.3"]["calls_per_token"] is not None
-    for rule in LOOKING_UP:  # neither full depth nor one more threshold of the rule that is asked for every token
-        assert found[rule]["lookup"] == 4
-        assert found[rule]["calls_per_token"] is None
-        assert found[rule]["against_full_depth"]["baseline"] == found["fixed:12"]["label"]
-        assert not any(d["label"] == found[rule]["label"] for d in result["oracle"])
-    rows = (tmp_path / "charts" / "tables" / "exit_drafts.csv").read_text("utf-8")
-    assert all(rule in rows for rule in (*LOSSLESS, *LOOKING_UP))
     (data,) = (Path(file) for file in result["files"] if Path(file).name == "exits_plane.csv")
     plane = data.read_text("utf-8")
     assert "lookup (lossless)" in plane

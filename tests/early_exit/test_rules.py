@@ -126,7 +126,7 @@ def test_any_text_is_a_rule_or_a_usage_error(text: str) -> None:
         ("fixed:twelve", "needs a layer, not 'twelve'"),
         ("oracle:1", "takes no argument"),
         ("fixed:4,kv=guessed", "write deferred or propagated"),
-        ("fixed:4,temperature=2", "no option 'temperature': there are kv, exits, lookup, bundle"),
+        ("fixed:4,temperature=2", "no option 'temperature': there are kv, exits, bundle"),
         ("agent:0.9,temperature=0", "not a number above 0"),
         ("fixed:4,kv", "write KEY=VALUE"),
         ("fixed:4,kv=deferred,kv=deferred", "given twice"),
@@ -227,7 +227,7 @@ class Second(Rule):
 def test_a_rule_of_a_third_party_is_read_like_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EXIT_RULES, "_added", {"second": Second})
     assert parse("second,after=3,kv=propagated").rule(context()).exits == frozenset({6})
-    with pytest.raises(UsageError, match="second has no option 'before': there are after, kv, exits, lookup, bundle"):
+    with pytest.raises(UsageError, match="second has no option 'before': there are after, kv, exits, bundle"):
         parse("second,before=3")
     with pytest.raises(UsageError, match="unknown exit rule 'secnd': did you mean second"):
         parse("secnd")

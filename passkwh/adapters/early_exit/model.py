@@ -11,7 +11,6 @@ from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.decode import Ending, ExitDecoder
 from passkwh.adapters.early_exit.drafts.base import Drafter
 from passkwh.adapters.early_exit.drafts.decode import DraftDecoder
-from passkwh.adapters.early_exit.drafts.lookup import MATCH, LookupDrafter
 from passkwh.adapters.early_exit.families import model_parts
 from passkwh.adapters.early_exit.heads import ExitHeads
 from passkwh.adapters.early_exit.request import ExitRequest, model_context
@@ -59,12 +58,8 @@ class EarlyExitModel(TransformersModel):
             kind: dict[str, Option] = {"lossless": True}
         else:
             assert isinstance(method, Rule)
+            self._decoder = ExitDecoder(self._parts, self._heads, method, request.skipped)
             kind = {"kv": request.skipped, "hindsight": method.hindsight}
-            if request.lookup is None:
-                self._decoder = ExitDecoder(self._parts, self._heads, method, request.skipped)
-            else:
-                self._decoder = DraftDecoder(self._parts, self._heads, LookupDrafter(request.lookup, MATCH), method)
-                kind["lookup"] = request.lookup
         context, bundle = self._model_context, self._model_context.bundle
         about: dict[str, Option] = {
             "rule": request.text.partition(",bundle=")[0],
@@ -90,5 +85,4 @@ class EarlyExitModel(TransformersModel):
             return GeneratedTokens(tokens.tolist(), exits)
         tokens, counts = self._decoder.draw(*prompts, ending, processors)
         drafts = [Drafts(drafted=tuple(row.drafted), accepted=tuple(row.accepted)) for row in counts]
-        layers = None if self._decoder.rule is None else [row.exits for row in counts]
-        return GeneratedTokens(tokens.tolist(), layers, drafts)
+        return GeneratedTokens(tokens.tolist(), drafts=drafts)

@@ -5,9 +5,8 @@
     draft:12,k=4        draft:agent:0.9,k=8       lookup:8                       draft:12,k=4,lookup=8
 
 Options that every rule has: ``kv`` (where skipped keys and values come from: deferred or propagated), ``exits`` (the
-layers after which a token may leave, joined by +), ``lookup`` (tokens that are looked up in the text and checked by
-the whole model; only where nothing is found the rule is asked), and, last because a folder's name may hold a comma,
-``bundle`` (the folder that ``bench train`` made, or none for the untrained model even where a bundle comes with it).
+layers after which a token may leave, joined by +), and, last because a folder's name may hold a comma, ``bundle`` (the
+folder that ``bench train`` made, or none for the untrained model even where a bundle comes with it).
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ from passkwh.adapters import checkpoint as folders
 from passkwh.adapters import models
 from passkwh.adapters.checkpoint import Checkpoint
 from passkwh.adapters.early_exit.bundle import CARD, Bundle
-from passkwh.adapters.early_exit.drafts.base import whole_number
 from passkwh.adapters.early_exit.layout import ExitLayout, Skipped, default_layout
-from passkwh.adapters.early_exit.rules.base import LOSS, ExitMethod, ModelContext, Rule, RuleSpec, listed
+from passkwh.adapters.early_exit.rules.base import LOSS, ExitMethod, ModelContext, RuleSpec, listed
 from passkwh.adapters.quantization import make as quantize
 from passkwh.errors import UsageError
 from passkwh.registry import EXIT_RULES
@@ -40,8 +38,6 @@ class ExitRequest:
     spec: RuleSpec
     skipped: Skipped = "deferred"
     exits: tuple[int, ...] | None = None
-    lookup: int | None = None
-    """Of a rule: the most tokens that are looked up before it is asked."""
     bundle: str | None = None
     """Folder of the bundle, ``none``, or None for the one that comes with the model."""
 
@@ -83,12 +79,11 @@ def parse(text: str) -> ExitRequest:
         raise UsageError(f"--exit {text}: kv={kind}: write {' or '.join(_SKIPPED)}")
     exits = _exits(text, options.pop("exits", None))
     bundle = options.pop("bundle", None)
-    lookup = _lookup(name, options, skipped) if issubclass(rule, Rule) else None
     spec = RuleSpec(name, argument if colon else None, options)
     rule.make(spec, None)
     if skipped != "deferred" and (argument or "").startswith(LOSS):
         raise UsageError(f"--exit {text}: losses are calibrated with kv=deferred: leave kv out, or give a threshold")
-    return ExitRequest(text, spec, skipped, exits, lookup, bundle)
+    return ExitRequest(text, spec, skipped, exits, bundle)
 
 
 def examples() -> list[str]:
@@ -115,15 +110,6 @@ def _options(text: str, rest: str) -> dict[str, str]:
         options[key] = value
         rest = after
     return options
-
-
-def _lookup(name: str, options: dict[str, str], skipped: Skipped) -> int | None:
-    """Take a rule's ``lookup`` out of its options."""
-    if (text := options.pop("lookup", None)) is None:
-        return None
-    if skipped != "deferred":
-        raise UsageError(f"--exit {name}: lookup={text} makes skipped keys and values by kv=deferred: leave kv out")
-    return whole_number(RuleSpec(name, None), text, "lookup=TOKENS", f"{_method(name).example},lookup=3")
 
 
 def _exits(text: str, joined: str | None) -> tuple[int, ...] | None:

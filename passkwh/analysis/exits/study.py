@@ -41,8 +41,7 @@ class ExitStudy:
 
     def fixed(self) -> list[ExitSummary]:
         """Fixed exits by layer (fig. 1)."""
-        fixed = (c for c in self.configurations if c.rule == "fixed" and c.lookup is None)
-        return sorted(fixed, key=lambda c: c.argument or 0)
+        return sorted((c for c in self.configurations if c.rule == "fixed"), key=lambda c: c.argument or 0)
 
     def lossless(self) -> list[ExitSummary]:
         """Configurations whose tokens are those of all layers, by rule and argument."""
@@ -52,8 +51,7 @@ class ExitStudy:
         """Thresholds of every rule (and agent) that has them, rising (figs. 8-11)."""
         by_rule: dict[str, list[ExitSummary]] = {}
         for c in self.configurations:
-            own = c.rule not in ("none", "fixed", "oracle") or c.lookup is not None
-            if own and not c.lossless:
+            if c.rule not in ("none", "fixed", "oracle") and not c.lossless:
                 by_rule.setdefault(c.rule_and_agent, []).append(c)
         return {rule: sorted(some, key=lambda c: c.argument or 0) for rule, some in by_rule.items()}
 
@@ -104,8 +102,8 @@ def study(frames: Frames, metrics: Sequence[str] = (), energy: EnergyKind = "gro
         for other in compared
         if other.hindsight
         for one in compared
-        if one.exit_shares and not one.hindsight and one.lookup is None
-        and (one.model, one.quant, one.weights, one.layers) == (other.model, other.quant, other.weights, other.layers)
+        if one.exit_shares and not one.hindsight and (one.model, one.quant, one.weights, one.layers)
+        == (other.model, other.quant, other.weights, other.layers)
     )  # fmt: skip
     provenances = {run.summary.provenance for run in frames.runs}
     provenance = provenances.pop() if len(provenances) == 1 else "mixed"

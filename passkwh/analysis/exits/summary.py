@@ -64,8 +64,6 @@ class ExitSummary(Record):
     hindsight: bool
     lossless: bool = False
     """Its tokens are those of all layers, by construction: it decides what is computed, not what is written."""
-    lookup: int | None = None
-    """Most tokens that are looked up before the rule is asked; None of a rule that is asked for every token."""
     drafted_per_check: float | None = None
     """Tokens that a pass of the whole model checked on average; None without drafts."""
     acceptance: float | None = None
@@ -85,8 +83,7 @@ class ExitSummary(Record):
     exit_shares: dict[int, float]
     """Share of decoded tokens that left at each exit."""
     calls_per_token: float | None = None
-    """How often the rule was asked for a generated token: at every exit before the last that the token reached. None
-    where tokens are looked up before."""
+    """How often the rule was asked for a generated token: at every exit before the last that the token reached."""
     generation_net_j: float | None
     """Of one run."""
     generation_gross_j: float | None
@@ -104,9 +101,8 @@ class ExitSummary(Record):
 
     @property
     def rule_and_agent(self) -> str:
-        """The rule, with the agent that it asks, and how many tokens are looked up before."""
-        words = [self.rule, self.agent, None if self.lookup is None else f"lookup {self.lookup}"]
-        return " ".join(word for word in words if word is not None)
+        """The rule, with the agent that it asks."""
+        return self.rule if self.agent is None else f"{self.rule} {self.agent}"
 
     @property
     def is_base(self) -> bool:
@@ -116,7 +112,7 @@ class ExitSummary(Record):
     @property
     def is_full_depth(self) -> bool:
         """Every token goes through all layers, by no rule or by a fixed exit at the last."""
-        return self.rule == "none" or (self.rule == "fixed" and self.argument == self.layers and self.lookup is None)
+        return self.rule == "none" or (self.rule == "fixed" and self.argument == self.layers)
 
     @property
     def decides(self) -> bool:
@@ -152,7 +148,6 @@ def summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metric
     seconds = sum(run.summary.generation_s or 0.0 for run in runs)
     net_j, gross_j = (_sum([_generation_j(run, kind) for run in runs]) for kind in ("net_j", "gross_j"))
     layers = int(about["layers"]) if about else None
-    lookup = int(about["lookup"]) if "lookup" in about else None
     rates = [s.completion_tokens / s.latency_s for s in samples if s.latency_s and s.completion_tokens is not None]
     return ExitSummary(
         label=label,
@@ -171,7 +166,6 @@ def summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metric
         exits=exits,
         hindsight=bool(about.get("hindsight", False)),
         lossless=bool(about.get("lossless", False)),
-        lookup=lookup,
         drafted_per_check=statistics.fmean(drafted) if drafted else None,
         acceptance=sum(accepted) / sum(drafted) if sum(drafted) else None,
         tokens_per_check=1 + statistics.fmean(accepted) if accepted else None,
@@ -182,10 +176,7 @@ def summarise(label: str, runs: Sequence[Run], samples: Sequence[Sample], metric
         mean_exit_layer_decoded=statistics.fmean(decoded) if decoded else None,
         layers_skipped=1 - statistics.fmean(every) / layers if every and layers else None,
         exit_shares={layer: n / len(decoded) for layer, n in sorted(Counter(decoded).items())},
-        # A token that was looked up went through all layers, and the rule was not asked.
-        calls_per_token=sum(calls(decoded, exits)) / len(every)
-        if every and rule not in ("none", "fixed") and lookup is None
-        else None,
+        calls_per_token=sum(calls(decoded, exits)) / len(every) if every and rule not in ("none", "fixed") else None,
         generation_net_j=None if net_j is None else net_j / len(runs),
         generation_gross_j=None if gross_j is None else gross_j / len(runs),
         joules_per_token=gross_j / tokens if gross_j is not None and tokens else None,

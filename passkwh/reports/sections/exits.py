@@ -137,27 +137,26 @@ def _quality(study: ExitStudy) -> list[Block]:
 
 
 def _drafts(study: ExitStudy) -> list[Block]:
-    """Configurations that draft, by how many tokens: what a pass of the whole model gives, and what that saves."""
+    """Lossless exits, by how many tokens they draft: what a pass of the whole model gives, and what that saves."""
     rows: list[tuple[Cell, ...]] = [
         (
             c.label, c.drafted_per_check, c.acceptance, c.tokens_per_check,
-            1 - 1 / c.tokens_per_check if c.tokens_per_check is not None and c.lossless else None,
+            None if c.tokens_per_check is None else 1 - 1 / c.tokens_per_check,
             None if against is None else against.energy_saved(study.energy),
             None if against is None else against.j_saved_per_token(study.energy),
             None if against is None else against.baseline,
         )
-        for c in study.ordered()
-        if c.lossless or c.lookup is not None
+        for c in study.lossless()
         for against in (c.against_base or c.against_full_depth,)
     ]  # fmt: skip
     columns = {
-        "drafting configuration": "text", "drafted a pass": "number", "accepted": "fixed2", "tokens a pass": "number",
+        "lossless configuration": "text", "drafted a pass": "number", "accepted": "fixed2", "tokens a pass": "number",
         "ideally saved": "fixed2", f"{study.energy} saved": "fixed2",
         f"{study.energy} J a token saved": "number", "baseline": "text",
     }  # fmt: skip
     note = (
-        "The whole model checks what is drafted. Ideally saved: where a pass over several tokens costs as much as one "
-        "over a single token, and drafting nothing; not told where single tokens leave early."
+        "The tokens are those of all layers. Ideally saved: where a pass over several tokens costs as much as one over "
+        "a single token, and drafting nothing."
     )
     title = "Drafted tokens, checked by the whole model"
     return [table_of("exit_drafts", title, columns, rows, note=note)] if rows else []

@@ -9,9 +9,6 @@ gives without drafts, whatever drafts (drafter-invariant decoding, Daliri et al.
 Processors and criteria are written for batches whose rows stand side by side. So tokens become final column by column,
 as in the loop without drafts, while rows run ahead of it: with greedy decoding freely, with processors up to the end of
 their check.
-
-With a rule, tokens that nothing is drafted for leave where the rule says so, unchecked; what is drafted is checked by
-the whole model as without one. Keys and values that such tokens skip are made when a later one needs them (``Walk``).
 """
 
 from __future__ import annotations
@@ -25,32 +22,27 @@ import torch
 from passkwh.adapters.early_exit.attention import decoding
 from passkwh.adapters.early_exit.decode import Ending, Processor, choose
 from passkwh.adapters.early_exit.drafts.base import Drafter, Frontier
-from passkwh.adapters.early_exit.drafts.departures import departures
 from passkwh.adapters.early_exit.drafts.walk import Walk
 from passkwh.adapters.early_exit.families import ModelParts
 from passkwh.adapters.early_exit.fused import Fused
 from passkwh.adapters.early_exit.heads import ExitHeads
-from passkwh.adapters.early_exit.rules.base import Rule
 
 
 @dataclass
 class DraftCounts:
-    """What became of one row's drafts, a number for each pass after the prompt's."""
+    """What became of one row's drafts, a number for each pass of the whole model that checked it."""
 
     drafted: list[int] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
-    exits: list[int] = field(default_factory=list)
-    """Of each token, the number of layers that it was told after: all of them, unless a rule let it leave."""
 
 
 class DraftDecoder:
-    """Draws completions from one model, with one drafter, and a rule for tokens that it drafts nothing for."""
+    """Draws completions from one model, with one drafter."""
 
-    def __init__(self, parts: ModelParts, heads: ExitHeads, drafter: Drafter, rule: Rule | None = None) -> None:
+    def __init__(self, parts: ModelParts, heads: ExitHeads, drafter: Drafter) -> None:
         self.parts = parts
         self.heads = heads
         self.drafter = drafter
-        self.rule = rule
         self._fused = Fused(parts)
 
     @torch.inference_mode()
@@ -59,7 +51,7 @@ class DraftDecoder:
     ) -> tuple[torch.Tensor, list[DraftCounts]]:
         """Continue a left-padded batch: ids and mask [rows, length] -> tokens [rows, new], and each row's counts.
 
-        Without a rule the tokens are those of ``ExitDecoder`` at full depth. After a row's end they are ``pad_token``.
+        The tokens are those of ``ExitDecoder`` at full depth. After a row's end they are ``pad_token``.
         """
         with decoding(self.parts.config), self._fused.running():
             return _Drawing(self, ids, attention_mask, ending, processors).run()
@@ -75,8 +67,6 @@ class _Row:
         """Greedy: the model's own tokens, from the first column on that is not final."""
         self.logits: deque[torch.Tensor] = deque()
         """With processors: the model's logits for those columns."""
-        self.layers: deque[int] = deque()
-        """How many layers each of these was told after."""
         self.going = True
         self.complete = False
         """Its choices end with an end token: there is nothing to run ahead for."""
@@ -143,58 +133,30 @@ class _Drawing:
             heads=decoder.heads,
         )
         drafts = decoder.drafter.draft(frontier)
-        for row, draft in zip(rows, drafts, strict=True):
-            self._rows[row].counts.drafted.append(len(draft))
-            self._rows[row].counts.accepted.append(0)
-        if decoder.rule is None:
-            self._through_all(rows, drafts)
-            return
-        if checked := [at for at, draft in enumerate(drafts) if draft]:
-            self._through_all([rows[at] for at in checked], [drafts[at] for at in checked])
-        if undrafted := [row for row, draft in zip(rows, drafts, strict=True) if not draft]:
-            self._leave(undrafted, decoder.rule)
-
-    def _through_all(self, rows: Sequence[int], drafts: Sequence[Sequence[int]]) -> None:
-        """The last token of each row and its draft through the whole model."""
-        known = [self._rows[number].known for number in rows]
         for row, start, draft in zip(rows, known, drafts, strict=True):
             self._walk.write(row, start, draft)
         ends = [end + len(draft) for end, draft in zip(known, drafts, strict=True)]
-        depth = self._decoder.parts.depth
+        depth = decoder.parts.depth
         self._walk.advance(rows, ends, 0, depth)
         states = self._walk.states(rows, [end - 1 for end in known], ends)
-        self._take(rows, drafts, self._decoder.heads.logits(depth, states))
-
-    def _leave(self, rows: Sequence[int], rule: Rule) -> None:
-        """The last token of each row as deep as the rule has it."""
-        ends = [self._rows[number].known for number in rows]
-        staying = set(range(len(rows)))
-        for places, layer, logits in departures(self._walk, self._decoder.heads, rule, rows, ends):
-            staying.difference_update(places)
-            self._take([rows[at] for at in places], [[]] * len(places), logits, layer)
-        if staying:
-            self._through_all([rows[at] for at in sorted(staying)], [[]] * len(staying))
+        for row, draft in zip(rows, drafts, strict=True):
+            self._rows[row].counts.drafted.append(len(draft))
+            self._rows[row].counts.accepted.append(0)
+        self._take(rows, drafts, decoder.heads.logits(depth, states))
 
     def _may_go_on(self, row: _Row) -> bool:
         if not row.is_ready:
             return True
         return not self._processors and not row.complete and row.known < self._end
 
-    def _take(
-        self, rows: Sequence[int], drafts: Sequence[Sequence[int]], logits: torch.Tensor, layer: int | None = None
-    ) -> None:
-        """Take in the logits after each row's last token and after each drafted one, [positions, vocabulary].
-
-        They were told after ``layer`` layers; None for all.
-        """
-        layers = self._decoder.parts.depth if layer is None else layer
+    def _take(self, rows: Sequence[int], drafts: Sequence[Sequence[int]], logits: torch.Tensor) -> None:
+        """Take in the logits after each row's last token and after each drafted one, [positions, vocabulary]."""
         if self._processors:
             for number, draft, own in zip(
                 rows, drafts, torch.split(logits, [len(draft) + 1 for draft in drafts]), strict=True
             ):
                 row = self._rows[number]
                 row.logits.extend(own)
-                row.layers.extend([layers] * len(own))
                 row.known += len(draft)
             return
         choices = iter(logits.argmax(dim=-1).tolist())
@@ -210,7 +172,6 @@ class _Drawing:
             self._walk.write(number, row.known, tokens)
             self._walk.cut(number, row.known + accepted)
             row.choices.extend(tokens)
-            row.layers.extend([layers] * len(tokens))
             row.known += len(tokens)
             if draft:
                 row.counts.accepted[-1] = accepted
@@ -223,14 +184,12 @@ class _Drawing:
         for number, (row, token) in enumerate(zip(self._rows, self._chosen(), strict=True)):
             if not row.going:
                 continue
-            row.counts.exits.append(row.layers.popleft())
             expected = int(self._tokens[number, column]) if column < row.known else None
             if self._processors and expected == token:
                 row.counts.accepted[-1] += 1
             elif expected != token:
                 self._walk.cut(number, column)
                 row.logits.clear()
-                row.layers.clear()
                 row.known = column + 1
                 self._walk.write(number, column, [token])
             row.going = token not in self._ending.end_tokens

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from passkwh.adapters.early_exit.drafts.base import Drafter, Frontier, whole_number
-from passkwh.adapters.early_exit.drafts.departures import departures
 from passkwh.adapters.early_exit.drafts.lookup import MATCH, continuation
 from passkwh.adapters.early_exit.rules.base import ExitMethod, ModelContext, Rule, RuleSpec, listed
 from passkwh.adapters.early_exit.rules.fixed import Fixed
@@ -33,6 +32,7 @@ class ExitDrafter(Drafter):
 
     def __init__(self, rule: Rule, most: int, lookup: int) -> None:
         self._rule = rule
+        self._exits = sorted(rule.exits)
         self._most = most
         self._lookup = lookup
 
@@ -81,11 +81,24 @@ class ExitDrafter(Drafter):
             if drafts[at]:
                 walk.write(frontier.rows[at], frontier.ends[at] + len(drafts[at]) - 1, drafts[at][-1:])
         left: list[int] = []
-        rows, ends = [frontier.rows[at] for at in going], [frontier.ends[at] + len(drafts[at]) for at in going]
-        for places, _, logits in departures(walk, heads, self._rule, rows, ends):
-            for place, token in zip(places, logits.argmax(dim=-1).tolist(), strict=True):
-                drafts[going[place]].append(token)
-                left.append(going[place])
+        kept, layer = list(going), 0
+        for exit_layer in self._exits:
+            rows = [frontier.rows[at] for at in kept]
+            ends = [frontier.ends[at] + len(drafts[at]) for at in kept]
+            walk.advance(rows, ends, layer, exit_layer)
+            states = walk.states(rows, [end - 1 for end in ends], ends)
+            decision = self._rule.leave(exit_layer, states, heads)
+            leaving = [place for place, gone in enumerate(decision.leave) if gone]
+            if leaving:
+                some = slice(None) if len(leaving) == len(kept) else leaving
+                logits = heads.logits(exit_layer, states[some]) if decision.logits is None else decision.logits[some]
+                for place, token in zip(leaving, logits.argmax(dim=-1).tolist(), strict=True):
+                    drafts[kept[place]].append(token)
+                    left.append(kept[place])
+            kept = [at for at, gone in zip(kept, decision.leave, strict=True) if not gone]
+            layer = exit_layer
+            if not kept:
+                break
         return sorted(left)
 
 

@@ -93,15 +93,10 @@ class ExitMethod(ABC):
 class Rule(ExitMethod):
     """When tokens leave. Called at every exit before the last that is among ``exits``."""
 
-    common = ("kv", "exits", "lookup", "bundle")
+    common = ("kv", "exits", "bundle")
     hindsight: ClassVar[bool] = False
     """Only after the last layer does the rule know where tokens should have left (``required_layers``): none leaves."""
     exits: frozenset[int]
-
-    @classmethod
-    def allowed(cls, argument: str | None) -> tuple[str, ...]:
-        """As of every method; but where a rule knows only afterwards, nothing is to be looked up before it."""
-        return tuple(name for name in super().allowed(argument) if not (cls.hindsight and name == "lookup"))
 
     @abstractmethod
     def leave(self, layer: int, states: torch.Tensor, heads: ExitHeads) -> Decision:
