@@ -11,9 +11,9 @@ cost      a pass over 1, 2, 4, ... tokens after 200, against one over 1: what a 
 energy    batch 1, by turns with ``generate`` of the unmodified model: the ratio of CPU seconds (on a CPU the estimated
           net energy is proportional to them), tokens per check, and the ideal, where a check costs as much as a token
 
-Prompts: files of the embedded Java sample's test split, Python files of --python (CodeXGLUE's test.txt or .jsonl, or a
-folder of .py files), and tasks of --bigcodebench. Work that is in --out is not done again. Prints one line a step and,
-last, one JSON line.
+Prompts: Java files of --java (CodeXGLUE's test.txt; else those of the embedded sample's test split), Python files of
+--python (CodeXGLUE's test.txt or .jsonl, or a folder of .py files), and tasks of --bigcodebench. Work that is in --out
+is not done again. Prints one line a step and, last, one JSON line.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--exit", nargs="+", default=["lookup:3", "draft:20,k=3"])
     parser.add_argument("--data", nargs="+", default=list(LENGTHS), choices=list(LENGTHS))
     parser.add_argument("--python", type=Path, nargs="+", default=[])
+    parser.add_argument("--java", type=Path, nargs="+", default=[])
     parser.add_argument("--bigcodebench", type=Path)
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--context", type=int, default=384, help="tokens of a prompt: its last ones")
@@ -134,8 +135,13 @@ def python(options: argparse.Namespace, _: Any) -> Iterator[str]:
                     yield beginning(text)
 
 
-def java(_: argparse.Namespace, __: Any) -> Iterator[str]:
-    """Files of the embedded sample's test split, each cut at several places until there are enough."""
+def java(options: argparse.Namespace, _: Any) -> Iterator[str]:
+    """Files of --java, else of the embedded sample's test split, each cut at several places until there are enough."""
+    for source in options.java:
+        for line in source.read_text("utf-8").splitlines():
+            yield beginning(line.removeprefix("<s> ").removesuffix(" </s>").replace(" <EOL> ", "\n"))
+    if options.java:
+        return
     files = [file.text.replace(" <EOL> ", "\n") for file in embedded_files("java", "test").read()]
     for share in (40, 25, 55, 70):
         yield from (text[: len(text) * share // 100] for text in files)
