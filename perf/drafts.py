@@ -120,14 +120,19 @@ def beginning(text: str) -> str:
     return text[: len(text) * 2 // 5]
 
 
+def whole_files(source: Path) -> Iterator[str]:
+    """Beginnings of the files of a test.txt of CodeXGLUE's, a line each."""
+    for line in source.read_text("utf-8").splitlines():
+        yield beginning(line.removeprefix("<s> ").removesuffix(" </s>").replace(" <EOL> ", "\n"))
+
+
 def python(options: argparse.Namespace, _: Any) -> Iterator[str]:
     for source in options.python:
         if source.suffix == ".jsonl":
             for line in source.read_text("utf-8").splitlines():
                 yield json.loads(line)["input"].removeprefix("<s> ").replace(" <EOL> ", "\n")
         elif source.suffix == ".txt":
-            for line in source.read_text("utf-8").splitlines():
-                yield beginning(line.removeprefix("<s> ").removesuffix(" </s>").replace(" <EOL> ", "\n"))
+            yield from whole_files(source)
         else:
             for file in sorted(source.rglob("*.py")):
                 text = file.read_text("utf-8", errors="ignore")
@@ -138,8 +143,7 @@ def python(options: argparse.Namespace, _: Any) -> Iterator[str]:
 def java(options: argparse.Namespace, _: Any) -> Iterator[str]:
     """Files of --java, else of the embedded sample's test split, each cut at several places until there are enough."""
     for source in options.java:
-        for line in source.read_text("utf-8").splitlines():
-            yield beginning(line.removeprefix("<s> ").removesuffix(" </s>").replace(" <EOL> ", "\n"))
+        yield from whole_files(source)
     if options.java:
         return
     files = [file.text.replace(" <EOL> ", "\n") for file in embedded_files("java", "test").read()]
