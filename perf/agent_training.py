@@ -26,7 +26,8 @@ from passkwh import adapters
 from passkwh.adapters.early_exit.training.agent import SETTINGS, train
 from passkwh.adapters.early_exit.training.data import TrainingCorpus
 from passkwh.adapters.early_exit.training.model import load_trainable
-from passkwh.adapters.early_exit.training.recording import Recorded, RecordingSettings, open_recording, record
+from passkwh.adapters.early_exit.training.recorder import record
+from passkwh.adapters.early_exit.training.recording import Recorded, RecordingSettings, open_recording
 from passkwh.adapters.early_exit.training.rewards import Rewards
 from passkwh.adapters.early_exit.training.vector import RecordedVecEnv, Standardization
 from passkwh.benchmarks.completion.data import Files, open_data

@@ -28,11 +28,8 @@ from passkwh.adapters.early_exit.training.recording import (
     window,
 )
 from passkwh.adapters.early_exit.training.rewards import Rewards, reward_tables
-from passkwh.adapters.early_exit.training.states import StateReader
+from passkwh.adapters.early_exit.training.states import HALF_MAX, StateReader
 from passkwh.errors import UsageError
-
-STATE_LIMIT = 65504.0
-"""States are kept in 16 bits, whose largest number this is."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ class ExitEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     def __init__(self, episodes: Episodes, rewards: Rewards) -> None:
         self.action_space = gymnasium.spaces.Discrete(2)
-        self.observation_space = gymnasium.spaces.Box(-STATE_LIMIT, STATE_LIMIT, (episodes.width,), np.float32)
+        self.observation_space = gymnasium.spaces.Box(-HALF_MAX, HALF_MAX, (episodes.width,), np.float32)
         self._episodes = episodes
         self._rewards = rewards
         self._walk: Walk | None = None
@@ -211,7 +208,7 @@ class Online:
                     int(trainable.heads.logits(layer, state).argmax())
                     for layer, state in zip(self.exits, states, strict=True)
                 ]
-            kept = torch.stack(states).float().clamp(-STATE_LIMIT, STATE_LIMIT).cpu().numpy()
+            kept = torch.stack(states).float().clamp(-HALF_MAX, HALF_MAX).cpu().numpy()
             yield TokenStates(kept, np.asarray(predicted, np.int32))
             prefix.append(predicted[-1])
 

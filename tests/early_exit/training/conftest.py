@@ -9,7 +9,8 @@ import pytest
 from passkwh.adapters import resolve
 from passkwh.adapters.early_exit.training.data import TrainingCorpus
 from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
-from passkwh.adapters.early_exit.training.recording import Recording, RecordingSettings, record
+from passkwh.adapters.early_exit.training.recorder import record
+from passkwh.adapters.early_exit.training.recording import Recording, RecordingSettings
 
 EXITS = [2, 4, 6]
 SETTINGS = RecordingSettings(corpus="words", language="python", max_tokens=120, episode_tokens=5)

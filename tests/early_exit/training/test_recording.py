@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from passkwh.adapters import resolve
-from passkwh.adapters.early_exit.training import recording as recordings
+from passkwh.adapters.early_exit.training import recorder
 from passkwh.adapters.early_exit.training.data import TrainingCorpus, token_files
 from passkwh.adapters.early_exit.training.evaluate import EvaluationTokens
 from passkwh.adapters.early_exit.training.model import TrainableModel, load_trainable
-from passkwh.adapters.early_exit.training.recording import Recorded, Recording, bytes_per_token, open_recording, record
+from passkwh.adapters.early_exit.training.recorder import record
+from passkwh.adapters.early_exit.training.recording import Recorded, Recording, bytes_per_token, open_recording
 from passkwh.adapters.early_exit.training.rewards import of_language
 from passkwh.adapters.early_exit.training.vector import RecordedVecEnv, Standardization
 from passkwh.errors import UsageError
@@ -110,7 +111,7 @@ def test_an_interrupted_recording_goes_on_where_it_was(
 def test_a_complete_recording_is_opened_without_the_model(
     trainable: TrainableModel, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recordings, "_read", None)
+    monkeypatch.setattr(recorder, "_read", None)
     again = record(trainable, words(), recording.folder, SETTINGS, 10**8)
     assert again.index == recording.index
 

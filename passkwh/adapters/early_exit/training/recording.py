@@ -1,38 +1,27 @@
-"""One pass of a model over source files, kept: states and predictions at every exit, to be walked again and again.
+"""Recordings: states and predictions of a model at every exit, on disk, to be walked again and again.
 
-A recording is a folder:
+A recording is a folder, made by :func:`~passkwh.adapters.early_exit.training.recorder.record`:
 
     recording.json     what was recorded of which model, and where each file's tokens are (rewritten after each file)
     states.f16         [tokens, exits, d] raw states
     predictions.i32    [tokens, exits] the token that each exit predicts
     confidences.f32    [tokens, exits] the probability it gives that token
-
-Two kinds (``RecordingSettings.written``). Of a file's own text, an episode may begin anywhere in a window, and one
-pass reads them all. Of what the model writes, as in GREEN-CODE's environment (IV-F): the context is cut at a random
-place, the model continues it greedily through all layers, and these tokens are one episode; each costs a pass of its
-own, and files are gone through again, with other contexts, as often as ``rounds`` says.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError
 
 from passkwh.adapters.early_exit.bundle import ExitCard
-from passkwh.adapters.early_exit.training.data import TrainingCorpus, token_files
-from passkwh.adapters.early_exit.training.job import check_same
-from passkwh.adapters.early_exit.training.model import TrainableModel
-from passkwh.adapters.early_exit.training.states import StateReader
 from passkwh.errors import UsageError
 from passkwh.records import Record
 
@@ -43,8 +32,6 @@ EPISODE_TOKENS = 15
 """Tokens of an episode. The paper does not say; its code has 15, as many as are generated in its evaluation."""
 MAX_TOKENS = 1024
 """A file's tokens beyond these are not read: the longest context of the paper's code."""
-_F16_MAX = 65504.0
-_CHUNK = 128
 
 
 class RecordedFile(Record):
@@ -115,9 +102,23 @@ class Recording:
         return len(self.predictions)
 
 
+def arrays_of_a_token(exits: int, width: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """Each array's file, and the shape and type of one token's part of it."""
+    return {
+        "states.f16": ((exits, width), np.float16),
+        "predictions.i32": ((exits,), np.int32),
+        "confidences.f32": ((exits,), np.float32),
+    }
+
+
+def bytes_of(shape: tuple[int, ...], kind: Any) -> int:
+    """Of an array."""
+    return math.prod(shape) * np.dtype(kind).itemsize
+
+
 def bytes_per_token(exits: int, width: int) -> int:
-    """Of all three arrays."""
-    return exits * (2 * width + 4 + 4)
+    """Of all arrays."""
+    return sum(bytes_of(shape, kind) for shape, kind in arrays_of_a_token(exits, width).values())
 
 
 def window(tokens: int, context: tuple[float, float], episode_tokens: int) -> tuple[int, int] | None:
@@ -130,82 +131,16 @@ def window(tokens: int, context: tuple[float, float], episode_tokens: int) -> tu
     return first - 1, last - first + episode_tokens
 
 
-def record(
-    trainable: TrainableModel,
-    corpus: TrainingCorpus,
-    folder: Path,
-    settings: RecordingSettings,
-    max_bytes: int,
-    limit_files: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Recording:
-    """Record files of a corpus until it ends, ``limit_files`` are recorded or the next would exceed ``max_bytes``.
-
-    A recording that was interrupted in the same folder goes on after its last whole file; one that is complete is
-    opened. ``progress`` gets files looked at and tokens recorded.
-
-    Raises:
-        UsageError: the folder has a recording of another model, layout, head or data, or nothing fits.
-    """
-    index = _begin(trainable, folder, settings)
-    if index.complete:
-        return open_recording(folder)
-    exits, width = index.card.exits, index.card.base.hidden_size
-    room = max_bytes // bytes_per_token(len(exits), width)
-    reader = StateReader(trainable.model, exits)
-    used = sum(file.count for file in index.files)
-    writer = _Writer(folder, len(exits), width, used)
-    with writer:
-        for place, (number, row) in enumerate(_rows(trainable, corpus, settings)):
-            if place < index.seen:
-                continue
-            span = window(len(row), settings.context, settings.episode_tokens)
-            files = index.files
-            if span is not None:
-                first, count = _cut(row, settings, place) if settings.written else span
-                most = None if limit_files is None else limit_files * settings.rounds
-                if used + count > room or (most is not None and len(files) >= most):
-                    break
-                whole = _continued(trainable, row[: first + 1], count) if settings.written else row
-                clipped = writer.add(_read(trainable, reader, whole, first, count))
-                files = (
-                    *files,
-                    RecordedFile(
-                        index=number, tokens=len(row), first=first, offset=used, count=count, written=settings.written
-                    ),
-                )
-                used += count
-                index = index.model_copy(update={"clipped": index.clipped + clipped})
-            index = index.model_copy(update={"files": files, "seen": place + 1})
-            writer.flush()
-            _write_index(folder, index)
-            if progress:
-                progress(index.seen, used)
-    if not index.files:
-        raise UsageError(
-            f"nothing of {corpus.description} was recorded: {index.seen} files are shorter than an episode, or "
-            f"{max_bytes / 1e9:.3g} GB hold none of them; give other --data or a greater --max-gb"
-        )
-    _write_index(folder, index.model_copy(update={"complete": True}))
-    return open_recording(folder)
-
-
 def open_recording(folder: Path) -> Recording:
     """A recording, memory-mapped; UsageError when the folder holds none, or a damaged one."""
-    index = _read_index(folder)
+    index = read_index(folder)
     if index is None:
         raise UsageError(f"{folder} holds no recording: make one with `bench train agent`")
     count, exits, width = sum(file.count for file in index.files), len(index.card.exits), index.card.base.hidden_size
-    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
-        "states.f16": ((count, exits, width), np.float16),
-        "predictions.i32": ((count, exits), np.int32),
-        "confidences.f32": ((count, exits), np.float32),
-    }
     arrays = []
-    for name, (shape, kind) in shapes.items():
-        file = folder / name
-        wanted = math.prod(shape) * np.dtype(kind).itemsize
-        if not file.is_file() or file.stat().st_size < wanted:
+    for name, (part, kind) in arrays_of_a_token(exits, width).items():
+        file, shape = folder / name, (count, *part)
+        if not file.is_file() or file.stat().st_size < count * bytes_of(part, kind):
             raise UsageError(f"{file} is shorter than {INDEX} says: delete {folder} and record again")
         arrays.append(np.memmap(file, dtype=kind, mode="r", shape=shape))
     return Recording(folder, index, *arrays)
@@ -242,109 +177,8 @@ class Recorded:
         return self.recordings[0].index.card.base.hidden_size
 
 
-def _begin(trainable: TrainableModel, folder: Path, settings: RecordingSettings) -> Index:
-    index = _read_index(folder)
-    if index is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        card = trainable.card.model_copy(update={"notes": {}})
-        return Index(card=card, weights_hash=trainable.weights_hash, settings=settings)
-    have, want = index.card, trainable.card
-    if have.base.revision != want.base.revision:
-        raise UsageError(
-            f"{folder} is a recording of {have.base.model} ({have.base.revision[:19]}), not of {want.base.model} "
-            f"({want.base.revision[:19]}): give another folder"
-        )
-    begun = {"exits": have.exits, "head": have.head, "weights": index.weights_hash[:8] or "untrained"}
-    wanted = {"exits": want.exits, "head": want.head, "weights": trainable.weights_hash[:8] or "untrained"}
-    where = f"the recording in {folder}"
-    check_same(where, begun | vars(index.settings), wanted | vars(settings), "record again, in another folder")
-    return index
-
-
-def _rows(
-    trainable: TrainableModel, corpus: TrainingCorpus, settings: RecordingSettings
-) -> Iterator[tuple[int, list[int]]]:
-    """Each file's place in the corpus and tokens, as often as files are to be gone through."""
-    for _ in range(settings.rounds):
-        yield from enumerate(token_files(corpus, trainable.tokenizer, settings.max_tokens))
-
-
-def _cut(row: list[int], settings: RecordingSettings, place: int) -> tuple[int, int]:
-    """Where the model goes on from: the position of the context's last token, and how many tokens it writes."""
-    low, high = settings.context
-    share = low + float(np.random.default_rng([settings.seed, place]).random()) * (high - low)
-    return int(len(row) * share) - 1, settings.episode_tokens
-
-
-def _continued(trainable: TrainableModel, context: list[int], count: int) -> list[int]:
-    """The context with ``count`` tokens that the model writes, greedily and through all layers."""
-    tokens, past, read = list(context), None, list(context)
-    with torch.inference_mode():
-        for _ in range(count):
-            ids = torch.tensor([read], device=trainable.device)
-            step = trainable.model(input_ids=ids, past_key_values=past, use_cache=True)
-            past, read = step.past_key_values, [int(step.logits[0, -1].argmax())]
-            tokens += read
-    return tokens
-
-
-def _read(
-    trainable: TrainableModel, reader: StateReader, row: list[int], first: int, count: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """States [count, exits, d], predictions and confidences [count, exits] of a file's window."""
-    with torch.inference_mode():
-        ids = torch.tensor([row[: first + count]], device=trainable.device)  # earlier states do not see what follows
-        states = [state[0, first : first + count] for state in reader(ids)]
-        predicted, sure = [], []
-        for layer, state in zip(trainable.card.exits, states, strict=True):
-            parts = [_most_likely(trainable.heads.logits(layer, chunk)) for chunk in torch.split(state, _CHUNK)]
-            predicted.append(torch.cat([token for token, _ in parts]))
-            sure.append(torch.cat([probability for _, probability in parts]))
-        return torch.stack(states, 1).float().cpu(), torch.stack(predicted, 1).cpu(), torch.stack(sure, 1).cpu()
-
-
-def _most_likely(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The likeliest token and its probability, [n] each."""
-    wide = logits.float()
-    best, token = wide.max(dim=-1)
-    return token, torch.exp(best - torch.logsumexp(wide, dim=-1))
-
-
-class _Writer:
-    """Appends to the three arrays; what an interrupted process left behind its last whole file is cut off."""
-
-    def __init__(self, folder: Path, exits: int, width: int, tokens: int) -> None:
-        sizes = {"states.f16": exits * width * 2, "predictions.i32": exits * 4, "confidences.f32": exits * 4}
-        self._files = []
-        for name, size in sizes.items():
-            file = (folder / name).open("r+b" if (folder / name).exists() else "w+b")
-            file.truncate(size * tokens)
-            file.seek(0, os.SEEK_END)
-            self._files.append(file)
-
-    def add(self, parts: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> int:
-        states, predicted, sure = parts
-        kept = states.clamp(-_F16_MAX, _F16_MAX)
-        clipped = int((kept != states).sum())
-        for file, array in zip(
-            self._files, (kept.half().numpy(), predicted.int().numpy(), sure.float().numpy()), strict=True
-        ):
-            file.write(array.tobytes())
-        return clipped
-
-    def flush(self) -> None:
-        for file in self._files:
-            file.flush()
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files:
-            file.close()
-
-
-def _read_index(folder: Path) -> Index | None:
+def read_index(folder: Path) -> Index | None:
+    """What a folder has recorded so far, None where it holds no recording; UsageError when it is damaged."""
     file = folder / INDEX
     try:
         return Index.model_validate_json(file.read_text("utf-8"))
@@ -355,7 +189,8 @@ def _read_index(folder: Path) -> Index | None:
         raise UsageError(f"{file} is not a recording's index ({problem}): delete {folder} and record again") from None
 
 
-def _write_index(folder: Path, index: Index) -> None:
+def write_index(folder: Path, index: Index) -> None:
+    """Replace a recording's index, whole or not at all."""
     draft = folder / f".{INDEX}"
     draft.write_text(json.dumps(index.model_dump(mode="json", by_alias=True)) + "\n", "utf-8")
     draft.replace(folder / INDEX)

@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from passkwh.adapters.early_exit.training.job import check_same
 from passkwh.adapters.early_exit.training.model import TrainableModel
-from passkwh.adapters.early_exit.training.states import StateReader
+from passkwh.adapters.early_exit.training.states import HALF_MAX, StateReader
 
 INDEX, STATES = "store.json", "states.f16"
-_F16_MAX = 65504.0
 
 
 def stored_states(
@@ -59,7 +58,7 @@ def stored_states(
             read(place, len(rows))
             with torch.inference_mode():
                 seen = reader(torch.from_numpy(rows[place : place + 1]).to(trainable.device))
-            row = torch.stack([state[0] for state in seen], 1).float().clamp(-_F16_MAX, _F16_MAX)
+            row = torch.stack([state[0] for state in seen], 1).float().clamp(-HALF_MAX, HALF_MAX)
             states.write(row.half().cpu().numpy().tobytes())
             states.flush()
             draft = folder / f".{INDEX}"

@@ -10,6 +10,9 @@ import torch
 
 from passkwh.adapters.early_exit.families import model_parts
 
+HALF_MAX = 65504.0
+"""The largest number of 16 bits, which states are stored in; greater ones are cut to it."""
+
 
 class StateReader:
     """Calls a model's decoder and gives the raw state after each of some layers (counted from 1).

@@ -17,7 +17,8 @@ from passkwh.adapters.early_exit.training.agent import PpoSettings, Trained, tra
 from passkwh.adapters.early_exit.training.data import TrainingCorpus
 from passkwh.adapters.early_exit.training.job import TrainingJob
 from passkwh.adapters.early_exit.training.log import TrainingLog, moving_rewards
-from passkwh.adapters.early_exit.training.recording import Recorded, Recording, RecordingSettings, record
+from passkwh.adapters.early_exit.training.recorder import record
+from passkwh.adapters.early_exit.training.recording import Recorded, Recording, RecordingSettings
 from passkwh.adapters.early_exit.training.supervised import SupervisedSettings, fit
 
 REPORT = "report.json"
