@@ -126,7 +126,7 @@ def run(
     Args:
         spec: all that is asked for; or give its fields as keywords (``model="smollm2-135m-instruct", limit=8``).
         out: folder in which the run folder is made.
-        resume: go on with a run of the same spec that was interrupted.
+        resume: go on with a run of the same spec that was interrupted; one that is complete is returned as it is.
         progress: is handed what the run is doing; nothing is printed when None.
 
     Raises:
@@ -142,6 +142,7 @@ def run(
     """
     from passkwh.harness.plan import plan, refuse_problems
     from passkwh.harness.runner import run as run_plan
+    from passkwh.harness.runs.folder import RunFolder
     from passkwh.harness.sweep.machine_lock import hold_machine
 
     if (spec is None) == (not fields):
@@ -149,6 +150,8 @@ def run(
     if spec is None:
         spec = _checked(Spec, fields)
     planned = plan(spec, Path(out))
+    if resume and RunFolder(planned.folder).complete:
+        return load_runs(planned.folder)
     refuse_problems([planned])
     with hold_machine(spec.meter, planned.folder.name):
         folder = run_plan(planned, resume=resume, progress=progress)

@@ -96,8 +96,7 @@ def one_run(options: argparse.Namespace, benchmark: str, data: str, exit: str | 
         max_new_tokens=15, batch_size=options.batch_size, meter=options.meter, repeat=repeat,
     )  # fmt: skip
     place = plan(spec, options.out).folder
-    if not (place.exists() and RunFolder.open(place).complete):
-        passkwh.run(spec, out=options.out, resume=True)
+    passkwh.run(spec, out=options.out, resume=True)
     folder = RunFolder.open(place)
     counted = [channel.channel for channel in folder.summary().channels if channel.counted]
     samples = sorted(folder.samples(), key=lambda sample: sample.task_id)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import passkwh
 from passkwh.cli.run import _carry_out
 from passkwh.errors import UsageError
 from passkwh.harness.meter.energies import Spans
@@ -183,6 +184,15 @@ def test_runs_that_were_complete_before_are_shown_too(
         shown = capsys.readouterr()
         assert f"{complete} of 2 runs are already complete" in shown.err
         assert [one["run_dir"] for one in json.loads(shown.out)["runs"]] == [str(entry.folder) for entry in plans]
+    _carry_out(plans[:1], resume=True, as_json=True)
+    shown = capsys.readouterr()
+    assert "the run is already complete" in shown.err
+    assert json.loads(shown.out)["run_dir"] == str(plans[0].folder)
+    begun_ns = (plans[0].folder / "manifest.json").stat().st_mtime_ns
+    assert passkwh.run(spec, out=tmp_path, resume=True).paths == [plans[0].folder]
+    assert (plans[0].folder / "manifest.json").stat().st_mtime_ns == begun_ns
+    with pytest.raises(UsageError, match="finished run"):
+        passkwh.run(spec, out=tmp_path)
 
 
 def test_windows_that_overlap_count_once() -> None:

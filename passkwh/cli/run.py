@@ -182,12 +182,11 @@ def _carry_out(plans: list[Plan], resume: bool, as_json: bool) -> None:
     from passkwh.harness.runs.folder import RunFolder
     from passkwh.harness.sweep.machine_lock import try_hold_machine
 
-    complete = {
-        entry.folder for entry in plans if resume and len(plans) > 1 and (entry.folder / "summary.json").exists()
-    }
+    complete = {entry.folder for entry in plans if resume and RunFolder(entry.folder).complete}
     todo = [entry for entry in plans if entry.folder not in complete]
     if complete:
-        note(f"{len(complete)} of {len(plans)} runs are already complete")
+        several = f"{len(complete)} of {len(plans)} runs are"
+        note(f"{several if len(plans) > 1 else 'the run is'} already complete")
     began_s = time.monotonic()
     for done, entry in enumerate(todo):
         name = entry.folder.name
