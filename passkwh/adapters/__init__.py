@@ -122,7 +122,8 @@ def prepare(
 
     report = progress or (lambda _: None)
     if checkpoint.path is None and checkpoint.source == "embedded":
-        report(checkpoint.pending[0])
+        if not embedded.converted_folder(str(checkpoint.revision)).is_dir():  # by another run since this was resolved
+            report(checkpoint.pending[0])
         checkpoint = replace(checkpoint, path=embedded.convert(str(checkpoint.revision)))
     elif checkpoint.path is None:
         asked = checkpoint.overrides

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from passkwh import adapters
-from passkwh.adapters import Overrides
+from passkwh.adapters import Overrides, embedded
 from passkwh.adapters.model_files import ModelFiles
 from passkwh.adapters.prompt_form import read_form
 from passkwh.adapters.quantization.recognise import label_of, packed_as
@@ -515,6 +515,12 @@ def test_what_is_converted_only_when_it_is_needed_has_its_small_files_then(
     config = {"model_type": "llama", "max_position_embeddings": 77, "eos_token_id": 2}
     (folder / "config.json").write_text(json.dumps(config))
     monkeypatch.setattr("passkwh.adapters.embedded.convert", lambda revision: folder)
-    prepared = adapters.prepare(planned)
+    steps: list[str] = []
+    prepared = adapters.prepare(planned, steps.append)
     assert (prepared.path, prepared.files) == (folder, folder)
     assert (prepared.context_tokens, prepared.end_tokens) == (77, (2,))
+    assert steps[0].startswith("convert the embedded GGUF file")
+    embedded.converted_folder(str(planned.revision)).mkdir()
+    steps.clear()
+    adapters.prepare(planned, steps.append)
+    assert not steps  # another run has converted it since
