@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ class Recording:
         return len(self.predictions)
 
 
-def arrays_of_a_token(exits: int, width: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+def arrays_of_a_token(exits: int, width: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
     """Each array's file, and the shape and type of one token's part of it."""
     return {
         "states.f16": ((exits, width), np.float16),
@@ -111,7 +111,7 @@ def arrays_of_a_token(exits: int, width: int) -> dict[str, tuple[tuple[int, ...]
     }
 
 
-def bytes_of(shape: tuple[int, ...], kind: Any) -> int:
+def bytes_of(shape: tuple[int, ...], kind: type[np.generic]) -> int:
     """Of an array."""
     return math.prod(shape) * np.dtype(kind).itemsize
 
