@@ -6,51 +6,34 @@
 
 Every configuration is a run of `bench run` in --out (one prompt at a time, 15 new tokens), gone on with when this is
 called again: the unmodified model without --exit, and for each bundle full depth (what its training itself lost) and
-the rules. Of each, per language: the share of ROUGE-L and of CodeBLEU lost, the share of net energy of generating
-saved, the mean exit layer, and the share of completions that are the unmodified model's. Shares are paired by file;
-their 95 % intervals draw repeats and, within them, batches with replacement. On the frontier are the configurations
-that no other beats in energy and in both losses. Prints a table, and one JSON line last.
+the rules. Of each, per language: the share of ROUGE-L and of CodeBLEU lost (means over files), the share of net energy
+of generating saved, the mean exit layer, and the share of completions that are the unmodified model's. Shares and
+their 95 % intervals are those of `bench exits`. On the frontier are the configurations that no other beats in energy
+and in both losses. Prints a table, and one JSON line last.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 import passkwh
 from passkwh.adapters.early_exit.bundle import Bundle
-from passkwh.harness.plan import plan
+from passkwh.analysis.exits.study import study
+from passkwh.analysis.frames import load
+from passkwh.analysis.results import Interval
 from passkwh.harness.runs.folder import RunFolder
-from passkwh.records import Sample, Spec
+from passkwh.records import Spec
 
 BENCHMARKS = {"python": "py150", "java": "javacorpus"}
 RULES = (
     "agent:0.95", "agent:0.9", "agent:0.8", "agent:0.6", "confidence:0.9,candidates=1024",
     "confidence:0.7,candidates=1024", "entropy:0.1,candidates=1024",
 )  # fmt: skip
-LOSSES = {"rougeL_lost": "rougeL", "codebleu_lost": "codebleu"}
+METRICS = ("rougeL", "codebleu")
 SAVED = "net_saved"
-RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Files:
-    """One repeat of a configuration: of every file its scores, net joules, batch, layers and text."""
-
-    tasks: tuple[str, ...]
-    values: dict[str, NDArray[np.float64]]
-    batches: NDArray[np.int64]
-    texts: tuple[str, ...]
-    layers: NDArray[np.float64]
-    provenance: str
 
 
 def main() -> None:
@@ -77,107 +60,88 @@ def main() -> None:
             depth = Bundle.read(Path(folder)).card.base.layers
             for rule in [f"fixed:{depth}", *(options.rule or RULES)]:
                 exits[f"{name} {rule}"] = f"{rule},bundle={folder}"
-        made: dict[str, list[Files]] = defaultdict(list)
-        for repeat in range(options.repeats):
-            for name, exit in exits.items():
-                made[name].append(one_run(options, BENCHMARKS[language], source, exit, repeat))
-        rows = {name: compared(made["unmodified"], runs) for name, runs in made.items()}
+        made = {
+            name: [one_run(options, BENCHMARKS[language], source, exit, repeat) for repeat in range(options.repeats)]
+            for name, exit in exits.items()
+        }
+        rows = compared(made)
         for name in frontier(rows):
             rows[name]["frontier"] = True
-        report[language] = {"data": source, "files": len(made["unmodified"][0].tasks), "configurations": rows}
+        report[language] = {
+            "data": source, "files": len(made["unmodified"][0].samples()), "configurations": rows,
+        }  # fmt: skip
         show(language, rows)
     print(json.dumps(report))
 
 
-def one_run(options: argparse.Namespace, benchmark: str, data: str, exit: str | None, repeat: int) -> Files:
+def one_run(options: argparse.Namespace, benchmark: str, data: str, exit: str | None, repeat: int) -> RunFolder:
     """Run a configuration, or read it where it is complete."""
     spec = Spec(
         model=options.model, benchmark=benchmark, benchmark_options={"data": data}, limit=options.limit, exit=exit,
         max_new_tokens=15, batch_size=options.batch_size, meter=options.meter, repeat=repeat,
     )  # fmt: skip
-    place = plan(spec, options.out).folder
-    passkwh.run(spec, out=options.out, resume=True)
-    folder = RunFolder.open(place)
-    counted = [channel.channel for channel in folder.summary().channels if channel.counted]
-    samples = sorted(folder.samples(), key=lambda sample: sample.task_id)
-    return Files(
-        tasks=tuple(sample.task_id for sample in samples),
-        values={
-            **{name: np.array([sample.scores[score] for sample in samples]) for name, score in LOSSES.items()},
-            SAVED: np.array([net_j(sample, counted) for sample in samples]),
-        },
-        batches=np.array([sample.batch_id for sample in samples]),
-        texts=tuple(sample.text for sample in samples),
-        layers=np.array([np.mean(sample.exit_layers or np.nan) for sample in samples]),
-        provenance=folder.summary().provenance,
-    )
+    (path,) = passkwh.run(spec, out=options.out, resume=True).paths
+    return RunFolder.open(path)
 
 
-def net_j(sample: Sample, counted: Sequence[str]) -> float:
-    """Net joules of generating a sample; not a number where a channel is missing."""
-    values = [sample.generation_energy[channel].net_j for channel in counted]
-    return float("nan") if any(value is None for value in values) else float(sum(value or 0.0 for value in values))
-
-
-def compared(base: Sequence[Files], runs: Sequence[Files]) -> dict[str, Any]:
+def compared(made: dict[str, list[RunFolder]]) -> dict[str, dict[str, Any]]:
     """Shares lost and saved with their intervals, mean exit layer, and the share of completions that are the same."""
-    assert all(one.tasks == other.tasks for one, other in zip(base, runs, strict=True))
-    random = np.random.default_rng(0)
-    drawn: dict[str, list[float]] = {name: [] for name in base[0].values}
-    for _ in range(RESAMPLES):
-        picked: dict[str, list[tuple[float, float]]] = {name: [] for name in drawn}
-        for repeat in random.integers(len(runs), size=len(runs)):
-            one, other = base[repeat], runs[repeat]
-            units = np.unique(other.batches)
-            counts = np.bincount(random.choice(units, len(units)), minlength=units.max() + 1)[other.batches]
-            for name, values in picked.items():
-                values.append((float(counts @ one.values[name]), float(counts @ other.values[name])))
-        for name, values in picked.items():
-            drawn[name].append(share(values))
-    pairs = list(zip(base, runs, strict=True))
-    totals = {name: [(float(b.values[name].sum()), float(r.values[name].sum())) for b, r in pairs] for name in drawn}
-    result: dict[str, Any] = {
-        name: {
-            "share": round(share(totals[name]), 4),
-            "low": round(float(np.quantile(values, 0.025)), 4),
-            "high": round(float(np.quantile(values, 0.975)), 4),
+    result = study(load([run.path for runs in made.values() for run in runs]), METRICS, "net")
+    by_run = {path: one for one in result.configurations for path in one.runs}
+    texts = {name: [text for run in runs for text in texts_of(run)] for name, runs in made.items()}
+    rows: dict[str, dict[str, Any]] = {}
+    for name, runs in made.items():
+        one = by_run[str(runs[0].path)]
+        against = one.against_base
+        shares: dict[str, Interval | None] = dict.fromkeys((*(f"{metric}_lost" for metric in METRICS), SAVED))
+        if against is not None:
+            shares = {f"{metric}_lost": against.lost(metric) for metric in METRICS}
+            shares[SAVED] = against.energy_saved_interval
+        same = [mine == base for mine, base in zip(texts[name], texts["unmodified"], strict=True)]
+        rows[name] = {
+            **{key: in_short(share) for key, share in shares.items()},
+            "mean_exit_layer": one.mean_exit_layer and round(one.mean_exit_layer, 2),
+            "same_completions": round(sum(same) / len(same), 4),
+            "provenance": result.provenance,
+            "frontier": False,
         }
-        for name, values in drawn.items()
-    }  # fmt: skip
-    same = [a == b for one, other in pairs for a, b in zip(one.texts, other.texts, strict=True)]
-    layers = float(np.mean([run.layers.mean() for run in runs]))
-    return result | {
-        "mean_exit_layer": None if np.isnan(layers) else round(layers, 2),
-        "same_completions": round(float(np.mean(same)), 4),
-        "provenance": runs[0].provenance,
-        "frontier": False,
-    }
+    return rows
 
 
-def share(sums: Sequence[tuple[float, float]]) -> float:
-    """1 - (all of one) / (all of the base)."""
-    base, other = (sum(values) for values in zip(*sums, strict=True))
-    return 1 - other / base if base else float("nan")
+def texts_of(run: RunFolder) -> list[str]:
+    """Completions, in the order of files."""
+    return [sample.text for sample in sorted(run.samples(), key=lambda sample: sample.task_id)]
+
+
+def in_short(share: Interval | None) -> dict[str, float | None]:
+    """An interval's numbers; 0 of the unmodified model, which everything is compared with."""
+    if share is None:
+        return {"share": 0.0, "low": 0.0, "high": 0.0}
+    values = {"share": share.estimate, "low": share.low, "high": share.high}
+    return {key: None if value is None else round(value, 4) for key, value in values.items()}
 
 
 def frontier(rows: dict[str, dict[str, Any]]) -> list[str]:
     """Configurations that no other equals or beats in energy and both losses."""
 
     def beats(one: dict[str, Any], other: dict[str, Any]) -> bool:
-        mine = [one[SAVED]["share"], *(-one[name]["share"] for name in LOSSES)]
-        theirs = [other[SAVED]["share"], *(-other[name]["share"] for name in LOSSES)]
+        mine = [one[SAVED]["share"], *(-one[f"{name}_lost"]["share"] for name in METRICS)]
+        theirs = [other[SAVED]["share"], *(-other[f"{name}_lost"]["share"] for name in METRICS)]
         return mine != theirs and all(a >= b for a, b in zip(mine, theirs, strict=True))
 
     return [name for name, row in rows.items() if not any(beats(other, row) for other in rows.values())]
 
 
+def span(share: dict[str, float | None]) -> str:
+    """A share and its interval in per cent."""
+    value, low, high = (f"{part:.1%}" if part is not None else "?" for part in share.values())
+    return f"{value:>7} [{low}, {high}]"
+
+
 def show(language: str, rows: dict[str, dict[str, Any]]) -> None:
     print(f"{language}: shares lost and saved against the unmodified model; * on the frontier")
     for name, row in rows.items():
-        spans = "  ".join(
-            f"{key} {row[key]['share']:7.1%} [{row[key]['low']:.1%}, {row[key]['high']:.1%}]"
-            for key in (*LOSSES, SAVED)
-        )
+        spans = "  ".join(f"{key} {span(row[key])}" for key in (*(f"{name}_lost" for name in METRICS), SAVED))
         mark = "*" if row["frontier"] else " "
         print(f" {mark} {name:44s} {spans}  layers {row['mean_exit_layer']}  same {row['same_completions']:.0%}")
 

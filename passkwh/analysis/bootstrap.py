@@ -142,6 +142,11 @@ def _columns(t: TaskTable, ks: Sequence[int]) -> Floats:
     return np.concatenate([*rates, energy_j, generation_j, t.tokens, t.generation_s, np.ones_like(energy_j)])
 
 
+def resampled_totals(values: Floats, resamples: int = 10_000, seed: int = 0) -> Floats:
+    """Sums of columns over units drawn with replacement: shape (units, columns) -> (resamples, columns)."""
+    return _totals(_drawn(resamples, len(values), 1, seed)[1], values)
+
+
 def _drawn_alike(tables: Sequence[TaskTable], resamples: int, seed: int, ks: Sequence[int]) -> list[Draws]:
     """Of tables with as many units."""
     width, units = len(tables[0].labels), units_of_table(tables[0]).number

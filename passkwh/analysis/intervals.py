@@ -211,6 +211,13 @@ def df_of_spread(contributed: Floats) -> float:
     return float(np.clip(2.0 * n / max(kurtosis - 1.0, 1e-9), 1.0, n - 1.0))
 
 
+def percentiles(values: Floats, units: int, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Bounds of columns of values resampled by units, shape (resamples, columns); NaN for fewer than three units."""
+    columns = values.shape[1]
+    student = _expanded(np.full(columns, units - 1.0), units, level)
+    return _bounds(values, level, student, np.ones(columns), np.ones(columns))
+
+
 def _bounds(
     values: Floats, level: float, student: Floats, share_of_units: Floats, widened: Floats
 ) -> tuple[Floats, Floats]:

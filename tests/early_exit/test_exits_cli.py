@@ -102,6 +102,15 @@ def test_bench_exits_compares_and_draws(bench: Bench, runs: Path, tmp_path: Path
         for kind in ("gross", "net"):
             saved = 1 - found["fixed:4"][f"generation_{kind}_j"] / found[base][f"generation_{kind}_j"]
             assert against[f"{kind}_saved"] == pytest.approx(saved)
+        unit = against["energy_saved_interval"]  # four tasks in batches of two are two measurements
+        assert (unit["low"], unit["high"]) == (None, None)
+        assert "three units of measurement" in unit["reason"]
+        lost = {one["measure"].removesuffix("_lost"): one for one in against["score_lost"]}
+        assert lost.keys() >= {"rougeL", "codebleu"} - zero
+        assert all(one["reason"] or one["low"] <= one["estimate"] <= one["high"] for one in lost.values())
+        assert lost["codebleu"]["reason"] is None
+        same = {(one["low"], one["high"]) for one in found["lookup:4,match=1"]["against_base"]["score_lost"]}
+        assert same == {(0.0, 0.0)}  # the same texts lose nothing
     assert found["fixed:12"]["against_base"]["baseline"] == found["all layers"]["label"]
     assert found["fixed:12"]["against_full_depth"] is None
     assert found["all layers"]["against_base"] is None

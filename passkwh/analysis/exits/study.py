@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from passkwh.analysis.exits.baselines import notes, with_savings
+from passkwh.analysis.exits.intervals import with_intervals
 from passkwh.analysis.exits.oracle import OracleDistance, distance
 from passkwh.analysis.exits.overhead import Overhead, overheads
 from passkwh.analysis.exits.summary import EnergyKind, ExitSummary, summarise
 from passkwh.analysis.frames import Frames, Run
-from passkwh.analysis.pooling import check_agreement, group
+from passkwh.analysis.pooling import Comparison, check_agreement, group
 from passkwh.errors import UsageError
 from passkwh.harness.runs.folder import RunFolder
 from passkwh.records import Sample
@@ -96,7 +97,12 @@ def study(frames: Frames, metrics: Sequence[str] = (), energy: EnergyKind = "gro
         runs = [frames.runs[position] for position in configuration.runs]
         samples[label] = [sample for run in runs for sample in RunFolder.open(run.path).samples()]
         configurations.append(summarise(label, runs, samples[label], chosen))
-    compared = tuple(with_savings(one, configurations) for one in configurations)
+    compared = with_intervals(
+        [with_savings(one, configurations) for one in configurations],
+        Comparison(frames, groups, tuple(dict.fromkeys(s.task_id for s in samples[configurations[0].label])), ()),
+        samples,
+        energy,
+    )
     distances = tuple(
         distance(one, other, samples[one.label], samples[other.label])
         for other in compared

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from passkwh.analysis.frames import Run
+from passkwh.analysis.results import Interval
 from passkwh.measures import quality
 from passkwh.records import Record, Sample
 
@@ -29,10 +30,21 @@ class Savings(Record):
     )
     net_j_saved_per_token: float | None = None
     quality_lost: Annotated[dict[str, float], Field(description="1 - metric / the baseline's, where that is not 0")]
+    energy_saved_interval: Annotated[
+        Interval | None, Field(description="the saved share of the energy that leads, over units of measurement")
+    ] = None
+    score_lost: Annotated[
+        tuple[Interval, ...],
+        Field(description="1 - the mean of tasks' own scores / the baseline's, by metric, over tasks"),
+    ] = ()
 
     def energy_saved(self, kind: EnergyKind) -> float | None:
         """The share of gross or net energy saved."""
         return self.gross_saved if kind == "gross" else self.net_saved
+
+    def lost(self, metric: str) -> Interval | None:
+        """The share lost of the mean of tasks' own scores, with its interval."""
+        return next((one for one in self.score_lost if one.measure == f"{metric}_lost"), None)
 
     def j_saved_per_token(self, kind: EnergyKind) -> float | None:
         """Joules of gross or net energy saved for each generated token."""

@@ -21,6 +21,7 @@ from passkwh.reports.figures.theme import ACCENT, BLUE, CATEGORIES, INK, SOFT, W
 
 BASE, SAME_WEIGHTS = "unmodified model, all layers", "fine-tuned weights of the rule, all layers"
 PANEL = (WIDTH // 2 - 70, 130)
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 _RESOURCES = {
     "energy": "{energy} of generating (J) — lower is better",
     "s_per_sample": "time a sample (s) — lower is better",
@@ -113,10 +114,9 @@ def exit_plane(study: ExitStudy) -> Drawing | NotAvailable:
     rules = [
         "all layers" if c.rule == "none" else f"{c.rule} (lossless)" if c.lossless else c.rule_and_agent for c in shown
     ]
-    engines = len({c.engine for c in shown}) > 1
-    rules = [
-        ", ".join([rule, *([] if c.quant == "none" else [c.quant]), *([c.engine] if engines else [])])
-        for rule, c in zip(rules, shown, strict=True)
+    several = len({c.engine for c in shown}) > 1
+    weights = [
+        ", ".join(["unquantized" if c.quant == "none" else c.quant, *([c.engine] if several else [])]) for c in shown
     ]
     names = _without_shared_words([c.label for c in study.configurations])
     data = pd.DataFrame(
@@ -125,16 +125,17 @@ def exit_plane(study: ExitStudy) -> Drawing | NotAvailable:
             **dict.fromkeys(("energy", "energy_low", "energy_high"), energies),
             **dict.fromkeys(("quality", "quality_low", "quality_high"), qualities),
             "rule": rules,
+            "weights": weights,
             "on": frontier([*zip(energies, qualities, strict=True)], ["min", "max"]),
         }
     )
     block = FigureBlock(
         name="exits_plane", title=what,
-        caption="Top left is better. Means over repeats, without intervals; dashed: the frontier, the most quality "
-        "that so much energy buys.",
+        caption="Top left is better. Means over repeats; the intervals are those of what is saved and lost. Dashed: "
+        "the frontier, the most quality that so much energy buys.",
     )  # fmt: skip
     titles = (_RESOURCES["energy"].format(energy=energy_named(study)), f"{metric} — higher is better")
-    return plane(data, "quality", titles, _colours("rule:N", rules), block)
+    return plane(data, "quality", titles, _colours("rule:N", rules), block, _shapes("weights:N", weights))
 
 
 def _without_shared_words(labels: Sequence[str]) -> dict[str, str]:
@@ -150,6 +151,15 @@ def _colours(field: str, values: Iterable[str]) -> alt.Color:
     colours = [CATEGORIES[i % len(CATEGORIES)] for i in range(len(names))]
     scale = alt.Scale(domain=names, range=colours)
     return alt.Color(field, title=None, legend=alt.Legend(orient="top", columns=3), scale=scale)
+
+
+def _shapes(field: str, values: Iterable[str]) -> alt.Shape | None:
+    """A shape for each value, in order of appearance; None where there is one value."""
+    names = list(dict.fromkeys(values))
+    shapes = [SHAPES[i % len(SHAPES)] for i in range(len(names))]
+    legend = alt.Legend(orient="top", columns=3)
+    scale = alt.Scale(domain=names, range=shapes)
+    return alt.Shape(field, title=None, legend=legend, scale=scale) if len(names) > 1 else None
 
 
 # ---------------------------------------------------------------- curves with baselines

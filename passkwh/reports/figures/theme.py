@@ -12,10 +12,11 @@ from passkwh.reports.document.section import Drawing
 
 PAPER, INK, SOFT, LINE = "#fffffe", "#1f2933", "#5f6c7a", "#d9dee4"
 ACCENT, BLUE, GREEN, AMBER, PURPLE, GREY = "#b5482f", "#2f6db3", "#3f8a62", "#c08a1e", "#7a5aa6", "#8a95a1"
-CATEGORIES = (BLUE, ACCENT, GREEN, AMBER, PURPLE, GREY)
+TEAL, PINK = "#1f98a6", "#c4569b"
+CATEGORIES = (BLUE, ACCENT, GREEN, AMBER, PURPLE, GREY, TEAL, PINK)
 THEMED = {
     PAPER: "paper", INK: "ink", SOFT: "soft", LINE: "line", ACCENT: "accent", BLUE: "blue", GREEN: "green",
-    AMBER: "amber", PURPLE: "purple", GREY: "grey",
+    AMBER: "amber", PURPLE: "purple", GREY: "grey", TEAL: "teal", PINK: "pink",
 }  # fmt: skip
 """Colours of the figures by the name of the page's variable that stands for them."""
 

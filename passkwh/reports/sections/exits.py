@@ -6,12 +6,23 @@ from collections.abc import Iterator
 
 from passkwh.analysis.exits.study import ExitStudy
 from passkwh.analysis.exits.summary import EnergyKind, ExitSummary, Savings
+from passkwh.analysis.results import Interval
 from passkwh.analysis.tables import Cell
 from passkwh.errors import UsageError
-from passkwh.reports.document.content import Block, Bullets, NotAvailable, Part, Sentence, TableBlock, Text, table_of
+from passkwh.reports.document.content import (
+    Block,
+    Bullets,
+    Estimate,
+    NotAvailable,
+    Part,
+    Sentence,
+    TableBlock,
+    Text,
+    table_of,
+)
 from passkwh.reports.document.evidence import Evidence
 from passkwh.reports.document.section import Draft, Drawing, FunctionSection
-from passkwh.reports.document.text import quantity, sentence
+from passkwh.reports.document.text import estimate_texts, quantity, scaled, sentence
 from passkwh.reports.figures.exits import by_fixed_exit, by_threshold, exit_plane, where_tokens_leave
 from passkwh.reports.figures.training import loss_weights, of_trainings
 
@@ -25,6 +36,8 @@ BASELINES = {
     SAME_WEIGHTS: "the weights that the rule runs on, usually fine-tuned, with every token through all layers",
 }
 """What savings are against. The first is the reference; the second is GREEN-CODE's."""
+MOST_LOSSES = 2
+"""So many metrics have a column of losses with intervals; all are in the JSON."""
 
 
 def build(evidence: Evidence) -> Draft:
@@ -47,6 +60,7 @@ def build(evidence: Evidence) -> Draft:
         by_threshold(study),
         _configurations(study),
         *_savings(study),
+        *_losses(study),
         *_quality(study),
         *_drafts(study),
         *_shares(study),
@@ -75,7 +89,7 @@ def _sentences(study: ExitStudy) -> Iterator[Sentence]:
             if saved is None:
                 continue
             parts += ["; " if parts else " ", f"against the {name} ({against.baseline}): {study.energy} energy of "]
-            parts += ["generating ", quantity(-saved * 100, "%", sign=True)]
+            parts += ["generating ", quantity(-saved * 100, "%", sign=True), *_changed(against.energy_saved_interval)]
             for metric in study.metrics[:2]:
                 if metric in against.quality_lost:
                     parts += [f", {metric} ", quantity(-against.quality_lost[metric] * 100, "%", sign=True)]
@@ -106,28 +120,73 @@ def _configurations(study: ExitStudy) -> TableBlock:
         ],
         note=f"Energies are {study.provenance}, of generating. Layers count from 1; the first token of each completion "
         "comes from the last layer, which raises the mean: decoded is without it. tokens/s is all tokens / all time; "
-        "its mean is that of each sample's own rate, which GREEN-CODE prints. Means over repeats; the analysis gives "
-        "these no intervals.",
+        "its mean is that of each sample's own rate, which GREEN-CODE prints. Means over repeats; intervals are those "
+        "of what is saved and lost.",
     )  # fmt: skip
 
 
 def _savings(study: ExitStudy) -> list[Block]:
     """A row for each configuration and baseline: energy and time saved, and the change of every metric."""
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[Cell | Estimate, ...]] = [
         (
-            c.label, name, against.baseline, against.energy_saved(study.energy), against.time_saved,
+            c.label, name, against.baseline, _saved(against, study.energy), against.time_saved,
             *(0.0 - against.quality_lost[m] if m in against.quality_lost else None for m in study.metrics),
         )
         for c in study.ordered()
         for name, against in _against(c)
     ]  # fmt: skip
     columns = {
-        "configuration": "text", "against the": "text", "which is": "text", f"{study.energy} saved": "fixed2",
+        "configuration": "text", "against the": "text", "which is": "text", f"{study.energy} saved": "estimate",
         "time saved": "fixed2", **{f"{m}, change": "fixed2" for m in study.metrics},
     }  # fmt: skip
-    note = "Shares of the baseline's, a sample; no change is given where the baseline's is 0."
+    note = (
+        "Shares of the baseline's, a sample; no change is given where the baseline's is 0. Below energy saved stands "
+        "its 95 % interval: a bootstrap over what was measured once, with the errors of runs."
+    )
     title = "What is saved and lost against each baseline"
     return [table_of("exit_savings", title, columns, rows, note=note)] if rows else []
+
+
+def _saved(against: Savings, energy: EnergyKind) -> Estimate:
+    interval = against.energy_saved_interval
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
+    reason = None if interval is None else interval.reason
+    return Estimate(value=against.energy_saved(energy), low=low, high=high, reason=reason)
+
+
+def _changed(saved: Interval | None) -> list[Part]:
+    """The interval of the change of energy, in brackets."""
+    if saved is None or saved.low is None or saved.high is None:
+        return []
+    ends = [quantity(-share * 100, sign=True) for share in (saved.high, saved.low)]
+    return [" [", ends[0], ", ", ends[1], "]"]
+
+
+def _losses(study: ExitStudy) -> list[Block]:
+    """What is lost of the mean of tasks' own scores, with intervals."""
+    metrics = [
+        metric for metric in study.metrics[:MOST_LOSSES]
+        if any(against.lost(metric) for c in study.configurations for _, against in _against(c))
+    ]  # fmt: skip
+    rows: list[tuple[Cell | Estimate, ...]] = [
+        (
+            c.label, name, against.baseline,
+            *(None if (lost := against.lost(metric)) is None else scaled(lost) for metric in metrics),
+        )
+        for c in study.ordered()
+        for name, against in _against(c)
+    ]  # fmt: skip
+    columns = {
+        "configuration": "text", "against the": "text", "which is": "text",
+        **{f"{metric} lost, mean over tasks": "estimate" for metric in metrics},
+    }  # fmt: skip
+    note = (
+        "Shares of the baseline's mean over tasks of each task's own score, with 95 % intervals over tasks (paired "
+        "bootstrap). CodeBLEU, BLEU and chrF of a whole run are computed over all tasks at once: their change stands "
+        "in the table above."
+    )
+    title = "What is lost, with intervals"
+    return [table_of("exit_losses", title, columns, rows, note=note)] if rows and metrics else []
 
 
 def _quality(study: ExitStudy) -> list[Block]:
@@ -138,11 +197,11 @@ def _quality(study: ExitStudy) -> list[Block]:
 
 def _drafts(study: ExitStudy) -> list[Block]:
     """Lossless exits, by how many tokens they draft: what a pass of the whole model gives, and what that saves."""
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[Cell | Estimate, ...]] = [
         (
             c.label, c.drafted_per_check, c.acceptance, c.tokens_per_check,
             None if c.tokens_per_check is None else 1 - 1 / c.tokens_per_check,
-            None if against is None else against.energy_saved(study.energy),
+            None if against is None else _saved(against, study.energy),
             None if against is None else against.j_saved_per_token(study.energy),
             None if against is None else against.baseline,
         )
@@ -151,7 +210,7 @@ def _drafts(study: ExitStudy) -> list[Block]:
     ]  # fmt: skip
     columns = {
         "lossless configuration": "text", "drafted a pass": "number", "accepted": "fixed2", "tokens a pass": "number",
-        "ideally saved": "fixed2", f"{study.energy} saved": "fixed2",
+        "ideally saved": "fixed2", f"{study.energy} saved": "estimate",
         f"{study.energy} J a token saved": "number", "baseline": "text",
     }  # fmt: skip
     note = (
@@ -163,7 +222,9 @@ def _drafts(study: ExitStudy) -> list[Block]:
 
 
 def printed(table: TableBlock) -> TableBlock:
-    """A table of this section as ``bench exits`` prints it: without columns that its labels say, or that are empty."""
+    """A table of this section as ``bench exits`` prints it: without columns that its labels say, or that are empty,
+    and with an interval in the cell of its estimate.
+    """
     hidden = {"rule", "layer or threshold", "which is", "quantization", "engine", "lossless"}
     places = [
         i for i, column in enumerate(table.columns)
@@ -171,10 +232,20 @@ def printed(table: TableBlock) -> TableBlock:
     ]  # fmt: skip
     return table.model_copy(
         update={
-            "columns": tuple(table.columns[i] for i in places),
-            "rows": tuple(tuple(row[i] for i in places) for row in table.rows),
+            "columns": tuple(
+                column.model_copy(update={"style": "text"}) if column.style == "estimate" else column
+                for column in (table.columns[i] for i in places)
+            ),
+            "rows": tuple(tuple(_in_one_cell(row[i]) for i in places) for row in table.rows),
         }
     )
+
+
+def _in_one_cell(cell: Cell | Estimate) -> Cell:
+    if not isinstance(cell, Estimate):
+        return cell
+    value, low, high = estimate_texts(cell)
+    return value if low is None else f"{value} [{low}, {high}]"
 
 
 def _shares(study: ExitStudy) -> list[Block]:
