@@ -154,8 +154,8 @@ def _colours(field: str, values: Iterable[str]) -> alt.Color:
 
 
 def _shapes(field: str, values: Iterable[str]) -> alt.Shape | None:
-    """A shape for each value, in order of appearance; None where there is one value."""
-    names = list(dict.fromkeys(values))
+    """A shape for each value, unquantized weights first; None where there is one value."""
+    names = sorted(set(values), key=lambda value: (not value.startswith("unquantized"), value))
     shapes = [SHAPES[i % len(SHAPES)] for i in range(len(names))]
     legend = alt.Legend(orient="top", columns=3)
     scale = alt.Scale(domain=names, range=shapes)
