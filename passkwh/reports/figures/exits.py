@@ -157,7 +157,7 @@ def _shapes(field: str, values: Iterable[str]) -> alt.Shape | None:
     """A shape for each value, unquantized weights first; None where there is one value."""
     names = sorted(set(values), key=lambda value: (not value.startswith("unquantized"), value))
     shapes = [SHAPES[i % len(SHAPES)] for i in range(len(names))]
-    legend = alt.Legend(orient="top", columns=3)
+    legend = alt.Legend(orient="top", columns=3, symbolFillColor=INK)
     scale = alt.Scale(domain=names, range=shapes)
     return alt.Shape(field, title=None, legend=legend, scale=scale) if len(names) > 1 else None
 

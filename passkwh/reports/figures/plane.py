@@ -69,7 +69,7 @@ def by_technique(techniques: Iterable[str]) -> alt.Color:
 
 
 SHAPES = alt.Shape(
-    "place:N", title=None, legend=alt.Legend(orient="top"),
+    "place:N", title=None, legend=alt.Legend(orient="top", symbolFillColor=INK),
     scale=alt.Scale(domain=["on the efficient frontier", "beaten by another"], range=["circle", "triangle-down"]),
 )  # fmt: skip
 

@@ -228,7 +228,7 @@ def printed(table: TableBlock) -> TableBlock:
     hidden = {"rule", "layer or threshold", "which is", "quantization", "engine", "lossless"}
     places = [
         i for i, column in enumerate(table.columns)
-        if column.name not in hidden and any(row[i] is not None for row in table.rows)
+        if column.name not in hidden and any(_in_one_cell(row[i]) is not None for row in table.rows)
     ]  # fmt: skip
     return table.model_copy(
         update={
@@ -245,7 +245,9 @@ def _in_one_cell(cell: Cell | Estimate) -> Cell:
     if not isinstance(cell, Estimate):
         return cell
     value, low, high = estimate_texts(cell)
-    return value if low is None else f"{value} [{low}, {high}]"
+    if low is not None:
+        return f"{value} [{low}, {high}]"
+    return None if cell.value is None else value
 
 
 def _shares(study: ExitStudy) -> list[Block]:
