@@ -136,6 +136,22 @@ def test_what_was_not_evaluated_or_not_metered_has_no_interval(tmp_path: Path) -
     assert (lost.estimate, lost.low, lost.high) == (0.0, 0.0, 0.0)
 
 
+def test_totals_that_samples_do_not_add_up_to_have_no_interval(tmp_path: Path) -> None:
+    paths = pair(tmp_path)
+    file = paths[1] / "summary.json"
+    summary = Summary.model_validate_json(file.read_text("utf-8"))
+    halved = Energy(gross_j=float(EXIT_J.sum()) / 2, net_j=float(EXIT_J.sum()) / 2)
+    channels = tuple(c.model_copy(update={"generation": halved}) for c in summary.channels)
+    file.write_text(summary.model_copy(update={"channels": channels}).model_dump_json(), "utf-8")
+    savings = against_base(paths)
+    interval = savings.energy_saved_interval
+    assert interval is not None
+    assert savings.gross_saved == interval.estimate
+    assert savings.gross_saved == pytest.approx(1 - EXIT_J.sum() / 2 / ENERGY_J.sum())
+    assert (interval.low, interval.high) == (None, None)
+    assert "do not add up" in str(interval.reason)
+
+
 def test_too_few_tasks_say_so(tmp_path: Path) -> None:
     paths = [
         write(tmp_path / name, tasks=TASKS[:2], energy_j=[joules, 2 * joules], passed=[True, True], spec=spec)

@@ -49,6 +49,8 @@ def leaving(invented: Path, tmp_path_factory: pytest.TempPathFactory) -> Written
         samples = [json.loads(unseal(line)) for line in (run / "samples.jsonl").read_bytes().splitlines()]
         for sample in samples:
             sample["exit_layers"] = [DEPTH, *[layer] * (sample["completion_tokens"] - 1)] if rule else None
+            for energy in sample["generation_energy"].values():
+                energy |= {kind: energy[kind] * factor for kind in ("gross_j", "net_j")}
         (run / "samples.jsonl").write_text("\n".join(map(json.dumps, samples)) + "\n", "utf-8")
         summary = json.loads((run / "summary.json").read_text("utf-8"))
         summary.pop("crc32", None)
@@ -90,17 +92,20 @@ def test_each_rule_is_compared_with_the_same_weights(leaving: Written) -> None:
     assert [row["against the"] for row in own] == ["unmodified model", "same weights"]
     assert "fixed:28" in own[1]["which is"]
     for row, reference in zip(own, (0.50, 0.48), strict=True):
-        assert row["gross saved"] == pytest.approx(1 - 1.1 * 8 / 28)
+        saved = row["gross saved"]
+        assert saved["value"] == pytest.approx(1 - 1.1 * 8 / 28)
+        assert saved["low"] < saved["value"] < saved["high"] < saved["low"] + 0.02  # the same share of every task
         assert row["rougeL, change"] == pytest.approx(0.35 / reference - 1)
         assert row["exact_match, change"] is None
     found = {c["label"]: c for c in leaving.content["results"]["exits"]["configurations"]}
     one = found[agent["configuration"]]
-    assert one["against_base"]["gross_saved"] == own[0]["gross saved"]
+    assert one["against_base"]["gross_saved"] == own[0]["gross saved"]["value"]
     assert one["against_base"]["quality_lost"]["rougeL"] == pytest.approx(1 - 0.35 / 0.50)
     assert one["against_full_depth"]["quality_lost"]["rougeL"] == pytest.approx(1 - 0.35 / 0.48)
     text = leaving.texts("early-exit")
-    assert "gross energy of generating -68.57 %, rougeL -30 %, codebleu 0 %; against the same weights" in text
-    assert "gross energy of generating -68.57 %, rougeL -27.08 %, codebleu 0 %; " in text
+    change = r"gross energy of generating -68\.57 % \[-68\.[\d]+, -68\.[\d]+\], rougeL "
+    assert re.search(change + "-30 %, codebleu 0 %; against the same weights", text)
+    assert re.search(change + r"-27\.08 %, codebleu 0 %; ", text)
 
 
 def test_what_deciding_costs_is_told_for_each_threshold_by_both_denominators(leaving: Written) -> None:

@@ -8,6 +8,7 @@ computed over the whole corpus at once, which has no parts to be drawn, and diff
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -67,10 +68,8 @@ def with_intervals(
         if savings is None:
             return None
         pair = _Pair(places[c.label], places[savings.baseline])
-        known = savings.energy_saved(energy) is not None
-        return savings.model_copy(
-            update={"energy_saved_interval": saved.get(pair) if known else None, "score_lost": tuple(lost[pair])}
-        )
+        interval = _of_totals(saved.get(pair), savings.energy_saved(energy))
+        return savings.model_copy(update={"energy_saved_interval": interval, "score_lost": tuple(lost[pair])})
 
     return tuple(
         c.model_copy(
@@ -94,6 +93,16 @@ def _energy_saved(comparison: Comparison, pairs: Sequence[_Pair], energy: Energy
         pair: _share_less(contrast.ratio, f"{energy}_saved")
         for pair, contrast in zip(pairs, contrasts(draws, ("energy_kwh",), pairs, LEVEL), strict=True)
     }
+
+
+def _of_totals(interval: Interval | None, saved: float | None) -> Interval | None:
+    """The interval of a share that was computed from the runs' totals; without bounds where samples say otherwise."""
+    if interval is None or saved is None:
+        return None
+    if interval.estimate is None or math.isclose(interval.estimate, saved, rel_tol=1e-3, abs_tol=1e-4):
+        return interval
+    reason = "the energies of the tasks in common do not add up to the runs' totals"
+    return interval.model_copy(update={"estimate": saved, "low": None, "high": None, "reason": reason})
 
 
 def _share_less(ratio: Interval, measure: str) -> Interval:
