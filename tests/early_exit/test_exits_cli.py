@@ -144,6 +144,13 @@ def test_bench_exits_compares_and_draws(bench: Bench, runs: Path, tmp_path: Path
     assert "against the oracle" in shown.stdout
 
 
+def test_runs_that_share_a_rule_are_named_by_it(runs: Path) -> None:
+    found = by_rule(runs)
+    for rule in ("fixed:4", LOSSLESS[0]):
+        (alone,) = study(load([found[rule].path])).configurations
+        assert alone.label == f"twelve exit={rule}"
+
+
 def test_nobody_is_best_where_all_are_nothing(runs: Path) -> None:
     evidence = Evidence(load([runs]), "early-exit")
     assert {run.summary.metrics["exact_match"] for run in evidence.runs} == {0.0}

@@ -93,7 +93,8 @@ def study(frames: Frames, metrics: Sequence[str] = (), energy: EnergyKind = "gro
     configurations: list[ExitSummary] = []
     samples: dict[str, list[Sample]] = {}
     groups = group(frames.runs)
-    for label, configuration in zip(_labels([g.label for g in groups]), groups, strict=True):
+    rules = [frames.runs[g.runs[0]].manifest.spec.exit for g in groups]
+    for label, configuration in zip(_labels([g.label for g in groups], rules), groups, strict=True):
         runs = [frames.runs[position] for position in configuration.runs]
         samples[label] = [sample for run in runs for sample in RunFolder.open(run.path).samples()]
         configurations.append(summarise(label, runs, samples[label], chosen))
@@ -118,11 +119,20 @@ def study(frames: Frames, metrics: Sequence[str] = (), energy: EnergyKind = "gro
     )
 
 
-def _labels(labels: Sequence[str]) -> list[str]:
-    """Labels without the bundle's folder and the revision, where they still differ; full depth is ``all layers``."""
+def _labels(labels: Sequence[str], rules: Sequence[str | None]) -> list[str]:
+    """Labels without the bundle's folder and the revision, where they still differ, and with the rule also where all
+    configurations have the same; full depth is ``all layers``.
+    """
     short = [re.sub(r",bundle=.*| revision=\S+", "", label).replace("exit=none", "all layers") for label in labels]
-    named = [label if re.search(" exit=| all layers", label) else f"{label} all layers" for label in short]
+    named = [
+        label if re.search(" exit=| all layers", label) else f"{label} {_rule_named(rule)}"
+        for label, rule in zip(short, rules, strict=True)
+    ]
     return named if len(set(named)) == len(named) else list(labels)
+
+
+def _rule_named(rule: str | None) -> str:
+    return "all layers" if rule is None else f"exit={rule.partition(',bundle=')[0]}"
 
 
 def _metrics(runs: Sequence[Run], wanted: Sequence[str]) -> tuple[str, ...]:
