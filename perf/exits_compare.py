@@ -34,6 +34,9 @@ RULES = (
 )  # fmt: skip
 METRICS = ("rougeL", "codebleu")
 SAVED = "net_saved"
+SHARES = (*(f"{metric}_lost" for metric in METRICS), SAVED)
+NOTHING: dict[str, float | None] = {"share": 0.0, "low": 0.0, "high": 0.0}
+"""What the unmodified model loses and saves, which everything is compared with."""
 
 
 def main() -> None:
@@ -93,13 +96,13 @@ def compared(made: dict[str, list[RunFolder]]) -> dict[str, dict[str, Any]]:
     for name, runs in made.items():
         one = by_run[str(runs[0].path)]
         against = one.against_base
-        shares: dict[str, Interval | None] = dict.fromkeys((*(f"{metric}_lost" for metric in METRICS), SAVED))
+        shares = dict.fromkeys(SHARES, NOTHING)
         if against is not None:
-            shares = {f"{metric}_lost": against.lost(metric) for metric in METRICS}
-            shares[SAVED] = against.energy_saved_interval
+            shares = {f"{metric}_lost": in_short(against.lost(metric)) for metric in METRICS}
+            shares[SAVED] = in_short(against.energy_saved_interval)
         same = [mine == base for mine, base in zip(texts[name], texts["unmodified"], strict=True)]
         rows[name] = {
-            **{key: in_short(share) for key, share in shares.items()},
+            **shares,
             "mean_exit_layer": one.mean_exit_layer and round(one.mean_exit_layer, 2),
             "same_completions": round(sum(same) / len(same), 4),
             "provenance": result.provenance,
@@ -114,22 +117,23 @@ def texts_of(run: RunFolder) -> list[str]:
 
 
 def in_short(share: Interval | None) -> dict[str, float | None]:
-    """An interval's numbers; 0 of the unmodified model, which everything is compared with."""
+    """An interval's numbers; None where they are missing."""
     if share is None:
-        return {"share": 0.0, "low": 0.0, "high": 0.0}
+        return dict.fromkeys(NOTHING)
     values = {"share": share.estimate, "low": share.low, "high": share.high}
     return {key: None if value is None else round(value, 4) for key, value in values.items()}
 
 
 def frontier(rows: dict[str, dict[str, Any]]) -> list[str]:
-    """Configurations that no other equals or beats in energy and both losses."""
+    """Configurations that no other equals or beats in energy and both losses, of those that have all three."""
 
     def beats(one: dict[str, Any], other: dict[str, Any]) -> bool:
         mine = [one[SAVED]["share"], *(-one[f"{name}_lost"]["share"] for name in METRICS)]
         theirs = [other[SAVED]["share"], *(-other[f"{name}_lost"]["share"] for name in METRICS)]
         return mine != theirs and all(a >= b for a, b in zip(mine, theirs, strict=True))
 
-    return [name for name, row in rows.items() if not any(beats(other, row) for other in rows.values())]
+    whole = {name: row for name, row in rows.items() if all(row[key]["share"] is not None for key in SHARES)}
+    return [name for name, row in whole.items() if not any(beats(other, row) for other in whole.values())]
 
 
 def span(share: dict[str, float | None]) -> str:
@@ -141,7 +145,7 @@ def span(share: dict[str, float | None]) -> str:
 def show(language: str, rows: dict[str, dict[str, Any]]) -> None:
     print(f"{language}: shares lost and saved against the unmodified model; * on the frontier")
     for name, row in rows.items():
-        spans = "  ".join(f"{key} {span(row[key])}" for key in (*(f"{name}_lost" for name in METRICS), SAVED))
+        spans = "  ".join(f"{key} {span(row[key])}" for key in SHARES)
         mark = "*" if row["frontier"] else " "
         print(f" {mark} {name:44s} {spans}  layers {row['mean_exit_layer']}  same {row['same_completions']:.0%}")
 

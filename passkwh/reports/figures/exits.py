@@ -21,7 +21,7 @@ from passkwh.reports.figures.theme import ACCENT, BLUE, CATEGORIES, INK, SOFT, W
 
 BASE, SAME_WEIGHTS = "unmodified model, all layers", "fine-tuned weights of the rule, all layers"
 PANEL = (WIDTH // 2 - 70, 130)
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+MARKS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 _RESOURCES = {
     "energy": "{energy} of generating (J) — lower is better",
     "s_per_sample": "time a sample (s) — lower is better",
@@ -156,7 +156,7 @@ def _colours(field: str, values: Iterable[str]) -> alt.Color:
 def _shapes(field: str, values: Iterable[str]) -> alt.Shape | None:
     """A shape for each value, unquantized weights first; None where there is one value."""
     names = sorted(set(values), key=lambda value: (not value.startswith("unquantized"), value))
-    shapes = [SHAPES[i % len(SHAPES)] for i in range(len(names))]
+    shapes = [MARKS[i % len(MARKS)] for i in range(len(names))]
     legend = alt.Legend(orient="top", columns=3, symbolFillColor=INK)
     scale = alt.Scale(domain=names, range=shapes)
     return alt.Shape(field, title=None, legend=legend, scale=scale) if len(names) > 1 else None
